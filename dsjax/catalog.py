@@ -1,0 +1,102 @@
+"""Files -> rows of numbers: the only place where units are converted and rows are validated.
+
+A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs` and a `source`. `base = "row"`
+takes the missing fields from another row of the same record. Values are SI numbers, or text with a unit ("3.3 TiB/s",
+"1233/1979"). A row is kept as {field: SI number} plus `source` (and `form` for a curve).
+"""
+
+import json
+import tomllib
+from pathlib import Path
+
+from . import curves, specs
+from .errors import InputError, unknown
+from .units import number
+
+DATA = Path(__file__).parent / "data"
+RECORDS = {
+    "hardware": specs.Hardware,
+    "nic": specs.Nic,
+    "precision": specs.Precision,
+    "model": specs.Model,
+    "curve": None,  # by form
+}
+# file of the shared catalog -> record
+_FILES = {"hardware.toml": "hardware", "nics.toml": "nic", "precisions.toml": "precision", "curves.toml": "curve"}
+
+
+def read_toml(path):
+    """TOML file -> dict; unreadable, non-UTF-8 and non-TOML files are InputErrors."""
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8; expected a TOML file in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+
+
+def load(own=None, own_name=None):
+    """{record: {row: {field: number, "source": text}}} of the shared catalog, shadowed by the tables of `own`.
+
+    `own` is a parsed catalog file (a study's, a user's), `own_name` what its errors call it.
+    """
+    raw = {record: {} for record in RECORDS}
+    for file, record in _FILES.items():
+        if (DATA / file).exists():
+            raw[record] = {name: (file, row) for name, row in read_toml(DATA / file).items()}
+    for path in sorted((DATA / "models").glob("*.json")):
+        raw["model"][path.stem] = (path.name, json.loads(path.read_text(encoding="utf-8")))
+    for record in RECORDS:
+        rows = (own or {}).get(record, {})
+        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+            raise InputError(f"{own_name}: [{record}]: expected tables [{record}.<row>]")
+        raw[record] |= {name: (own_name, row) for name, row in rows.items()}
+    return {record: {name: _row(raw, record, name) for name in rows} for record, rows in raw.items()}
+
+
+def record_class(record, row):
+    """The class in `specs` or `curves` that a row of `record` fills."""
+    return curves.FORMS[row["form"]].record if record == "curve" else RECORDS[record]
+
+
+def _row(raw, record, name):
+    file, row = raw[record][name]
+    where = f"{file}: [{record}.{name}]"
+    merged, chain = dict(row), [name]
+    while "base" in merged:
+        base = merged.pop("base")
+        if base in chain or base not in raw[record]:
+            raise unknown(f"{where} base", record, base, [n for n in raw[record] if n not in chain])
+        chain.append(base)
+        merged = raw[record][base][1] | merged
+    if record == "curve" and merged.get("form") not in curves.FORMS:
+        raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
+    fields = specs.fields(record_class(record, merged))
+    allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
+    for key in merged:
+        if key not in allowed:
+            raise unknown(where, "key", key, sorted(allowed))
+    if missing := sorted(allowed - merged.keys()):
+        raise InputError(f"{where}: missing {', '.join(missing)}; expected every field of {record}")
+    if not isinstance(merged["source"], str) or not merged["source"].strip():
+        raise InputError(f"{where} source: {merged['source']!r}; expected a text that names the source")
+    return {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
+
+
+def value(where, record, key, raw, fields):
+    """One validated field of a row: a text for `source` and `form`, the index of a rate, else an SI number."""
+    if key in ("source", "form"):
+        return raw
+    if record == "precision" and key.endswith("_rate") and isinstance(raw, str):
+        if raw not in specs.RATES:
+            raise unknown(where, "rate", raw, specs.RATES)
+        return specs.RATES.index(raw)
+    return number(where, raw, fields[key])
+
+
+def numbers(row):
+    """A row without its texts."""
+    return {key: v for key, v in row.items() if not isinstance(v, str)}

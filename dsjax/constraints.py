@@ -1,0 +1,31 @@
+"""Named predicates: one mask per constraint, so that a reader sees why a point is refused."""
+
+import functools
+import operator
+
+import jax.numpy as jnp
+
+
+def named(point, values):
+    """Masks every phase has: {name: ok}."""
+    return {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes}
+
+
+def bounded(values, bounds):
+    """Masks of the grid's `min_<variable>` and `max_<variable>`: one per variable, NaN passes (not defined there)."""
+    masks = {}
+    for key, bound in bounds.items():
+        side, name = key.split("_", 1)
+        value = values[name]
+        ok = (value >= bound if side == "min" else value <= bound) | jnp.isnan(value)
+        masks[name] = masks[name] & ok if name in masks else ok
+    return masks
+
+
+def check(point, values, bounds):
+    """{"ok_<constraint>": bool} and their conjunction `feasible`. A bound on memory joins the chip's own limit."""
+    masks = named(point, values)
+    for name, ok in bounded(values, bounds).items():
+        masks[name] = masks[name] & ok if name in masks else ok
+    feasible = functools.reduce(operator.and_, masks.values())
+    return {**{f"ok_{name}": ok for name, ok in masks.items()}, "feasible": feasible}

@@ -1,0 +1,214 @@
+"""Arrays over named axes -> `xarray.Dataset`; NetCDF, CSV; written to a temporary name and renamed."""
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from . import __version__, catalog, specs
+from .errors import InputError
+from .grid import Space, auxiliary, parameters
+from .metrics import LIMITS
+from .variables import FLAGS, VARIABLES
+
+CHUNK = 2**20  # elements of one compressed chunk in a file
+
+
+def to_dataset(space, arrays, command="dsjax.sweep"):
+    """Dataset of `evaluate`'s {variable: (dims, array)}: coordinates, units, CF flags and provenance of the contract."""
+    blocks = {name: arrays[key] for name in space.study.blocks if (key := f"block_time/{name}") in arrays}
+    data = {name: (axes, array, _attrs(name)) for name, (axes, array) in arrays.items() if "/" not in name}
+    ds = xr.Dataset(data, coords=_coords(space))
+    if blocks:
+        ds["block_time"] = _stack_blocks(space, blocks)
+        ds = ds.assign_coords(block=("block", np.array(list(blocks), dtype=object), {"long_name": "block of the model"}))
+        if "model" in space.fixed:
+            layers = space.rows["model"][space.fixed["model"]]["num_hidden_layers"]
+            meta = {"units": "1", "long_name": "layers that hold the block: block_time / layers is the time in one layer"}
+            ds = ds.assign_coords(layers=("block", np.full(len(blocks), layers), meta))
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ds.attrs = {
+        "Conventions": "CF-1.11",
+        "title": space.title,
+        "history": f"{now} {command} (dsjax {__version__})",
+        "dsjax_version": __version__,
+        "grid": space.text,
+        "dsjax_spec": space.to_json(),
+    }
+    return ds
+
+
+def space_of(ds):
+    """The `Space` a dataset came from; a dataset without it is an InputError."""
+    if "dsjax_spec" not in ds.attrs:
+        raise InputError("dataset: attribute dsjax_spec: missing; expected a dataset that dsjax wrote")
+    return Space.from_json(ds.attrs["dsjax_spec"])
+
+
+def _attrs(name):
+    if name == "bottleneck":
+        return _meta(name) | {"flag_values": np.arange(len(LIMITS), dtype=np.int8), "flag_meanings": " ".join(LIMITS)}
+    if name == "feasible" or name.startswith("ok_"):
+        meanings = "infeasible feasible" if name == "feasible" else "refused ok"
+        return _meta(name) | {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": meanings}
+    return _meta(name)
+
+
+def _meta(name):
+    units, long_name = VARIABLES.get(name, ("1", f"constraint on {name.removeprefix('ok_')} holds"))
+    return {"long_name": long_name} if name in FLAGS or name.startswith("ok_") else {"units": units, "long_name": long_name}
+
+
+def _coords(space):
+    """Dim coordinates, the numbers of their rows, and scalar coordinates of what is fixed."""
+    numeric, coords = parameters(space.study), {}
+    for name, value in [*space.axes.items(), *space.fixed.items()]:
+        dims = (name,) if name in space.axes else ()
+        array = np.array(value, dtype=object if isinstance(np.ravel(value)[0], str) else None)
+        meta = numeric.get(name)
+        attrs = {"units": meta["units"], "long_name": meta["doc"]} if meta else {"long_name": name}
+        coords[name] = (dims, array, attrs)
+    for record in ("hardware", "nic", "precision", "model"):
+        for field, meta in specs.fields(catalog.RECORDS[record]).items():
+            name = auxiliary(record, field)
+            overridden = name in coords or f"{record}_{field}" in coords
+            if record in space.axes and not overridden:
+                values = np.array([row[field] for row in space.rows[record].values()])
+                coords[name] = ((record,), values, {"units": meta["units"], "long_name": meta["doc"]})
+    for name in ("chips", "dp"):
+        if name in space.axes:
+            coords[name][2].setdefault("long_name", VARIABLES[name][1])
+    return coords
+
+
+def _stack_blocks(space, blocks):
+    axes = tuple(axis for axis in space.axes if any(axis in dims for dims, _ in blocks.values()))
+    shape = tuple(space.sizes[axis] for axis in axes)
+    stacked = np.empty((len(blocks), *shape), next(iter(blocks.values()))[1].dtype)
+    for slot, (dims, array) in zip(stacked, blocks.values()):
+        slot[...] = array.reshape([space.sizes[a] if a in dims else 1 for a in axes])
+    return xr.DataArray(stacked, dims=("block", *axes), attrs=_meta("block_time"))
+
+
+def check_output(path, force=False):
+    """Refuse an output path that exists (without `force`), is a folder, or cannot be written, before anything is computed."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected the path of a file")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists; expected a new path, or --force to overwrite")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: folder {path.parent} does not exist; expected an existing folder")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise InputError(f"{path}: cannot be written; expected a writable path")
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); expected a writable path") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_netcdf(ds, path, force=False):
+    """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
+    import netCDF4
+
+    check_output(path, force)
+    filters = {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
+    encoding = {}
+    for name, variable in ds.data_vars.items():
+        if variable.size > 1:
+            encoding[name] = filters | {"chunksizes": _chunks(variable.shape), "shuffle": variable.dtype.itemsize > 1}
+        if variable.dtype.kind == "f" and name != "ttft":
+            encoding.setdefault(name, {})["_FillValue"] = None
+    # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every variable.
+    ds = ds.copy()
+    for variable in ds.variables.values():
+        variable.encoding["coordinates"] = None
+    with replacing(path) as temporary:
+        ds.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+
+
+def _chunks(shape):
+    """Whole inner dims, outer dims cut so that a chunk has about CHUNK elements."""
+    chunks, room = [], CHUNK
+    for n in reversed(shape):
+        chunks.append(max(1, min(n, room)))
+        room //= n
+    return tuple(reversed(chunks))
+
+
+def open_netcdf(path):
+    """The dataset in a file dsjax wrote; anything else is an InputError."""
+    path = Path(path)
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as ds:
+            ds = ds.load()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}); expected a NetCDF file that dsjax wrote") from None
+    if "dsjax_spec" not in ds.attrs:
+        raise InputError(f"{path}: attribute dsjax_spec: missing; expected a NetCDF file that dsjax wrote")
+    return ds
+
+
+def columns(ds, flat):
+    """{name: values} of the points with flat indices `flat` of the grid: its dims, then every variable over them."""
+    space = space_of(ds)
+    where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
+    result = {axis: ds[axis].values[index] for axis, index in where.items()}
+    for name, variable in ds.data_vars.items():
+        if "block" not in variable.dims:
+            values = variable.values[tuple(where[axis] for axis in variable.dims)]
+            values = np.broadcast_to(values, len(flat))
+            result[name] = np.array(LIMITS, dtype=object)[values] if name == "bottleneck" else values
+    return result
+
+
+def write_csv(ds, path, feasible_only=False, force=False):
+    """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
+    import pandas as pd
+
+    check_output(path, force)
+    points = space_of(ds).points
+    feasible = np.broadcast_to(in_grid_order(ds, "feasible"), tuple(space_of(ds).sizes.values())).ravel()
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        for start in range(0, points, CHUNK):
+            flat = np.arange(start, min(start + CHUNK, points))
+            if feasible_only:
+                flat = flat[feasible[flat]]
+            frame = pd.DataFrame(columns(ds, flat))
+            flags = {name: frame[name].astype(int) for name in frame if frame[name].dtype == bool}
+            frame.assign(**flags).to_csv(file, index=False, header=start == 0)
+
+
+def in_grid_order(ds, name):
+    """A variable's values with length-1 dims for the axes it lacks: broadcasts over the grid."""
+    variable, sizes = ds[name], space_of(ds).sizes
+    return variable.values.reshape([sizes[axis] if axis in variable.dims else 1 for axis in sizes])
+
+
+def records(ds_columns):
+    """Columns -> a list of plain dicts, for JSON."""
+    names = list(ds_columns)
+    rows = zip(*(np.asarray(ds_columns[name]).tolist() for name in names))
+    return [{n: (None if isinstance(v, float) and math.isnan(v) else v) for n, v in zip(names, row)} for row in rows]
+
+
+def to_json(value):
+    """JSON text of plain values."""
+    return json.dumps(value, indent=2, allow_nan=False)

@@ -1,0 +1,15 @@
+"""The one error a user's input can raise."""
+
+import difflib
+
+
+class InputError(ValueError):
+    """Bad input: one line naming the file, the key, the value and what was expected."""
+
+
+def unknown(where, what, name, known):
+    """InputError for a name that is not among `known`, with the nearest one."""
+    known = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return InputError(f"{where}: unknown {what} {str(name)!r}{hint}; expected one of {', '.join(known) or 'none'}")

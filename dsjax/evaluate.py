@@ -1,0 +1,238 @@
+"""A scalar function of one point, lifted over the named axes of a space: the only `jit` and `vmap`.
+
+The leaves of a `Point` are scalars or vary along exactly one axis. One nested `vmap` per axis keeps every
+intermediate, and every result, at the rank of the axes it depends on. Policies (pipeline, curve) are arguments of the scalar function: each
+choice is lifted on its own and the results are stacked along the policy's axis. Compiled programs are keyed by structure; numbers are operands.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import catalog, constraints, curves, metrics, specs
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a compiled program depends on besides shapes and dtypes."""
+
+    function: object  # (study step, point, bounds, **policies) -> {name: scalar}
+    step: object
+    axes: tuple  # all axes, in the order of the dims
+    treedef: object  # of the operands
+    leaf_axes: tuple  # axis of every leaf, or None
+    policies: tuple  # ((axis or None, choices), ...), a choice is ((argument, function), ...)
+    other_pipelines: tuple  # choices that are not in the space; dims must not depend on that
+
+
+def evaluate_point(step, point, bounds, **policies):
+    """{variable: scalar} of one point: metrics, masks and `block_time/<block>`."""
+    result = step(point, **policies)
+    values = metrics.of(result)
+    readable = values | fields_by_name(point)
+    masks = constraints.check(point, readable, bounds)
+    return values | masks | {f"block_time/{name}": t for name, t in result.blocks.items()}
+
+
+def fields_by_name(point):
+    """{coordinate name: value} of the records' fields, as grids and constraints call them."""
+    named = {f"{r}_{k}": v for r in ("hardware", "nic", "model") for k, v in vars(getattr(point, r)).items()}
+    return named | vars(point.precision) | vars(point.workload) | vars(point.deployment)
+
+
+def plan(space, function=evaluate_point):
+    """(`Plan`, operands as float64 / int32 NumPy leaves) of a space."""
+    records, axes_of = {}, {}
+    for record in ("hardware", "nic", "precision", "model"):
+        records[record], axes_of[record] = _record(space, record, catalog.RECORDS[record], space.rows[record])
+    for record, cls in (("workload", specs.Workload), ("deployment", specs.Deployment)):
+        records[record], axes_of[record] = _record(space, record, cls, {})
+    knots = [_record(space, "curve", catalog.record_class("curve", row), {name: row}) for name, row in space.rows["curve"].items()]
+    bounds = {key: np.float64(bound) for key, bound in space.bounds.items()}
+    operands = (records, tuple(record for record, _ in knots), bounds)
+    leaves, treedef = jax.tree.flatten(operands)
+    tags = (axes_of, tuple(axes for _, axes in knots), {key: "" for key in bounds})
+    leaf_axes = tuple(tag or None for tag in jax.tree.leaves(tags))
+
+    pipelines = {label: tuple(functions.items()) for label, functions in space.study.pipelines}
+    chosen = space.axes.get("pipeline", (space.fixed.get("pipeline"),))
+    forms = tuple(
+        (("gemm", form.gemm), ("expert_gemm", form.expert_gemm))
+        for form in (curves.FORMS[row["form"]] for row in space.rows["curve"].values())
+    )
+    policies = (
+        ("pipeline" if "pipeline" in space.axes else None, tuple(pipelines[label] for label in chosen)),
+        ("curve" if "curve" in space.axes else None, forms),
+    )
+    others = tuple(choice for label, choice in pipelines.items() if label not in chosen)
+    return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, policies, others), leaves
+
+
+def _record(space, record, cls, rows):
+    """(record of arrays, record of axis names): a parameter's own axis or fixed value wins over the rows."""
+    values, axes = {}, {}
+    for field, meta in specs.fields(cls).items():
+        name = field if record in ("workload", "deployment") else f"{record}_{field}"
+        if name in space.axes:
+            raw, axis = space.axes[name], name
+        elif name in space.fixed:
+            raw, axis = space.fixed[name], ""
+        elif rows:
+            raw = [row[field] for row in rows.values()]
+            raw, axis = (raw, record) if record in space.axes and record != "curve" else (raw[0], "")
+        else:
+            raw, axis = 1 if meta["integer"] else 1.0, ""  # a field this study does not read
+        values[field] = np.asarray(raw, np.int32 if meta["integer"] else np.float64)
+        axes[field] = axis
+    return cls(**values), cls(**axes)
+
+
+def _scalar(plan, choice, knots):
+    """`function` of the flat operands at one choice of the policies."""
+
+    def at(leaves):
+        records, curve, bounds = jax.tree.unflatten(plan.treedef, leaves)
+        point = specs.Point(**records, curve=curve[knots])
+        return plan.function(plan.step, point, bounds, **dict(itertools.chain(*choice)))
+
+    return at
+
+
+@functools.lru_cache(maxsize=256)
+def dims(plan, dtype="float64"):
+    """{variable: axes its formula can depend on}, in the order of the axes, whatever the values and lengths.
+
+    Read off the jaxpr of the scalar function. The functions of a policy are traced with a token in their results, so that
+    whatever depends on the choice depends on the token; pipelines outside the space are traced too.
+    """
+    pipelines, forms = (choices for _, choices in plan.policies)
+    axes = (*plan.leaf_axes, *(axis for axis, _ in plan.policies))
+    found, order = {}, {}
+    with _precision(dtype):
+        token = jax.ShapeDtypeStruct((), dtype)
+        for pipeline, (knots, form) in itertools.product((*pipelines, *plan.other_pipelines), enumerate(forms)):
+
+            def traced(leaves, tokens, choice=(pipeline, form), knots=knots):
+                marked = [[(name, _marked(f, token)) for name, f in c] for c, token in zip(choice, tokens)]
+                values = _scalar(plan, marked, knots)(leaves)
+                order.update(values)  # JAX sorts the keys of a dict
+                return values
+
+            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(_operand_types(plan, dtype), (token, token))
+            for name, sources in zip(shapes, _sources(closed.jaxpr), strict=True):
+                found.setdefault(name, set()).update(axes[i] for i in sources)
+    return {name: tuple(axis for axis in plan.axes if axis in found[name]) for name in order}
+
+
+def _operand_types(plan, dtype):
+    """Scalar types of the flat operands: integers stay integers."""
+    records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
+    integers = set()
+    for record in records.values():
+        integers |= {getattr(record, name) for name, meta in specs.fields(type(record)).items() if meta["integer"]}
+    return [jax.ShapeDtypeStruct((), "int32" if i in integers else dtype) for i in range(plan.treedef.num_leaves)]
+
+
+def _marked(function, token):
+    """`function` with a dependence on `token` in every leaf of its result, and nothing else changed."""
+
+    def mark(leaf):
+        return jax.lax.optimization_barrier((leaf, token))[0]
+
+    return lambda *args, **kwargs: jax.tree.map(mark, function(*args, **kwargs))
+
+
+def _sources(jaxpr):
+    """For each output of a jaxpr, the indices of the inputs it can depend on."""
+    known = {var: {i} for i, var in enumerate(jaxpr.invars)}
+
+    def of(atom):
+        return set() if hasattr(atom, "val") else known.get(atom, set())
+
+    for equation in jaxpr.eqns:
+        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+        inner = getattr(inner, "jaxpr", inner)
+        if inner is not None and len(inner.invars) == len(equation.invars):
+            results = [set().union(*(of(equation.invars[i]) for i in sources)) for sources in _sources(inner)]
+        else:
+            everything = set().union(*map(of, equation.invars))
+            results = [everything] * len(equation.outvars)
+        known.update(zip(equation.outvars, results))
+    return [of(var) for var in jaxpr.outvars]
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(plan, dtype, names):
+    """Jitted: flat operands -> {variable: array over its own dims}, for the variables in `names`."""
+    over = dims(plan, dtype)
+    lifted_axes = [axis for axis in plan.axes if axis in plan.leaf_axes]
+    policies = [(axis, len(choices)) for axis, choices in plan.policies]
+
+    def lifted(choice, knots):
+        scalar = _scalar(plan, choice, knots)
+
+        def function(leaves):
+            values = scalar(leaves)
+            return {name: values[name] for name in names}
+
+        for axis in reversed(lifted_axes):
+            in_axes = [0 if leaf == axis else None for leaf in plan.leaf_axes]
+            out_axes = {name: 0 if axis in over[name] else None for name in names}
+            function = jax.vmap(function, in_axes=(in_axes,), out_axes=out_axes)
+        return function
+
+    def run(leaves):
+        results = {}
+        for picks in itertools.product(*(range(n) for _, n in policies)):
+            choice = [choices[i] for (_, choices), i in zip(plan.policies, picks)]
+            results[picks] = lifted(choice, picks[1])(leaves)
+        return {name: stacked(results, name, (), 0) for name in names}
+
+    def stacked(results, name, picks, position):
+        """Results of all choices as one array: the policy's axis at its place among the variable's dims."""
+        if position == len(policies):
+            return results[picks][name]
+        axis, n = policies[position]
+        if axis not in over[name]:
+            return stacked(results, name, (*picks, 0), position + 1)
+        later = [a for a, _ in policies[:position]]
+        parts = [stacked(results, name, (*picks, i), position + 1) for i in range(n)]
+        return jnp.stack(parts, axis=[a for a in over[name] if a not in later].index(axis))
+
+    return jax.jit(run)
+
+
+def evaluate(space, dtype="float64", names=None, function=evaluate_point):
+    """{variable: (dims, array)} over a space, each array only over the dims its variable can depend on.
+
+    `dtype` "float64" or "float32"; `names` the variables wanted (all); `function` another scalar function to lift, same signature
+    as `evaluate_point`, defined once at module level so that its compiled program is found again.
+    """
+    how, leaves = plan(space, function)
+    over = dims(how, dtype)
+    names = tuple(over) if names is None else tuple(names)
+    with _precision(dtype):
+        leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
+        arrays = jax.device_get(_compiled(how, dtype, names)(leaves))
+    return {name: (over[name], arrays[name]) for name in names}
+
+
+def nbytes(space, dtype="float64"):
+    """{variable: bytes} of what `evaluate` returns, without evaluating."""
+    how, _ = plan(space)
+    itemsize = np.dtype(dtype).itemsize
+    over = dims(how, dtype)
+    return {
+        name: math.prod(space.sizes[axis] for axis in axes) * (1 if name.startswith(("ok_", "feas", "bottle")) else itemsize)
+        for name, axes in over.items()
+    }
+
+
+def _precision(dtype):
+    """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
+    return jax.enable_x64(np.dtype(dtype) == np.float64)

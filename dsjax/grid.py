@@ -1,0 +1,293 @@
+"""Grid files -> a `Space`: named axes over catalog rows, parameters and policies, all names and numbers checked."""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+
+from . import catalog, curves, specs, studies
+from .errors import InputError, unknown
+from .units import number
+from .variables import MEASURES, VARIABLES
+
+SECTIONS = ("title", "study", "axes", "fixed", "constraints", "objective")
+NAMED = tuple(catalog.RECORDS)  # axes whose values are rows of a catalog
+WORKLOAD = tuple(specs.fields(specs.Workload))
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """A resolved design space. Every number it needs is inside: it can be rebuilt from its JSON alone."""
+
+    study: studies.Study
+    title: str
+    axes: dict  # {axis: tuple of labels or numbers}, in the order of the dims
+    fixed: dict  # {axis: label or number}, defaults of the study included
+    rows: dict  # {record: {row: {field: number, "source": text}}} of the rows that are used
+    bounds: dict  # {"min_<variable>" | "max_<variable>": number}
+    objective: str
+    sense: int  # 1 maximize, -1 minimize
+    by: tuple
+    text: str  # the grid as given
+
+    @property
+    def sizes(self):
+        """{axis: length}."""
+        return {name: len(values) for name, values in self.axes.items()}
+
+    @property
+    def points(self):
+        """Number of points."""
+        return math.prod(self.sizes.values())
+
+    def to_json(self):
+        """The resolved space as JSON text; `from_json` is its inverse."""
+        return json.dumps(vars(self) | {"study": self.study.name})
+
+    @classmethod
+    def from_json(cls, text):
+        """The space a dataset's `dsjax_spec` describes."""
+        data = json.loads(text)
+        data["study"] = studies.get(data["study"])
+        data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
+        return cls(**data | {"by": tuple(data["by"])})
+
+
+def folder():
+    """The grids that come with dsjax: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "grids"
+    return inside if inside.is_dir() else inside.parent.parent / "grids"
+
+
+def read(grid):
+    """(dict, text, name) of a grid: a dict, the path of a file, or the name of one of dsjax's own."""
+    if isinstance(grid, dict):
+        return grid, json.dumps(grid, default=repr), "grid"
+    path = Path(grid)
+    if not path.suffix and not path.exists():
+        known = sorted(p.stem for p in folder().glob("*.toml"))
+        if path.name not in known or path.name != str(grid):
+            raise unknown("grid", "grid", str(grid), [*known, "a path ending in .toml"])
+        path = folder() / f"{path.name}.toml"
+    data = catalog.read_toml(path)
+    return data, path.read_text(encoding="utf-8"), os.path.relpath(path) if path.is_absolute() else str(path)
+
+
+def load(grid="default", *, axes=None, fixed=None, settings=None):
+    """`Space` of a grid (see `read`).
+
+    `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings` {"nic.CX7.<field>": number}
+    changes a catalog row. Raises InputError naming file, key, value and what was expected.
+    """
+    data, text, file = read(grid)
+    reader = _Reader(data, file, axes or {}, fixed or {})
+    return reader.space(text, settings or {})
+
+
+class _Reader:
+    """One grid while it is checked; `where(section, key)` names the place of a key in errors."""
+
+    def __init__(self, data, file, axes, fixed):
+        self.file, self.overridden = file, {}
+        for key in data:
+            if key not in SECTIONS:
+                raise unknown(file, "key", key, SECTIONS)
+        self.title = data.get("title", "")
+        if not isinstance(self.title, str):
+            raise InputError(f"{file}: title: {self.title!r}; expected a text")
+        if "study" not in data:
+            raise InputError(f"{file}: study: missing; expected one of {', '.join(studies.names())}")
+        self.study = studies.get(data["study"], f"{file}: study")
+        self.sections = {}
+        for name in SECTIONS[2:]:
+            section = data.get(name, {})
+            if not isinstance(section, dict):
+                raise InputError(f"{file}: {name}: {section!r}; expected a table [{name}]")
+            self.sections[name] = dict(section)
+        for given, target, other in ((axes, "axes", "fixed"), (fixed, "fixed", "axes")):
+            for key, value in given.items():
+                self.sections[target][key] = value
+                self.sections[other].pop(key, None)
+                self.overridden[target, key] = f"--{'axis' if target == 'axes' else 'fix'} {key}"
+
+    def where(self, section, key):
+        return self.overridden.get((section, key), f"{self.file}: [{section}] {key}")
+
+    def space(self, text, settings):
+        own = self.study.data
+        self.catalog = catalog.load(self.study.tables, self.study.path.name)
+        _apply(self.catalog, settings)
+        axes = {name: self.axis(name, values) for name, values in self.sections["axes"].items()}
+        if not axes:
+            raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
+        fixed = {name: self.value("fixed", name, value) for name, value in self.sections["fixed"].items()}
+        if both := sorted(axes.keys() & fixed.keys()):
+            raise InputError(f"{self.file}: [fixed] {both[0]}: also an axis; expected one of the two")
+        for name, value in own["defaults"].items():
+            if name not in axes:
+                fixed.setdefault(name, value)
+        for name in (*NAMED, "pipeline", *WORKLOAD, *self.study.deployment):
+            if name not in axes and name not in fixed:
+                raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
+        rows = {
+            record: {row: self.catalog[record][row] for row in axes.get(record, (fixed.get(record),))} for record in NAMED
+        }
+        self.check_overrides(rows, axes | fixed)
+        objective, sense, by = self.objective(axes)
+        return Space(
+            study=self.study,
+            title=self.title or self.study.title,
+            axes=axes,
+            fixed=fixed,
+            rows=rows,
+            bounds=self.bounds(axes | fixed),
+            objective=objective,
+            sense=sense,
+            by=by,
+            text=text,
+        )
+
+    def axis(self, name, values):
+        where = self.where("axes", name)
+        self.kind(where, name)
+        if isinstance(values, dict):
+            values = self.range(where, values, name)
+        if not isinstance(values, (list, tuple)):
+            raise InputError(f"{where}: {values!r}; expected a list of values or {{ start, stop, step }}")
+        if not values:
+            raise InputError(f"{where}: empty; expected at least one value")
+        values = tuple(self.value("axes", name, value) for value in values)
+        if len(set(values)) < len(values):
+            twice = next(v for i, v in enumerate(values) if v in values[:i])
+            raise InputError(f"{where}: {twice!r} is there twice; expected distinct values")
+        return values
+
+    def range(self, where, spec, name):
+        if self.kind(where, name) is None or set(spec) != {"start", "stop", "step"}:
+            raise InputError(f"{where}: {spec!r}; expected a list of values or numbers {{ start, stop, step }}")
+        start, stop, step = (spec[key] for key in ("start", "stop", "step"))
+        for key, x in spec.items():
+            if isinstance(x, bool) or not isinstance(x, (int, float)) or not math.isfinite(x):
+                raise InputError(f"{where}: {key} = {x!r}; expected a finite number")
+        if step <= 0 or stop < start:
+            raise InputError(f"{where}: start {start}, stop {stop}, step {step}; expected step > 0 and stop >= start")
+        steps = (stop - start) / step
+        if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
+            reached = start + step * math.floor(steps)
+            raise InputError(f"{where}: step {step} from {start} overshoots stop {stop}; expected stop {reached} or {reached + step}")
+        if steps >= 1e8:
+            raise InputError(f"{where}: {steps + 1:.3g} values do not fit in memory; expected a larger step")
+        return [start + step * i for i in range(round(steps) + 1)]
+
+    def kind(self, where, name):
+        """Metadata of a numeric axis, None of an axis of labels."""
+        numeric = {n: m for n, m in parameters(self.study).items()}
+        if name in NAMED or name == "pipeline":
+            return None
+        if name not in numeric:
+            raise unknown(where, "axis", name, [*NAMED, "pipeline", *numeric])
+        return numeric[name]
+
+    def value(self, section, name, value):
+        where = self.where(section, name)
+        meta = self.kind(where, name)
+        if meta is None:
+            known = dict(self.study.pipelines) if name == "pipeline" else self.catalog[name]
+            if not isinstance(value, str) or value not in known:
+                raise unknown(where, name, value, known)
+            return value
+        si = number(where, value, meta)
+        accepted = self.study.data["accepts"].get(name)
+        if accepted and si not in accepted:
+            raise InputError(f"{where}: {value!r}; expected one of {accepted} (study {self.study.name})")
+        return si
+
+    def check_overrides(self, rows, given):
+        """A numeric axis over a curve's knot needs the knot in every curve that is used."""
+        for name in given:
+            if name.startswith("curve_"):
+                for row, fields in rows["curve"].items():
+                    if name.removeprefix("curve_") not in fields:
+                        where = self.where("axes" if name in self.sections["axes"] else "fixed", name)
+                        raise unknown(where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in catalog.numbers(fields)])
+
+    def bounds(self, given):
+        bounds = {}
+        known = self.measures(given)
+        for key, bound in self.sections["constraints"].items():
+            where = self.where("constraints", key)
+            side, _, name = key.partition("_")
+            if side not in ("min", "max") or name not in known:
+                raise unknown(where, "constraint", key, [f"{s}_{n}" for n in known for s in ("min", "max")])
+            bounds[key] = number(where, bound, {"units": known[name], "low": -math.inf, "open_low": True, "high": None, "integer": False})
+        return bounds
+
+    def measures(self, axes):
+        """{name: units} a constraint, an objective or a group may use: variables, numeric axes, numbers of named rows."""
+        numeric = {name: meta["units"] for name, meta in parameters(self.study).items() if name in axes}
+        rows = {}
+        for record in ("hardware", "nic", "precision", "model"):
+            rows |= {auxiliary(record, f): m["units"] for f, m in specs.fields(catalog.RECORDS[record]).items()}
+        return {name: VARIABLES[name][0] for name in MEASURES} | numeric | rows
+
+    def objective(self, axes):
+        section = self.sections["objective"]
+        for key in section:
+            if key not in ("maximize", "minimize", "by"):
+                raise unknown(self.where("objective", key), "key", key, ("maximize", "minimize", "by"))
+        if len(section.keys() & {"maximize", "minimize"}) > 1:
+            raise InputError(f"{self.where('objective', 'minimize')}: beside maximize; expected one of the two")
+        side = "minimize" if "minimize" in section else "maximize"
+        name = section.get(side, "tps_per_chip")
+        if name not in MEASURES:
+            raise unknown(self.where("objective", side), "variable", name, MEASURES)
+        by = section.get("by", [])
+        if not isinstance(by, list):
+            raise InputError(f"{self.where('objective', 'by')}: {by!r}; expected a list of axes or of their numbers")
+        for key in by:
+            groups = group_names(axes)
+            if key not in groups:
+                raise unknown(self.where("objective", "by"), "group", key, groups)
+        return name, (1 if side == "maximize" else -1), tuple(by)
+
+
+def parameters(study):
+    """{axis name: metadata} of every numeric axis a study knows."""
+    deployment = specs.fields(specs.Deployment)
+    numeric = specs.fields(specs.Workload) | {name: deployment[name] for name in study.deployment}
+    for record in ("hardware", "nic", "precision", "model"):
+        numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(catalog.RECORDS[record]).items()}
+    for form in curves.FORMS.values():
+        numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
+    return numeric
+
+
+def auxiliary(record, field):
+    """Name of the coordinate that carries a named row's number."""
+    return field if record == "precision" else f"{record}_{field}"
+
+
+def group_names(axes):
+    """What points may be grouped by: the axes and the numbers of their rows."""
+    names = list(axes)
+    for record in NAMED:
+        if record in axes and record != "curve":
+            names += [auxiliary(record, field) for field in specs.fields(catalog.RECORDS[record])]
+    return names
+
+
+def _apply(rows, settings):
+    """Change catalog rows in place: {"<record>.<row>.<field>": number}."""
+    for key, raw in settings.items():
+        where = f"--set {key}"
+        record, _, rest = key.partition(".")
+        row, _, field = rest.rpartition(".")
+        if record not in rows or not row:
+            raise unknown(where, "parameter", key, [f"{r}.<row>.<field>" for r in rows])
+        if row not in rows[record]:
+            raise unknown(where, record, row, rows[record])
+        fields = specs.fields(catalog.record_class(record, rows[record][row]))
+        if field not in fields:
+            raise unknown(where, f"field of {record}", field, fields)
+        rows[record][row] = rows[record][row] | {field: catalog.value(where, record, field, raw, fields), "source": "set by the user"}

@@ -1,0 +1,66 @@
+"""What a user asks of a step: times per token, rates, utilisation, memory."""
+
+import jax.numpy as jnp
+
+from .roofline import Time
+from .specs import record
+
+LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
+
+
+@record
+class Step:
+    """One forward pass on one chip, as every study and the core model return it."""
+
+    time: Time
+    blocks: dict  # {block: s per step}, before overlap
+    memory: dict  # {part: B per chip}
+    tokens_per_step: float  # tokens one sequence gains per step
+    sequences: float  # per chip
+    chips: float
+    dp: float
+
+
+def of(step):
+    """{variable: value} of one decode step.
+
+    tpot = step_time / tokens_per_step; tps_per_user = 1 / tpot; tps_per_chip = sequences tps_per_user;
+    tps_total = chips tps_per_chip; mfu, mbu = seconds at peak rate / step_time; bottleneck = the largest exposed part
+    (the first of equals). `ttft` is not defined in decode: NaN.
+    """
+    time = step.time
+    step_time = time.total
+    tps_per_user = step.tokens_per_step / step_time
+    tps_per_chip = step.sequences * tps_per_user
+    exposed = [getattr(time, f"exposed_{name}") for name in LIMITS]
+    return {
+        "step_time": step_time,
+        "tpot": step_time / step.tokens_per_step,
+        "ttft": jnp.full_like(step_time, jnp.nan, shape=()),
+        "tps_per_user": tps_per_user,
+        "tps_per_chip": tps_per_chip,
+        "tps_total": step.chips * tps_per_chip,
+        "memory_per_chip": sum(step.memory.values()),
+        "mfu": time.ideal_compute / step_time,
+        "mbu": time.ideal_memory / step_time,
+        "busy_compute": time.busy_compute,
+        "busy_memory": time.busy_memory,
+        "busy_network": time.busy_network,
+        "exposed_compute": time.exposed_compute,
+        "exposed_memory": time.exposed_memory,
+        "exposed_network": time.exposed_network,
+        "exposed_latency": time.exposed_latency,
+        "bottleneck": largest(exposed),
+        "chips": step.chips,
+        "dp": step.dp,
+        "batch_total": step.sequences * step.chips,
+    }
+
+
+def largest(values):
+    """Index of the largest of a few scalars, the first of equals (a chain of selects: XLA's argmax is far slower)."""
+    best, index = values[0], jnp.zeros((), jnp.int8)
+    for i, candidate in enumerate(values[1:], start=1):
+        index = jnp.where(candidate > best, jnp.int8(i), index)
+        best = jnp.maximum(best, candidate)
+    return index

@@ -1,0 +1,74 @@
+"""Published tables against what is computed, row by row."""
+
+import dataclasses
+
+import numpy as np
+import xarray as xr
+
+from . import dataset, grid, run, search, studies
+
+
+def reproduce(study="decode_gpu_2025"):
+    """A study's published rows beside the computed ones, as a Dataset over `row`.
+
+    Every row is evaluated at its own published configuration: `<variable>`, `<variable>_published`, `<variable>_error` (relative).
+    The search is repeated over the space the study searched: `best_<objective>` is the best of the row's group, `rank` its place and
+    `rank_published` that of the row; `same_choice`: every choice is the published one but for axes the study's own sort left to
+    chance; for those, `<axis>_choices` counts the values among the equal best points, and `among_ties` tells whether the published point
+    is one of them. `ok`: all of it holds within the study's tolerance.
+    """
+    study = studies.get(study)
+    published = study.data["published"]
+    tables = []
+    for table, bounds in published["tables"].items():
+        rows = [dict(zip(published["columns"], row)) for row in published["rows"] if str(row[0]) == table]
+        space = dataclasses.replace(grid.load(published["grid"]), bounds={k: float(v) for k, v in bounds.items()})
+        tables.append(_compare(run.of_space(space, blocks=False), space, rows, published))
+    result = xr.concat(tables, "row", data_vars="all", coords="all", compat="override", join="outer")
+    result.attrs = {"title": f"{study.title}: published against computed", "tolerance": published["tolerance"], "study": study.name}
+    return result
+
+
+def _compare(ds, space, rows, published):
+    """Rows of one table against its space, evaluated as `ds`."""
+    shape, tolerance = tuple(space.sizes.values()), published["tolerance"]
+    flat = np.array([np.ravel_multi_index([space.axes[a].index(row[a]) for a in space.axes], shape) for row in rows])
+    at = dataset.columns(ds, flat)
+    data = {axis: at[axis] for axis in space.axes} | {"table": np.array([row["table"] for row in rows], dtype=object)}
+    close = at["feasible"]
+    for name in published["measured"]:
+        target = np.array([row[name] for row in rows])
+        error = at[name] / target - 1.0
+        data |= {f"{name}_published": target, name: at[name], f"{name}_error": error}
+        close = close & (np.abs(error) <= tolerance)
+
+    ranked = search.best(ds)
+    label = {key: at[key] if key in at else ds[key].sel({ds[key].dims[0]: at[ds[key].dims[0]]}).values for key in space.by}
+    groups = list(zip(*(label[key].tolist() for key in space.by)))
+    places = {group: i for i, group in enumerate(zip(*(ranked[key].values.tolist() for key in space.by)))}
+    rank = np.array([places.get(group, -1) for group in groups])
+    chosen = ranked.isel(rank=np.maximum(rank, 0))
+    best = chosen[space.objective].values
+    equal = [_equal_points(ds, space, group, value) for group, value in zip(groups, best)]
+    data |= {
+        "rank": rank + 1,
+        "rank_published": np.arange(1, len(rows) + 1),
+        f"best_{space.objective}": best,
+        "same_choice": np.all([chosen[a].values == at[a] for a in space.axes if a not in published["tied"]], axis=0),
+        "among_ties": np.array([f in points["flat"] for f, points in zip(flat, equal)]),
+        **{f"{a}_choices": np.array([len(set(points[a])) for points in equal]) for a in published["tied"]},
+    }
+    best_close = np.abs(best / data[f"{space.objective}_published"] - 1.0) <= tolerance
+    in_place = (data["rank"] == data["rank_published"]) & (len(places) == len(rows))
+    data["ok"] = close & best_close & in_place & data["same_choice"] & data["among_ties"]
+    return xr.Dataset({name: ("row", values) for name, values in data.items()}).set_coords([*space.axes, "table"])
+
+
+def _equal_points(ds, space, group, value):
+    """Feasible points of a group whose objective equals `value`: {axis: labels, "flat": indices}."""
+    keep = ds["feasible"] & (abs(ds[space.objective] - value) <= search.TOLERANCE["float64"] * abs(value))
+    for key, wanted in zip(space.by, group):
+        keep = keep & (ds[key] == wanted)
+    flat = np.flatnonzero(keep.transpose(*space.axes).values)
+    where = np.unravel_index(flat, tuple(space.sizes.values()))
+    return {axis: [space.axes[axis][i] for i in index] for axis, index in zip(space.axes, where)} | {"flat": flat}

@@ -1,0 +1,110 @@
+"""Work x hardware -> seconds, and which resource those seconds wait for."""
+
+import jax
+import jax.numpy as jnp
+
+from .specs import record
+
+
+@record
+class Time:
+    """Seconds of a stretch of work.
+
+    `exposed_*`: seconds on the critical path, given wholly to the resource that binds; their sum is the duration, and
+    -exposed_x / duration is the elasticity of the duration with respect to every rate of resource x together.
+    `busy_*`: seconds each resource works, hidden or not.
+    `ideal_*`: busy seconds if every flop and byte that is needed ran at the peak of the chip.
+    """
+
+    exposed_compute: float = 0.0
+    exposed_memory: float = 0.0
+    exposed_network: float = 0.0
+    exposed_latency: float = 0.0
+    busy_compute: float = 0.0
+    busy_memory: float = 0.0
+    busy_network: float = 0.0
+    ideal_compute: float = 0.0
+    ideal_memory: float = 0.0
+
+    @property
+    def total(self):
+        """Duration [s]."""
+        return self.exposed_compute + self.exposed_memory + self.exposed_network + self.exposed_latency
+
+    def __add__(self, other):
+        """One after the other."""
+        return jax.tree.map(lambda a, b: a + b, self, other)
+
+    def __rmul__(self, factor):
+        """The same stretch `factor` times. What is never busy stays a plain 0, free of the factor's axes."""
+        return jax.tree.map(lambda a: a if _never(a) else factor * a, self)
+
+
+def _never(seconds):
+    return isinstance(seconds, float) and seconds == 0.0
+
+
+def alongside(a, b):
+    """Both at once: max(a, b) on the critical path, all of it the longer one's; both busy."""
+    a_longer = a.total >= b.total
+    both = a + b
+    exposed = {
+        name: jnp.where(a_longer, getattr(a, name), getattr(b, name))
+        for name in ("exposed_compute", "exposed_memory", "exposed_network", "exposed_latency")
+    }
+    return Time(
+        **exposed,
+        busy_compute=both.busy_compute,
+        busy_memory=both.busy_memory,
+        busy_network=both.busy_network,
+        ideal_compute=both.ideal_compute,
+        ideal_memory=both.ideal_memory,
+    )
+
+
+def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
+    """Time of one kernel: max(c, d) + (1 - overlap) min(c, d).
+
+    c = charged flops / (flops_per_s x efficiency), d = bytes / bytes_per_s [s]; overlap 1 is the roofline, 0 the sum.
+    """
+    c = cost.charged_flops / (flops_per_s * efficiency)
+    d = cost.bytes / bytes_per_s
+    unhidden = 1.0 - overlap
+    return Time(
+        exposed_compute=jnp.where(c >= d, c, unhidden * c),
+        exposed_memory=jnp.where(c >= d, unhidden * d, d),
+        busy_compute=c,
+        busy_memory=d,
+        ideal_compute=cost.flops / flops_per_s,
+        ideal_memory=d,
+    )
+
+
+def attention(
+    *, scores, values, needed_share, flops_per_s, efficiency, softmax_s, latency_s, kv_bytes, bytes_per_s, softmax_overlap
+):
+    """Time of one attention kernel: Q K^T, softmax, P V, and the KV cache read beside them.
+
+    g0, g1 = scores, values [FLOP] / (flops_per_s x efficiency); v = softmax_s + latency_s; n = `softmax_overlap`:
+    n = 0: g0 + g1 + v; n = 1: g0 + max(v, g1); n = 2: max(v, g0 + g1); in between the GEMMs hide in proportion.
+    The result is max(that, kv_bytes / bytes_per_s). `needed_share` of the flops is useful work.
+    Source: FlashAttention-3 (arXiv:2407.08608), two- and three-stage pipelining.
+    """
+    g0 = scores / (flops_per_s * efficiency)
+    g1 = values / (flops_per_s * efficiency)
+    hidden = jnp.clip(softmax_overlap - 1.0, 0.0, 1.0) * g0 + jnp.clip(softmax_overlap, 0.0, 1.0) * g1
+    alone = jnp.clip(2.0 - softmax_overlap, 0.0, 1.0) * g0 + jnp.clip(1.0 - softmax_overlap, 0.0, 1.0) * g1
+    ideal = needed_share * (scores + values) / flops_per_s
+    softmax = Time(exposed_compute=softmax_s, exposed_latency=latency_s, busy_compute=softmax_s)
+    beside = Time(exposed_compute=hidden, busy_compute=hidden)
+    rest = Time(exposed_compute=alone, busy_compute=alone, ideal_compute=ideal)
+    read = kv_bytes / bytes_per_s
+    return alongside(
+        rest + alongside(softmax, beside), Time(exposed_memory=read, busy_memory=read, ideal_memory=read)
+    )
+
+
+def transfer(n_bytes, bytes_per_s):
+    """Time of a transfer over one link [s]."""
+    seconds = n_bytes / bytes_per_s
+    return Time(exposed_network=seconds, busy_network=seconds)

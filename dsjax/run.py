@@ -1,0 +1,76 @@
+"""Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
+
+import math
+import os
+
+from . import dataset, evaluate, grid, search
+from .errors import InputError
+
+# Above this many points `block_time` (one full grid per block) is left out unless asked for.
+MOST_POINTS_WITH_BLOCKS = 1_000_000
+
+
+def sweep(source="default", *, axes=None, fixed=None, settings=None, dtype="float64", blocks=None):
+    """Evaluate a whole grid and return it as an `xarray.Dataset`.
+
+    `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name: values} replaces or adds
+    axes, `fixed` {name: value} fixes one, `settings` {"nic.CX7.scale_out_bytes_per_s": number} changes catalog rows. `dtype` "float64"
+    or "float32". `blocks`: keep `block_time` (default: up to a million points). Raises `InputError` on bad input, before computing.
+    """
+    if dtype not in ("float64", "float32"):
+        raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
+    space = grid.load(source, axes=axes, fixed=fixed, settings=settings)
+    return of_space(space, dtype, blocks)
+
+
+def of_space(space, dtype="float64", blocks=None):
+    """Evaluate a resolved space; see `sweep`."""
+    blocks = space.points <= MOST_POINTS_WITH_BLOCKS if blocks is None else blocks
+    check_size(space, dtype, blocks)
+    names = None if blocks else [name for name in evaluate.nbytes(space, dtype) if not name.startswith("block_time/")]
+    return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names))
+
+
+def check_size(space, dtype, blocks):
+    """Refuse a grid whose result does not fit in the memory that is free, and say how to shrink it."""
+    sizes = evaluate.nbytes(space, dtype)
+    stacked = {name: size for name, size in sizes.items() if name.startswith("block_time/")}
+    needed = sum(sizes.values()) - sum(stacked.values())
+    if blocks and stacked:
+        needed += len(stacked) * space.points * (8 if dtype == "float64" else 4)
+    available = available_memory()
+    if needed > available:
+        largest = max(space.sizes, key=space.sizes.get)
+        advice = "; float32 halves it" if dtype == "float64" else ""
+        raise InputError(
+            f"grid: {space.points:,} points need {gigabytes(needed)} and {gigabytes(available)} of memory is free; expected a smaller "
+            f"grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
+        )
+
+
+def gigabytes(n):
+    """Bytes in words."""
+    return f"{n / 1e9:,.1f} GB"
+
+
+def available_memory():
+    """Free physical memory [B], within the container's limit where there is one; infinite where the system does not tell."""
+    free = math.inf
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:
+            text = limit.read().strip()
+            if text != "max":
+                free = min(free, int(text) - int(used.read()))
+    except (OSError, KeyError, ValueError):
+        if math.isinf(free) and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return free
+
+
+def best(source="default", by=None, top=1, objective=None, **options):
+    """The best feasible points of a Dataset, or of a grid (then `options` are those of `sweep`); see `search.best`."""
+    ds = source if hasattr(source, "data_vars") else sweep(source, **options)
+    return search.best(ds, by=by, top=top, objective=objective)

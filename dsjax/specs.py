@@ -1,0 +1,153 @@
+"""The records a formula reads: one scalar per field, SI units, no numbers and no names.
+
+A record is a frozen dataclass that JAX traces, maps over and differentiates. The unit and the meaning of every
+field live in its metadata; the catalog validates against them and the dataset writes them to file. Names of
+devices, NICs and models are labels of axes and stay out of the records.
+"""
+
+import dataclasses
+
+import jax
+
+
+def record(cls):
+    """Frozen, keyword-only dataclass registered as a JAX pytree."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+def _field(units, doc, *, low=0.0, open_low=True, high=None, integer=False):
+    domain = {"units": units, "doc": doc, "low": low, "open_low": open_low, "high": high, "integer": integer}
+    return dataclasses.field(metadata=domain)
+
+
+def rate(units, doc):
+    """A positive rate; its name ends in `_per_s`."""
+    return _field(units, doc)
+
+
+def size(units, doc):
+    """A positive amount."""
+    return _field(units, doc)
+
+
+def seconds(doc):
+    """An absolute time, zero allowed; its name ends in `_s`."""
+    return _field("s", doc, open_low=False)
+
+
+def share(doc):
+    """An efficiency or a probability in (0, 1]."""
+    return _field("1", doc, high=1.0)
+
+
+def fraction(doc, high=1.0):
+    """A number from 0 to `high`, both included."""
+    return _field("1", doc, open_low=False, high=high)
+
+
+def count(doc, *, low=1, high=None, units="1"):
+    """A whole number, kept as an integer so that ceilings and divisibility are exact in float32 too."""
+    return _field(units, doc, low=low, open_low=False, high=high, integer=True)
+
+
+@record
+class Hardware:
+    """One accelerator."""
+
+    hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
+    hbm_bytes: float = size("B", "memory capacity")
+    bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
+    fp8_flops_per_s: float = rate("FLOP/s", "dense peak rate, 8 bit (int8 where the chip has no fp8)")
+    sms: float = size("1", "streaming multiprocessors (cores)")
+    clock_cycles_per_s: float = rate("Hz", "core clock")
+    exp2_per_cycle: float = size("1", "exp2 per core and cycle")
+    reduce_per_cycle: float = size("1", "reduction steps per core and cycle")
+    thread_all_reduce_s: float = seconds("all-reduce between the cores of one chip, per sequence and attention layer")
+    roofline_overlap: float = fraction("share of the smaller of compute and memory time hidden behind the larger")
+    softmax_overlap: float = fraction("GEMMs of attention that hide softmax: 0 none, 1 the second, 2 both", high=2.0)
+    attention_128_rows: float = share("share of peak of decode attention at 128 query rows (heads x query tokens)")
+    attention_256_rows: float = share("share of peak of decode attention at 256 query rows (heads x query tokens)")
+
+
+@record
+class Nic:
+    """The network between chips, per chip and direction."""
+
+    scale_out_bytes_per_s: float = rate("B/s", "effective bandwidth outside the scale-up domain, per chip, one way")
+
+
+@record
+class Precision:
+    """Bytes of one element by use, and the rate (index into `RATES`) its GEMMs run at."""
+
+    weight_bytes: float = size("B", "bytes per weight outside the routed and shared experts")
+    expert_bytes: float = size("B", "bytes per weight of the experts")
+    kv_bytes: float = size("B", "bytes per element of the KV cache")
+    dispatch_bytes: float = size("B", "bytes per element sent to the experts")
+    combine_bytes: float = size("B", "bytes per element sent back from the experts")
+    weight_rate: int = count("compute rate of the GEMMs outside the experts", low=0)
+    expert_rate: int = count("compute rate of the expert GEMMs", low=0)
+    attention_rate: int = count("compute rate of attention", low=0)
+
+
+# What a `*_rate` of a precision may name, in the order of its index.
+RATES = ("bf16", "fp8")
+
+
+def flops_per_s(hardware, index):
+    """Peak rate `RATES[index]` of the chip [FLOP/s]."""
+    return jax.lax.select_n(index, hardware.bf16_flops_per_s, hardware.fp8_flops_per_s)
+
+
+@record
+class Model:
+    """Shape of a DeepSeek-V3-class model; names as in the Hugging Face `config.json`."""
+
+    hidden_size: float = size("1", "width of the residual stream")
+    num_hidden_layers: float = size("1", "layers, dense and MoE, without MTP")
+    num_attention_heads: float = size("1", "query heads")
+    q_lora_rank: float = size("1", "rank of the query compression")
+    kv_lora_rank: float = size("1", "rank of the latent KV cache")
+    qk_nope_head_dim: float = size("1", "query / key head width without position")
+    qk_rope_head_dim: float = size("1", "rotary width, shared by all heads in the cache")
+    v_head_dim: float = size("1", "value head width")
+    moe_intermediate_size: float = size("1", "width of one expert")
+    n_routed_experts: int = count("routed experts")
+    n_shared_experts: float = size("1", "shared experts")
+    num_experts_per_tok: float = size("1", "routed experts per token (top-k)")
+    vocab_size: float = size("1", "vocabulary")
+
+
+@record
+class Workload:
+    """What is asked of the system."""
+
+    context: float = size("token", "tokens in the KV cache of one sequence")
+    acceptance: float = fraction("probability that a draft token is accepted, given the one before was")
+
+
+@record
+class Deployment:
+    """How the model is laid out on the chips, and what runs at once."""
+
+    ep: int = count("expert parallelism: chips that share the routed experts")
+    batch: int = count("sequences per chip in decode", units="sequence")
+    mtp: int = count("draft tokens per step (multi-token prediction)", low=0, high=8, units="token")
+
+
+@record
+class Point:
+    """Everything a formula may read at one point of the design space."""
+
+    hardware: Hardware
+    nic: Nic
+    precision: Precision
+    model: Model
+    curve: object  # one of the records of `curves`
+    workload: Workload
+    deployment: Deployment
+
+
+def fields(cls):
+    """{field: metadata} of a record class: units, doc, low, open_low, high, integer."""
+    return {f.name: f.metadata for f in dataclasses.fields(cls)}

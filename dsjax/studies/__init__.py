@@ -1,0 +1,52 @@
+"""Published studies, slips included, and what the engine needs to know of one."""
+
+import dataclasses
+import functools
+import importlib
+from pathlib import Path
+from typing import Callable
+
+from ..catalog import RECORDS, read_toml
+from ..errors import unknown
+
+FOLDER = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A model of one forward pass and its choices."""
+
+    name: str
+    title: str
+    step: Callable  # (point, **policy functions) -> metrics.Step
+    pipelines: tuple  # ((label, {"pipeline": function}), ...), first = default
+    deployment: tuple  # fields of the deployment it reads
+    blocks: tuple  # names of the blocks of a step, in the order of execution
+    ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
+
+    @functools.cached_property
+    def data(self):
+        """The study's own file: catalog rows, defaults, accepted values, published rows."""
+        return read_toml(self.path)
+
+    @property
+    def tables(self):
+        """The catalog rows among the data: {record: {row: {field: value}}}."""
+        return {name: table for name, table in self.data.items() if name in RECORDS}
+
+    @property
+    def path(self):
+        """The study's data file."""
+        return FOLDER / f"{self.name}.toml"
+
+
+def names():
+    """Names of all studies."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def get(name, where="study"):
+    """The study called `name`."""
+    if name not in names():
+        raise unknown(where, "study", name, names())
+    return importlib.import_module(f".{name}", __name__).STUDY

@@ -1,0 +1,144 @@
+"""GPU decode of DeepSeek-V3 under expert parallelism, as published in 2025, slips included.
+
+Source: "Estimating the per-card throughput of chips that serve DeepSeek with EP" (V1.0, 2025-03-16): 29 + 37 published rows.
+The formulas are those of the library; what the study does differently is passed to them as arguments:
+
+- every layer is a sparse one, and router, norms, embedding and head take no time;
+- Q is compressed from `q_lora_rank` to `qk_nope_head_dim` and back up from there, instead of from `hidden_size`;
+- every GEMM is charged at least 64 rows, attention 128 tokens beyond the context;
+- each expert on the card computes every copy of every token of the micro batch;
+- the naive pipeline forgets the draft tokens in the experts (not in dispatch and combine).
+"""
+
+import functools
+
+import jax.numpy as jnp
+
+from .. import collectives, memory, operators, pipelines, roofline
+from ..metrics import Step
+from ..specs import flops_per_s
+from . import Study
+
+LEAST_ROWS = 64.0
+EXTRA_TOKENS = 128.0
+EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
+
+
+def step(point, *, pipeline, gemm, expert_gemm):
+    """One decode step of one card.  T_step = num_hidden_layers x T_layer."""
+    d, model = point.deployment, point.model
+    batch, ep = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.ep))
+    layer = functools.partial(_layer, point, gemm, expert_gemm)
+    time, operator_times = pipeline(layer, batch)
+    layers = model.num_hidden_layers
+    return Step(
+        time=layers * time,
+        blocks={name: (layers * t).total for name, t in operator_times.operators().items()},
+        memory=_memory(point, batch),
+        tokens_per_step=1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp),
+        sequences=batch,
+        chips=ep,
+        dp=ep,
+    )
+
+
+def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts=True):
+    """Operators of one layer and micro batch (`LayerTimes`)."""
+    hw, model, precision = point.hardware, point.model, point.precision
+    queries = 1.0 + jnp.asarray(point.deployment.mtp, micro_batch.dtype)
+    rows = micro_batch * queries
+    heads, copies = model.num_attention_heads, model.num_experts_per_tok
+    q_head = model.qk_nope_head_dim + model.qk_rope_head_dim
+
+    def linear(k, n, groups=1.0, out_bytes=2.0):
+        cost = operators.gemm(
+            rows, k, n, groups=groups, in_bytes=precision.weight_bytes, out_bytes=out_bytes, least_rows=LEAST_ROWS
+        )
+        rate = flops_per_s(hw, precision.weight_rate)
+        return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, gemm(point.curve, rows, k, n), hw.roofline_overlap)
+
+    def expert(side, m, k, n):
+        cost = operators.gemm(m, k, n, in_bytes=precision.expert_bytes, out_bytes=4.0, least_rows=LEAST_ROWS)
+        rate = flops_per_s(hw, precision.expert_rate)
+        return roofline.kernel(
+            cost, rate, hw.hbm_bytes_per_s, expert_gemm(point.curve, side, m, k, n), hw.roofline_overlap
+        )
+
+    def ffn(m):
+        width = model.moe_intermediate_size
+        return expert("up", m, model.hidden_size, 2.0 * width) + expert("down", m, width, model.hidden_size)
+
+    def send(element_bytes):
+        n_bytes = collectives.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
+        return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
+
+    expert_rows = rows if experts_see_drafts else micro_batch
+    slots = jnp.asarray(memory.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
+    return pipelines.LayerTimes(
+        before={
+            "q_down": linear(model.q_lora_rank, model.qk_nope_head_dim, out_bytes=4.0),
+            "q_up": linear(model.qk_nope_head_dim, heads * q_head),
+            "q_absorb": linear(model.qk_nope_head_dim, model.kv_lora_rank, groups=heads),
+            "kv_compress": linear(model.hidden_size, model.kv_lora_rank + model.qk_rope_head_dim),
+        },
+        after={
+            "flash_mla": _flash_mla(point, micro_batch, queries),
+            "s_kv_up": linear(model.kv_lora_rank, model.v_head_dim, groups=heads),
+            "output": linear(heads * model.v_head_dim, model.hidden_size),
+        },
+        dispatch=send(precision.dispatch_bytes),
+        shared=model.n_shared_experts * ffn(expert_rows),
+        routed=slots * ffn(copies * expert_rows),
+        combine=send(precision.combine_bytes),
+    )
+
+
+def _flash_mla(point, micro_batch, queries):
+    """Decode attention of one micro batch: two GEMMs, softmax on the vector units, the latent cache from memory."""
+    hw, model, context = point.hardware, point.model, point.workload.context
+    rows = model.num_attention_heads * queries
+    efficiency = jnp.where(queries >= 2.0, hw.attention_256_rows, hw.attention_128_rows)
+    rate = flops_per_s(hw, point.precision.attention_rate)
+    width = model.kv_lora_rank + model.qk_rope_head_dim
+    charged = context + EXTRA_TOKENS
+    cycles = EXP2_PER_SCORE / hw.exp2_per_cycle + REDUCTIONS_PER_SCORE / hw.reduce_per_cycle
+    return roofline.attention(
+        scores=operators.attention_scores(micro_batch, rows, width, charged),
+        values=operators.attention_scores(micro_batch, rows, model.kv_lora_rank, charged),
+        needed_share=context / charged,
+        flops_per_s=rate,
+        efficiency=efficiency,
+        softmax_s=micro_batch * rows * context * cycles / (hw.sms * hw.clock_cycles_per_s),
+        latency_s=micro_batch * hw.thread_all_reduce_s,
+        kv_bytes=micro_batch * operators.mla_kv_bytes(context, model, point.precision.kv_bytes),
+        bytes_per_s=hw.hbm_bytes_per_s,
+        softmax_overlap=hw.softmax_overlap,
+    )
+
+
+def _memory(point, batch):
+    """Bytes per chip; embedding and head once each, whole on every card."""
+    model, precision = point.model, point.precision
+    slots = memory.expert_slots(model.n_routed_experts, point.deployment.ep)
+    experts = jnp.asarray(slots, batch.dtype) + model.n_shared_experts
+    return {
+        "attention": model.num_hidden_layers * memory.mla_weights(model) * precision.weight_bytes,
+        "experts": model.num_hidden_layers * memory.expert_weights(model) * experts * precision.expert_bytes,
+        "embedding": 2.0 * memory.embedding_weights(model) * precision.weight_bytes,
+        "kv_cache": memory.kv_cache_bytes(batch, point.workload.context, model, precision.kv_bytes),
+    }
+
+
+def _naive(layer, batch):
+    return pipelines.naive(functools.partial(layer, experts_see_drafts=False), batch)
+
+
+STUDY = Study(
+    name="decode_gpu_2025",
+    title="GPU decode of DeepSeek-V3, the 2025 study",
+    step=step,
+    pipelines=(("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
+    deployment=("ep", "batch", "mtp"),
+    blocks=tuple("q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split()),
+    ties=("-batch", "kv_bytes"),
+)

@@ -1,0 +1,67 @@
+"""Numbers as a catalog or a command line writes them -> SI floats."""
+
+import math
+import re
+from fractions import Fraction
+
+from .errors import InputError
+
+_PREFIX = {"": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+_PREFIX |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
+# unit as written -> (unit of the field, factor)
+_UNITS = {u: (u, 1.0) for u in ("B/s", "B", "FLOP/s", "Hz", "s", "token", "sequence", "1")}
+_UNITS |= {"bit/s": ("B/s", 0.125), "OP/s": ("FLOP/s", 1.0), "%": ("1", 0.01)}
+_QUANTITY = re.compile(r"\s*([-+0-9.eE_/]+)\s*([A-Za-z%/0-9]*)\s*")
+
+
+def number(where, value, meta):
+    """`value` (a number, or text like "3.3 TiB/s", "1233/1979", "0.5 us") as a finite SI number in the field's domain.
+
+    `meta` is a field's metadata in `specs`: units, low, open_low, high, integer. Raises InputError, prefixed with `where`.
+    """
+    si = _parse(where, value, meta["units"])
+    low, high = meta["low"], meta["high"]
+    if not math.isfinite(si):
+        raise InputError(f"{where}: {value!r} is not finite; expected {expected(meta)}")
+    if si < low or (meta["open_low"] and si == low) or (high is not None and si > high):
+        raise InputError(f"{where}: {value!r} is out of range; expected {expected(meta)}")
+    if meta["integer"]:
+        if si != int(si):
+            raise InputError(f"{where}: {value!r} is not an integer; expected {expected(meta)}")
+        if si > 2**31 - 1:
+            raise InputError(f"{where}: {value!r} is too large; expected {expected(meta)}, at most {2**31 - 1}")
+        return int(si)
+    return si
+
+
+def expected(meta):
+    """The domain of a field in words: "a positive number [B/s]"."""
+    kind = "an integer" if meta["integer"] else "a number"
+    low, high = meta["low"], meta["high"]
+    if high is not None:
+        bounds = f" {'above' if meta['open_low'] else 'from'} {low:g} to {high:g}"
+    else:
+        bounds = f" {'above' if meta['open_low'] else 'of at least'} {low:g}"
+    units = "" if meta["units"] == "1" else f" [{meta['units']}]"
+    return kind + bounds + units
+
+
+def _parse(where, value, units):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise InputError(f"{where}: {value!r} is a {type(value).__name__}; expected a number [{units}]")
+    if not isinstance(value, str):
+        return float(value)
+    match = _QUANTITY.fullmatch(value)
+    try:
+        if not match:
+            return float(value)  # "nan", "inf": refused by the caller with its own words
+        amount, unit = match.groups()
+        amount = float(Fraction(amount)) if "/" in amount else float(amount)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"{where}: {value!r} is not a number [{units}]") from None
+    if not unit:
+        return amount
+    for name, (of, factor) in _UNITS.items():
+        if of == units and unit.endswith(name) and unit[: -len(name)] in _PREFIX:
+            return amount * factor * _PREFIX[unit[: -len(name)]]
+    raise InputError(f"{where}: {value!r} has the unit {unit!r}; expected {units}")

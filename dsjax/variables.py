@@ -1,0 +1,30 @@
+"""Names, units and meanings of every variable of a result: data shared by grids, files and tables."""
+
+# variable -> (units, long_name)
+VARIABLES = {
+    "step_time": ("s", "time of one forward pass"),
+    "tpot": ("s", "time per output token of one user (TPOT)"),
+    "ttft": ("s", "time to first token (TTFT)"),
+    "tps_per_user": ("token/s", "tokens per second and user"),
+    "tps_per_chip": ("token/s", "tokens per second and chip"),
+    "tps_total": ("token/s", "tokens per second of all chips"),
+    "memory_per_chip": ("B", "memory needed per chip"),
+    "mfu": ("1", "model FLOP utilisation: needed flops at peak rate / step time"),
+    "mbu": ("1", "memory bandwidth utilisation: needed bytes at peak bandwidth / step time"),
+    "busy_compute": ("s", "busy time of the compute units per step"),
+    "busy_memory": ("s", "busy time of the memory per step"),
+    "busy_network": ("s", "busy time of the network per step"),
+    "exposed_compute": ("s", "critical path spent on compute per step"),
+    "exposed_memory": ("s", "critical path spent on memory per step"),
+    "exposed_network": ("s", "critical path spent on the network per step"),
+    "exposed_latency": ("s", "critical path spent on fixed latencies per step"),
+    "bottleneck": ("1", "resource with the largest share of the critical path"),
+    "chips": ("1", "chips of one instance"),
+    "dp": ("1", "data-parallel groups of attention"),
+    "batch_total": ("sequence", "sequences in flight on all chips"),
+    "block_time": ("s", "time of one kind of block per step, all layers, before overlap"),
+    "feasible": ("1", "all constraints hold"),
+}
+# Variables with a value other than a number to order or bound.
+FLAGS = ("bottleneck", "feasible")
+MEASURES = tuple(name for name in VARIABLES if name not in (*FLAGS, "block_time"))
