@@ -16,7 +16,7 @@ def bounded(values, bounds):
     masks = {}
     for key, bound in bounds.items():
         side, name = key.split("_", 1)
-        value = values[name]
+        value = jnp.asarray(values[name], bound.dtype)
         ok = (value >= bound if side == "min" else value <= bound) | jnp.isnan(value)
         masks[name] = masks[name] & ok if name in masks else ok
     return masks

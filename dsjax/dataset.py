@@ -27,7 +27,7 @@ def to_dataset(space, arrays, command="dsjax.sweep"):
     ds = xr.Dataset(data, coords=_coords(space))
     if blocks:
         ds["block_time"] = _stack_blocks(space, blocks)
-        ds = ds.assign_coords(block=("block", np.array(list(blocks), dtype=object), {"long_name": "block of the model"}))
+        ds = ds.assign_coords(block=("block", list(blocks), {"long_name": "block of the model"}))
         if "model" in space.fixed:
             layers = space.rows["model"][space.fixed["model"]]["num_hidden_layers"]
             meta = {"units": "1", "long_name": "layers that hold the block: block_time / layers is the time in one layer"}
@@ -70,7 +70,7 @@ def _coords(space):
     numeric, coords = parameters(space.study), {}
     for name, value in [*space.axes.items(), *space.fixed.items()]:
         dims = (name,) if name in space.axes else ()
-        array = np.array(value, dtype=object if isinstance(np.ravel(value)[0], str) else None)
+        array = np.array(value)
         meta = numeric.get(name)
         attrs = {"units": meta["units"], "long_name": meta["doc"]} if meta else {"long_name": name}
         coords[name] = (dims, array, attrs)

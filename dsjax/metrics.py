@@ -1,5 +1,7 @@
 """What a user asks of a step: times per token, rates, utilisation, memory."""
 
+import dataclasses
+
 import jax.numpy as jnp
 
 from .roofline import Time
@@ -28,8 +30,8 @@ def of(step):
     tps_total = chips tps_per_chip; mfu, mbu = seconds at peak rate / step_time; bottleneck = the largest exposed part
     (the first of equals). `ttft` is not defined in decode: NaN.
     """
-    time = step.time
-    step_time = time.total
+    step_time = step.time.total
+    time = dataclasses.replace(step.time, **{k: jnp.zeros((), step_time.dtype) for k, v in vars(step.time).items() if v is None})
     tps_per_user = step.tokens_per_step / step_time
     tps_per_chip = step.sequences * tps_per_user
     exposed = [getattr(time, f"exposed_{name}") for name in LIMITS]

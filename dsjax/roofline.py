@@ -1,5 +1,9 @@
 """Work x hardware -> seconds, and which resource those seconds wait for."""
 
+import dataclasses
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 
@@ -8,7 +12,7 @@ from .specs import record
 
 @record
 class Time:
-    """Seconds of a stretch of work.
+    """Seconds of a stretch of work; None where a resource takes no part.
 
     `exposed_*`: seconds on the critical path, given wholly to the resource that binds; their sum is the duration, and
     -exposed_x / duration is the elasticity of the duration with respect to every rate of resource x together.
@@ -16,50 +20,45 @@ class Time:
     `ideal_*`: busy seconds if every flop and byte that is needed ran at the peak of the chip.
     """
 
-    exposed_compute: float = 0.0
-    exposed_memory: float = 0.0
-    exposed_network: float = 0.0
-    exposed_latency: float = 0.0
-    busy_compute: float = 0.0
-    busy_memory: float = 0.0
-    busy_network: float = 0.0
-    ideal_compute: float = 0.0
-    ideal_memory: float = 0.0
+    exposed_compute: float | None = None
+    exposed_memory: float | None = None
+    exposed_network: float | None = None
+    exposed_latency: float | None = None
+    busy_compute: float | None = None
+    busy_memory: float | None = None
+    busy_network: float | None = None
+    ideal_compute: float | None = None
+    ideal_memory: float | None = None
 
     @property
     def total(self):
         """Duration [s]."""
-        return self.exposed_compute + self.exposed_memory + self.exposed_network + self.exposed_latency
+        return functools.reduce(operator.add, (t for t in map(self.__getattribute__, EXPOSED) if t is not None))
 
     def __add__(self, other):
         """One after the other."""
-        return jax.tree.map(lambda a, b: a + b, self, other)
+        return Time(**{name: _plus(getattr(self, name), getattr(other, name)) for name in vars(self)})
 
     def __rmul__(self, factor):
-        """The same stretch `factor` times. What is never busy stays a plain 0, free of the factor's axes."""
-        return jax.tree.map(lambda a: a if _never(a) else factor * a, self)
+        """The same stretch `factor` times."""
+        return jax.tree.map(lambda seconds: factor * seconds, self)
 
 
-def _never(seconds):
-    return isinstance(seconds, float) and seconds == 0.0
+EXPOSED = ("exposed_compute", "exposed_memory", "exposed_network", "exposed_latency")
+
+
+def _plus(a, b):
+    return b if a is None else a if b is None else a + b
 
 
 def alongside(a, b):
     """Both at once: max(a, b) on the critical path, all of it the longer one's; both busy."""
     a_longer = a.total >= b.total
-    both = a + b
-    exposed = {
-        name: jnp.where(a_longer, getattr(a, name), getattr(b, name))
-        for name in ("exposed_compute", "exposed_memory", "exposed_network", "exposed_latency")
-    }
-    return Time(
-        **exposed,
-        busy_compute=both.busy_compute,
-        busy_memory=both.busy_memory,
-        busy_network=both.busy_network,
-        ideal_compute=both.ideal_compute,
-        ideal_memory=both.ideal_memory,
-    )
+
+    def longer(x, y):
+        return None if x is y is None else jnp.where(a_longer, 0.0 if x is None else x, 0.0 if y is None else y)
+
+    return dataclasses.replace(a + b, **{name: longer(getattr(a, name), getattr(b, name)) for name in EXPOSED})
 
 
 def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
@@ -102,6 +101,14 @@ def attention(
     return alongside(
         rest + alongside(softmax, beside), Time(exposed_memory=read, busy_memory=read, ideal_memory=read)
     )
+
+
+def each(function, rows):
+    """{name: function(*row)} of {name: row of numbers}, traced and compiled once for all rows."""
+    columns = zip(*rows.values(), strict=True)
+    dtype = jnp.result_type(float)
+    together = jax.vmap(function)(*(jnp.stack([jnp.asarray(x, dtype) for x in column]) for column in columns))
+    return {name: jax.tree.map(lambda leaf: leaf[i], together) for i, name in enumerate(rows)}
 
 
 def transfer(n_bytes, bytes_per_s):

@@ -50,7 +50,7 @@ def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts=True):
     heads, copies = model.num_attention_heads, model.num_experts_per_tok
     q_head = model.qk_nope_head_dim + model.qk_rope_head_dim
 
-    def linear(k, n, groups=1.0, out_bytes=2.0):
+    def linear(k, n, groups, out_bytes):
         cost = operators.gemm(
             rows, k, n, groups=groups, in_bytes=precision.weight_bytes, out_bytes=out_bytes, least_rows=LEAST_ROWS
         )
@@ -60,9 +60,8 @@ def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts=True):
     def expert(side, m, k, n):
         cost = operators.gemm(m, k, n, in_bytes=precision.expert_bytes, out_bytes=4.0, least_rows=LEAST_ROWS)
         rate = flops_per_s(hw, precision.expert_rate)
-        return roofline.kernel(
-            cost, rate, hw.hbm_bytes_per_s, expert_gemm(point.curve, side, m, k, n), hw.roofline_overlap
-        )
+        efficiency = expert_gemm(point.curve, side, m, k, n)
+        return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
     def ffn(m):
         width = model.moe_intermediate_size
@@ -74,21 +73,24 @@ def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts=True):
 
     expert_rows = rows if experts_see_drafts else micro_batch
     slots = jnp.asarray(memory.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
+    ffns = roofline.each(ffn, {"shared": (expert_rows,), "routed": (copies * expert_rows,)})
+    before = {  # name: (K, N, groups, bytes per element of the result)
+        "q_down": (model.q_lora_rank, model.qk_nope_head_dim, 1.0, 4.0),
+        "q_up": (model.qk_nope_head_dim, heads * q_head, 1.0, 2.0),
+        "q_absorb": (model.qk_nope_head_dim, model.kv_lora_rank, heads, 2.0),
+        "kv_compress": (model.hidden_size, model.kv_lora_rank + model.qk_rope_head_dim, 1.0, 2.0),
+    }
+    after = {
+        "s_kv_up": (model.kv_lora_rank, model.v_head_dim, heads, 2.0),
+        "output": (heads * model.v_head_dim, model.hidden_size, 1.0, 2.0),
+    }
+    linears = roofline.each(linear, before | after)
     return pipelines.LayerTimes(
-        before={
-            "q_down": linear(model.q_lora_rank, model.qk_nope_head_dim, out_bytes=4.0),
-            "q_up": linear(model.qk_nope_head_dim, heads * q_head),
-            "q_absorb": linear(model.qk_nope_head_dim, model.kv_lora_rank, groups=heads),
-            "kv_compress": linear(model.hidden_size, model.kv_lora_rank + model.qk_rope_head_dim),
-        },
-        after={
-            "flash_mla": _flash_mla(point, micro_batch, queries),
-            "s_kv_up": linear(model.kv_lora_rank, model.v_head_dim, groups=heads),
-            "output": linear(heads * model.v_head_dim, model.hidden_size),
-        },
+        before={name: linears[name] for name in before},
+        after={"flash_mla": _flash_mla(point, micro_batch, queries), **{name: linears[name] for name in after}},
         dispatch=send(precision.dispatch_bytes),
-        shared=model.n_shared_experts * ffn(expert_rows),
-        routed=slots * ffn(copies * expert_rows),
+        shared=model.n_shared_experts * ffns["shared"],
+        routed=slots * ffns["routed"],
         combine=send(precision.combine_bytes),
     )
 

@@ -1,0 +1,158 @@
+"""What is written is read back, and makes sense without dsjax."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import dsjax
+from dsjax import dataset, grid
+
+
+@pytest.fixture(scope="module")
+def path(study, tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "study.nc"
+    dsjax.write_netcdf(study, path)
+    return path
+
+
+def test_file_is_read_back_identically(study, path):
+    with xr.open_dataset(path) as ds:
+        xr.testing.assert_identical(ds.load(), study)
+        assert ds.feasible.dtype == bool and ds.bottleneck.dtype == np.int8
+        assert set(ds.coords) == set(study.coords)
+
+
+def test_file_explains_itself_without_dsjax(path):
+    """Another process that must not import dsjax opens the file, reads flags and units, and selects by name."""
+    code = f"""
+import sys, xarray as xr
+ds = xr.open_dataset({str(path)!r})
+assert "dsjax" not in sys.modules
+assert ds.attrs["Conventions"].startswith("CF-") and ds.attrs["title"] and ds.attrs["history"] and ds.attrs["dsjax_version"]
+for name, variable in ds.variables.items():
+    assert "long_name" in variable.attrs, name
+    if variable.dtype.kind == "f":
+        assert "units" in variable.attrs, name
+meanings = ds.bottleneck.attrs["flag_meanings"].split()
+assert len(meanings) == len(ds.bottleneck.attrs["flag_values"])
+best = ds.tps_per_chip.where(ds.feasible).max()
+print(float(best), float(ds.tps_per_chip.sel(hardware="H800", nic="CX7", ep=320, batch=128, precision="kv1-w1", mtp=1, pipeline="dual-mbatch")))
+"""
+    out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert [round(float(x), 5) for x in out.split()] == [3702.83011, 3702.83011]
+
+
+def test_cf_flags_and_compression_are_in_the_file(path):
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        for name in ("feasible", "ok_memory"):
+            assert file[name].dtype == np.int8
+            assert file[name].flag_values.tolist() == [0, 1]
+        assert file["bottleneck"].flag_meanings == "compute memory network latency"
+        filters = file["step_time"].filters()
+        assert filters.get("zstd") or filters.get("zlib")
+        assert file["step_time"].chunking() != "contiguous"
+        assert not hasattr(file["step_time"], "_FillValue")
+
+
+def test_provenance_rebuilds_the_space(study, path):
+    ds = dsjax.open_netcdf(path)
+    space = dataset.space_of(ds)
+    from dsjax import run
+
+    xr.testing.assert_equal(run.of_space(space), study)
+    spec = json.loads(ds.attrs["dsjax_spec"])
+    assert spec["rows"]["nic"]["CX7"]["scale_out_bytes_per_s"] == 40 * 2**30
+    assert 'study = "decode_gpu_2025"' in ds.attrs["grid"]
+
+
+def test_provenance_holds_the_users_changes():
+    ds = dsjax.sweep("decode_gpu_2025", settings={"nic.CX7.scale_out_bytes_per_s": "50 GB/s"}, fixed={"context": 77}, blocks=False)
+    space = dataset.space_of(ds)
+    assert space.rows["nic"]["CX7"]["scale_out_bytes_per_s"] == 5e10
+    assert space.fixed["context"] == 77 and float(ds.context) == 77
+    assert float(ds.nic_scale_out_bytes_per_s.sel(nic="CX7")) == 5e10
+
+
+def test_numeric_axes_of_any_record():
+    axes = {
+        "nic_scale_out_bytes_per_s": [1e10, 4e10], "hardware_hbm_bytes_per_s": [1e12, 2e12, 3e12], "curve_gemm_large_mn": [0.5, 0.8],
+        "model_n_routed_experts": [128, 256], "precision_kv_bytes": [1, 2], "acceptance": [0.5, 0.9], "batch": [3, 5],
+    }  # fmt: skip
+    fixed = {"hardware": "H20", "nic": "CX7", "precision": "kv2-w2", "ep": 32, "mtp": 1}
+    ds = dsjax.sweep({"study": "decode_gpu_2025", "axes": axes, "fixed": fixed}, blocks=False)
+    assert ds.tps_per_chip.dims == tuple(axes)
+    assert ds.memory_per_chip.dims == ("model_n_routed_experts", "precision_kv_bytes", "batch")
+    assert ds.nic_scale_out_bytes_per_s.attrs["units"] == "B/s"
+    one = dsjax.sweep(
+        {"study": "decode_gpu_2025", "axes": {"batch": [5]}, "fixed": fixed | {"acceptance": 0.9, "nic_scale_out_bytes_per_s": 1e10}}, blocks=False
+    )
+    assert ds.busy_network.dims == ("nic_scale_out_bytes_per_s", "batch")
+    np.testing.assert_allclose(one.busy_network, ds.busy_network.sel(nic_scale_out_bytes_per_s=1e10, batch=[5]), rtol=1e-13)
+
+
+def test_csv_of_all_and_of_feasible_points(study, tmp_path):
+    dsjax.write_csv(study, tmp_path / "all.csv")
+    dsjax.write_csv(study, tmp_path / "feasible.csv", feasible_only=True)
+    rows, feasible = (list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in ("all", "feasible"))
+    assert (len(rows), len(feasible)) == (4320, 659)
+    assert [row for row in rows if row["feasible"] == "1"] == feasible
+    for position in (0, 1234, 4319):
+        row = rows[position]
+        labels = {axis: study[axis].values[i] for axis, i in zip(study.step_time.dims, np.unravel_index(position, study.step_time.shape))}
+        assert {axis: row[axis] for axis in labels} == {axis: str(label) for axis, label in labels.items()}
+        assert float(row["step_time"]) == float(study.step_time.values.flat[position])
+        assert float(row["memory_per_chip"]) == float(study.memory_per_chip.sel({k: labels[k] for k in study.memory_per_chip.dims}))
+        assert row["bottleneck"] in ("compute", "memory", "network", "latency")
+
+
+def test_csv_in_pieces_is_the_same(study, tmp_path, monkeypatch):
+    dsjax.write_csv(study, tmp_path / "whole.csv", feasible_only=True)
+    monkeypatch.setattr(dataset, "CHUNK", 1000)
+    dsjax.write_csv(study, tmp_path / "pieces.csv", feasible_only=True)
+    assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "pieces.csv").read_bytes()
+
+
+@pytest.mark.parametrize("write", [dsjax.write_netcdf, dsjax.write_csv])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(study, tmp_path, monkeypatch, write):
+    target = tmp_path / "result"
+    target.write_text("precious")
+    with pytest.raises(dsjax.InputError, match="exists"):
+        write(study, target)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    monkeypatch.setattr("pandas.DataFrame.to_csv", full)
+    with pytest.raises(dsjax.InputError, match="No space left"):
+        write(study, target, force=True)
+    assert target.read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_blocks_are_times_before_overlap_in_order_of_execution(study):
+    assert study.block.values.tolist()[:4] == ["q_down", "q_up", "q_absorb", "kv_compress"]
+    assert (study.layers == 61).all()
+    network = study.block_time.sel(block=["dispatch", "combine"]).sum("block")
+    np.testing.assert_allclose(*xr.broadcast(network, study.busy_network.transpose(*[d for d in network.dims if d in study.busy_network.dims])), rtol=1e-12)
+
+
+def test_plain_plot_of_the_file(path):
+    """`ds.tps_per_chip.sel(...).plot()` needs a named, ordered, unit-bearing coordinate: what xarray's labels are made of."""
+    with xr.open_dataset(path) as ds:
+        line = ds.tps_per_chip.sel(hardware="H800", ep=320, precision="kv1-w1", mtp=1, pipeline="dual-mbatch")
+        assert line.dims == ("nic", "batch")
+        assert line.attrs == {"units": "token/s", "long_name": "tokens per second and chip"}
+        assert line.batch.attrs["long_name"] and (np.diff(line.batch) > 0).all()
+
+
+def test_space_round_trips_through_json():
+    space = grid.load("decode_gpu_2025")
+    assert grid.Space.from_json(space.to_json()) == space

@@ -1,0 +1,126 @@
+"""Best, top-k and the tie rule against a brute-force search in plain Python."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import dsjax
+from dsjax import dataset, grid, search
+
+AXES = {"hardware": ["H800", "A100"], "nic": ["CX7", "E810"], "batch": [8, 16, 24], "precision": ["kv2-w2", "kv1-w2", "kv1-w1"]}
+FIXED = {"ep": 72, "mtp": 0, "pipeline": "naive"}
+
+
+def toy(seed, dtype="float64", levels=6):
+    """A dataset of a real space with made-up throughputs (few levels, so many ties) and a made-up mask."""
+    space = grid.load({"study": "decode_gpu_2025", "axes": AXES, "fixed": FIXED})
+    rng = np.random.default_rng(seed)
+    dims, shape = tuple(space.axes), tuple(space.sizes.values())
+    values = rng.integers(1, levels, shape) * (1 + rng.uniform(-1, 1, shape) * 1e-13)
+    arrays = {
+        "tps_per_chip": (dims, values.astype(dtype)),
+        "tps_per_user": (dims, rng.uniform(1, 2, shape).astype(dtype)),
+        "bottleneck": (dims, np.zeros(shape, np.int8)),
+        "ok_memory": (("hardware",), np.array([True, seed % 7 > 0])),
+        "feasible": (dims, rng.uniform(size=shape) < rng.choice([0.0, 0.1, 0.5, 1.0])),
+    }
+    return dataset.to_dataset(space, arrays)
+
+
+def brute_force(ds, by, top):
+    """[(labels, equal points)] by sorting Python tuples, one group at a time."""
+    tolerance = 1e-9 if ds.tps_per_chip.dtype == np.float64 else 1e-6
+    groups = {}
+    for position, index in enumerate(np.ndindex(ds.tps_per_chip.shape)):
+        labels = {axis: ds[axis].values[i] for axis, i in zip(AXES, index)}
+        weight = float(ds.weight_bytes.sel(precision=labels["precision"]))
+        kv = float(ds.kv_bytes.sel(precision=labels["precision"]))
+        if bool(ds.feasible.values[index]):
+            key = tuple({**labels, "weight_bytes": weight}[name] for name in by)
+            groups.setdefault(key, []).append((float(ds.tps_per_chip.values[index]), -labels["batch"], kv, position, labels))
+    chosen = []
+    for points in groups.values():
+        for _ in range(min(top, len(points))):
+            largest = max(p[0] for p in points)
+            equal = [p for p in points if p[0] >= largest * (1 - tolerance)]
+            pick = min(equal, key=lambda p: p[1:4])
+            chosen.append((pick[0], pick[3], pick[4], len(equal)))
+            points.remove(pick)
+    chosen.sort(key=lambda p: (-p[0], p[1]))
+    return [(labels, equal) for *_, labels, equal in chosen]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("by", [(), ("hardware",), ("nic", "weight_bytes"), ("batch", "precision", "hardware")])
+def test_equals_brute_force(by, dtype):
+    for seed in range(40):
+        ds = toy(seed, dtype)
+        for top in (1, 3, 100):
+            found = search.best(ds, by=by, top=top)
+            expected = brute_force(ds, by, top)
+            assert found.sizes["rank"] == len(expected)
+            for axis in AXES:
+                assert found[axis].values.tolist() == [labels[axis] for labels, _ in expected], (seed, top, axis)
+            assert found["ties"].values.tolist() == [equal for _, equal in expected]
+
+
+def test_ties_take_the_largest_batch_then_the_smallest_kv(study):
+    ranked = dsjax.best(study)
+    tied = ranked.isel(rank=ranked.ties.values > 1)
+    assert tied.sizes["rank"] > 5
+    for i in range(tied.sizes["rank"]):
+        point = tied.isel(rank=i)
+        group = study.sel({axis: point[axis].item() for axis in ("hardware", "nic", "ep")})
+        group = group.isel(precision=group.weight_bytes.values == float(point.weight_bytes))
+        equal = group.feasible & (group.tps_per_chip >= float(point.tps_per_chip) * (1 - 1e-9))
+        assert int(equal.sum()) == int(point.ties)
+        assert int(point.batch) == int(group.batch.where(equal).max())
+
+
+def test_minimize_and_objective(study):
+    slowest_first = dsjax.best(study, by=(), objective="tpot")
+    fastest = dsjax.best(study, by=(), objective="-tpot")
+    assert float(slowest_first.tpot[0]) == float(study.tpot.where(study.feasible).max())
+    assert float(fastest.tpot[0]) == float(study.tpot.where(study.feasible).min())
+    axes = {"hardware": ["H800"], "nic": ["CX7"], "ep": [72, 144], "batch": [8, 16], "precision": ["kv1-w1"]}
+    minimized = dsjax.best({"study": "decode_gpu_2025", "axes": axes, "objective": {"minimize": "step_time"}})
+    assert minimized.sizes["rank"] == 1 and int(minimized.batch[0]) == 8
+
+
+def test_a_file_a_dataset_and_a_grid_give_the_same(study, tmp_path):
+    dsjax.write_netcdf(study, tmp_path / "study.nc")
+    by = ["hardware", "nic"]
+    results = [dsjax.best(x, by=by, top=2) for x in (study, dsjax.open_netcdf(tmp_path / "study.nc"), "decode_gpu_2025")]
+    for other in results[1:]:
+        xr.testing.assert_equal(results[0].drop_vars(["block", "block_time", "layers"]), other.drop_vars(["block", "block_time", "layers"], errors="ignore"))
+
+
+def test_refusals_count_points_not_cells(study):
+    assert search.refusals(study) == {"ok_memory": 1016, "ok_tps_per_user": 4320 - 659 - int((study.tps_per_user.where(~study.ok_memory) >= 20).sum())}
+    assert search.count_feasible(study) == 659
+
+
+def test_no_feasible_point_is_an_empty_answer():
+    ds = dsjax.sweep({"study": "decode_gpu_2025", "axes": AXES, "fixed": FIXED, "constraints": {"min_tps_per_user": 1e9}})
+    assert dsjax.best(ds).sizes["rank"] == 0
+    assert search.refusals(ds)["ok_tps_per_user"] == ds.feasible.size
+
+
+def test_constraints_on_any_measure_one_mask_per_variable():
+    bounds = {
+        "min_tps_per_user": 10, "max_tps_per_user": 30, "max_memory_per_chip": 4e10, "max_weight_bytes": 1,
+        "min_hardware_hbm_bytes": 9e10, "max_ttft": 1.0, "max_context": 1e4, "max_batch": 64,
+    }  # fmt: skip
+    ds = dsjax.sweep("decode_gpu_2025", blocks=False)
+    raw = {"study": "decode_gpu_2025", "axes": {n: ds[n].values.tolist() for n in ds.step_time.dims}, "constraints": bounds}
+    bounded = dsjax.sweep(raw, blocks=False)
+    masks = {name for name in bounded.data_vars if name.startswith("ok_")}
+    assert masks == {f"ok_{k.split('_', 1)[1]}" for k in bounds} | {"ok_memory"}
+    assert bool(bounded.ok_ttft.all()) and bool(bounded.ok_context)
+    assert bounded.ok_weight_bytes.dims == ("precision",)
+    expected = (
+        ds.ok_memory & (ds.tps_per_user >= 10) & (ds.tps_per_user <= 30) & (ds.memory_per_chip <= 4e10)
+        & (ds.weight_bytes <= 1) & (ds.hardware_hbm_bytes >= 9e10) & (ds.batch <= 64)
+    )  # fmt: skip
+    assert bool((bounded.feasible == expected).all())
+    assert 0 < int(expected.sum()) < expected.size
