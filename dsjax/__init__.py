@@ -1,8 +1,8 @@
 """dsjax: the whole design space of serving a DeepSeek-V3-class model in one tensor pass.
 
-    ds = dsjax.sweep("default")                 # xarray.Dataset over every named axis
-    dsjax.best(ds, by=["hardware", "nic"])      # the best feasible point of every group
-    dsjax.reproduce("decode_gpu_2025")          # published against computed, row by row
+ds = dsjax.sweep("default")                 # xarray.Dataset over every named axis
+dsjax.best(ds, by=["hardware", "nic"])      # the best feasible point of every group
+dsjax.reproduce("decode_gpu_2025")          # published against computed, row by row
 """
 
 import importlib

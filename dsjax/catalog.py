@@ -1,8 +1,8 @@
 """Files -> rows of numbers: the only place where units are converted and rows are validated.
 
-A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs` and a `source`. `base = "row"`
-takes the missing fields from another row of the same record. Values are SI numbers, or text with a unit ("3.3 TiB/s",
-"1233/1979"). A row is kept as {field: SI number} plus `source` (and `form` for a curve).
+A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs` and a `source`. `base =
+"row"` takes the missing fields from another row of the same record. Values are SI numbers, or text with a unit ("3.3
+TiB/s", "1233/1979"). A row is kept as {field: SI number} plus `source` (and `form` for a curve).
 """
 
 import json
@@ -14,13 +14,7 @@ from .errors import InputError, unknown
 from .units import number
 
 DATA = Path(__file__).parent / "data"
-RECORDS = {
-    "hardware": specs.Hardware,
-    "nic": specs.Nic,
-    "precision": specs.Precision,
-    "model": specs.Model,
-    "curve": None,  # by form
-}
+KINDS = (*specs.RECORDS, "curve")
 # file of the shared catalog -> record
 _FILES = {"hardware.toml": "hardware", "nics.toml": "nic", "precisions.toml": "precision", "curves.toml": "curve"}
 
@@ -38,31 +32,32 @@ def read_toml(path):
         raise InputError(f"{path}: not valid TOML: {error}") from None
 
 
-def load(own=None, own_name=None):
+def load(records=specs.RECORDS, own=None, own_name=None):
     """{record: {row: {field: number, "source": text}}} of the shared catalog, shadowed by the tables of `own`.
 
-    `own` is a parsed catalog file (a study's, a user's), `own_name` what its errors call it.
+    `records` are the classes the rows must fill; `own` is a parsed catalog file (a study's, a user's), `own_name`
+    what its errors call it.
     """
-    raw = {record: {} for record in RECORDS}
+    raw = {record: {} for record in KINDS}
     for file, record in _FILES.items():
         if (DATA / file).exists():
             raw[record] = {name: (file, row) for name, row in read_toml(DATA / file).items()}
     for path in sorted((DATA / "models").glob("*.json")):
         raw["model"][path.stem] = (path.name, json.loads(path.read_text(encoding="utf-8")))
-    for record in RECORDS:
+    for record in KINDS:
         rows = (own or {}).get(record, {})
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
             raise InputError(f"{own_name}: [{record}]: expected tables [{record}.<row>]")
         raw[record] |= {name: (own_name, row) for name, row in rows.items()}
-    return {record: {name: _row(raw, record, name) for name in rows} for record, rows in raw.items()}
+    return {record: {name: _row(raw, records, record, name) for name in rows} for record, rows in raw.items()}
 
 
-def record_class(record, row):
-    """The class in `specs` or `curves` that a row of `record` fills."""
-    return curves.FORMS[row["form"]].record if record == "curve" else RECORDS[record]
+def record_class(records, record, row):
+    """The class that a row of `record` fills."""
+    return curves.FORMS[row["form"]].record if record == "curve" else records[record]
 
 
-def _row(raw, record, name):
+def _row(raw, records, record, name):
     file, row = raw[record][name]
     where = f"{file}: [{record}.{name}]"
     merged, chain = dict(row), [name]
@@ -74,7 +69,7 @@ def _row(raw, record, name):
         merged = raw[record][base][1] | merged
     if record == "curve" and merged.get("form") not in curves.FORMS:
         raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
-    fields = specs.fields(record_class(record, merged))
+    fields = specs.fields(record_class(records, record, merged))
     allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
     for key in merged:
         if key not in allowed:

@@ -12,8 +12,6 @@ import click
 from . import __version__
 from .errors import InputError
 
-ROWS_SHOWN = 40
-
 
 class _Group(click.Group):
     """Turns bad input into one line and exit code 2."""
@@ -52,13 +50,38 @@ def _options(*options):
 
 
 _GRID_OPTIONS = _options(
-    click.option("--axis", "axes", multiple=True, metavar="NAME=VALUES", help="Replace or add an axis: batch=8:128:8 (start:stop:step, stop included) or nic=CX7,E810."),
+    click.option(
+        "--axis",
+        "axes",
+        multiple=True,
+        metavar="NAME=VALUES",
+        help="Replace or add an axis: batch=8:128:8 (start:stop:step, stop included) or nic=CX7,E810.",
+    ),
     click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Fix an axis at one value: context=8192."),
-    click.option("--set", "settings", multiple=True, metavar="ROW=NUMBER", help="Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or =\"50 GB/s\"."),
-    click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True, help="Floating-point type of the evaluation."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="ROW=NUMBER",
+        help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="50 GB/s".',
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float64", "float32"]),
+        default="float64",
+        show_default=True,
+        help="Floating-point type of the evaluation.",
+    ),
 )
 _OUTPUT_OPTIONS = _options(
-    click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="What is printed."),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "csv", "json"]),
+        default="table",
+        show_default=True,
+        help="What is printed.",
+    ),
     click.option("--quiet", is_flag=True, help="No progress and no remarks."),
 )
 
@@ -83,7 +106,7 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
     dsjax sweep --axis batch=8:256:8 --fix nic=CX7 --fix context=8192
     dsjax sweep --set hardware.H20.hbm_bytes="141 GB" --format json
     """
-    from . import dataset, search
+    from . import dataset, report, search
 
     outputs = [path for path in (output, csv_all, csv_feasible) if path]
     for path in outputs:
@@ -98,7 +121,7 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
             dataset.write_csv(ds, csv_all, force=force)
         if csv_feasible:
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
-    _print_best(ds, search.best(ds), form, quiet)
+    report.best(ds, search.best(ds), form, quiet)
     if form == "table" and not quiet:
         for path in outputs:
             click.echo(f"wrote {path} ({os.path.getsize(path) / 1e6:,.1f} MB)")
@@ -107,22 +130,29 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
 
 @main.command()
 @click.argument("source", default="default", metavar="GRID|FILE.nc")
-@click.option("--by", metavar="NAMES", help="Groups, separated by commas: axes or numbers of their rows; '' is one group. Default: the grid's.")
+@click.option(
+    "--by",
+    metavar="NAMES",
+    help="Groups, separated by commas: axes or numbers of their rows; '' is one group. Default: the grid's.",
+)
 @click.option("--top", type=int, default=1, show_default=True, help="Points kept of every group.")
-@click.option("--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's.")
+@click.option(
+    "--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's."
+)
 @_GRID_OPTIONS
 @_OUTPUT_OPTIONS
 def best(source, by, top, objective, axes, fixed, settings, dtype, form, quiet):
     """The best feasible points of a grid or of a file, per group.
 
-    Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the earliest grid position.
+    Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
+    earliest grid position.
 
     \b
     dsjax best space.nc --by hardware,nic
     dsjax best --by '' --top 10
     dsjax best --objective -step_time --by hardware
     """
-    from . import dataset, search
+    from . import dataset, report, search
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if source.endswith(".nc"):
@@ -131,7 +161,7 @@ def best(source, by, top, objective, axes, fixed, settings, dtype, form, quiet):
         ds = dataset.open_netcdf(source)
     else:
         ds = _sweep(source, axes, fixed, settings, dtype, False, quiet)
-    _print_best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet)
+    report.best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet)
     _exit(ds)
 
 
@@ -145,16 +175,16 @@ def reproduce(study, form, quiet):
     dsjax reproduce decode_gpu_2025
     dsjax reproduce --format csv > rows.csv
     """
-    from . import dataset, published, studies
+    from . import dataset, published, report, studies
 
     studies.get(study)
     with _progress(f"reproducing {study}", quiet), _compilation_cache():
         result = published.reproduce(study)
     columns = {name: result[name].values for name in [*result.coords, *result.data_vars]}
     if form != "table":
-        _print_records(dataset.records(columns), form)
+        report.records(dataset.records(columns), form)
     else:
-        _print_reproduction(result, dataset.records(columns))
+        report.reproduction(result, dataset.records(columns))
     sys.exit(0 if bool(result["ok"].all()) else 1)
 
 
@@ -169,25 +199,27 @@ def catalog(record, form, quiet):
     dsjax catalog hardware --format csv
     """
     from . import catalog as catalogs
-    from . import dataset, studies
+    from . import report, studies
     from .errors import unknown
     from .tables import table
 
     names = {"nics": "nic", "models": "model", "precisions": "precision", "curves": "curve"}
     record = names.get(record, record)
-    if record is not None and record not in catalogs.RECORDS:
+    if record is not None and record not in catalogs.KINDS:
         raise unknown("catalog", "catalog", record, ["hardware", *names])
     rows = []
     for origin, study in [("dsjax", None), *((name, studies.get(name)) for name in studies.names())]:
-        loaded = catalogs.load(*((study.tables, study.path.name) if study else ()))
-        for kind in [record] if record else catalogs.RECORDS:
+        loaded = catalogs.load(*((study.records, study.tables, study.path.name) if study else ()))
+        for kind in [record] if record else catalogs.KINDS:
             for name, row in loaded[kind].items():
                 if study is None or name in study.tables.get(kind, {}):
                     rows.append({"catalog": kind, "row": name, "of": origin, **row})
     if form != "table":
-        _print_records(rows, form)
+        report.records(rows, form)
     elif record is None:
-        click.echo(table(["catalog", "row", "of", "source"], [[r["catalog"], r["row"], r["of"], r["source"]] for r in rows]))
+        click.echo(
+            table(["catalog", "row", "of", "source"], [[r["catalog"], r["row"], r["of"], r["source"]] for r in rows])
+        )
     else:
         for row in rows:
             click.echo(f"{row['row']}  ({row['of']}: {row['source']})")
@@ -200,7 +232,9 @@ def _sweep(grid, axes, fixed, settings, dtype, blocks, quiet):
     from . import run
 
     given = {"--axis": axes, "--fix": fixed, "--set": settings}
-    axes, fixed, settings = ({k: v for k, v in (_split(option, text) for text in texts)} for option, texts in given.items())
+    axes, fixed, settings = (
+        {k: v for k, v in (_split(option, text) for text in texts)} for option, texts in given.items()
+    )
     space = grids.load(
         grid,
         axes={name: _values(name, text) for name, text in axes.items()},
@@ -273,73 +307,3 @@ def _progress(what, quiet):
 
 def _exit(ds):
     sys.exit(0 if bool(ds["feasible"].any()) else 1)
-
-
-def _print_best(ds, ranked, form, quiet):
-    from . import dataset, search
-    from .metrics import LIMITS
-    from .tables import heading, shown, table
-
-    space = dataset.space_of(ds)
-    if form != "table":
-        names = [*space.axes, *(n for n in ranked.data_vars if "block" not in ranked[n].dims)]
-        columns = {"rank": ranked["rank"].values}
-        columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
-        columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
-        rows = dataset.records(columns)
-        summary = {"title": space.title, "points": space.points, "feasible": search.count_feasible(ds), "refused": search.refusals(ds)}
-        _print_records(rows, form, summary if form == "json" else None)
-        return
-    metrics = ["tps_per_user", "tps_per_chip", "tpot", "memory_per_chip", "mfu"]
-    if space.objective not in metrics:
-        metrics.append(space.objective)
-    rows = []
-    for i in range(min(ranked.sizes["rank"], ROWS_SHOWN)):
-        point = ranked.isel(rank=i)
-        numbers = [shown(name, float(point[name])) for name in metrics]
-        rows.append([str(i + 1), *(str(point[a].values) for a in space.axes), *numbers, LIMITS[int(point["bottleneck"])]])
-    if not quiet:
-        fixed = ", ".join(f"{name} {value:g}" if isinstance(value, (int, float)) else f"{name} {value}" for name, value in space.fixed.items())
-        click.echo(f"{space.title}: {' x '.join(f'{n} {k}' for k, n in space.sizes.items())} = {space.points:,} points ({fixed})")
-    if rows:
-        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by"], rows))
-    if not quiet:
-        if ranked.sizes["rank"] > ROWS_SHOWN:
-            click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
-        refused = ", ".join(f"{name} {n:,}" for name, n in search.refusals(ds).items())
-        click.echo(f"{search.count_feasible(ds):,} of {space.points:,} points are feasible; refused by {refused or 'none'} (a point may fail several)")
-
-
-def _print_records(rows, form, summary=None):
-    from . import dataset
-
-    if form == "json":
-        click.echo(dataset.to_json({**summary, "rows": rows} if summary else rows))
-        return
-    import csv
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-
-
-def _print_reproduction(result, rows):
-    from .tables import table
-
-    axes = [name for name in result.coords if name != "table"]
-    measured = [name.removesuffix("_error") for name in result.data_vars if name.endswith("_error")]
-    headings = ["table", *axes, *(h for name in measured for h in (f"{name} published", "computed", "rel. error")), "ties", "ok"]
-    lines, free = [], []
-    for row in rows:
-        choices = {name.removesuffix("_choices"): n for name, n in row.items() if name.endswith("_choices") and n > 1}
-        tied = " ".join(f"{name}:{n}" for name, n in choices.items())
-        numbers = [t for name in measured for t in (f"{row[name + '_published']:.9g}", f"{row[name]:.9g}", f"{row[name + '_error']:+.1e}")]
-        lines.append([row["table"], *(str(row[a]) for a in axes), *numbers, tied, "ok" if row["ok"] else "NO"])
-        if tied:
-            free.append(row)
-    click.echo(table(headings, lines))
-    ok = sum(row["ok"] for row in rows)
-    worst = max(abs(row[f"{name}_error"]) for row in rows for name in measured)
-    click.echo(f"{ok} of {len(rows)} rows reproduced; largest relative error {worst:.1e} (tolerance {result.attrs['tolerance']:.0e})")
-    click.echo(f"{len(free)} rows have equal best points that differ in the axes named under 'ties' (axis:values); the published one is among them")

@@ -1,11 +1,12 @@
 """Efficiency curves: the share of peak a GEMM reaches, as differentiable data.
 
 A curve is a record of knots and two functions of it, `gemm(curve, m, k, n)` and `expert_gemm(curve, side, m, k, n)`
-with `side` "up" (gate and up, fused) or "down"; both return a share of peak in (0, 1]. `FORMS` names the pairs; a row of
-the catalog picks a form and gives its knots.
+with `side` "up" (gate and up, fused) or "down"; both return a share of peak in (0, 1]. `FORMS` names the pairs; a row
+of the catalog picks a form and gives its knots.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 

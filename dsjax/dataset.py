@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, specs
+from . import __version__, specs
 from .errors import InputError
 from .grid import Space, auxiliary, parameters
 from .metrics import LIMITS
@@ -21,7 +21,7 @@ CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
 def to_dataset(space, arrays, command="dsjax.sweep"):
-    """Dataset of `evaluate`'s {variable: (dims, array)}: coordinates, units, CF flags and provenance of the contract."""
+    """Dataset of `evaluate`'s {variable: (dims, array)}, with coordinates, units, CF flags and provenance."""
     blocks = {name: arrays[key] for name in space.study.blocks if (key := f"block_time/{name}") in arrays}
     data = {name: (axes, array, _attrs(name)) for name, (axes, array) in arrays.items() if "/" not in name}
     ds = xr.Dataset(data, coords=_coords(space))
@@ -30,9 +30,12 @@ def to_dataset(space, arrays, command="dsjax.sweep"):
         ds = ds.assign_coords(block=("block", list(blocks), {"long_name": "block of the model"}))
         if "model" in space.fixed:
             layers = space.rows["model"][space.fixed["model"]]["num_hidden_layers"]
-            meta = {"units": "1", "long_name": "layers that hold the block: block_time / layers is the time in one layer"}
+            meta = {
+                "units": "1",
+                "long_name": "layers that hold the block: block_time / layers is the time in one layer",
+            }
             ds = ds.assign_coords(layers=("block", np.full(len(blocks), layers), meta))
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ds.attrs = {
         "Conventions": "CF-1.11",
         "title": space.title,
@@ -62,7 +65,11 @@ def _attrs(name):
 
 def _meta(name):
     units, long_name = VARIABLES.get(name, ("1", f"constraint on {name.removeprefix('ok_')} holds"))
-    return {"long_name": long_name} if name in FLAGS or name.startswith("ok_") else {"units": units, "long_name": long_name}
+    return (
+        {"long_name": long_name}
+        if name in FLAGS or name.startswith("ok_")
+        else {"units": units, "long_name": long_name}
+    )
 
 
 def _coords(space):
@@ -74,8 +81,8 @@ def _coords(space):
         meta = numeric.get(name)
         attrs = {"units": meta["units"], "long_name": meta["doc"]} if meta else {"long_name": name}
         coords[name] = (dims, array, attrs)
-    for record in ("hardware", "nic", "precision", "model"):
-        for field, meta in specs.fields(catalog.RECORDS[record]).items():
+    for record, cls in space.study.records.items():
+        for field, meta in specs.fields(cls).items():
             name = auxiliary(record, field)
             overridden = name in coords or f"{record}_{field}" in coords
             if record in space.axes and not overridden:
@@ -97,7 +104,7 @@ def _stack_blocks(space, blocks):
 
 
 def check_output(path, force=False):
-    """Refuse an output path that exists (without `force`), is a folder, or cannot be written, before anything is computed."""
+    """Refuse an output path that exists (without `force`), is a folder, or cannot be written."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the path of a file")
@@ -128,14 +135,17 @@ def write_netcdf(ds, path, force=False):
     import netCDF4
 
     check_output(path, force)
-    filters = {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
+    filters = (
+        {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
+    )
     encoding = {}
     for name, variable in ds.data_vars.items():
         if variable.size > 1:
             encoding[name] = filters | {"chunksizes": _chunks(variable.shape), "shuffle": variable.dtype.itemsize > 1}
         if variable.dtype.kind == "f" and name != "ttft":
             encoding.setdefault(name, {})["_FillValue"] = None
-    # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every variable.
+    # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
+    # variable.
     ds = ds.copy()
     for variable in ds.variables.values():
         variable.encoding["coordinates"] = None

@@ -1,8 +1,9 @@
 """A scalar function of one point, lifted over the named axes of a space: the only `jit` and `vmap`.
 
 The leaves of a `Point` are scalars or vary along exactly one axis. One nested `vmap` per axis keeps every
-intermediate, and every result, at the rank of the axes it depends on. Policies (pipeline, curve) are arguments of the scalar function: each
-choice is lifted on its own and the results are stacked along the policy's axis. Compiled programs are keyed by structure; numbers are operands.
+intermediate, and every result, at the rank of the axes it depends on. Policies (pipeline, curve) are arguments of the
+scalar function: each choice is lifted on its own and the results are stacked along the policy's axis. Compiled
+programs are keyed by structure; numbers are operands.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import catalog, constraints, curves, metrics, specs
+from . import constraints, curves, metrics, specs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +49,14 @@ def fields_by_name(point):
 def plan(space, function=evaluate_point):
     """(`Plan`, operands as float64 / int32 NumPy leaves) of a space."""
     records, axes_of = {}, {}
-    for record in ("hardware", "nic", "precision", "model"):
-        records[record], axes_of[record] = _record(space, record, catalog.RECORDS[record], space.rows[record])
+    for record, cls in space.study.records.items():
+        records[record], axes_of[record] = _record(space, record, cls, space.rows[record])
     for record, cls in (("workload", specs.Workload), ("deployment", specs.Deployment)):
         records[record], axes_of[record] = _record(space, record, cls, {})
-    knots = [_record(space, "curve", catalog.record_class("curve", row), {name: row}) for name, row in space.rows["curve"].items()]
+    knots = [
+        _record(space, "curve", curves.FORMS[row["form"]].record, {name: row})
+        for name, row in space.rows["curve"].items()
+    ]
     bounds = {key: np.float64(bound) for key, bound in space.bounds.items()}
     operands = (records, tuple(record for record, _ in knots), bounds)
     leaves, treedef = jax.tree.flatten(operands)
@@ -104,11 +108,12 @@ def _scalar(plan, choice, knots):
 
 
 @functools.lru_cache(maxsize=256)
-def dims(plan, dtype="float64"):
-    """{variable: axes its formula can depend on}, in the order of the axes, whatever the values and lengths.
+def layout(plan, dtype="float64"):
+    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
+    lengths.
 
-    Read off the jaxpr of the scalar function. The functions of a policy are traced with a token in their results, so that
-    whatever depends on the choice depends on the token; pipelines outside the space are traced too.
+    Read off the jaxpr of the scalar function. The functions of a policy are traced with a token in their results, so
+    that whatever depends on the choice depends on the token; pipelines outside the space are traced too.
     """
     pipelines, forms = (choices for _, choices in plan.policies)
     axes = (*plan.leaf_axes, *(axis for axis, _ in plan.policies))
@@ -126,7 +131,7 @@ def dims(plan, dtype="float64"):
             closed, shapes = jax.make_jaxpr(traced, return_shape=True)(_operand_types(plan, dtype), (token, token))
             for name, sources in zip(shapes, _sources(closed.jaxpr), strict=True):
                 found.setdefault(name, set()).update(axes[i] for i in sources)
-    return {name: tuple(axis for axis in plan.axes if axis in found[name]) for name in order}
+    return {name: (tuple(axis for axis in plan.axes if axis in found[name]), shapes[name].dtype) for name in order}
 
 
 def _operand_types(plan, dtype):
@@ -155,9 +160,13 @@ def _sources(jaxpr):
         return set() if hasattr(atom, "val") else known.get(atom, set())
 
     for equation in jaxpr.eqns:
-        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-        inner = getattr(inner, "jaxpr", inner)
-        if inner is not None and len(inner.invars) == len(equation.invars):
+        if equation.primitive.name in (
+            "jit",
+            "pjit",
+            "closed_call",
+            "custom_jvp_call",
+        ):  # loops may carry more: all of it
+            inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr")).jaxpr
             results = [set().union(*(of(equation.invars[i]) for i in sources)) for sources in _sources(inner)]
         else:
             everything = set().union(*map(of, equation.invars))
@@ -169,7 +178,7 @@ def _sources(jaxpr):
 @functools.lru_cache(maxsize=64)
 def _compiled(plan, dtype, names):
     """Jitted: flat operands -> {variable: array over its own dims}, for the variables in `names`."""
-    over = dims(plan, dtype)
+    over = {name: axes for name, (axes, _) in layout(plan, dtype).items()}
     lifted_axes = [axis for axis in plan.axes if axis in plan.leaf_axes]
     policies = [(axis, len(choices)) for axis, choices in plan.policies]
 
@@ -210,26 +219,24 @@ def _compiled(plan, dtype, names):
 def evaluate(space, dtype="float64", names=None, function=evaluate_point):
     """{variable: (dims, array)} over a space, each array only over the dims its variable can depend on.
 
-    `dtype` "float64" or "float32"; `names` the variables wanted (all); `function` another scalar function to lift, same signature
-    as `evaluate_point`, defined once at module level so that its compiled program is found again.
+    `dtype` "float64" or "float32"; `names` the variables wanted (all); `function` another scalar function to lift,
+    same signature as `evaluate_point`, defined once at module level so that its compiled program is found again.
     """
     how, leaves = plan(space, function)
-    over = dims(how, dtype)
-    names = tuple(over) if names is None else tuple(names)
+    variables = layout(how, dtype)
+    names = tuple(variables) if names is None else tuple(names)
     with _precision(dtype):
         leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
         arrays = jax.device_get(_compiled(how, dtype, names)(leaves))
-    return {name: (over[name], arrays[name]) for name in names}
+    return {name: (variables[name][0], arrays[name]) for name in names}
 
 
 def nbytes(space, dtype="float64"):
     """{variable: bytes} of what `evaluate` returns, without evaluating."""
     how, _ = plan(space)
-    itemsize = np.dtype(dtype).itemsize
-    over = dims(how, dtype)
+    sizes = space.sizes
     return {
-        name: math.prod(space.sizes[axis] for axis in axes) * (1 if name.startswith(("ok_", "feas", "bottle")) else itemsize)
-        for name, axes in over.items()
+        name: math.prod(sizes[a] for a in axes) * kind.itemsize for name, (axes, kind) in layout(how, dtype).items()
     }
 
 

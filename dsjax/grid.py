@@ -12,7 +12,7 @@ from .units import number
 from .variables import MEASURES, VARIABLES
 
 SECTIONS = ("title", "study", "axes", "fixed", "constraints", "objective")
-NAMED = tuple(catalog.RECORDS)  # axes whose values are rows of a catalog
+NAMED = catalog.KINDS  # axes whose values are rows of a catalog
 WORKLOAD = tuple(specs.fields(specs.Workload))
 
 
@@ -77,8 +77,9 @@ def read(grid):
 def load(grid="default", *, axes=None, fixed=None, settings=None):
     """`Space` of a grid (see `read`).
 
-    `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings` {"nic.CX7.<field>": number}
-    changes a catalog row. Raises InputError naming file, key, value and what was expected.
+    `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`
+    {"nic.CX7.<field>": number} changes a catalog row. Raises InputError naming file, key, value and what was
+    expected.
     """
     data, text, file = read(grid)
     reader = _Reader(data, file, axes or {}, fixed or {})
@@ -116,8 +117,8 @@ class _Reader:
 
     def space(self, text, settings):
         own = self.study.data
-        self.catalog = catalog.load(self.study.tables, self.study.path.name)
-        _apply(self.catalog, settings)
+        self.catalog = catalog.load(self.study.records, self.study.tables, self.study.path.name)
+        _apply(self.catalog, self.study.records, settings)
         axes = {name: self.axis(name, values) for name, values in self.sections["axes"].items()}
         if not axes:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
@@ -131,7 +132,8 @@ class _Reader:
             if name not in axes and name not in fixed:
                 raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
         rows = {
-            record: {row: self.catalog[record][row] for row in axes.get(record, (fixed.get(record),))} for record in NAMED
+            record: {row: self.catalog[record][row] for row in axes.get(record, (fixed.get(record),))}
+            for record in NAMED
         }
         self.check_overrides(rows, axes | fixed)
         objective, sense, by = self.objective(axes)
@@ -175,7 +177,9 @@ class _Reader:
         steps = (stop - start) / step
         if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
             reached = start + step * math.floor(steps)
-            raise InputError(f"{where}: step {step} from {start} overshoots stop {stop}; expected stop {reached} or {reached + step}")
+            raise InputError(
+                f"{where}: step {step} from {start} overshoots stop {stop}; expected stop {reached} or {reached + step}"
+            )
         if steps >= 1e8:
             raise InputError(f"{where}: {steps + 1:.3g} values do not fit in memory; expected a larger step")
         return [start + step * i for i in range(round(steps) + 1)]
@@ -210,7 +214,9 @@ class _Reader:
                 for row, fields in rows["curve"].items():
                     if name.removeprefix("curve_") not in fields:
                         where = self.where("axes" if name in self.sections["axes"] else "fixed", name)
-                        raise unknown(where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in catalog.numbers(fields)])
+                        raise unknown(
+                            where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in catalog.numbers(fields)]
+                        )
 
     def bounds(self, given):
         bounds = {}
@@ -220,15 +226,17 @@ class _Reader:
             side, _, name = key.partition("_")
             if side not in ("min", "max") or name not in known:
                 raise unknown(where, "constraint", key, [f"{s}_{n}" for n in known for s in ("min", "max")])
-            bounds[key] = number(where, bound, {"units": known[name], "low": -math.inf, "open_low": True, "high": None, "integer": False})
+            bounds[key] = number(
+                where, bound, {"units": known[name], "low": -math.inf, "open_low": True, "high": None, "integer": False}
+            )
         return bounds
 
     def measures(self, axes):
-        """{name: units} a constraint, an objective or a group may use: variables, numeric axes, numbers of named rows."""
+        """{name: units} a constraint may bound: variables, numeric axes, numbers of named rows."""
         numeric = {name: meta["units"] for name, meta in parameters(self.study).items() if name in axes}
         rows = {}
-        for record in ("hardware", "nic", "precision", "model"):
-            rows |= {auxiliary(record, f): m["units"] for f, m in specs.fields(catalog.RECORDS[record]).items()}
+        for record, cls in self.study.records.items():
+            rows |= {auxiliary(record, f): m["units"] for f, m in specs.fields(cls).items()}
         return {name: VARIABLES[name][0] for name in MEASURES} | numeric | rows
 
     def objective(self, axes):
@@ -246,7 +254,7 @@ class _Reader:
         if not isinstance(by, list):
             raise InputError(f"{self.where('objective', 'by')}: {by!r}; expected a list of axes or of their numbers")
         for key in by:
-            groups = group_names(axes)
+            groups = group_names(self.study, axes)
             if key not in groups:
                 raise unknown(self.where("objective", "by"), "group", key, groups)
         return name, (1 if side == "maximize" else -1), tuple(by)
@@ -256,8 +264,8 @@ def parameters(study):
     """{axis name: metadata} of every numeric axis a study knows."""
     deployment = specs.fields(specs.Deployment)
     numeric = specs.fields(specs.Workload) | {name: deployment[name] for name in study.deployment}
-    for record in ("hardware", "nic", "precision", "model"):
-        numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(catalog.RECORDS[record]).items()}
+    for record, cls in study.records.items():
+        numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(cls).items()}
     for form in curves.FORMS.values():
         numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
     return numeric
@@ -268,16 +276,16 @@ def auxiliary(record, field):
     return field if record == "precision" else f"{record}_{field}"
 
 
-def group_names(axes):
+def group_names(study, axes):
     """What points may be grouped by: the axes and the numbers of their rows."""
     names = list(axes)
-    for record in NAMED:
-        if record in axes and record != "curve":
-            names += [auxiliary(record, field) for field in specs.fields(catalog.RECORDS[record])]
+    for record, cls in study.records.items():
+        if record in axes:
+            names += [auxiliary(record, field) for field in specs.fields(cls)]
     return names
 
 
-def _apply(rows, settings):
+def _apply(rows, records, settings):
     """Change catalog rows in place: {"<record>.<row>.<field>": number}."""
     for key, raw in settings.items():
         where = f"--set {key}"
@@ -287,7 +295,10 @@ def _apply(rows, settings):
             raise unknown(where, "parameter", key, [f"{r}.<row>.<field>" for r in rows])
         if row not in rows[record]:
             raise unknown(where, record, row, rows[record])
-        fields = specs.fields(catalog.record_class(record, rows[record][row]))
+        fields = specs.fields(catalog.record_class(records, record, rows[record][row]))
         if field not in fields:
             raise unknown(where, f"field of {record}", field, fields)
-        rows[record][row] = rows[record][row] | {field: catalog.value(where, record, field, raw, fields), "source": "set by the user"}
+        rows[record][row] = rows[record][row] | {
+            field: catalog.value(where, record, field, raw, fields),
+            "source": "set by the user",
+        }

@@ -6,8 +6,8 @@ from .operators import mla_kv_bytes
 def mla_weights(model):
     """Parameters of one MLA layer: H R_q + H (R_kv + D_r) + R_q h (D_n + D_r) + R_kv h (D_n + D_v) + h D_v H.
 
-    H hidden, h heads, R_q and R_kv ranks, D_n, D_r, D_v head widths without position, rotary, of values; norms left out.
-    Source: DeepSeek-V3 (arXiv:2412.19437), section 2.1.1.
+    H hidden, h heads, R_q and R_kv ranks, D_n, D_r, D_v head widths without position, rotary, of values; norms left
+    out. Source: DeepSeek-V3 (arXiv:2412.19437), section 2.1.1.
     """
     heads = model.num_attention_heads
     down = model.hidden_size * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)

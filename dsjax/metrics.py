@@ -31,7 +31,9 @@ def of(step):
     (the first of equals). `ttft` is not defined in decode: NaN.
     """
     step_time = step.time.total
-    time = dataclasses.replace(step.time, **{k: jnp.zeros((), step_time.dtype) for k, v in vars(step.time).items() if v is None})
+    time = dataclasses.replace(
+        step.time, **{k: jnp.zeros((), step_time.dtype) for k, v in vars(step.time).items() if v is None}
+    )
     tps_per_user = step.tokens_per_step / step_time
     tps_per_chip = step.sequences * tps_per_user
     exposed = [getattr(time, f"exposed_{name}") for name in LIMITS]

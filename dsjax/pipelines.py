@@ -1,8 +1,8 @@
 """How compute and network of one MoE layer overlap.
 
-A pipeline is a function `pipeline(layer, batch) -> (Time, busy)`: `layer(micro_batch)` gives the operators' times of one
-micro batch as `LayerTimes`, the result is the layer's time over all micro batches and the operators' own times (`LayerTimes`,
-summed over micro batches) before overlap.
+A pipeline is a function `pipeline(layer, batch) -> (Time, busy)`: `layer(micro_batch)` gives the operators' times of
+one micro batch as `LayerTimes`, the result is the layer's time over all micro batches and the operators' own times
+(`LayerTimes`, summed over micro batches) before overlap.
 """
 
 import functools
@@ -17,7 +17,8 @@ from .specs import record
 class LayerTimes:
     """{operator: Time} of one MoE layer and one micro batch, in the order of execution.
 
-    DeepSeek's decode schedule splits attention in two: `before` the core (projections) and the core with what follows.
+    DeepSeek's decode schedule splits attention in two: `before` the core (projections) and the core with what
+    follows.
     """
 
     before: dict

@@ -11,11 +11,12 @@ from . import dataset, grid, run, search, studies
 def reproduce(study="decode_gpu_2025"):
     """A study's published rows beside the computed ones, as a Dataset over `row`.
 
-    Every row is evaluated at its own published configuration: `<variable>`, `<variable>_published`, `<variable>_error` (relative).
-    The search is repeated over the space the study searched: `best_<objective>` is the best of the row's group, `rank` its place and
-    `rank_published` that of the row; `same_choice`: every choice is the published one but for axes the study's own sort left to
-    chance; for those, `<axis>_choices` counts the values among the equal best points, and `among_ties` tells whether the published point
-    is one of them. `ok`: all of it holds within the study's tolerance.
+    Every row is evaluated at its own published configuration: `<variable>`, `<variable>_published`,
+    `<variable>_error` (relative). The search is repeated over the space the study searched: `best_<objective>` is the
+    best of the row's group, `rank` its place and `rank_published` that of the row; `same_choice`: every choice is the
+    published one but for axes the study's own sort left to chance; for those, `<axis>_choices` counts the values
+    among the equal best points, and `among_ties` tells whether the published point is one of them. `ok`: all of it
+    holds within the study's tolerance.
     """
     study = studies.get(study)
     published = study.data["published"]
@@ -25,7 +26,11 @@ def reproduce(study="decode_gpu_2025"):
         space = dataclasses.replace(grid.load(published["grid"]), bounds={k: float(v) for k, v in bounds.items()})
         tables.append(_compare(run.of_space(space, blocks=False), space, rows, published))
     result = xr.concat(tables, "row", data_vars="all", coords="all", compat="override", join="outer")
-    result.attrs = {"title": f"{study.title}: published against computed", "tolerance": published["tolerance"], "study": study.name}
+    result.attrs = {
+        "title": f"{study.title}: published against computed",
+        "tolerance": published["tolerance"],
+        "study": study.name,
+    }
     return result
 
 
@@ -43,7 +48,9 @@ def _compare(ds, space, rows, published):
         close = close & (np.abs(error) <= tolerance)
 
     ranked = search.best(ds)
-    label = {key: at[key] if key in at else ds[key].sel({ds[key].dims[0]: at[ds[key].dims[0]]}).values for key in space.by}
+    label = {
+        key: at[key] if key in at else ds[key].sel({ds[key].dims[0]: at[ds[key].dims[0]]}).values for key in space.by
+    }
     groups = list(zip(*(label[key].tolist() for key in space.by)))
     places = {group: i for i, group in enumerate(zip(*(ranked[key].values.tolist() for key in space.by)))}
     rank = np.array([places.get(group, -1) for group in groups])

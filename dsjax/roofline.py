@@ -80,7 +80,17 @@ def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
 
 
 def attention(
-    *, scores, values, needed_share, flops_per_s, efficiency, softmax_s, latency_s, kv_bytes, bytes_per_s, softmax_overlap
+    *,
+    scores,
+    values,
+    needed_share,
+    flops_per_s,
+    efficiency,
+    softmax_s,
+    latency_s,
+    kv_bytes,
+    bytes_per_s,
+    softmax_overlap,
 ):
     """Time of one attention kernel: Q K^T, softmax, P V, and the KV cache read beside them.
 
@@ -98,9 +108,7 @@ def attention(
     beside = Time(exposed_compute=hidden, busy_compute=hidden)
     rest = Time(exposed_compute=alone, busy_compute=alone, ideal_compute=ideal)
     read = kv_bytes / bytes_per_s
-    return alongside(
-        rest + alongside(softmax, beside), Time(exposed_memory=read, busy_memory=read, ideal_memory=read)
-    )
+    return alongside(rest + alongside(softmax, beside), Time(exposed_memory=read, busy_memory=read, ideal_memory=read))
 
 
 def each(function, rows):

@@ -13,9 +13,10 @@ MOST_POINTS_WITH_BLOCKS = 1_000_000
 def sweep(source="default", *, axes=None, fixed=None, settings=None, dtype="float64", blocks=None):
     """Evaluate a whole grid and return it as an `xarray.Dataset`.
 
-    `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name: values} replaces or adds
-    axes, `fixed` {name: value} fixes one, `settings` {"nic.CX7.scale_out_bytes_per_s": number} changes catalog rows. `dtype` "float64"
-    or "float32". `blocks`: keep `block_time` (default: up to a million points). Raises `InputError` on bad input, before computing.
+    `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name:
+    values} replaces or adds axes, `fixed` {name: value} fixes one, `settings` {"nic.CX7.scale_out_bytes_per_s":
+    number} changes catalog rows. `dtype` "float64" or "float32". `blocks`: keep `block_time` (default: up to a
+    million points). Raises `InputError` on bad input, before computing.
     """
     if dtype not in ("float64", "float32"):
         raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
@@ -43,8 +44,8 @@ def check_size(space, dtype, blocks):
         largest = max(space.sizes, key=space.sizes.get)
         advice = "; float32 halves it" if dtype == "float64" else ""
         raise InputError(
-            f"grid: {space.points:,} points need {gigabytes(needed)} and {gigabytes(available)} of memory is free; expected a smaller "
-            f"grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
+            f"grid: {space.points:,} points need {gigabytes(needed)} and {gigabytes(available)} of memory is free; "
+            f"expected a smaller grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
         )
 
 
@@ -54,13 +55,16 @@ def gigabytes(n):
 
 
 def available_memory():
-    """Free physical memory [B], within the container's limit where there is one; infinite where the system does not tell."""
+    """Free physical memory [B], within the container's limit; infinite where the system does not tell."""
     free = math.inf
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":") for line in file)
         free = int(lines["MemAvailable"].split()[0]) * 1024
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:
+        with (
+            open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit,
+            open("/sys/fs/cgroup/memory.current", encoding="ascii") as used,
+        ):
             text = limit.read().strip()
             if text != "max":
                 free = min(free, int(text) - int(used.read()))

@@ -17,10 +17,11 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
 def best(ds, by=None, top=1, objective=None):
     """The best feasible points of a dataset as a Dataset over `rank`, best first.
 
-    `by`: axes or numbers of their rows; the `top` best points of every group are kept (default: the grid's groups; () is one
-    group). `objective`: a variable other than the grid's, maximized ("-name": minimized). Ties: within a group, the first is the best
-    value; every point within TOLERANCE of it is equal to it, and the study's tie rule picks one (core and studies: largest batch
-    first, then the earliest grid position); it is taken away and the next rank found likewise. `ties` counts the equal points at the moment of the choice.
+    `by`: axes or numbers of their rows; the `top` best points of every group are kept (default: the grid's groups; ()
+    is one group). `objective`: a variable other than the grid's, maximized ("-name": minimized). Ties: within a
+    group, the first is the best value; every point within TOLERANCE of it is equal to it, and the study's tie rule
+    picks one (core and studies: largest batch first, then the earliest grid position); it is taken away and the next
+    rank found likewise. `ties` counts the equal points at the moment of the choice.
     """
     space = dataset.space_of(ds)
     by = space.by if by is None else tuple(by)
@@ -31,7 +32,7 @@ def best(ds, by=None, top=1, objective=None):
         name, sense = objective.removeprefix("-"), -1 if objective.startswith("-") else 1
         if name not in MEASURES:
             raise unknown("objective", "variable", name, MEASURES)
-    known = [*group_names(space.axes), *space.fixed]
+    known = [*group_names(space.study, space.axes), *space.fixed]
     for key in by:
         if key not in known:
             raise unknown("by", "group", key, known)
@@ -86,7 +87,11 @@ def _pick(members, values, tie_keys, top, tolerance):
 def _ranked(ds, space, flat, ties):
     where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
     picked = ds.isel({axis: xr.DataArray(index, dims="rank") for axis, index in where.items()})
-    picked["ties"] = ("rank", ties, {"units": "1", "long_name": "points of the group equal to this one when it was chosen"})
+    picked["ties"] = (
+        "rank",
+        ties,
+        {"units": "1", "long_name": "points of the group equal to this one when it was chosen"},
+    )
     return picked.assign_coords(rank=("rank", np.arange(1, len(flat) + 1), {"long_name": "rank, best first"}))
 
 

@@ -52,21 +52,12 @@ def count(doc, *, low=1, high=None, units="1"):
 
 @record
 class Hardware:
-    """One accelerator."""
+    """One accelerator: what every model of it reads. A study extends it with fields of its own."""
 
     hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
     hbm_bytes: float = size("B", "memory capacity")
     bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
     fp8_flops_per_s: float = rate("FLOP/s", "dense peak rate, 8 bit (int8 where the chip has no fp8)")
-    sms: float = size("1", "streaming multiprocessors (cores)")
-    clock_cycles_per_s: float = rate("Hz", "core clock")
-    exp2_per_cycle: float = size("1", "exp2 per core and cycle")
-    reduce_per_cycle: float = size("1", "reduction steps per core and cycle")
-    thread_all_reduce_s: float = seconds("all-reduce between the cores of one chip, per sequence and attention layer")
-    roofline_overlap: float = fraction("share of the smaller of compute and memory time hidden behind the larger")
-    softmax_overlap: float = fraction("GEMMs of attention that hide softmax: 0 none, 1 the second, 2 both", high=2.0)
-    attention_128_rows: float = share("share of peak of decode attention at 128 query rows (heads x query tokens)")
-    attention_256_rows: float = share("share of peak of decode attention at 256 query rows (heads x query tokens)")
 
 
 @record
@@ -151,3 +142,8 @@ class Point:
 def fields(cls):
     """{field: metadata} of a record class: units, doc, low, open_low, high, integer."""
     return {f.name: f.metadata for f in dataclasses.fields(cls)}
+
+
+# Records that rows of a catalog fill, and their classes; a curve's class is that of its form. A study may extend
+# them.
+RECORDS = {"hardware": Hardware, "nic": Nic, "precision": Precision, "model": Model}

@@ -15,9 +15,11 @@ _QUANTITY = re.compile(r"\s*([-+0-9.eE_/]+)\s*([A-Za-z%/0-9]*)\s*")
 
 
 def number(where, value, meta):
-    """`value` (a number, or text like "3.3 TiB/s", "1233/1979", "0.5 us") as a finite SI number in the field's domain.
+    """`value` (a number, or text like "3.3 TiB/s", "1233/1979", "0.5 us") as a finite SI number in the field's
+    domain.
 
-    `meta` is a field's metadata in `specs`: units, low, open_low, high, integer. Raises InputError, prefixed with `where`.
+    `meta` is a field's metadata in `specs`: units, low, open_low, high, integer. Raises InputError, prefixed with
+    `where`.
     """
     si = _parse(where, value, meta["units"])
     low, high = meta["low"], meta["high"]

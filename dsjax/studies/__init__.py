@@ -3,22 +3,23 @@
 import dataclasses
 import functools
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
-from ..catalog import RECORDS, read_toml
+from ..catalog import KINDS, read_toml
 from ..errors import unknown
 
 FOLDER = Path(__file__).parent
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Study:
     """A model of one forward pass and its choices."""
 
     name: str
     title: str
     step: Callable  # (point, **policy functions) -> metrics.Step
+    records: dict  # {record: class in `specs`, or the study's own}
     pipelines: tuple  # ((label, {"pipeline": function}), ...), first = default
     deployment: tuple  # fields of the deployment it reads
     blocks: tuple  # names of the blocks of a step, in the order of execution
@@ -32,7 +33,7 @@ class Study:
     @property
     def tables(self):
         """The catalog rows among the data: {record: {row: {field: value}}}."""
-        return {name: table for name, table in self.data.items() if name in RECORDS}
+        return {name: table for name, table in self.data.items() if name in KINDS}
 
     @property
     def path(self):

@@ -1,7 +1,7 @@
 """GPU decode of DeepSeek-V3 under expert parallelism, as published in 2025, slips included.
 
-Source: "Estimating the per-card throughput of chips that serve DeepSeek with EP" (V1.0, 2025-03-16): 29 + 37 published rows.
-The formulas are those of the library; what the study does differently is passed to them as arguments:
+Source: "Estimating the per-card throughput of chips that serve DeepSeek with EP" (V1.0, 2025-03-16): 29 + 37
+published rows. The formulas are those of the library; what the study does differently is passed to them as arguments:
 
 - every layer is a sparse one, and router, norms, embedding and head take no time;
 - Q is compressed from `q_lora_rank` to `qk_nope_head_dim` and back up from there, instead of from `hidden_size`;
@@ -14,7 +14,7 @@ import functools
 
 import jax.numpy as jnp
 
-from .. import collectives, memory, operators, pipelines, roofline
+from .. import collectives, memory, operators, pipelines, roofline, specs
 from ..metrics import Step
 from ..specs import flops_per_s
 from . import Study
@@ -22,6 +22,29 @@ from . import Study
 LEAST_ROWS = 64.0
 EXTRA_TOKENS = 128.0
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
+
+
+@specs.record
+class Hardware(specs.Hardware):
+    """An accelerator as the study describes it."""
+
+    sms: float = specs.size("1", "streaming multiprocessors (cores)")
+    clock_cycles_per_s: float = specs.rate("Hz", "core clock")
+    exp2_per_cycle: float = specs.size("1", "exp2 per core and cycle")
+    reduce_per_cycle: float = specs.size("1", "reduction steps per core and cycle")
+    thread_all_reduce_s: float = specs.seconds(
+        "all-reduce between the cores of one chip, per sequence and attention layer"
+    )
+    roofline_overlap: float = specs.fraction("share of the smaller of compute and memory time hidden behind the larger")
+    softmax_overlap: float = specs.fraction(
+        "GEMMs of attention that hide softmax: 0 none, 1 the second, 2 both", high=2.0
+    )
+    attention_128_rows: float = specs.share(
+        "share of peak of decode attention at 128 query rows (heads x query tokens)"
+    )
+    attention_256_rows: float = specs.share(
+        "share of peak of decode attention at 256 query rows (heads x query tokens)"
+    )
 
 
 def step(point, *, pipeline, gemm, expert_gemm):
@@ -139,6 +162,7 @@ STUDY = Study(
     name="decode_gpu_2025",
     title="GPU decode of DeepSeek-V3, the 2025 study",
     step=step,
+    records=specs.RECORDS | {"hardware": Hardware},
     pipelines=(("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
     deployment=("ep", "batch", "mtp"),
     blocks=tuple("q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split()),

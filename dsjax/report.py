@@ -1,0 +1,85 @@
+"""What the commands print: ranked tables, reproductions, CSV and JSON."""
+
+import csv
+import sys
+
+import click
+
+from . import dataset, search
+from .metrics import LIMITS
+from .tables import heading, shown, table
+
+ROWS_SHOWN = 40
+METRICS = ("tps_per_user", "tps_per_chip", "tpot", "memory_per_chip", "mfu")
+
+
+def best(ds, ranked, form, quiet):
+    """The ranked points of a dataset; as a table with the space before it and the refusals after it."""
+    space = dataset.space_of(ds)
+    if form == "table":
+        _best_table(ds, space, ranked, quiet)
+        return
+    names = [*space.axes, *(name for name in ranked.data_vars if "block" not in ranked[name].dims)]
+    columns = {"rank": ranked["rank"].values}
+    columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
+    columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
+    counts = {"points": space.points, "feasible": search.count_feasible(ds), "refused": search.refusals(ds)}
+    records(dataset.records(columns), form, {"title": space.title, **counts})
+
+
+def _best_table(ds, space, ranked, quiet):
+    metrics = [*METRICS, *([space.objective] if space.objective not in METRICS else [])]
+    rows = []
+    for i in range(min(ranked.sizes["rank"], ROWS_SHOWN)):
+        point = ranked.isel(rank=i)
+        labels = [str(point[axis].values) for axis in space.axes]
+        numbers = [shown(name, float(point[name])) for name in metrics]
+        rows.append([str(i + 1), *labels, *numbers, LIMITS[int(point["bottleneck"])]])
+    if not quiet:
+        axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
+        fixed = ", ".join(f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in space.fixed.items())
+        click.echo(f"{space.title}: {axes} = {space.points:,} points ({fixed})")
+    if rows:
+        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by"], rows))
+    if not quiet:
+        if ranked.sizes["rank"] > ROWS_SHOWN:
+            click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
+        refused = ", ".join(f"{name} {n:,}" for name, n in search.refusals(ds).items())
+        feasible = f"{search.count_feasible(ds):,} of {space.points:,} points are feasible"
+        click.echo(f"{feasible}; refused by {refused} (a point may fail several)")
+
+
+def records(rows, form, summary=None):
+    """A list of dicts as CSV, or as JSON (inside `summary` where there is one)."""
+    if form == "json":
+        click.echo(dataset.to_json({**summary, "rows": rows} if summary else rows))
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def reproduction(result, rows):
+    """Published rows beside the computed ones, and which of their choices are free."""
+    axes = [name for name in result.coords if name != "table"]
+    measured = [name.removesuffix("_error") for name in result.data_vars if name.endswith("_error")]
+    headings = ["table", *axes]
+    for name in measured:
+        headings += [f"{name} published", "computed", "rel. error"]
+    lines, free = [], []
+    for row in rows:
+        choices = {name.removesuffix("_choices"): n for name, n in row.items() if name.endswith("_choices") and n > 1}
+        numbers = []
+        for name in measured:
+            numbers += [f"{row[f'{name}_published']:.9g}", f"{row[name]:.9g}", f"{row[f'{name}_error']:+.1e}"]
+        tied = " ".join(f"{name}:{n}" for name, n in choices.items())
+        lines.append([row["table"], *(str(row[a]) for a in axes), *numbers, tied, "ok" if row["ok"] else "NO"])
+        if tied:
+            free.append(row["among_ties"])
+    click.echo(table([*headings, "ties", "ok"], lines))
+    worst = max(abs(row[f"{name}_error"]) for row in rows for name in measured)
+    limit = result.attrs["tolerance"]
+    click.echo(f"{sum(row['ok'] for row in rows)} of {len(rows)} rows reproduced; largest relative error {worst:.1e}")
+    click.echo(f"(tolerance {limit:.0e}). In {len(free)} rows the best throughput is reached by several values of the axes")
+    click.echo(f"named under 'ties' (axis:values); the published point is one of them in {sum(free)} of {len(free)}.")
