@@ -28,8 +28,8 @@ def read_toml(path):
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8; expected a TOML file in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid TOML ({error}); expected a TOML file") from None
 
 
 def load(records=specs.RECORDS, own=None, own_name=None):

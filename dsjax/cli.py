@@ -108,18 +108,18 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
     """
     from . import dataset, report, search
 
-    outputs = [path for path in (output, csv_all, csv_feasible) if path]
+    outputs = [path for path in (output, csv_all, csv_feasible) if path is not None]
     for path in outputs:
         dataset.check_output(path, force)
     if len({Path(path).resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
     ds = _sweep(grid, axes, fixed, settings, dtype, blocks, quiet)
     with _progress("writing", quiet):
-        if output:
+        if output is not None:
             dataset.write_netcdf(ds, output, force)
-        if csv_all:
+        if csv_all is not None:
             dataset.write_csv(ds, csv_all, force=force)
-        if csv_feasible:
+        if csv_feasible is not None:
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
     report.best(ds, search.best(ds), form, quiet)
     if form == "table" and not quiet:
@@ -161,7 +161,7 @@ def best(source, by, top, objective, axes, fixed, settings, dtype, form, quiet):
         ds = dataset.open_netcdf(source)
     else:
         ds = _sweep(source, axes, fixed, settings, dtype, False, quiet)
-    report.best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet)
+    report.best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet, objective)
     _exit(ds)
 
 
@@ -231,10 +231,11 @@ def _sweep(grid, axes, fixed, settings, dtype, blocks, quiet):
     from . import grid as grids
     from . import run
 
-    given = {"--axis": axes, "--fix": fixed, "--set": settings}
     axes, fixed, settings = (
-        {k: v for k, v in (_split(option, text) for text in texts)} for option, texts in given.items()
+        _named(option, texts) for option, texts in (("--axis", axes), ("--fix", fixed), ("--set", settings))
     )
+    if both := axes.keys() & fixed.keys():
+        raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
     space = grids.load(
         grid,
         axes={name: _values(name, text) for name, text in axes.items()},
@@ -245,20 +246,27 @@ def _sweep(grid, axes, fixed, settings, dtype, blocks, quiet):
         return run.of_space(space, dtype, blocks)
 
 
-def _split(option, text):
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise InputError(f"{option} {text}: expected NAME=VALUE")
-    return name, value
+def _named(option, texts):
+    """["name=value", ...] -> {name: value}."""
+    given = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise InputError(f"{option} {text}: expected NAME=VALUE")
+        if name in given:
+            raise InputError(f"{option} {text}: {name} is given twice; expected it once")
+        given[name] = value
+    return given
 
 
 def _values(name, text):
-    if text.count(":") == 2:
-        try:
-            start, stop, step = (_scalar(part) for part in text.split(":"))
-            return {"start": start + 0, "stop": stop + 0, "step": step + 0}
-        except TypeError:
-            raise InputError(f"--axis {name}={text}: expected numbers start:stop:step") from None
+    if ":" in text:
+        parts = [_scalar(part) for part in text.split(":")]
+        if len(parts) != 3 or any(isinstance(part, str) for part in parts):
+            raise InputError(f"--axis {name}={text}: expected numbers start:stop:step")
+        return dict(zip(("start", "stop", "step"), parts, strict=True))
+    if not all(text.split(",")):
+        raise InputError(f"--axis {name}={text}: has the empty value ''; expected values separated by commas")
     return [_scalar(part) for part in text.split(",")]
 
 
@@ -307,3 +315,7 @@ def _progress(what, quiet):
 
 def _exit(ds):
     sys.exit(0 if bool(ds["feasible"].any()) else 1)
+
+
+if __name__ == "__main__":
+    main()

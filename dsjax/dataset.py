@@ -6,6 +6,7 @@ import json
 import math
 import os
 import secrets
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,24 @@ def to_dataset(space, arrays, command="dsjax.sweep"):
     return ds
 
 
-def space_of(ds):
-    """The `Space` a dataset came from; a dataset without it is an InputError."""
+def space_of(ds, where="dataset", kind="dataset"):
+    """The `Space` a dataset came from; one that dsjax did not write, or that was cut, is an InputError."""
+    wanted = f"expected a {kind} that dsjax wrote"
     if "dsjax_spec" not in ds.attrs:
-        raise InputError("dataset: attribute dsjax_spec: missing; expected a dataset that dsjax wrote")
-    return Space.from_json(ds.attrs["dsjax_spec"])
+        raise InputError(f"{where}: attribute dsjax_spec: missing; {wanted}")
+    try:
+        space = Space.from_json(ds.attrs["dsjax_spec"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: attribute dsjax_spec: not readable ({error}); {wanted}") from None
+    for axis, n in space.sizes.items():
+        if axis in ds.sizes and ds.sizes[axis] != n:
+            raise InputError(
+                f"{where}: axis {axis} has {ds.sizes[axis]} values, its dsjax_spec {n}; expected the whole dataset"
+            )
+    for name in ("feasible", space.objective, *space.axes):
+        if name not in ds.variables:
+            raise InputError(f"{where}: variable {name}: missing; {wanted}")
+    return space
 
 
 def _attrs(name):
@@ -106,26 +120,44 @@ def _stack_blocks(space, blocks):
 def check_output(path, force=False):
     """Refuse an output path that exists (without `force`), is a folder, or cannot be written."""
     path = Path(path)
-    if path.is_dir():
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); expected a writable path") from None
+    if mode is not None and stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a folder; expected the path of a file")
-    if path.exists() and not force:
+    if mode is not None and not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is not a regular file; expected the path of a file")
+    if mode is not None and not force:
         raise InputError(f"{path}: exists; expected a new path, or --force to overwrite")
     if not path.parent.is_dir():
         raise InputError(f"{path}: folder {path.parent} does not exist; expected an existing folder")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if len(os.fsencode(_beside(path).name)) > 255:
+        raise InputError(
+            f"{path}: the name is too long; expected at most {255 - len(_beside(Path('x')).name) + 1} bytes"
+        )
+    if not os.access(path.parent, os.W_OK) or (mode is not None and not os.access(path, os.W_OK)):
         raise InputError(f"{path}: cannot be written; expected a writable path")
+
+
+def _beside(path):
+    """A temporary name in the same folder, so that renaming is atomic."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 @contextlib.contextmanager
 def replacing(path):
     """A temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); expected a writable path") from None
+    except (OSError, RuntimeError) as error:  # the NetCDF library raises RuntimeError when a write fails
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be written ({reason}); expected a writable path") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -168,11 +200,10 @@ def open_netcdf(path):
     try:
         with xr.open_dataset(path, engine="netcdf4") as ds:
             ds = ds.load()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}); expected a NetCDF file that dsjax wrote") from None
-    if "dsjax_spec" not in ds.attrs:
-        raise InputError(f"{path}: attribute dsjax_spec: missing; expected a NetCDF file that dsjax wrote")
+    space_of(ds, str(path), "NetCDF file")
     return ds
 
 

@@ -6,6 +6,9 @@ import difflib
 class InputError(ValueError):
     """Bad input: one line naming the file, the key, the value and what was expected."""
 
+    def __init__(self, message):
+        super().__init__(" ".join(message.split("\n")))
+
 
 def unknown(where, what, name, known):
     """InputError for a name that is not among `known`, with the nearest one."""

@@ -1,18 +1,21 @@
 """Grid files -> a `Space`: named axes over catalog rows, parameters and policies, all names and numbers checked."""
 
+import collections
 import dataclasses
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
-from . import catalog, curves, specs, studies
+from . import catalog, curves, machine, specs, studies
 from .errors import InputError, unknown
 from .units import number
 from .variables import MEASURES, VARIABLES
 
 SECTIONS = ("title", "study", "axes", "fixed", "constraints", "objective")
 NAMED = catalog.KINDS  # axes whose values are rows of a catalog
+MOST_VALUES = 10_000_000  # of one axis
 WORKLOAD = tuple(specs.fields(specs.Workload))
 
 
@@ -64,8 +67,10 @@ def read(grid):
     """(dict, text, name) of a grid: a dict, the path of a file, or the name of one of dsjax's own."""
     if isinstance(grid, dict):
         return grid, json.dumps(grid, default=repr), "grid"
+    if not isinstance(grid, str | os.PathLike):
+        raise InputError(f"grid: {grid!r} is a {type(grid).__name__}; expected a name, a path or a dict")
     path = Path(grid)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not os.path.exists(path):
         known = sorted(p.stem for p in folder().glob("*.toml"))
         if path.name not in known or path.name != str(grid):
             raise unknown("grid", "grid", str(grid), [*known, "a path ending in .toml"])
@@ -100,6 +105,7 @@ class _Reader:
         if "study" not in data:
             raise InputError(f"{file}: study: missing; expected one of {', '.join(studies.names())}")
         self.study = studies.get(data["study"], f"{file}: study")
+        self.numeric = parameters(self.study)
         self.sections = {}
         for name in SECTIONS[2:]:
             section = data.get(name, {})
@@ -119,9 +125,10 @@ class _Reader:
         own = self.study.data
         self.catalog = catalog.load(self.study.records, self.study.tables, self.study.path.name)
         _apply(self.catalog, self.study.records, settings)
-        axes = {name: self.axis(name, values) for name, values in self.sections["axes"].items()}
-        if not axes:
+        if not self.sections["axes"]:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
+        self.check_points({name: self.length(name, values) for name, values in self.sections["axes"].items()})
+        axes = {name: self.axis(name, values) for name, values in self.sections["axes"].items()}
         fixed = {name: self.value("fixed", name, value) for name, value in self.sections["fixed"].items()}
         if both := sorted(axes.keys() & fixed.keys()):
             raise InputError(f"{self.file}: [fixed] {both[0]}: also an axis; expected one of the two")
@@ -136,7 +143,7 @@ class _Reader:
             for record in NAMED
         }
         self.check_overrides(rows, axes | fixed)
-        objective, sense, by = self.objective(axes)
+        objective, sense, by = self.objective(axes, fixed)
         return Space(
             study=self.study,
             title=self.title or self.study.title,
@@ -152,46 +159,75 @@ class _Reader:
 
     def axis(self, name, values):
         where = self.where("axes", name)
-        self.kind(where, name)
         if isinstance(values, dict):
-            values = self.range(where, values, name)
-        if not isinstance(values, (list, tuple)):
-            raise InputError(f"{where}: {values!r}; expected a list of values or {{ start, stop, step }}")
-        if not values:
-            raise InputError(f"{where}: empty; expected at least one value")
+            return self.range(where, name, values)
         values = tuple(self.value("axes", name, value) for value in values)
         if len(set(values)) < len(values):
-            twice = next(v for i, v in enumerate(values) if v in values[:i])
+            twice = next(v for v, n in collections.Counter(values).items() if n > 1)
             raise InputError(f"{where}: {twice!r} is there twice; expected distinct values")
         return values
 
-    def range(self, where, spec, name):
-        if self.kind(where, name) is None or set(spec) != {"start", "stop", "step"}:
-            raise InputError(f"{where}: {spec!r}; expected a list of values or numbers {{ start, stop, step }}")
-        start, stop, step = (spec[key] for key in ("start", "stop", "step"))
-        for key, x in spec.items():
-            if isinstance(x, bool) or not isinstance(x, (int, float)) or not math.isfinite(x):
-                raise InputError(f"{where}: {key} = {x!r}; expected a finite number")
+    def length(self, name, values):
+        """Number of values of an axis as given, without making them."""
+        where = self.where("axes", name)
+        meta = self.kind(where, name)
+        if isinstance(values, dict):
+            if meta is None or set(values) != {"start", "stop", "step"}:
+                raise InputError(f"{where}: {values!r}; expected a list of values or numbers {{ start, stop, step }}")
+            return self.steps(where, **values) + 1
+        if isinstance(values, str) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
+            raise InputError(f"{where}: {values!r}; expected a list of values or {{ start, stop, step }}")
+        if len(values) == 0:
+            raise InputError(f"{where}: empty; expected at least one value")
+        return len(values)
+
+    def steps(self, where, start, stop, step):
+        for key, x in (("start", start), ("stop", stop), ("step", step)):
+            if isinstance(x, bool) or not isinstance(x, int | float) or not abs(x) <= sys.float_info.max:
+                raise InputError(f"{where}: {key} = {repr(x)[:40]}; expected a finite number")
         if step <= 0 or stop < start:
             raise InputError(f"{where}: start {start}, stop {stop}, step {step}; expected step > 0 and stop >= start")
-        steps = (stop - start) / step
-        if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
-            reached = start + step * math.floor(steps)
+        steps = float(stop - start) / step
+        if not steps < MOST_VALUES:
             raise InputError(
-                f"{where}: step {step} from {start} overshoots stop {stop}; expected stop {reached} or {reached + step}"
+                f"{where}: {steps:.3g} values do not fit in memory; expected a larger step, for at most {MOST_VALUES:,}"
             )
-        if steps >= 1e8:
-            raise InputError(f"{where}: {steps + 1:.3g} values do not fit in memory; expected a larger step")
-        return [start + step * i for i in range(round(steps) + 1)]
+        if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
+            last = start + step * math.floor(steps)
+            raise InputError(
+                f"{where}: step {step} from {start} overshoots stop {stop}; expected stop {last} or {last + step}"
+            )
+        return round(steps)
+
+    def range(self, where, name, spec):
+        """Values of { start, stop, step }, stop included: valid where the first, the second and the last are."""
+        start, stop, step = (spec[key] for key in ("start", "stop", "step"))
+        n = self.steps(where, start, stop, step)
+        for value in {start, start + step * min(n, 1), stop}:
+            self.value("axes", name, value)
+        meta = self.kind(where, name)
+        if accepted := self.study.data["accepts"].get(name):
+            return tuple(self.value("axes", name, start + step * i) for i in range(min(n + 1, len(accepted) + 1)))
+        return tuple((int if meta["integer"] else float)(start + step * i) for i in range(n + 1))
+
+    def check_points(self, lengths):
+        """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made."""
+        points, free = math.prod(lengths.values()), machine.available_memory()
+        if max(4 * points, 100 * max(lengths.values())) > free:
+            largest = max(lengths, key=lengths.get)
+            raise InputError(
+                f"{self.file}: [axes]: {points:,} points need more than {machine.gigabytes(4 * points)} and "
+                f"{machine.gigabytes(free)} of memory is free; expected a smaller grid: axis {largest} has "
+                f"{lengths[largest]:,} values"
+            )
 
     def kind(self, where, name):
         """Metadata of a numeric axis, None of an axis of labels."""
-        numeric = {n: m for n, m in parameters(self.study).items()}
         if name in NAMED or name == "pipeline":
             return None
-        if name not in numeric:
-            raise unknown(where, "axis", name, [*NAMED, "pipeline", *numeric])
-        return numeric[name]
+        if name not in self.numeric:
+            raise unknown(where, "axis", name, [*NAMED, "pipeline", *self.numeric])
+        return self.numeric[name]
 
     def value(self, section, name, value):
         where = self.where(section, name)
@@ -233,13 +269,13 @@ class _Reader:
 
     def measures(self, axes):
         """{name: units} a constraint may bound: variables, numeric axes, numbers of named rows."""
-        numeric = {name: meta["units"] for name, meta in parameters(self.study).items() if name in axes}
+        numeric = {name: meta["units"] for name, meta in self.numeric.items() if name in axes}
         rows = {}
         for record, cls in self.study.records.items():
             rows |= {auxiliary(record, f): m["units"] for f, m in specs.fields(cls).items()}
         return {name: VARIABLES[name][0] for name in MEASURES} | numeric | rows
 
-    def objective(self, axes):
+    def objective(self, axes, fixed):
         section = self.sections["objective"]
         for key in section:
             if key not in ("maximize", "minimize", "by"):
@@ -253,11 +289,12 @@ class _Reader:
         by = section.get("by", [])
         if not isinstance(by, list):
             raise InputError(f"{self.where('objective', 'by')}: {by!r}; expected a list of axes or of their numbers")
+        known = group_names(self.study, axes | fixed)
         for key in by:
-            groups = group_names(self.study, axes)
-            if key not in groups:
-                raise unknown(self.where("objective", "by"), "group", key, groups)
-        return name, (1 if side == "maximize" else -1), tuple(by)
+            if key not in known:
+                raise unknown(self.where("objective", "by"), "group", key, known)
+        groups = group_names(self.study, axes)  # what is fixed makes one group
+        return name, (1 if side == "maximize" else -1), tuple(key for key in by if key in groups)
 
 
 def parameters(study):

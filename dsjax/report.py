@@ -13,22 +13,22 @@ ROWS_SHOWN = 40
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "memory_per_chip", "mfu")
 
 
-def best(ds, ranked, form, quiet):
+def best(ds, ranked, form, quiet, objective=None):
     """The ranked points of a dataset; as a table with the space before it and the refusals after it."""
     space = dataset.space_of(ds)
     if form == "table":
-        _best_table(ds, space, ranked, quiet)
+        _best_table(ds, space, ranked, quiet, (objective or space.objective).removeprefix("-"))
         return
     names = [*space.axes, *(name for name in ranked.data_vars if "block" not in ranked[name].dims)]
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
     counts = {"points": space.points, "feasible": search.count_feasible(ds), "refused": search.refusals(ds)}
-    records(dataset.records(columns), form, {"title": space.title, **counts})
+    records(dataset.records(columns), form, {"title": space.title, **counts}, list(columns))
 
 
-def _best_table(ds, space, ranked, quiet):
-    metrics = [*METRICS, *([space.objective] if space.objective not in METRICS else [])]
+def _best_table(ds, space, ranked, quiet, objective):
+    metrics = [*METRICS, *([objective] if objective not in METRICS else [])]
     rows = []
     for i in range(min(ranked.sizes["rank"], ROWS_SHOWN)):
         point = ranked.isel(rank=i)
@@ -49,15 +49,15 @@ def _best_table(ds, space, ranked, quiet):
         click.echo(f"{feasible}; refused by {refused} (a point may fail several)")
 
 
-def records(rows, form, summary=None):
+def records(rows, form, summary=None, names=None):
     """A list of dicts as CSV, or as JSON (inside `summary` where there is one)."""
     if form == "json":
         click.echo(dataset.to_json({**summary, "rows": rows} if summary else rows))
         return
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = names or list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: int(v) if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
 
 
 def reproduction(result, rows):
@@ -81,5 +81,7 @@ def reproduction(result, rows):
     worst = max(abs(row[f"{name}_error"]) for row in rows for name in measured)
     limit = result.attrs["tolerance"]
     click.echo(f"{sum(row['ok'] for row in rows)} of {len(rows)} rows reproduced; largest relative error {worst:.1e}")
-    click.echo(f"(tolerance {limit:.0e}). In {len(free)} rows the best throughput is reached by several values of the axes")
+    click.echo(
+        f"(tolerance {limit:.0e}). In {len(free)} rows the best throughput is reached by several values of the axes"
+    )
     click.echo(f"named under 'ties' (axis:values); the published point is one of them in {sum(free)} of {len(free)}.")

@@ -1,9 +1,6 @@
 """Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
 
-import math
-import os
-
-from . import dataset, evaluate, grid, search
+from . import dataset, evaluate, grid, machine, search
 from .errors import InputError
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.
@@ -39,39 +36,14 @@ def check_size(space, dtype, blocks):
     needed = sum(sizes.values()) - sum(stacked.values())
     if blocks and stacked:
         needed += len(stacked) * space.points * (8 if dtype == "float64" else 4)
-    available = available_memory()
+    available = machine.available_memory()
     if needed > available:
         largest = max(space.sizes, key=space.sizes.get)
         advice = "; float32 halves it" if dtype == "float64" else ""
         raise InputError(
-            f"grid: {space.points:,} points need {gigabytes(needed)} and {gigabytes(available)} of memory is free; "
-            f"expected a smaller grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
+            f"grid: {space.points:,} points need {machine.gigabytes(needed)} and {machine.gigabytes(available)} of "
+            f"memory is free; expected a smaller grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
         )
-
-
-def gigabytes(n):
-    """Bytes in words."""
-    return f"{n / 1e9:,.1f} GB"
-
-
-def available_memory():
-    """Free physical memory [B], within the container's limit; infinite where the system does not tell."""
-    free = math.inf
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-        with (
-            open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit,
-            open("/sys/fs/cgroup/memory.current", encoding="ascii") as used,
-        ):
-            text = limit.read().strip()
-            if text != "max":
-                free = min(free, int(text) - int(used.read()))
-    except (OSError, KeyError, ValueError):
-        if math.isinf(free) and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return free
 
 
 def best(source="default", by=None, top=1, objective=None, **options):

@@ -24,14 +24,16 @@ def best(ds, by=None, top=1, objective=None):
     rank found likewise. `ties` counts the equal points at the moment of the choice.
     """
     space = dataset.space_of(ds)
+    if isinstance(by, str):
+        raise InputError(f"by: {by!r}; expected a list of names")
     by = space.by if by is None else tuple(by)
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+    if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
         raise InputError(f"top: {top!r}; expected a positive integer")
     name, sense = space.objective, space.sense
     if objective is not None:
         name, sense = objective.removeprefix("-"), -1 if objective.startswith("-") else 1
-        if name not in MEASURES:
-            raise unknown("objective", "variable", name, MEASURES)
+        if name not in MEASURES or name not in ds.variables:
+            raise unknown("objective", "variable", name, [n for n in MEASURES if n in ds.variables])
     known = [*group_names(space.study, space.axes), *space.fixed]
     for key in by:
         if key not in known:
@@ -41,6 +43,8 @@ def best(ds, by=None, top=1, objective=None):
     flat = np.flatnonzero(np.broadcast_to(dataset.in_grid_order(ds, "feasible"), shape))
     at = dict(zip(space.axes, np.unravel_index(flat, shape)))
     values = sense * _values(ds, name, at, len(flat))
+    if np.isnan(values).any():
+        raise InputError(f"objective: {name!r} is not defined at every point; expected a variable of this phase")
     group = np.zeros(len(flat), np.int64)
     for key in by:
         _, code = np.unique(_values(ds, key, at, len(flat)), return_inverse=True)

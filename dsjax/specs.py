@@ -67,6 +67,10 @@ class Nic:
     scale_out_bytes_per_s: float = rate("B/s", "effective bandwidth outside the scale-up domain, per chip, one way")
 
 
+# What a `*_rate` of a precision may name, in the order of its index.
+RATES = ("bf16", "fp8")
+
+
 @record
 class Precision:
     """Bytes of one element by use, and the rate (index into `RATES`) its GEMMs run at."""
@@ -76,13 +80,9 @@ class Precision:
     kv_bytes: float = size("B", "bytes per element of the KV cache")
     dispatch_bytes: float = size("B", "bytes per element sent to the experts")
     combine_bytes: float = size("B", "bytes per element sent back from the experts")
-    weight_rate: int = count("compute rate of the GEMMs outside the experts", low=0)
-    expert_rate: int = count("compute rate of the expert GEMMs", low=0)
-    attention_rate: int = count("compute rate of attention", low=0)
-
-
-# What a `*_rate` of a precision may name, in the order of its index.
-RATES = ("bf16", "fp8")
+    weight_rate: int = count("compute rate of the GEMMs outside the experts", low=0, high=len(RATES) - 1)
+    expert_rate: int = count("compute rate of the expert GEMMs", low=0, high=len(RATES) - 1)
+    attention_rate: int = count("compute rate of attention", low=0, high=len(RATES) - 1)
 
 
 def flops_per_s(hardware, index):

@@ -40,7 +40,9 @@ def expected(meta):
     """The domain of a field in words: "a positive number [B/s]"."""
     kind = "an integer" if meta["integer"] else "a number"
     low, high = meta["low"], meta["high"]
-    if high is not None:
+    if math.isinf(low):
+        bounds = ""
+    elif high is not None:
         bounds = f" {'above' if meta['open_low'] else 'from'} {low:g} to {high:g}"
     else:
         bounds = f" {'above' if meta['open_low'] else 'of at least'} {low:g}"
@@ -49,21 +51,27 @@ def expected(meta):
 
 
 def _parse(where, value, units):
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InputError(f"{where}: {value!r} is a {type(value).__name__}; expected a number [{units}]")
-    if not isinstance(value, str):
-        return float(value)
-    match = _QUANTITY.fullmatch(value)
+    wanted = f"expected a number [{units}]"
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # a NumPy scalar
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InputError(f"{where}: {value!r} is a {type(value).__name__}; {wanted}")
     try:
+        match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
         if not match:
             return float(value)  # "nan", "inf": refused by the caller with its own words
         amount, unit = match.groups()
         amount = float(Fraction(amount)) if "/" in amount else float(amount)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"{where}: {value!r} is not a number [{units}]") from None
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise InputError(f"{where}: {_short(value)} is not a number; {wanted}") from None
     if not unit:
         return amount
     for name, (of, factor) in _UNITS.items():
         if of == units and unit.endswith(name) and unit[: -len(name)] in _PREFIX:
             return amount * factor * _PREFIX[unit[: -len(name)]]
-    raise InputError(f"{where}: {value!r} has the unit {unit!r}; expected {units}")
+    raise InputError(f"{where}: {value!r} has the unit {unit!r}; {wanted}")
+
+
+def _short(value):
+    text = repr(value) if isinstance(value, str) else str(value)[:40]
+    return text if len(text) <= 40 else f"{text[:37]}..."

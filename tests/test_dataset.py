@@ -33,15 +33,16 @@ def test_file_explains_itself_without_dsjax(path):
 import sys, xarray as xr
 ds = xr.open_dataset({str(path)!r})
 assert "dsjax" not in sys.modules
-assert ds.attrs["Conventions"].startswith("CF-") and ds.attrs["title"] and ds.attrs["history"] and ds.attrs["dsjax_version"]
-for name, variable in ds.variables.items():
+assert ds.attrs["Conventions"].startswith("CF-") and ds.attrs["title"] and ds.attrs["history"] and
+ds.attrs["dsjax_version"] for name, variable in ds.variables.items():
     assert "long_name" in variable.attrs, name
     if variable.dtype.kind == "f":
         assert "units" in variable.attrs, name
 meanings = ds.bottleneck.attrs["flag_meanings"].split()
 assert len(meanings) == len(ds.bottleneck.attrs["flag_values"])
 best = ds.tps_per_chip.where(ds.feasible).max()
-print(float(best), float(ds.tps_per_chip.sel(hardware="H800", nic="CX7", ep=320, batch=128, precision="kv1-w1", mtp=1, pipeline="dual-mbatch")))
+print(float(best), float(ds.tps_per_chip.sel(hardware="H800", nic="CX7", ep=320, batch=128, precision="kv1-w1", mtp=1,
+pipeline="dual-mbatch")))
 """
     out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
     assert [round(float(x), 5) for x in out.split()] == [3702.83011, 3702.83011]
@@ -73,7 +74,9 @@ def test_provenance_rebuilds_the_space(study, path):
 
 
 def test_provenance_holds_the_users_changes():
-    ds = dsjax.sweep("decode_gpu_2025", settings={"nic.CX7.scale_out_bytes_per_s": "50 GB/s"}, fixed={"context": 77}, blocks=False)
+    ds = dsjax.sweep(
+        "decode_gpu_2025", settings={"nic.CX7.scale_out_bytes_per_s": "50 GB/s"}, fixed={"context": 77}, blocks=False
+    )
     space = dataset.space_of(ds)
     assert space.rows["nic"]["CX7"]["scale_out_bytes_per_s"] == 5e10
     assert space.fixed["context"] == 77 and float(ds.context) == 77
@@ -91,24 +94,38 @@ def test_numeric_axes_of_any_record():
     assert ds.memory_per_chip.dims == ("model_n_routed_experts", "precision_kv_bytes", "batch")
     assert ds.nic_scale_out_bytes_per_s.attrs["units"] == "B/s"
     one = dsjax.sweep(
-        {"study": "decode_gpu_2025", "axes": {"batch": [5]}, "fixed": fixed | {"acceptance": 0.9, "nic_scale_out_bytes_per_s": 1e10}}, blocks=False
+        {
+            "study": "decode_gpu_2025",
+            "axes": {"batch": [5]},
+            "fixed": fixed | {"acceptance": 0.9, "nic_scale_out_bytes_per_s": 1e10},
+        },
+        blocks=False,
     )
     assert ds.busy_network.dims == ("nic_scale_out_bytes_per_s", "batch")
-    np.testing.assert_allclose(one.busy_network, ds.busy_network.sel(nic_scale_out_bytes_per_s=1e10, batch=[5]), rtol=1e-13)
+    np.testing.assert_allclose(
+        one.busy_network, ds.busy_network.sel(nic_scale_out_bytes_per_s=1e10, batch=[5]), rtol=1e-13
+    )
 
 
 def test_csv_of_all_and_of_feasible_points(study, tmp_path):
     dsjax.write_csv(study, tmp_path / "all.csv")
     dsjax.write_csv(study, tmp_path / "feasible.csv", feasible_only=True)
-    rows, feasible = (list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in ("all", "feasible"))
+    rows, feasible = (
+        list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in ("all", "feasible")
+    )
     assert (len(rows), len(feasible)) == (4320, 659)
     assert [row for row in rows if row["feasible"] == "1"] == feasible
     for position in (0, 1234, 4319):
         row = rows[position]
-        labels = {axis: study[axis].values[i] for axis, i in zip(study.step_time.dims, np.unravel_index(position, study.step_time.shape))}
+        labels = {
+            axis: study[axis].values[i]
+            for axis, i in zip(study.step_time.dims, np.unravel_index(position, study.step_time.shape))
+        }
         assert {axis: row[axis] for axis in labels} == {axis: str(label) for axis, label in labels.items()}
         assert float(row["step_time"]) == float(study.step_time.values.flat[position])
-        assert float(row["memory_per_chip"]) == float(study.memory_per_chip.sel({k: labels[k] for k in study.memory_per_chip.dims}))
+        assert float(row["memory_per_chip"]) == float(
+            study.memory_per_chip.sel({k: labels[k] for k in study.memory_per_chip.dims})
+        )
         assert row["bottleneck"] in ("compute", "memory", "network", "latency")
 
 
@@ -141,7 +158,12 @@ def test_blocks_are_times_before_overlap_in_order_of_execution(study):
     assert study.block.values.tolist()[:4] == ["q_down", "q_up", "q_absorb", "kv_compress"]
     assert (study.layers == 61).all()
     network = study.block_time.sel(block=["dispatch", "combine"]).sum("block")
-    np.testing.assert_allclose(*xr.broadcast(network, study.busy_network.transpose(*[d for d in network.dims if d in study.busy_network.dims])), rtol=1e-12)
+    np.testing.assert_allclose(
+        *xr.broadcast(
+            network, study.busy_network.transpose(*[d for d in network.dims if d in study.busy_network.dims])
+        ),
+        rtol=1e-12,
+    )
 
 
 def test_plain_plot_of_the_file(path):

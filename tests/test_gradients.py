@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dsjax import evaluate, grid, specs
+from dsjax.studies import decode_gpu_2025
 
-RECORDS = {"hardware": specs.Hardware, "nic": specs.Nic}
+RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": specs.Nic}
 CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in specs.fields(cls) if f.endswith(("_per_s", "_s"))]
 STEP = 1e-5
 
@@ -41,7 +42,9 @@ def elasticities(step, point, bounds, **policies):
     return result
 
 
-@pytest.fixture(scope="module", params=[{}, {"curve": "a100-guide", "pipeline": "naive"}], ids=["published", "guide-naive"])
+@pytest.fixture(
+    scope="module", params=[{}, {"curve": "a100-guide", "pipeline": "naive"}], ids=["published", "guide-naive"]
+)
 def gradients(request):
     space = grid.load("decode_gpu_2025", fixed=request.param)
     found = evaluate.evaluate(space, function=elasticities)

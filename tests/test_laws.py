@@ -20,7 +20,12 @@ AXES = {
     "pipeline": ["naive", "dual-mbatch"],
 }
 # Policy axes are stacked by other code than the lifted ones, so they are tried in a space of their own.
-POLICIES = {"curve": ["deepgemm-table", "a100-guide"], "batch": [33, 64], "pipeline": ["naive", "dual-mbatch"], "ep": [72, 144]}
+POLICIES = {
+    "curve": ["deepgemm-table", "a100-guide"],
+    "batch": [33, 64],
+    "pipeline": ["naive", "dual-mbatch"],
+    "ep": [72, 144],
+}
 FIXED = {"hardware": "A100", "nic": "E810", "precision": "kv2-w2"}
 
 
@@ -47,7 +52,9 @@ def whole():
     return {dtype: dsjax.sweep(space(AXES), dtype=dtype) for dtype in TIGHT}
 
 
-@pytest.mark.parametrize(("dtype", "axis"), [*(("float64", axis) for axis in AXES), ("float32", "batch"), ("float32", "pipeline")])
+@pytest.mark.parametrize(
+    ("dtype", "axis"), [*(("float64", axis) for axis in AXES), ("float32", "batch"), ("float32", "pipeline")]
+)
 def test_sub_grid_is_the_slice(whole, dtype, axis):
     keep = AXES[axis][-1:]
     assert_same(dsjax.sweep(space(AXES | {axis: keep}), dtype=dtype), whole[dtype].sel({axis: keep}), dtype)
@@ -61,7 +68,9 @@ def test_permuted_axes_permute_the_result(whole, dtype):
     assert_same(other, whole[dtype], dtype)
 
 
-@pytest.mark.parametrize(("dtype", "axis", "value"), [("float64", "batch", 40), ("float64", "hardware", "H20"), ("float32", "ep", 320)])
+@pytest.mark.parametrize(
+    ("dtype", "axis", "value"), [("float64", "batch", 40), ("float64", "hardware", "H20"), ("float32", "ep", 320)]
+)
 def test_adding_a_value_changes_no_other(whole, dtype, axis, value):
     more = dsjax.sweep(space(AXES | {axis: [AXES[axis][0], value, *AXES[axis][1:]]}), dtype=dtype)
     assert_same(more.sel({axis: AXES[axis]}), whole[dtype], dtype)
@@ -134,7 +143,12 @@ def test_exposed_parts_sum_to_the_step_and_name_the_bottleneck(study):
     assert bool((study.step_time >= study.block_time.max("block") * (1 - 1e-12)).all())
 
 
-RATES = ["hardware_hbm_bytes_per_s", "hardware_bf16_flops_per_s", "hardware_fp8_flops_per_s", "hardware_clock_cycles_per_s"]
+RATES = [
+    "hardware_hbm_bytes_per_s",
+    "hardware_bf16_flops_per_s",
+    "hardware_fp8_flops_per_s",
+    "hardware_clock_cycles_per_s",
+]
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -148,7 +162,12 @@ def test_more_of_any_rate_never_slows(factor, rate, context, batch):
     record = rate.split("_")[0]
     fixed = {"context": context, "batch": batch, "ep": 144, "nic": "E810", "hardware": "A100"}
     base = grid.load("decode_gpu_2025").rows[record][fixed[record]][rate.removeprefix(f"{record}_")]
-    axes = {rate: [base / factor, base, base * factor], "precision": ["kv2-w2", "kv1-w1"], "mtp": [0, 1], "pipeline": ["naive", "dual-mbatch"]}
+    axes = {
+        rate: [base / factor, base, base * factor],
+        "precision": ["kv2-w2", "kv1-w1"],
+        "mtp": [0, 1],
+        "pipeline": ["naive", "dual-mbatch"],
+    }
     time = dsjax.sweep(space(axes, fixed=fixed), blocks=False).step_time.values
     assert (np.diff(time, axis=0) <= 1e-12 * time[1:]).all()
 
@@ -181,13 +200,15 @@ def test_new_numbers_do_not_recompile():
 
     def compiled_programs():
         plan, _ = evaluate.plan(grid.load(space(axes), fixed=fixed))
-        return evaluate._compiled(plan, "float64", tuple(evaluate.dims(plan)))._cache_size()
+        return evaluate._compiled(plan, "float64", tuple(evaluate.layout(plan)))._cache_size()
 
     dsjax.sweep(space(axes), fixed=fixed)
     before = compiled_programs()
     dsjax.sweep(space(axes | {"batch": [9, 10, 11, 12], "hardware": ["H20", "H800", "L20"]}), fixed=fixed)
     dsjax.sweep(space(axes), fixed=fixed | {"context": 77, "ep": 5, "precision": "kv2-w2"})
-    dsjax.sweep(space(axes, objective={"minimize": "tpot"}), fixed=fixed, settings={"nic.CX7.scale_out_bytes_per_s": 1e9})
+    dsjax.sweep(
+        space(axes, objective={"minimize": "tpot"}), fixed=fixed, settings={"nic.CX7.scale_out_bytes_per_s": 1e9}
+    )
     dsjax.sweep(space(axes) | {"constraints": {"min_tps_per_user": 3}}, fixed=fixed)
     assert compiled_programs() == before
     dsjax.sweep(space(axes | {"batch": [9, 10]}), fixed=fixed)

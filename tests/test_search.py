@@ -7,7 +7,12 @@ import xarray as xr
 import dsjax
 from dsjax import dataset, grid, search
 
-AXES = {"hardware": ["H800", "A100"], "nic": ["CX7", "E810"], "batch": [8, 16, 24], "precision": ["kv2-w2", "kv1-w2", "kv1-w1"]}
+AXES = {
+    "hardware": ["H800", "A100"],
+    "nic": ["CX7", "E810"],
+    "batch": [8, 16, 24],
+    "precision": ["kv2-w2", "kv1-w2", "kv1-w1"],
+}
 FIXED = {"ep": 72, "mtp": 0, "pipeline": "naive"}
 
 
@@ -37,7 +42,9 @@ def brute_force(ds, by, top):
         kv = float(ds.kv_bytes.sel(precision=labels["precision"]))
         if bool(ds.feasible.values[index]):
             key = tuple({**labels, "weight_bytes": weight}[name] for name in by)
-            groups.setdefault(key, []).append((float(ds.tps_per_chip.values[index]), -labels["batch"], kv, position, labels))
+            groups.setdefault(key, []).append(
+                (float(ds.tps_per_chip.values[index]), -labels["batch"], kv, position, labels)
+            )
     chosen = []
     for points in groups.values():
         for _ in range(min(top, len(points))):
@@ -90,18 +97,28 @@ def test_minimize_and_objective(study):
 def test_a_file_a_dataset_and_a_grid_give_the_same(study, tmp_path):
     dsjax.write_netcdf(study, tmp_path / "study.nc")
     by = ["hardware", "nic"]
-    results = [dsjax.best(x, by=by, top=2) for x in (study, dsjax.open_netcdf(tmp_path / "study.nc"), "decode_gpu_2025")]
+    results = [
+        dsjax.best(x, by=by, top=2) for x in (study, dsjax.open_netcdf(tmp_path / "study.nc"), "decode_gpu_2025")
+    ]
     for other in results[1:]:
-        xr.testing.assert_equal(results[0].drop_vars(["block", "block_time", "layers"]), other.drop_vars(["block", "block_time", "layers"], errors="ignore"))
+        xr.testing.assert_equal(
+            results[0].drop_vars(["block", "block_time", "layers"]),
+            other.drop_vars(["block", "block_time", "layers"], errors="ignore"),
+        )
 
 
 def test_refusals_count_points_not_cells(study):
-    assert search.refusals(study) == {"ok_memory": 1016, "ok_tps_per_user": 4320 - 659 - int((study.tps_per_user.where(~study.ok_memory) >= 20).sum())}
+    assert search.refusals(study) == {
+        "ok_memory": 1016,
+        "ok_tps_per_user": 4320 - 659 - int((study.tps_per_user.where(~study.ok_memory) >= 20).sum()),
+    }
     assert search.count_feasible(study) == 659
 
 
 def test_no_feasible_point_is_an_empty_answer():
-    ds = dsjax.sweep({"study": "decode_gpu_2025", "axes": AXES, "fixed": FIXED, "constraints": {"min_tps_per_user": 1e9}})
+    ds = dsjax.sweep(
+        {"study": "decode_gpu_2025", "axes": AXES, "fixed": FIXED, "constraints": {"min_tps_per_user": 1e9}}
+    )
     assert dsjax.best(ds).sizes["rank"] == 0
     assert search.refusals(ds)["ok_tps_per_user"] == ds.feasible.size
 
@@ -112,7 +129,11 @@ def test_constraints_on_any_measure_one_mask_per_variable():
         "min_hardware_hbm_bytes": 9e10, "max_ttft": 1.0, "max_context": 1e4, "max_batch": 64,
     }  # fmt: skip
     ds = dsjax.sweep("decode_gpu_2025", blocks=False)
-    raw = {"study": "decode_gpu_2025", "axes": {n: ds[n].values.tolist() for n in ds.step_time.dims}, "constraints": bounds}
+    raw = {
+        "study": "decode_gpu_2025",
+        "axes": {n: ds[n].values.tolist() for n in ds.step_time.dims},
+        "constraints": bounds,
+    }
     bounded = dsjax.sweep(raw, blocks=False)
     masks = {name for name in bounded.data_vars if name.startswith("ok_")}
     assert masks == {f"ok_{k.split('_', 1)[1]}" for k in bounds} | {"ok_memory"}
