@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import constraints, curves, metrics, specs
+from . import constraints, curves, factor, metrics, specs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +176,8 @@ def _sources(jaxpr):
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(plan, dtype, names):
-    """Jitted: flat operands -> {variable: array over its own dims}, for the variables in `names`."""
+def _compiled(plan, dtype, names, shapes):
+    """Compiled: flat operands of these shapes -> {variable: array over its own dims}, for the variables in `names`."""
     over = {name: axes for name, (axes, _) in layout(plan, dtype).items()}
     lifted_axes = [axis for axis in plan.axes if axis in plan.leaf_axes]
     policies = [(axis, len(choices)) for axis, choices in plan.policies]
@@ -213,7 +213,8 @@ def _compiled(plan, dtype, names):
         parts = [stacked(results, name, (*picks, i), position + 1) for i in range(n)]
         return jnp.stack(parts, axis=[a for a in over[name] if a not in later].index(axis))
 
-    return jax.jit(run)
+    types = [t.update(shape=shape) for t, shape in zip(_operand_types(plan, dtype), shapes, strict=True)]
+    return factor.compiled(run, types)
 
 
 def evaluate(space, dtype="float64", names=None, function=evaluate_point):
@@ -227,7 +228,8 @@ def evaluate(space, dtype="float64", names=None, function=evaluate_point):
     names = tuple(variables) if names is None else tuple(names)
     with _precision(dtype):
         leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
-        arrays = jax.device_get(_compiled(how, dtype, names)(leaves))
+        shapes = tuple(leaf.shape for leaf in leaves)
+        arrays = jax.device_get(_compiled(how, dtype, names, shapes)(leaves))
     return {name: (variables[name][0], arrays[name]) for name in names}
 
 

@@ -69,8 +69,14 @@ GRIDS = {
     "constraints": {'"fast"': "'fast' table"},
     "objective": {"[]": "[] table", '"tpot"': "'tpot' table"},
     "axes.hardware": {
-        None: "missing axis", "[]": "empty", '["H801"]': "'H801' did you mean 'H800'", '["H20", "H20"]': "'H20' twice",
-        '"H800"': "'H800' list", '[["H800"]]': "['H800'] H20", "[true]": "'True' H20", "[inf]": "'inf' H20",
+        None: "missing axis",
+        "[]": "empty",
+        '["H801"]': "'H801' did you mean 'H800'",
+        '["H20", "H20"]': "'H20' twice",
+        '"H800"': "'H800' list",
+        '[["H800"]]': "['H800'] H20",
+        "[true]": "'True' H20",
+        "[inf]": "'inf' H20",
         "{ start = 1, stop = 2, step = 1 }": "list",
     },
     "axes.nic": {None: "missing axis", '["CX8"]': "'CX8' CX7 E810"},
@@ -88,30 +94,62 @@ GRIDS = {
     "axes.hardware_hbm_bytes": {'["80 GB/s"]': "'GB/s' B"},
     "axes.hardware_hbm_bytes_per_s": {'["1/0 TB/s"]': "1/0 number", f'["{HUGE}/1"]': "1000 number"},
     "axes.batch": {
-        None: "missing axis", "[]": "empty", "[16, 32, 16]": "16 twice", "[16, 16.0]": "16 twice", "[0]": "0 at least",
-        "[-8]": "-8 at least 1", "[16.5]": "16.5 integer", "[3000000000]": "3000000000", f"[{HUGE}]": "1000",
-        "[nan]": "nan", "[inf]": "inf", "[true]": "True", "[[16]]": "[16]", '["many"]': "'many'", "16": "16 list",
-        '"16"': "'16' list", "[2025-03-16]": "2025", "{}": "{}", "{ start = 16, stop = 64 }": "16 64 step",
-        "{ start = 16, stop = 60, step = 16 }": "60 16 48 64", "{ start = 16, stop = 64, step = 0 }": "64 0 step > 0",
-        "{ start = 16, stop = 64, step = -8 }": "-8 step > 0", "{ start = 64, stop = 16, step = 8 }": "stop >= start",
-        "{ start = 16, stop = 64, step = 8, last = 3 }": "last", "{ start = nan, stop = 64, step = 8 }": "nan finite",
-        "{ start = 16, stop = inf, step = 8 }": "inf finite", "{ start = 16, stop = 64, step = nan }": "nan finite",
-        "{ start = 16, stop = 64, step = true }": "True", '{ start = "16", stop = 64, step = 8 }': "start '16' number",
-        "{ start = 16, stop = 17, step = 0.5 }": "16.5 integer", "{ start = 0, stop = 8, step = 8 }": "0 at least 1",
-        f"{{ start = 1, stop = {HUGE}, step = 1 }}": "stop", "{ start = 1.0, stop = 1e308, step = 1e-308 }": "step",
+        None: "missing axis",
+        "[]": "empty",
+        "[16, 32, 16]": "16 twice",
+        "[16, 16.0]": "16 twice",
+        "[0]": "0 at least",
+        "[-8]": "-8 at least 1",
+        "[16.5]": "16.5 integer",
+        "[3000000000]": "3000000000",
+        f"[{HUGE}]": "1000",
+        "[nan]": "nan",
+        "[inf]": "inf",
+        "[true]": "True",
+        "[[16]]": "[16]",
+        '["many"]': "'many'",
+        "16": "16 list",
+        '"16"': "'16' list",
+        "[2025-03-16]": "2025",
+        "{}": "{}",
+        "{ start = 16, stop = 64 }": "16 64 step",
+        "{ start = 16, stop = 60, step = 16 }": "60 16 48 64",
+        "{ start = 16, stop = 64, step = 0 }": "64 0 step > 0",
+        "{ start = 16, stop = 64, step = -8 }": "-8 step > 0",
+        "{ start = 64, stop = 16, step = 8 }": "stop >= start",
+        "{ start = 16, stop = 64, step = 8, last = 3 }": "last",
+        "{ start = nan, stop = 64, step = 8 }": "nan finite",
+        "{ start = 16, stop = inf, step = 8 }": "inf finite",
+        "{ start = 16, stop = 64, step = nan }": "nan finite",
+        "{ start = 16, stop = 64, step = true }": "True",
+        '{ start = "16", stop = 64, step = 8 }': "start '16' number",
+        "{ start = 16, stop = 17, step = 0.5 }": "16.5 integer",
+        "{ start = 0, stop = 8, step = 8 }": "0 at least 1",
+        f"{{ start = 1, stop = {HUGE}, step = 1 }}": "stop",
+        "{ start = 1.0, stop = 1e308, step = 1e-308 }": "step",
     },
     "fixed.model": {'"DeepSeek-V4"': "'DeepSeek-V4' 'DeepSeek-V3'"},
     "fixed.colour": {"1": "'colour' hardware"},
     "fixed.batch": {"16": "axis"},
     "fixed.context": {
-        "0": "0 above 0", "-1": "-1 above 0", "nan": "nan above 0", "-inf": "-inf above 0", "[5120]": "[5120] number",
-        "true": "True number", '"long"': "'long' number", "2025-03-16": "2025 number",
+        "0": "0 above 0",
+        "-1": "-1 above 0",
+        "nan": "nan above 0",
+        "-inf": "-inf above 0",
+        "[5120]": "[5120] number",
+        "true": "True number",
+        '"long"': "'long' number",
+        "2025-03-16": "2025 number",
     },
     "constraints.tps_per_user": {"20": "min_tps_per_user"},
     "constraints.min_colour": {"20": "min_tps_per_user"},
     "constraints.min_tps_per_user": {
-        "nan": "nan number", "inf": "inf number", "true": "True number", "[20]": "[20] number",
-        '"20 ms"': "'ms' token/s", '"fast"': "'fast' number",
+        "nan": "nan number",
+        "inf": "inf number",
+        "true": "True number",
+        "[20]": "[20] number",
+        '"20 ms"': "'ms' token/s",
+        '"fast"': "'fast' number",
     },
     "objective.maximize": {'"tps"': "'tps' tps_per_chip", "[]": "[] tpot", "3": "'3' tpot", '"feasible"': "'feasible'"},
     "objective.minimize": {'"tpot"': "maximize"},
@@ -120,10 +158,14 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize(("key", "value", "words"), [
-    pytest.param(key, value, words, id=f"{key}={value}"[:60])
-    for key, cases in GRIDS.items() for value, words in cases.items()
-])
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        pytest.param(key, value, words, id=f"{key}={value}"[:60])
+        for key, cases in GRIDS.items()
+        for value, words in cases.items()
+    ],
+)
 def test_grid(key, value, words):
     write_grid("bad.toml", {key: value})
     leaf = key.rpartition(".")[2].strip('"').partition("\\")[0]
@@ -134,16 +176,20 @@ def test_grid(key, value, words):
     assert str(error.value) == line
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (None, "cannot be read No such file"),
-    ("folder", "cannot be read directory"),
-    (b"study = \xff", "byte 8 UTF-8"),
-    (b"study: decode", "TOML line 1"),
-    (b"study = 1\nstudy = 2\n", "TOML line 2"),
-    (b"axes.batch = [" + b"9" * 5000 + b"]", "TOML"),
-    (b"axes.batch = " + b"[" * 5000 + b"]" * 5000, "TOML"),
-    (b"", "study missing decode_gpu_2025"),
-], ids=["absent", "folder", "latin-1", "yaml", "twice", "digits", "nested", "empty"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read No such file"),
+        ("folder", "cannot be read directory"),
+        (b"study = \xff", "byte 8 UTF-8"),
+        (b"study: decode", "TOML line 1"),
+        (b"study = 1\nstudy = 2\n", "TOML line 2"),
+        (b"axes.batch = [" + b"9" * 5000 + b"]", "TOML"),
+        (b"axes.batch = " + b"[" * 5000 + b"]" * 5000, "TOML"),
+        (b"", "study missing decode_gpu_2025"),
+    ],
+    ids=["absent", "folder", "latin-1", "yaml", "twice", "digits", "nested", "empty"],
+)
 def test_grid_file(content, words):
     if content == "folder":
         Path("bad.toml").mkdir()
@@ -157,52 +203,80 @@ def test_grid_file(content, words):
 # {option: {its text: words of the message beside the option}}
 OPTIONS = {
     "--axis": {
-        "batch": "batch NAME=VALUE", "batch=": "batch NAME=VALUE", "=8": "=8 NAME=VALUE", "batch=8:64": "8:64 expected",
-        "batch=a:b:c": "a:b:c start:stop:step", "batch=8:64:": "8:64: start:stop:step", "batch=8:65:8": "65 64",
-        "batch=8,,16": "batch '' expected", "batch=8,8": "batch 8 twice", "batch=nan": "batch nan expected",
-        "batch=8:inf:8": "batch inf expected", f"batch={HUGE}": "batch expected", "nic=CX7,CX9": "nic 'CX9' E810",
-        "colour=1": "'colour' hardware", "colo\nur=1": "hardware", "batch=8 --axis batch=16": "batch expected",
+        "batch": "batch NAME=VALUE",
+        "batch=": "batch NAME=VALUE",
+        "=8": "=8 NAME=VALUE",
+        "batch=8:64": "8:64 expected",
+        "batch=a:b:c": "a:b:c start:stop:step",
+        "batch=8:64:": "8:64: start:stop:step",
+        "batch=8:65:8": "65 64",
+        "batch=8,,16": "batch '' expected",
+        "batch=8,8": "batch 8 twice",
+        "batch=nan": "batch nan expected",
+        "batch=8:inf:8": "batch inf expected",
+        f"batch={HUGE}": "batch expected",
+        "nic=CX7,CX9": "nic 'CX9' E810",
+        "colour=1": "'colour' hardware",
+        "colo\nur=1": "hardware",
+        "batch=8 --axis batch=16": "batch expected",
         "batch=8,16 --fix batch=8": "batch expected",
     },
     "--fix": {
-        "context": "context NAME=VALUE", "context=inf": "context inf above 0", "context=0": "context 0 above 0",
-        "mtp=2": "mtp 2 [0, 1]", "pipeline=triple": "'triple' naive",
+        "context": "context NAME=VALUE",
+        "context=inf": "context inf above 0",
+        "context=0": "context 0 above 0",
+        "mtp=2": "mtp 2 [0, 1]",
+        "pipeline=triple": "'triple' naive",
     },
     "--set": {
-        "nic.CX7.scale_out_bytes_per_s": "CX7 NAME=VALUE", "nic=1": "nic.<row>.<field>", "hub.CX7.rate=1": "nic.<row>",
-        "nic.CX9.scale_out_bytes_per_s=1": "'CX9' CX7", "nic.CX7.source=me": "scale_out_bytes_per_s",
-        "nic.CX7.bytes=1": "'bytes' scale_out_bytes_per_s", "precision.kv1-w1.weight_rate=fp4": "weight_rate 'fp4' fp8",
-        **{f"nic.CX7.scale_out_bytes_per_s={value}": f"scale_out_bytes_per_s {value} expected B/s"
-           for value in ("-1", "0", "nan", "inf", "1e999", "fast", "50GB")},
+        "nic.CX7.scale_out_bytes_per_s": "CX7 NAME=VALUE",
+        "nic=1": "nic.<row>.<field>",
+        "hub.CX7.rate=1": "nic.<row>",
+        "nic.CX9.scale_out_bytes_per_s=1": "'CX9' CX7",
+        "nic.CX7.source=me": "scale_out_bytes_per_s",
+        "nic.CX7.bytes=1": "'bytes' scale_out_bytes_per_s",
+        "precision.kv1-w1.weight_rate=fp4": "weight_rate 'fp4' fp8",
+        **{
+            f"nic.CX7.scale_out_bytes_per_s={value}": f"scale_out_bytes_per_s {value} expected B/s"
+            for value in ("-1", "0", "nan", "inf", "1e999", "fast", "50GB")
+        },
     },
 }
 
 
-@pytest.mark.parametrize(("option", "text", "words"), [
-    pytest.param(option, text, words, id=text[:50])
-    for option, cases in OPTIONS.items() for text, words in cases.items()
-])
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        pytest.param(option, text, words, id=text[:50])
+        for option, cases in OPTIONS.items()
+        for text, words in cases.items()
+    ],
+)
 def test_option(option, text, words):
     refused(f"{option} {words}", "sweep", option, *text.split(" "), "-o", "out.nc")
     refused(f"{option} {words}", "best", option, *text.split(" "))
     assert names() == []
 
 
-@pytest.mark.parametrize(("args", "words"), [
-    ("-o old", "old exists --force"),
-    ("--csv-all old", "old exists --force"),
-    ("--csv-feasible old", "old exists --force"),
-    ("-o new.nc --csv-all old", "old exists --force"),
-    ("absent.toml -o old --force", "absent.toml expected"),
-    ("-o inside --force", "inside folder expected"),
-    ("-o absent/new.nc", "absent does not exist expected"),
-    ("-o old/new.nc", "old/new.nc expected"),
-    ("--csv-all pipe --force", "pipe expected"),
-    ("-o ", "expected"),
-    (f"-o {'x' * 300}.nc", "xxx.nc too long"),
-    ("-o new --csv-all new", "new two outputs expected"),
-    ("--csv-all new --csv-feasible inside/../new", "new two outputs expected"),
-], ids=lambda text: text[:40])
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("-o old", "old exists --force"),
+        ("--csv-all old", "old exists --force"),
+        ("--csv-feasible old", "old exists --force"),
+        ("-o new.nc --csv-all old", "old exists --force"),
+        ("absent.toml -o old --force", "absent.toml expected"),
+        ("-o inside --force", "inside folder expected"),
+        ("-o absent/new.nc", "absent does not exist expected"),
+        ("-o old/new.nc", "old/new.nc expected"),
+        ("--csv-all pipe --force", "pipe expected"),
+        ("-o ", "expected"),
+        (f"-o {'x' * 300}.nc", "xxx.nc too long"),
+        ("-o new --csv-all new", "new two outputs expected"),
+        ("--csv-all new --csv-feasible inside/../new", "new two outputs expected"),
+    ],
+    ids=lambda text: text[:40],
+)
 def test_output(args, words):
     Path("old").write_text("kept", encoding="utf-8")
     Path("inside").mkdir()
@@ -230,14 +304,18 @@ def limits(seconds=5, megabytes=300):
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < megabytes
 
 
-@pytest.mark.parametrize("stops", [
-    {"batch": 99_999_999},
-    {"batch": 2_000_000_000},
-    {"batch": 1e300},
-    {"batch": 5_000_000, "context": 5_000_000},
-    {"batch": 20_000, "ep": 20_000, "context": 20_000},
-    dict.fromkeys(("batch", "ep", "context", "hardware_sms", "hardware_hbm_bytes"), 1000),
-], ids=str)
+@pytest.mark.parametrize(
+    "stops",
+    [
+        {"batch": 99_999_999},
+        {"batch": 2_000_000_000},
+        {"batch": 1e300},
+        {"batch": 5_000_000, "context": 5_000_000},
+        {"batch": 20_000, "ep": 20_000, "context": 20_000},
+        dict.fromkeys(("batch", "ep", "context", "hardware_sms", "hardware_hbm_bytes"), 1000),
+    ],
+    ids=str,
+)
 def test_grid_larger_than_memory(stops):
     ranges = {f"axes.{name}": f"{{ start = 1, stop = {stop}, step = 1 }}" for name, stop in stops.items()}
     write_grid("huge.toml", ranges | {"fixed": None})
@@ -247,21 +325,27 @@ def test_grid_larger_than_memory(stops):
     assert any(name in line for name in stops) and names() == ["huge.toml"]
 
 
-@pytest.mark.parametrize(("args", "words"), [
-    *[(f"best {name}.nc", f"{name}.nc expected NetCDF dsjax") for name in (
-        "absent", "text", "empty", "cut", "smear", "folder", "foreign", "unreadable", "partial")],
-    ("best good.nc --by colour", "'colour' hardware"),
-    ("best good.nc --objective colour", "'colour' tps_per_chip"),
-    ("best good.nc --objective -", "tps_per_chip"),
-    ("best good.nc --objective ttft", "ttft expected"),
-    ("best good.nc --top 0", "top 0 positive"),
-    ("best good.nc --top -1", "top -1 positive"),
-    ("best good.nc --fix batch=16", "good.nc --fix expected grid"),
-    ("best absent", "'absent' default"),
-    (f"best {'x' * 300}", "xxx expected"),
-    ("reproduce tpu", "study 'tpu' decode_gpu_2025"),
-    ("catalog tpu", "'tpu' nics"),
-], ids=lambda text: text[:40])
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        *[
+            (f"best {name}.nc", f"{name}.nc expected NetCDF dsjax")
+            for name in ("absent", "text", "empty", "cut", "smear", "folder", "foreign", "unreadable", "partial")
+        ],
+        ("best good.nc --by colour", "'colour' hardware"),
+        ("best good.nc --objective colour", "'colour' tps_per_chip"),
+        ("best good.nc --objective -", "tps_per_chip"),
+        ("best good.nc --objective ttft", "ttft expected"),
+        ("best good.nc --top 0", "top 0 positive"),
+        ("best good.nc --top -1", "top -1 positive"),
+        ("best good.nc --fix batch=16", "good.nc --fix expected grid"),
+        ("best absent", "'absent' default"),
+        (f"best {'x' * 300}", "xxx expected"),
+        ("reproduce tpu", "study 'tpu' decode_gpu_2025"),
+        ("catalog tpu", "'tpu' nics"),
+    ],
+    ids=lambda text: text[:40],
+)
 def test_other_commands(study, args, words):
     dsjax.write_netcdf(study, "good.nc")
     good = Path("good.nc").read_bytes()
@@ -276,21 +360,24 @@ def test_other_commands(study, args, words):
     refused(words, *args.split(" "))
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda ds: dsjax.sweep(3), "3 expected"),
-    (lambda ds: dsjax.sweep({}), "grid study missing"),
-    (lambda ds: dsjax.sweep(dtype="float16"), "dtype 'float16' float32"),
-    (lambda ds: dsjax.sweep(axes={"batch": 16}), "batch 16 list"),
-    (lambda ds: dsjax.sweep(fixed={"context": None}), "context None number"),
-    (lambda ds: dsjax.sweep(settings={"precision.kv1-w1.weight_rate": 5}), "weight_rate 5 expected"),
-    (lambda ds: dsjax.best(ds, top=1.5), "top 1.5 positive"),
-    (lambda ds: dsjax.best(ds, top=True), "top True positive"),
-    (lambda ds: dsjax.best(ds, by="hardware"), "by 'hardware' list"),
-    (lambda ds: dsjax.best(ds.isel(batch=[0, 1])), "batch expected"),
-    (lambda ds: dsjax.best(xr.Dataset()), "dsjax_spec missing"),
-    (lambda ds: dsjax.write_netcdf(ds, "."), "folder expected"),
-    (lambda ds: dsjax.write_csv(ds, "absent/x.csv"), "absent does not exist"),
-])
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda ds: dsjax.sweep(3), "3 expected"),
+        (lambda ds: dsjax.sweep({}), "grid study missing"),
+        (lambda ds: dsjax.sweep(dtype="float16"), "dtype 'float16' float32"),
+        (lambda ds: dsjax.sweep(axes={"batch": 16}), "batch 16 list"),
+        (lambda ds: dsjax.sweep(fixed={"context": None}), "context None number"),
+        (lambda ds: dsjax.sweep(settings={"precision.kv1-w1.weight_rate": 5}), "weight_rate 5 expected"),
+        (lambda ds: dsjax.best(ds, top=1.5), "top 1.5 positive"),
+        (lambda ds: dsjax.best(ds, top=True), "top True positive"),
+        (lambda ds: dsjax.best(ds, by="hardware"), "by 'hardware' list"),
+        (lambda ds: dsjax.best(ds.isel(batch=[0, 1])), "batch expected"),
+        (lambda ds: dsjax.best(xr.Dataset()), "dsjax_spec missing"),
+        (lambda ds: dsjax.write_netcdf(ds, "."), "folder expected"),
+        (lambda ds: dsjax.write_csv(ds, "absent/x.csv"), "absent does not exist"),
+    ],
+)
 def test_python(study, call, words):
     with pytest.raises(dsjax.InputError) as error:
         call(study)

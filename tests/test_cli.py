@@ -218,10 +218,14 @@ def test_usage(args, capsys):
     assert (stop.value.code, out) == (2, "") and args.split()[-1] in err
 
 
-@pytest.mark.parametrize("shell", [
-    'exec "$0" sweep --fix context=-1 -o out.nc',
-    'ulimit -f 8; exec "$0" sweep -o out.nc',
-], ids=["bad value", "file too large"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        'exec "$0" sweep --fix context=-1 -o out.nc',
+        'ulimit -f 8; exec "$0" sweep -o out.nc',
+    ],
+    ids=["bad value", "file too large"],
+)
 def test_failure(shell, tmp_path):
     run = subprocess.run(["sh", "-c", shell, SCRIPT], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (2, "", 1), run.stderr

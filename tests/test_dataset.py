@@ -33,16 +33,16 @@ def test_file_explains_itself_without_dsjax(path):
 import sys, xarray as xr
 ds = xr.open_dataset({str(path)!r})
 assert "dsjax" not in sys.modules
-assert ds.attrs["Conventions"].startswith("CF-") and ds.attrs["title"] and ds.attrs["history"] and
-ds.attrs["dsjax_version"] for name, variable in ds.variables.items():
+assert ds.attrs["Conventions"].startswith("CF-")
+assert ds.attrs["title"] and ds.attrs["history"] and ds.attrs["dsjax_version"]
+for name, variable in ds.variables.items():
     assert "long_name" in variable.attrs, name
     if variable.dtype.kind == "f":
         assert "units" in variable.attrs, name
 meanings = ds.bottleneck.attrs["flag_meanings"].split()
 assert len(meanings) == len(ds.bottleneck.attrs["flag_values"])
-best = ds.tps_per_chip.where(ds.feasible).max()
-print(float(best), float(ds.tps_per_chip.sel(hardware="H800", nic="CX7", ep=320, batch=128, precision="kv1-w1", mtp=1,
-pipeline="dual-mbatch")))
+point = dict(hardware="H800", nic="CX7", ep=320, batch=128, precision="kv1-w1", mtp=1, pipeline="dual-mbatch")
+print(float(ds.tps_per_chip.where(ds.feasible).max()), float(ds.tps_per_chip.sel(point)))
 """
     out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
     assert [round(float(x), 5) for x in out.split()] == [3702.83011, 3702.83011]
@@ -167,7 +167,7 @@ def test_blocks_are_times_before_overlap_in_order_of_execution(study):
 
 
 def test_plain_plot_of_the_file(path):
-    """`ds.tps_per_chip.sel(...).plot()` needs a named, ordered, unit-bearing coordinate: what xarray's labels are made of."""
+    """`.plot()` makes its labels of named dims, ordered coordinates, units and long names."""
     with xr.open_dataset(path) as ds:
         line = ds.tps_per_chip.sel(hardware="H800", ep=320, precision="kv1-w1", mtp=1, pipeline="dual-mbatch")
         assert line.dims == ("nic", "batch")

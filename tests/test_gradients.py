@@ -80,7 +80,7 @@ def test_rates_minus_latencies_sum_to_minus_one(gradients):
 
 
 def test_exposed_parts_are_the_elasticities(gradients):
-    """-exposed_network / step_time is the elasticity with respect to the network's rate, and so for memory and latency."""
+    """-exposed_network / step_time is the elasticity of the network's rate, and so for memory and latency."""
     time = gradients["time:nic.scale_out_bytes_per_s"]
     np.testing.assert_allclose(time, -gradients["share:network"], atol=1e-12)
     np.testing.assert_allclose(gradients["time:hardware.hbm_bytes_per_s"], -gradients["share:memory"], atol=1e-12)

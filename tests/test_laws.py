@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import evaluate, grid
+from dsjax import evaluate, factor, grid
 
 TIGHT = {"float64": 1e-13, "float32": 1e-6}
 AXES = {
@@ -199,8 +199,7 @@ def test_new_numbers_do_not_recompile():
     fixed = {"ep": 72, "precision": "kv1-w1"}
 
     def compiled_programs():
-        plan, _ = evaluate.plan(grid.load(space(axes), fixed=fixed))
-        return evaluate._compiled(plan, "float64", tuple(evaluate.layout(plan)))._cache_size()
+        return evaluate._compiled.cache_info().misses
 
     dsjax.sweep(space(axes), fixed=fixed)
     before = compiled_programs()
@@ -213,6 +212,20 @@ def test_new_numbers_do_not_recompile():
     assert compiled_programs() == before
     dsjax.sweep(space(axes | {"batch": [9, 10]}), fixed=fixed)
     assert compiled_programs() == before + 1
+
+
+@pytest.mark.parametrize("dtype", TIGHT)
+def test_two_stages_give_the_result_of_one(monkeypatch, dtype):
+    axes = {name: AXES[name] for name in ("hardware", "pipeline", "nic", "precision")} | {"batch": list(range(1, 33))}
+    fixed = {"ep": 72, "mtp": 1}
+    compiled, stages = jax.jit, []
+    one = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
+    monkeypatch.setattr(factor, "WORTHWHILE", 1)
+    monkeypatch.setattr(factor.jax, "jit", lambda function: stages.append(function) or compiled(function))
+    evaluate._compiled.cache_clear()
+    two = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
+    assert len(stages) == 2
+    assert_same(two, one, dtype)
 
 
 def test_importing_and_sweeping_leaves_the_users_jax_alone(study):

@@ -1,0 +1,66 @@
+"""Factored evaluation: pieces at their own rank first, one full-rank compose second.
+
+XLA fuses cheap operations into the full-rank loops that use them, and so repeats, at every point of a grid, work that
+depends on a few axes only. Two compiled stages keep it apart: the equations of a jaxpr whose results are small are
+evaluated first, and only what is large is left for the second.
+"""
+
+import math
+
+import jax
+from jax.extend import core
+
+# A result larger than this share of the largest one belongs to the second stage.
+LARGE = 0.15
+# Below this many elements in the largest result one stage is as fast, and compiles sooner.
+WORTHWHILE = 2**16
+
+
+def compiled(function, operands):
+    """`function(operands)` compiled for these shapes, in one stage or in two: the same results but for the last bits."""
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
+    largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    if largest < WORTHWHILE:
+        return jax.jit(function)
+    small, large = _split(closed.jaxpr, LARGE * largest)
+    inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
+    crossing = _used(large, closed.jaxpr.outvars, defined_by=small)
+    pieces = _stage(closed.jaxpr, small, inputs, crossing)
+    compose = _stage(closed.jaxpr, large, [*inputs, *crossing], closed.jaxpr.outvars)
+
+    def run(operands):
+        given = [*closed.consts, *jax.tree.leaves(operands)]
+        return jax.tree.unflatten(jax.tree.structure(shapes), compose(*given, *pieces(*given)))
+
+    return run
+
+
+def _stage(jaxpr, equations, given, wanted):
+    """Compiled function of the variables `given` that evaluates `equations` and returns the variables `wanted`."""
+    names = jaxpr.debug_info.with_unknown_names()
+    part = jaxpr.replace(constvars=[], invars=given, outvars=wanted, eqns=equations, debug_info=names)
+    return jax.jit(core.jaxpr_as_fun(core.ClosedJaxpr(part, [])))
+
+
+def _split(jaxpr, limit):
+    """(equations of small results, the others): an equation that needs a result of the others is one of them."""
+    small, large, late = [], [], set()
+    for equation in jaxpr.eqns:
+        big = any(math.prod(var.aval.shape) > limit for var in equation.outvars)
+        if big or any(atom in late for atom in equation.invars if not _is_literal(atom)):
+            large.append(equation)
+            late.update(equation.outvars)
+        else:
+            small.append(equation)
+    return small, large
+
+
+def _used(equations, results, defined_by):
+    """Variables that `defined_by` defines and that `equations` or `results` use, in a fixed order."""
+    defined = {var for equation in defined_by for var in equation.outvars}
+    atoms = [*(atom for equation in equations for atom in equation.invars), *results]
+    return list(dict.fromkeys(atom for atom in atoms if not _is_literal(atom) and atom in defined))
+
+
+def _is_literal(atom):
+    return hasattr(atom, "val")
