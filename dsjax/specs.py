@@ -30,6 +30,11 @@ def size(units, doc):
     return _field(units, doc)
 
 
+def amount(units, doc):
+    """An amount that may be zero."""
+    return _field(units, doc, open_low=False)
+
+
 def seconds(doc):
     """An absolute time, zero allowed; its name ends in `_s`."""
     return _field("s", doc, open_low=False)
@@ -102,6 +107,9 @@ class Model:
     qk_nope_head_dim: float = size("1", "query / key head width without position")
     qk_rope_head_dim: float = size("1", "rotary width, shared by all heads in the cache")
     v_head_dim: float = size("1", "value head width")
+    intermediate_size: float = size("1", "width of the dense FFN")
+    first_k_dense_replace: float = amount("1", "first layers with a dense FFN instead of experts")
+    num_nextn_predict_layers: float = amount("1", "multi-token prediction modules the model comes with")
     moe_intermediate_size: float = size("1", "width of one expert")
     n_routed_experts: int = count("routed experts")
     n_shared_experts: float = size("1", "shared experts")
