@@ -6,11 +6,6 @@ import operator
 import jax.numpy as jnp
 
 
-def named(point, values):
-    """Masks every phase has: {name: ok}."""
-    return {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes}
-
-
 def bounded(values, bounds):
     """Masks of the grid's `min_<variable>` and `max_<variable>`: one per variable, NaN passes (not defined there)."""
     masks = {}
@@ -22,9 +17,12 @@ def bounded(values, bounds):
     return masks
 
 
-def check(point, values, bounds):
-    """{"ok_<constraint>": bool} and their conjunction `feasible`. A bound on memory joins the chip's own limit."""
-    masks = named(point, values)
+def check(point, values, masks, bounds):
+    """{"ok_<constraint>": bool} and their conjunction `feasible`.
+
+    `masks` are the model's own (a split that is impossible), `memory` the chip's capacity, `bounds` the grid's.
+    """
+    masks = masks | {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes}
     for name, ok in bounded(values, bounds).items():
         masks[name] = masks[name] & ok if name in masks else ok
     feasible = functools.reduce(operator.and_, masks.values())

@@ -25,7 +25,9 @@ def to_dataset(space, arrays, command="dsjax.sweep"):
     """Dataset of `evaluate`'s {variable: (dims, array)}, with coordinates, units, CF flags and provenance."""
     blocks = {name: arrays[key] for name in space.study.blocks if (key := f"block_time/{name}") in arrays}
     data = {name: (axes, array, _attrs(name)) for name, (axes, array) in arrays.items() if "/" not in name}
-    ds = xr.Dataset(data, coords=_coords(space))
+    coords = _coords(space)
+    data = {name: value for name, value in data.items() if name not in coords}
+    ds = xr.Dataset(data, coords=coords)
     if blocks:
         ds["block_time"] = _stack_blocks(space, blocks)
         ds = ds.assign_coords(block=("block", list(blocks), {"long_name": "block of the model"}))
@@ -102,9 +104,6 @@ def _coords(space):
             if record in space.axes and not overridden:
                 values = np.array([row[field] for row in space.rows[record].values()])
                 coords[name] = ((record,), values, {"units": meta["units"], "long_name": meta["doc"]})
-    for name in ("chips", "dp"):
-        if name in space.axes:
-            coords[name][2].setdefault("long_name", VARIABLES[name][1])
     return coords
 
 

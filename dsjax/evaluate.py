@@ -27,16 +27,15 @@ class Plan:
     axes: tuple  # all axes, in the order of the dims
     treedef: object  # of the operands
     leaf_axes: tuple  # axis of every leaf, or None
-    policies: tuple  # ((axis or None, choices), ...), a choice is ((argument, function), ...)
-    other_pipelines: tuple  # choices that are not in the space; dims must not depend on that
+    policies: tuple  # ((axis or None, choices, choices not in the space), ...), a choice is ((argument, function), ...)
 
 
 def evaluate_point(step, point, bounds, **policies):
     """{variable: scalar} of one point: metrics, masks and `block_time/<block>`."""
     result = step(point, **policies)
     values = metrics.of(result)
-    readable = values | fields_by_name(point)
-    masks = constraints.check(point, readable, bounds)
+    readable = fields_by_name(point) | values
+    masks = constraints.check(point, readable, result.masks, bounds)
     return values | masks | {f"block_time/{name}": t for name, t in result.blocks.items()}
 
 
@@ -63,18 +62,22 @@ def plan(space, function=evaluate_point):
     tags = (axes_of, tuple(axes for _, axes in knots), {key: "" for key in bounds})
     leaf_axes = tuple(tag or None for tag in jax.tree.leaves(tags))
 
-    pipelines = {label: tuple(functions.items()) for label, functions in space.study.pipelines}
-    chosen = space.axes.get("pipeline", (space.fixed.get("pipeline"),))
+    policies = []
+    for axis, choices in space.study.policies.items():
+        rows = {label: tuple(functions.items()) for label, functions in choices}
+        chosen = space.axes.get(axis, (space.fixed.get(axis),))
+        others = tuple(rows[label] for label in rows if label not in chosen)
+        policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))
     forms = tuple(
         (("gemm", form.gemm), ("expert_gemm", form.expert_gemm))
         for form in (curves.FORMS[row["form"]] for row in space.rows["curve"].values())
     )
-    policies = (
-        ("pipeline" if "pipeline" in space.axes else None, tuple(pipelines[label] for label in chosen)),
-        ("curve" if "curve" in space.axes else None, forms),
-    )
-    others = tuple(choice for label, choice in pipelines.items() if label not in chosen)
-    return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, policies, others), leaves
+    policies.append(("curve" if "curve" in space.axes else None, forms, ()))
+    return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, tuple(policies)), leaves
+
+
+# Either is derived from the other where it is not given: 0 says so.
+DERIVED = ("ep", "chips")
 
 
 def _record(space, record, cls, rows):
@@ -90,7 +93,7 @@ def _record(space, record, cls, rows):
             raw = [row[field] for row in rows.values()]
             raw, axis = (raw, record) if record in space.axes and record != "curve" else (raw[0], "")
         else:
-            raw, axis = 1 if meta["integer"] else 1.0, ""  # a field this study does not read
+            raw, axis = 0 if field in DERIVED else 1, ""  # a field this study does not read
         values[field] = np.asarray(raw, np.int32 if meta["integer"] else np.float64)
         axes[field] = axis
     return cls(**values), cls(**axes)
@@ -115,20 +118,22 @@ def layout(plan, dtype="float64"):
     Read off the jaxpr of the scalar function. The functions of a policy are traced with a token in their results, so
     that whatever depends on the choice depends on the token; pipelines outside the space are traced too.
     """
-    pipelines, forms = (choices for _, choices in plan.policies)
-    axes = (*plan.leaf_axes, *(axis for axis, _ in plan.policies))
+    axes = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
+    *rows, (_, forms, _) = plan.policies
+    everything = itertools.product(*((*choices, *others) for _, choices, others in rows), enumerate(forms))
     found, order = {}, {}
     with _precision(dtype):
         token = jax.ShapeDtypeStruct((), dtype)
-        for pipeline, (knots, form) in itertools.product((*pipelines, *plan.other_pipelines), enumerate(forms)):
+        for *choice, (knots, form) in everything:
 
-            def traced(leaves, tokens, choice=(pipeline, form), knots=knots):
-                marked = [[(name, _marked(f, token)) for name, f in c] for c, token in zip(choice, tokens)]
+            def traced(leaves, tokens, choice=(*choice, form), knots=knots):
+                marked = [[(name, _marked(f, t)) for name, f in c] for c, t in zip(choice, tokens, strict=True)]
                 values = _scalar(plan, marked, knots)(leaves)
                 order.update(values)  # JAX sorts the keys of a dict
                 return values
 
-            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(_operand_types(plan, dtype), (token, token))
+            tokens = (token,) * len(plan.policies)
+            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(_operand_types(plan, dtype), tokens)
             for name, sources in zip(shapes, _sources(closed.jaxpr), strict=True):
                 found.setdefault(name, set()).update(axes[i] for i in sources)
     return {name: (tuple(axis for axis in plan.axes if axis in found[name]), shapes[name].dtype) for name in order}
@@ -180,7 +185,7 @@ def _compiled(plan, dtype, names, shapes):
     """Compiled: flat operands of these shapes -> {variable: array over its own dims}, for the variables in `names`."""
     over = {name: axes for name, (axes, _) in layout(plan, dtype).items()}
     lifted_axes = [axis for axis in plan.axes if axis in plan.leaf_axes]
-    policies = [(axis, len(choices)) for axis, choices in plan.policies]
+    policies = [(axis, len(choices)) for axis, choices, _ in plan.policies]
 
     def lifted(choice, knots):
         scalar = _scalar(plan, choice, knots)
@@ -198,8 +203,8 @@ def _compiled(plan, dtype, names, shapes):
     def run(leaves):
         results = {}
         for picks in itertools.product(*(range(n) for _, n in policies)):
-            choice = [choices[i] for (_, choices), i in zip(plan.policies, picks)]
-            results[picks] = lifted(choice, picks[1])(leaves)
+            choice = [choices[i] for (_, choices, _), i in zip(plan.policies, picks, strict=True)]
+            results[picks] = lifted(choice, picks[-1])(leaves)
         return {name: stacked(results, name, (), 0) for name in names}
 
     def stacked(results, name, picks, position):

@@ -135,7 +135,7 @@ class _Reader:
         for name, value in own["defaults"].items():
             if name not in axes:
                 fixed.setdefault(name, value)
-        for name in (*NAMED, "pipeline", *WORKLOAD, *self.study.deployment):
+        for name in (*NAMED, *self.study.policies, *WORKLOAD, *self.needed(axes, fixed)):
             if name not in axes and name not in fixed:
                 raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
         rows = {
@@ -156,6 +156,14 @@ class _Reader:
             by=by,
             text=text,
         )
+
+    def needed(self, axes, fixed):
+        """Fields of the deployment that must be given: `ep` or `chips`, and the load of the phases in use."""
+        given = axes.keys() | fixed.keys()
+        phases = axes.get("phase", (fixed.get("phase", "decode"),))
+        unused = {load for load, phase in (("batch", "decode"), ("prompts", "prefill")) if phase not in phases}
+        derived = {"chips"} if "ep" in given else {"ep"} if "chips" in given else set()
+        return [name for name in self.study.deployment if name not in unused | derived]
 
     def axis(self, name, values):
         where = self.where("axes", name)
@@ -223,17 +231,17 @@ class _Reader:
 
     def kind(self, where, name):
         """Metadata of a numeric axis, None of an axis of labels."""
-        if name in NAMED or name == "pipeline":
+        if name in NAMED or name in self.study.policies:
             return None
         if name not in self.numeric:
-            raise unknown(where, "axis", name, [*NAMED, "pipeline", *self.numeric])
+            raise unknown(where, "axis", name, [*NAMED, *self.study.policies, *self.numeric])
         return self.numeric[name]
 
     def value(self, section, name, value):
         where = self.where(section, name)
         meta = self.kind(where, name)
         if meta is None:
-            known = dict(self.study.pipelines) if name == "pipeline" else self.catalog[name]
+            known = dict(self.study.policies[name]) if name in self.study.policies else self.catalog[name]
             if not isinstance(value, str) or value not in known:
                 raise unknown(where, name, value, known)
             return value

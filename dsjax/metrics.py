@@ -17,31 +17,34 @@ class Step:
     time: Time
     blocks: dict  # {block: s per step}, before overlap
     memory: dict  # {part: B per chip}
-    tokens_per_step: float  # tokens one sequence gains per step
-    sequences: float  # per chip
+    masks: dict  # {constraint: bool}: why the point is impossible, beside what the grid asks
+    tokens_per_user: float  # tokens one sequence gains per step; NaN in prefill
+    tokens_per_chip: float  # tokens produced (decode) or read (prefill) per step and chip
+    ttft: float  # s; NaN in decode
+    batch_total: float  # sequences or prompts in flight
     chips: float
     dp: float
+    ep: float
 
 
 def of(step):
-    """{variable: value} of one decode step.
+    """{variable: value} of one step.
 
-    tpot = step_time / tokens_per_step; tps_per_user = 1 / tpot; tps_per_chip = sequences tps_per_user;
+    tpot = step_time / tokens_per_user; tps_per_user = 1 / tpot; tps_per_chip = tokens_per_chip / step_time;
     tps_total = chips tps_per_chip; mfu, mbu = seconds at peak rate / step_time; bottleneck = the largest exposed part
-    (the first of equals). `ttft` is not defined in decode: NaN.
+    (the first of equals). What the phase does not define is NaN.
     """
     step_time = step.time.total
     time = dataclasses.replace(
         step.time, **{k: jnp.zeros((), step_time.dtype) for k, v in vars(step.time).items() if v is None}
     )
-    tps_per_user = step.tokens_per_step / step_time
-    tps_per_chip = step.sequences * tps_per_user
+    tps_per_chip = step.tokens_per_chip / step_time
     exposed = [getattr(time, f"exposed_{name}") for name in LIMITS]
     return {
         "step_time": step_time,
-        "tpot": step_time / step.tokens_per_step,
-        "ttft": jnp.full_like(step_time, jnp.nan, shape=()),
-        "tps_per_user": tps_per_user,
+        "tpot": step_time / step.tokens_per_user,
+        "ttft": step.ttft,
+        "tps_per_user": step.tokens_per_user / step_time,
         "tps_per_chip": tps_per_chip,
         "tps_total": step.chips * tps_per_chip,
         "memory_per_chip": sum(step.memory.values()),
@@ -57,7 +60,8 @@ def of(step):
         "bottleneck": largest(exposed),
         "chips": step.chips,
         "dp": step.dp,
-        "batch_total": step.sequences * step.chips,
+        "ep": step.ep,
+        "batch_total": step.batch_total,
     }
 
 

@@ -129,8 +129,13 @@ class Workload:
 class Deployment:
     """How the model is laid out on the chips, and what runs at once."""
 
-    ep: int = count("expert parallelism: chips that share the routed experts")
+    tp: int = count("tensor parallelism of attention and dense layers")
+    moe_tp: int = count("tensor parallelism inside one expert")
+    ep: int = count("expert parallelism: groups of chips that share the routed experts")
+    sp: int = count("sequence parallelism inside a tensor-parallel group, in prefill")
+    chips: int = count("chips of one instance")
     batch: int = count("sequences per chip in decode", units="sequence")
+    prompts: int = count("prompts in the whole instance in prefill", units="sequence")
     mtp: int = count("draft tokens per step (multi-token prediction)", low=0, high=8, units="token")
 
 

@@ -21,6 +21,7 @@ VARIABLES = {
     "bottleneck": ("1", "resource with the largest share of the critical path"),
     "chips": ("1", "chips of one instance"),
     "dp": ("1", "data-parallel groups of attention"),
+    "ep": ("1", "expert parallelism: groups of chips that share the routed experts"),
     "batch_total": ("sequence", "sequences in flight on all chips"),
     "block_time": ("s", "time of one kind of block per step, all layers, before overlap"),
     "feasible": ("1", "all constraints hold"),

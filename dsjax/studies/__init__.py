@@ -20,7 +20,7 @@ class Study:
     title: str
     step: Callable  # (point, **policy functions) -> metrics.Step
     records: dict  # {record: class in `specs`, or the study's own}
-    pipelines: tuple  # ((label, {"pipeline": function}), ...), first = default
+    policies: dict  # {axis: ((label, {argument: function}), ...)}, e.g. of the pipeline
     deployment: tuple  # fields of the deployment it reads
     blocks: tuple  # names of the blocks of a step, in the order of execution
     ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order

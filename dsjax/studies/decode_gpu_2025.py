@@ -54,14 +54,19 @@ def step(point, *, pipeline, gemm, expert_gemm):
     layer = functools.partial(_layer, point, gemm, expert_gemm)
     time, operator_times = pipeline(layer, batch)
     layers = model.num_hidden_layers
+    gained = 1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp)
     return Step(
         time=layers * time,
         blocks={name: (layers * t).total for name, t in operator_times.operators().items()},
         memory=_memory(point, batch),
-        tokens_per_step=1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp),
-        sequences=batch,
+        masks={},
+        tokens_per_user=gained,
+        tokens_per_chip=batch * gained,
+        ttft=jnp.full((), jnp.nan, batch.dtype),
+        batch_total=batch * ep,
         chips=ep,
         dp=ep,
+        ep=ep,
     )
 
 
@@ -163,7 +168,9 @@ STUDY = Study(
     title="GPU decode of DeepSeek-V3, the 2025 study",
     step=step,
     records=specs.RECORDS | {"hardware": Hardware},
-    pipelines=(("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
+    policies={
+        "pipeline": (("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
+    },
     deployment=("ep", "batch", "mtp"),
     blocks=tuple("q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split()),
     ties=("-batch", "kv_bytes"),
