@@ -1,8 +1,8 @@
 """Efficiency curves: the share of peak a GEMM reaches, as differentiable data.
 
-A curve is a record of knots and two functions of it, `gemm(curve, m, k, n)` and `expert_gemm(curve, side, m, k, n)`
-with `side` "up" (gate and up, fused) or "down"; both return a share of peak in (0, 1]. `FORMS` names the pairs; a row
-of the catalog picks a form and gives its knots.
+A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups)`, `expert_gemm(curve, side, m, k, n)`
+with `side` "up" (gate and up, fused) or "down", `attention(curve, size)`, `pointwise(curve)`; each returns an
+`Efficiency`. A row of the catalog picks a form and gives its knots.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .specs import record, share
+from .specs import amount, record, seconds, share
 
 
 @record
@@ -42,7 +42,36 @@ class DeepGemmTable(A100Guide):
     expert_down_1024: float = share("share of peak of down from 1024 rows on")
 
 
-def a100_gemm(curve, m, k, n):
+@record
+class Kernel:
+    """Smooth kernel times, few parameters each (dsjax/MODEL.md, section 4); to be calibrated."""
+
+    gemm_compute: float = share("GEMM: share of peak compute of a large one")
+    gemm_tail: float = amount("1", "GEMM: result elements at which half of that is reached")
+    gemm_memory: float = share("GEMM: share of memory bandwidth")
+    gemm_start_s: float = seconds("GEMM: launch and ramp")
+    expert_compute: float = share("grouped GEMM: share of peak compute with many rows per expert")
+    expert_rows: float = amount("1", "grouped GEMM: rows per expert at which half of that is reached")
+    expert_memory: float = share("grouped GEMM: share of memory bandwidth")
+    expert_start_s: float = seconds("grouped GEMM: launch and ramp")
+    attention_compute: float = share("attention: share of peak compute of a long one")
+    attention_rows: float = amount("token", "attention: tokens at which half of that is reached")
+    attention_memory: float = share("attention: share of memory bandwidth")
+    attention_start_s: float = seconds("attention: launch and ramp")
+    pointwise_memory: float = share("norms, residuals, activations: share of memory bandwidth")
+    pointwise_start_s: float = seconds("norms, residuals, activations: launch of one kernel")
+    pointwise_kernels: float = amount("1", "norms, residuals, activations: launches per layer")
+
+
+class Efficiency(NamedTuple):
+    """What a kernel reaches: shares of peak compute and of memory bandwidth, and the time it takes to start [s]."""
+
+    compute: float
+    memory: float = 1.0
+    start_s: float | None = None
+
+
+def a100_gemm(curve, m, k, n, groups=1.0):
     """Share of peak of one GEMM (m, k) x (k, n), by its smallest side.
 
     K < min(M, N): a line in log2 K through (64, small) and (512, middle), `large` from 1024 on, never below `small`.
@@ -52,6 +81,7 @@ def a100_gemm(curve, m, k, n):
 
     Source: NVIDIA, Matrix Multiplication Background User's Guide (A100 figures), linearised by the 2025 decode study.
     """
+    del groups  # the guide's shapes are those of one product
     small_mn = jnp.minimum(m, n)
     by_k = _line(k, 6.0, curve.gemm_small_k, 9.0, curve.gemm_middle_k)
     by_k = jnp.where(k >= 1024, curve.gemm_large_k, jnp.where(k >= 64, by_k, curve.gemm_small_k))
@@ -59,7 +89,7 @@ def a100_gemm(curve, m, k, n):
     by_mn = jnp.where(small_mn >= 2048, curve.gemm_large_mn, jnp.where(small_mn >= 256, by_mn, curve.gemm_small_mn))
     long_k = (k > 4096) & (jnp.maximum(m, n) >= 1536) & (small_mn >= 64)
     by_mn = jnp.where(long_k, jnp.maximum(by_mn, curve.gemm_long_k), by_mn)
-    return jnp.where(k < small_mn, by_k, by_mn)
+    return Efficiency(jnp.where(k < small_mn, by_k, by_mn))
 
 
 def _line(x, log2_x0, y0, log2_x1, y1):
@@ -78,7 +108,38 @@ def deepgemm_expert_gemm(curve, side, m, k, n):
     value = getattr(curve, f"expert_{side}_64")
     for rows in (128, 256, 512, 1024):
         value = jnp.where(m >= rows, getattr(curve, f"expert_{side}_{rows}"), value)
-    return value
+    return Efficiency(value)
+
+
+def kernel_gemm(curve, m, k, n, groups=1.0):
+    """e_c = `gemm_compute` / (1 + `gemm_tail` / (g M N)): few result elements leave cores idle."""
+    del k
+    return Efficiency(
+        curve.gemm_compute / (1.0 + curve.gemm_tail / (groups * m * n)), curve.gemm_memory, curve.gemm_start_s
+    )
+
+
+def kernel_expert_gemm(curve, side, m, k, n):
+    """e_c = `expert_compute` M / (M + `expert_rows`), M rows of one expert."""
+    del side, k, n
+    return Efficiency(curve.expert_compute * m / (m + curve.expert_rows), curve.expert_memory, curve.expert_start_s)
+
+
+def kernel_attention(curve, size):
+    """e_c = `attention_compute` x / (x + `attention_rows`), x = context x sequences in decode, context in prefill."""
+    share = curve.attention_compute * size / (size + curve.attention_rows)
+    return Efficiency(share, curve.attention_memory, curve.attention_start_s)
+
+
+def kernel_pointwise(curve):
+    """Norms, residuals, RoPE, activations: memory-bound."""
+    return Efficiency(1.0, curve.pointwise_memory, curve.pointwise_start_s)
+
+
+def perfect(curve, *shape):
+    """The peak, at once: for what a source has no figures of."""
+    del curve, shape
+    return Efficiency(1.0)
 
 
 class Form(NamedTuple):
@@ -87,9 +148,12 @@ class Form(NamedTuple):
     record: type
     gemm: Callable
     expert_gemm: Callable
+    attention: Callable = perfect
+    pointwise: Callable = perfect
 
 
 FORMS = {
     "a100-guide": Form(A100Guide, a100_gemm, a100_expert_gemm),
     "deepgemm-table": Form(DeepGemmTable, a100_gemm, deepgemm_expert_gemm),
+    "kernel": Form(Kernel, kernel_gemm, kernel_expert_gemm, kernel_attention, kernel_pointwise),
 }

@@ -69,7 +69,7 @@ def plan(space, function=evaluate_point):
         others = tuple(rows[label] for label in rows if label not in chosen)
         policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))
     forms = tuple(
-        (("gemm", form.gemm), ("expert_gemm", form.expert_gemm))
+        tuple((name, getattr(form, name)) for name in space.study.curve)
         for form in (curves.FORMS[row["form"]] for row in space.rows["curve"].values())
     )
     policies.append(("curve" if "curve" in space.axes else None, forms, ()))
@@ -152,6 +152,7 @@ def _marked(function, token):
     """`function` with a dependence on `token` in every leaf of its result, and nothing else changed."""
 
     def mark(leaf):
+        leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf, token.dtype)
         return jax.lax.optimization_barrier((leaf, token))[0]
 
     return lambda *args, **kwargs: jax.tree.map(mark, function(*args, **kwargs))

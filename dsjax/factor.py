@@ -17,7 +17,7 @@ WORTHWHILE = 2**16
 
 
 def compiled(function, operands):
-    """`function(operands)` compiled for these shapes, in one stage or in two: the same results but for the last bits."""
+    """`function(operands)` compiled for these shapes, in one stage or in two: the same but for the last bits."""
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
     largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     if largest < WORTHWHILE:

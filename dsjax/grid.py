@@ -16,7 +16,6 @@ from .variables import MEASURES, VARIABLES
 SECTIONS = ("title", "study", "axes", "fixed", "constraints", "objective")
 NAMED = catalog.KINDS  # axes whose values are rows of a catalog
 MOST_VALUES = 10_000_000  # of one axis
-WORKLOAD = tuple(specs.fields(specs.Workload))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,7 @@ class _Reader:
         for name, value in own["defaults"].items():
             if name not in axes:
                 fixed.setdefault(name, value)
-        for name in (*NAMED, *self.study.policies, *WORKLOAD, *self.needed(axes, fixed)):
+        for name in (*NAMED, *self.study.policies, *self.study.workload, *self.needed(axes, fixed)):
             if name not in axes and name not in fixed:
                 raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
         rows = {
@@ -307,8 +306,8 @@ class _Reader:
 
 def parameters(study):
     """{axis name: metadata} of every numeric axis a study knows."""
-    deployment = specs.fields(specs.Deployment)
-    numeric = specs.fields(specs.Workload) | {name: deployment[name] for name in study.deployment}
+    known = specs.fields(specs.Workload) | specs.fields(specs.Deployment)
+    numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
     for record, cls in study.records.items():
         numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(cls).items()}
     for form in curves.FORMS.values():

@@ -62,20 +62,22 @@ def alongside(a, b):
 
 
 def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
-    """Time of one kernel: max(c, d) + (1 - overlap) min(c, d).
+    """Time of one kernel: start + max(c, d) + (1 - overlap) min(c, d).
 
-    c = charged flops / (flops_per_s x efficiency), d = bytes / bytes_per_s [s]; overlap 1 is the roofline, 0 the sum.
+    c = charged flops / (flops_per_s x efficiency.compute), d = bytes / (bytes_per_s x efficiency.memory), start =
+    efficiency.start_s [s]; overlap 1 is the roofline, 0 the sum.
     """
-    c = cost.charged_flops / (flops_per_s * efficiency)
-    d = cost.bytes / bytes_per_s
+    c = cost.charged_flops / (flops_per_s * efficiency.compute)
+    d = cost.bytes / (bytes_per_s * efficiency.memory)
     unhidden = 1.0 - overlap
     return Time(
         exposed_compute=jnp.where(c >= d, c, unhidden * c),
         exposed_memory=jnp.where(c >= d, unhidden * d, d),
         busy_compute=c,
         busy_memory=d,
+        exposed_latency=efficiency.start_s,
         ideal_compute=cost.flops / flops_per_s,
-        ideal_memory=d,
+        ideal_memory=cost.bytes / bytes_per_s,
     )
 
 

@@ -8,6 +8,7 @@ devices, NICs and models are labels of axes and stay out of the records.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 
 
 def record(cls):
@@ -61,8 +62,9 @@ class Hardware:
 
     hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
     hbm_bytes: float = size("B", "memory capacity")
-    bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
-    fp8_flops_per_s: float = rate("FLOP/s", "dense peak rate, 8 bit (int8 where the chip has no fp8)")
+    bf16_flops_per_s: float = amount("FLOP/s", "dense peak rate, bf16 (0: the chip has none)")
+    fp8_flops_per_s: float = amount("FLOP/s", "dense peak rate, fp8 (0: the chip has none)")
+    int8_flops_per_s: float = amount("FLOP/s", "dense peak rate, int8 (0: the chip has none)")
 
 
 @record
@@ -73,7 +75,7 @@ class Nic:
 
 
 # What a `*_rate` of a precision may name, in the order of its index.
-RATES = ("bf16", "fp8")
+RATES = ("bf16", "fp8", "int8")
 
 
 @record
@@ -82,6 +84,7 @@ class Precision:
 
     weight_bytes: float = size("B", "bytes per weight outside the routed and shared experts")
     expert_bytes: float = size("B", "bytes per weight of the experts")
+    activation_bytes: float = size("B", "bytes per element of activations")
     kv_bytes: float = size("B", "bytes per element of the KV cache")
     dispatch_bytes: float = size("B", "bytes per element sent to the experts")
     combine_bytes: float = size("B", "bytes per element sent back from the experts")
@@ -90,9 +93,19 @@ class Precision:
     attention_rate: int = count("compute rate of attention", low=0, high=len(RATES) - 1)
 
 
+# Stands in for a rate that a chip lacks, so that the point stays finite; `ok_precision` masks it.
+STAND_IN_FLOPS_PER_S = 1e12
+
+
 def flops_per_s(hardware, index):
-    """Peak rate `RATES[index]` of the chip [FLOP/s]."""
-    return jax.lax.select_n(index, hardware.bf16_flops_per_s, hardware.fp8_flops_per_s)
+    """Peak rate `RATES[index]` of the chip [FLOP/s]; the stand-in where the chip has none."""
+    rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
+    return jnp.where(rate > 0.0, rate, STAND_IN_FLOPS_PER_S)
+
+
+def has_rate(hardware, index):
+    """Whether the chip computes at `RATES[index]`."""
+    return jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") > 0.0 for name in RATES))
 
 
 @record
@@ -123,6 +136,9 @@ class Workload:
 
     context: float = size("token", "tokens in the KV cache of one sequence")
     acceptance: float = fraction("probability that a draft token is accepted, given the one before was")
+    expert_imbalance: float = size("1", "rows of the busiest card over the mean")
+    software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
+    memory_reserve: float = fraction("share of the memory kept free")
 
 
 @record

@@ -22,8 +22,10 @@ class Study:
     records: dict  # {record: class in `specs`, or the study's own}
     policies: dict  # {axis: ((label, {argument: function}), ...)}, e.g. of the pipeline
     deployment: tuple  # fields of the deployment it reads
+    workload: tuple  # fields of the workload it reads
     blocks: tuple  # names of the blocks of a step, in the order of execution
     ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
+    curve: tuple = ("gemm", "expert_gemm")  # functions of a curve that `step` takes; () if it has no curves
 
     @functools.cached_property
     def data(self):

@@ -51,13 +51,17 @@ def step(point, *, pipeline, gemm, expert_gemm):
     """One decode step of one card.  T_step = num_hidden_layers x T_layer."""
     d, model = point.deployment, point.model
     batch, ep = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.ep))
-    layer = functools.partial(_layer, point, gemm, expert_gemm)
-    time, operator_times = pipeline(layer, batch)
     layers = model.num_hidden_layers
+
+    def parts(micro_batch, experts_see_drafts=True):
+        layer = _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts)
+        return pipelines.Parts(layer=layer, layers=layers, rest=roofline.Time())
+
+    time, both = pipeline(parts, batch)
     gained = 1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp)
     return Step(
-        time=layers * time,
-        blocks={name: (layers * t).total for name, t in operator_times.operators().items()},
+        time=time,
+        blocks={name: (layers * t).total for name, t in both.layer.operators().items()},
         memory=_memory(point, batch),
         masks={},
         tokens_per_user=gained,
@@ -70,7 +74,7 @@ def step(point, *, pipeline, gemm, expert_gemm):
     )
 
 
-def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts=True):
+def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts):
     """Operators of one layer and micro batch (`LayerTimes`)."""
     hw, model, precision = point.hardware, point.model, point.precision
     queries = 1.0 + jnp.asarray(point.deployment.mtp, micro_batch.dtype)
@@ -83,7 +87,8 @@ def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts=True):
             rows, k, n, groups=groups, in_bytes=precision.weight_bytes, out_bytes=out_bytes, least_rows=LEAST_ROWS
         )
         rate = flops_per_s(hw, precision.weight_rate)
-        return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, gemm(point.curve, rows, k, n), hw.roofline_overlap)
+        efficiency = gemm(point.curve, rows, k, n)
+        return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
     def expert(side, m, k, n):
         cost = operators.gemm(m, k, n, in_bytes=precision.expert_bytes, out_bytes=4.0, least_rows=LEAST_ROWS)
@@ -159,8 +164,8 @@ def _memory(point, batch):
     }
 
 
-def _naive(layer, batch):
-    return pipelines.naive(functools.partial(layer, experts_see_drafts=False), batch)
+def _naive(parts, batch):
+    return pipelines.naive(functools.partial(parts, experts_see_drafts=False), batch)
 
 
 STUDY = Study(
@@ -172,6 +177,7 @@ STUDY = Study(
         "pipeline": (("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
     },
     deployment=("ep", "batch", "mtp"),
+    workload=("context", "acceptance"),
     blocks=tuple("q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split()),
     ties=("-batch", "kv_bytes"),
 )
