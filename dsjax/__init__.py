@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "InputError": "errors",
     "best": "run",
+    "count": "counting",
     "load_grid": "grid",
     "open_netcdf": "dataset",
     "reproduce": "published",

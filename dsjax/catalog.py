@@ -5,7 +5,9 @@ A catalog file is TOML: `[record.row]` tables, one key per field of the record i
 TiB/s", "1233/1979"). A row is kept as {field: SI number} plus `source` (and `form` for a curve).
 """
 
+import collections.abc
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -19,11 +21,13 @@ KINDS = (*specs.RECORDS, "curve")
 _FILES = {"hardware.toml": "hardware", "nics.toml": "nic", "precisions.toml": "precision", "curves.toml": "curve"}
 
 
-def read_toml(path):
-    """TOML file -> dict; unreadable, non-UTF-8 and non-TOML files are InputErrors."""
+def read_toml(path, with_text=False):
+    """TOML file -> dict, or (dict, text); unreadable, non-UTF-8 and non-TOML files are InputErrors."""
     path = Path(path)
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8-sig")
+        data = tomllib.loads(text)
+        return (data, text) if with_text else data
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from None
     except UnicodeDecodeError as error:
@@ -32,24 +36,56 @@ def read_toml(path):
         raise InputError(f"{path}: not valid TOML ({error}); expected a TOML file") from None
 
 
-def load(records=specs.RECORDS, own=None, own_name=None):
-    """{record: {row: {field: number, "source": text}}} of the shared catalog, shadowed by the tables of `own`.
+class Rows(collections.abc.MutableMapping):
+    """{row: {field: number, "source": text}} of one record; a row is validated when it is first read."""
 
-    `records` are the classes the rows must fill; `own` is a parsed catalog file (a study's, a user's), `own_name`
-    what its errors call it.
+    def __init__(self, records, record):
+        self.records, self.record, self.raw, self.read = records, record, {}, {}
+
+    def __getitem__(self, name):
+        if name not in self.read:
+            self.read[name] = _row(self.raw, self.records, self.record, name)
+        return self.read[name]
+
+    def __setitem__(self, name, row):
+        self.read[name] = row
+
+    def __delitem__(self, name):
+        del self.raw[name]
+
+    def __iter__(self):
+        return iter(self.raw)
+
+    def __len__(self):
+        return len(self.raw)
+
+
+def load(records=specs.RECORDS, *own):
+    """{record: `Rows`} of the shared catalog, shadowed by the tables of `own`, the last one first.
+
+    `records` are the classes the rows must fill; `own` are pairs of a parsed catalog file (a study's, a user's) and what its errors
+    call it.
     """
-    raw = {record: {} for record in KINDS}
+    rows = {record: Rows(records, record) for record in KINDS}
     for file, record in _FILES.items():
-        if (DATA / file).exists():
-            raw[record] = {name: (file, row) for name, row in read_toml(DATA / file).items()}
+        if record not in records or records[record] is specs.RECORDS[record]:  # else the study has rows of its own
+            rows[record].raw |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
     for path in sorted((DATA / "models").glob("*.json")):
-        raw["model"][path.stem] = (path.name, json.loads(path.read_text(encoding="utf-8")))
-    for record in KINDS:
-        rows = (own or {}).get(record, {})
-        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-            raise InputError(f"{own_name}: [{record}]: expected tables [{record}.<row>]")
-        raw[record] |= {name: (own_name, row) for name, row in rows.items()}
-    return {record: {name: _row(raw, records, record, name) for name in rows} for record, rows in raw.items()}
+        rows["model"].raw[path.stem] = (path.name, json.loads(path.read_text(encoding="utf-8")))
+    for tables, file in own:
+        for record, table in tables.items():
+            if record not in KINDS:
+                raise unknown(file, "table", record, KINDS)
+            if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
+                raise InputError(f"{file}: [{record}]: expected tables [{record}.<row>]")
+            rows[record].raw |= {name: (file, row) for name, row in table.items()}
+    return rows
+
+
+def users(paths=()):
+    """(tables, file) of the user's own catalogs: every *.toml in the configuration folder, then `paths`."""
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dsjax"
+    return [(read_toml(path), str(path)) for path in (*sorted(folder.glob("*.toml")), *paths)]
 
 
 def record_class(records, record, row):
@@ -58,15 +94,15 @@ def record_class(records, record, row):
 
 
 def _row(raw, records, record, name):
-    file, row = raw[record][name]
+    file, row = raw[name]
     where = f"{file}: [{record}.{name}]"
     merged, chain = dict(row), [name]
     while "base" in merged:
         base = merged.pop("base")
-        if base in chain or base not in raw[record]:
-            raise unknown(f"{where} base", record, base, [n for n in raw[record] if n not in chain])
+        if base in chain or base not in raw:
+            raise unknown(f"{where} base", record, base, [n for n in raw if n not in chain])
         chain.append(base)
-        merged = raw[record][base][1] | merged
+        merged = raw[base][1] | merged
     if record == "curve" and merged.get("form") not in curves.FORMS:
         raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
     fields = specs.fields(record_class(records, record, merged))

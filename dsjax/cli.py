@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 import threading
 import time
@@ -22,6 +23,11 @@ class _Group(click.Group):
         except InputError as error:
             click.echo(f"error: {error}", err=True)
             context.exit(2)
+        except BrokenPipeError:
+            raise  # click's own: the reader has what it wanted
+        except OSError as error:
+            click.echo(f"error: output cannot be written ({error.strerror})", err=True)
+            os._exit(2)  # nothing more can be flushed
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -34,6 +40,7 @@ def main():
     dsjax sweep -o space.nc                  the same, and every point in a NetCDF file
     dsjax best space.nc --by hardware,nic    the best feasible point of every group
     dsjax reproduce                          published tables against computed ones
+    dsjax count DeepSeek-V3                  parameters, FLOPs, bytes, volumes of one forward pass
     dsjax catalog hardware                   the numbers behind a name, and their source
 
     Exit codes: 0; 1 no feasible point, or a reproduction outside its tolerance; 2 bad input.
@@ -65,12 +72,12 @@ _GRID_OPTIONS = _options(
         metavar="ROW=NUMBER",
         help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="50 GB/s".',
     ),
+    click.option("--model", metavar="MODEL", help="Shorthand of --fix model=MODEL."),
+    click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's."),
     click.option(
         "--dtype",
         type=click.Choice(["float64", "float32"]),
-        default="float64",
-        show_default=True,
-        help="Floating-point type of the evaluation.",
+        help="Floating-point type of the evaluation (default: float64).",
     ),
 )
 _OUTPUT_OPTIONS = _options(
@@ -95,7 +102,9 @@ _OUTPUT_OPTIONS = _options(
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @_GRID_OPTIONS
 @_OUTPUT_OPTIONS
-def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, settings, dtype, form, quiet):
+def sweep(
+    grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, settings, model, catalogs, dtype, form, quiet
+):
     """Evaluate a whole grid, print the best points and why the others are refused.
 
     GRID is the path of a grid file or the name of one of dsjax's own (default: "default").
@@ -113,7 +122,8 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
         dataset.check_output(path, force)
     if len({Path(path).resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
-    ds = _sweep(grid, axes, fixed, settings, dtype, blocks, quiet)
+    ds = _sweep(_space(grid, axes, fixed, settings, model, catalogs), dtype, blocks, quiet)
+    ranked = search.best(ds)
     with _progress("writing", quiet):
         if output is not None:
             dataset.write_netcdf(ds, output, force)
@@ -121,7 +131,7 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
             dataset.write_csv(ds, csv_all, force=force)
         if csv_feasible is not None:
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
-    report.best(ds, search.best(ds), form, quiet)
+    report.best(ds, ranked, form, quiet)
     if form == "table" and not quiet:
         for path in outputs:
             click.echo(f"wrote {path} ({os.path.getsize(path) / 1e6:,.1f} MB)")
@@ -141,7 +151,7 @@ def sweep(grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, setti
 )
 @_GRID_OPTIONS
 @_OUTPUT_OPTIONS
-def best(source, by, top, objective, axes, fixed, settings, dtype, form, quiet):
+def best(source, by, top, objective, axes, fixed, settings, model, catalogs, dtype, form, quiet):
     """The best feasible points of a grid or of a file, per group.
 
     Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
@@ -155,37 +165,79 @@ def best(source, by, top, objective, axes, fixed, settings, dtype, form, quiet):
     from . import dataset, report, search
 
     groups = None if by is None else [name for name in by.split(",") if name]
-    if source.endswith(".nc"):
-        if axes or fixed or settings:
-            raise InputError(f"{source}: --axis, --fix and --set change a grid; expected a grid, not a file of results")
+    if source.lower().endswith(".nc"):
+        if axes or fixed or settings or model or catalogs or dtype:
+            raise InputError(
+                f"{source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results"
+            )
         ds = dataset.open_netcdf(source)
     else:
-        ds = _sweep(source, axes, fixed, settings, dtype, False, quiet)
+        space = _space(source, axes, fixed, settings, model, catalogs)
+        search.check(space, groups, top, objective)
+        ds = _sweep(space, dtype, False, quiet)
     report.best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet, objective)
     _exit(ds)
 
 
 @main.command()
-@click.argument("study", default="decode_gpu_2025")
+@click.argument("study", required=False)
 @_OUTPUT_OPTIONS
 def reproduce(study, form, quiet):
-    """Published tables against computed ones, row by row; exit code 1 if a row is outside its tolerance.
+    """Published results against computed ones; exit code 1 if one is outside its tolerance.
+
+    Row by row for one STUDY; one line each for all of them.
 
     \b
+    dsjax reproduce
     dsjax reproduce decode_gpu_2025
-    dsjax reproduce --format csv > rows.csv
+    dsjax reproduce sg2260e --format csv > rows.csv
     """
-    from . import dataset, published, report, studies
+    from . import published, report, studies
 
-    studies.get(study)
-    with _progress(f"reproducing {study}", quiet), _compilation_cache():
-        result = published.reproduce(study)
-    columns = {name: result[name].values for name in [*result.coords, *result.data_vars]}
-    if form != "table":
-        report.records(dataset.records(columns), form)
+    names = published.studies_of_results() if study is None else [studies.get(study).name]
+    with _progress(f"reproducing {', '.join(names)}", quiet), _compilation_cache():
+        results = [published.reproduce(name) for name in names]
+    if study is None:
+        report.summaries(results, form)
     else:
-        report.reproduction(result, dataset.records(columns))
-    sys.exit(0 if bool(result["ok"].all()) else 1)
+        report.reproduction(results[0], form, quiet)
+    sys.exit(0 if all(map(published.passed, results)) else 1)
+
+
+@main.command()
+@click.argument("model", default="DeepSeek-V3")
+@click.option("--phase", default="decode", show_default=True, help="decode or prefill.")
+@click.option("--batch", default="1", show_default=True, help="Sequences in the whole instance.")
+@click.option(
+    "--context", default="4096", show_default=True, help="Tokens in the KV cache (decode), of a prompt (prefill)."
+)
+@click.option("--precision", default="bf16", show_default=True, help="Row of the precisions.")
+@click.option("--tp", default="1", show_default=True, help="Chips that share attention and dense layers.")
+@click.option("--ep", help="Cards that share the experts (default: as few as tp and MoE TP allow).")
+@click.option("--moe-tp", default="1", show_default=True, help="Chips that share one expert: a card.")
+@click.option(
+    "--against-published", is_flag=True, help="Instead, the figures of a published formula chapter beside their counts."
+)
+@_OUTPUT_OPTIONS
+def count(model, phase, batch, context, precision, tp, ep, moe_tp, against_published, form, quiet):
+    """Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator, layer and in all.
+
+    MODEL is a row of the models (default: DeepSeek-V3).
+
+    \b
+    dsjax count DeepSeek-V3
+    dsjax count --batch 64 --tp 8 --ep 64 --precision fp8
+    dsjax count --phase prefill --context 8192 --format csv > operators.csv
+    dsjax count --against-published
+    """
+    from . import counting, formulas, listing
+
+    if against_published:
+        rows = formulas.against_published(model)
+        listing.against_published(rows, form, quiet)
+        sys.exit(0 if all(row["agrees"] or row["why"] for row in rows) else 1)
+    options = {"phase": phase, "batch": batch, "context": context, "precision": precision}
+    listing.counts(counting.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp), form, quiet)
 
 
 @main.command()
@@ -209,7 +261,7 @@ def catalog(record, form, quiet):
         raise unknown("catalog", "catalog", record, ["hardware", *names])
     rows = []
     for origin, study in [("dsjax", None), *((name, studies.get(name)) for name in studies.names())]:
-        loaded = catalogs.load(*((study.records, study.tables, study.path.name) if study else ()))
+        loaded = catalogs.load(*((study.records, (study.tables, study.path.name)) if study else ()))
         for kind in [record] if record else catalogs.KINDS:
             for name, row in loaded[kind].items():
                 if study is None or name in study.tables.get(kind, {}):
@@ -227,23 +279,30 @@ def catalog(record, form, quiet):
             click.echo(table(["field", "value"], [[k, v] for k, v in numbers.items()]) + "\n")
 
 
-def _sweep(grid, axes, fixed, settings, dtype, blocks, quiet):
+def _space(grid, axes, fixed, settings, model, catalogs):
     from . import grid as grids
-    from . import run
 
     axes, fixed, settings = (
         _named(option, texts) for option, texts in (("--axis", axes), ("--fix", fixed), ("--set", settings))
     )
     if both := axes.keys() & fixed.keys():
         raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
-    space = grids.load(
+    if model:
+        fixed["model"] = model
+    return grids.load(
         grid,
         axes={name: _values(name, text) for name, text in axes.items()},
         fixed={name: _scalar(text) for name, text in fixed.items()},
         settings=settings,
+        catalogs=catalogs,
     )
+
+
+def _sweep(space, dtype, blocks, quiet):
+    from . import run
+
     with _progress(f"evaluating {space.points:,} points", quiet), _compilation_cache():
-        return run.of_space(space, dtype, blocks)
+        return run.of_space(space, dtype or "float64", blocks, shlex.join(["dsjax", *sys.argv[1:]]))
 
 
 def _named(option, texts):

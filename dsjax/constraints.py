@@ -20,10 +20,10 @@ def bounded(values, bounds):
 def check(point, values, masks, bounds):
     """{"ok_<constraint>": bool} and their conjunction `feasible`.
 
-    `masks` are the model's own (a split that is impossible), `memory` the chip's capacity, `bounds` the grid's.
+    `masks` are the model's own (a split that is impossible), `memory` the chip's capacity unless the model has its own rule, `bounds` the grid's.
     """
-    masks = masks | {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes}
+    masks = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | masks
     for name, ok in bounded(values, bounds).items():
-        masks[name] = masks[name] & ok if name in masks else ok
+        masks[name] = ok
     feasible = functools.reduce(operator.and_, masks.values())
     return {**{f"ok_{name}": ok for name, ok in masks.items()}, "feasible": feasible}

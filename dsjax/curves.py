@@ -131,9 +131,10 @@ def kernel_attention(curve, size):
     return Efficiency(share, curve.attention_memory, curve.attention_start_s)
 
 
-def kernel_pointwise(curve):
-    """Norms, residuals, RoPE, activations: memory-bound."""
-    return Efficiency(1.0, curve.pointwise_memory, curve.pointwise_start_s)
+def kernel_pointwise(curve, layers=None):
+    """Norms, residuals, activations: `pointwise_kernels` launches in a layer, one launch outside the layers."""
+    launches = 1.0 if layers is None else layers * curve.pointwise_kernels
+    return Efficiency(1.0, curve.pointwise_memory, launches * curve.pointwise_start_s)
 
 
 def perfect(curve, *shape):

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import stat
+import types
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .variables import FLAGS, VARIABLES
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
-def to_dataset(space, arrays, command="dsjax.sweep"):
+def to_dataset(space, arrays, command="dsjax"):
     """Dataset of `evaluate`'s {variable: (dims, array)}, with coordinates, units, CF flags and provenance."""
     blocks = {name: arrays[key] for name in space.study.blocks if (key := f"block_time/{name}") in arrays}
     data = {name: (axes, array, _attrs(name)) for name, (axes, array) in arrays.items() if "/" not in name}
@@ -31,13 +32,15 @@ def to_dataset(space, arrays, command="dsjax.sweep"):
     if blocks:
         ds["block_time"] = _stack_blocks(space, blocks)
         ds = ds.assign_coords(block=("block", list(blocks), {"long_name": "block of the model"}))
-        if "model" in space.fixed:
-            layers = space.rows["model"][space.fixed["model"]]["num_hidden_layers"]
+        if "model" in space.fixed and not any(name.startswith("model_") for name in space.axes):
+            fixed = {name.removeprefix("model_"): value for name, value in space.fixed.items()}
+            model = types.SimpleNamespace(**(space.rows["model"][space.fixed["model"]] | fixed))
+            layers = [float(space.study.blocks[name](model)) for name in blocks]
             meta = {
                 "units": "1",
                 "long_name": "layers that hold the block: block_time / layers is the time in one layer",
             }
-            ds = ds.assign_coords(layers=("block", np.full(len(blocks), layers), meta))
+            ds = ds.assign_coords(layers=("block", layers, meta))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ds.attrs = {
         "Conventions": "CF-1.11",
@@ -60,10 +63,9 @@ def space_of(ds, where="dataset", kind="dataset"):
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where}: attribute dsjax_spec: not readable ({error}); {wanted}") from None
     for axis, n in space.sizes.items():
-        if axis in ds.sizes and ds.sizes[axis] != n:
-            raise InputError(
-                f"{where}: axis {axis} has {ds.sizes[axis]} values, its dsjax_spec {n}; expected the whole dataset"
-            )
+        if axis not in ds.sizes or ds.sizes[axis] != n:
+            found = ds.sizes.get(axis, "no")
+            raise InputError(f"{where}: axis {axis} has {found} values, its dsjax_spec {n}; expected the whole {kind}")
     for name in ("feasible", space.objective, *space.axes):
         if name not in ds.variables:
             raise InputError(f"{where}: variable {name}: missing; {wanted}")
@@ -103,7 +105,11 @@ def _coords(space):
             overridden = name in coords or f"{record}_{field}" in coords
             if record in space.axes and not overridden:
                 values = np.array([row[field] for row in space.rows[record].values()])
-                coords[name] = ((record,), values, {"units": meta["units"], "long_name": meta["doc"]})
+                attrs = {"units": meta["units"], "long_name": meta["doc"]}
+                if field.endswith("_rate"):
+                    flags = np.arange(len(specs.RATES), dtype=values.dtype)
+                    attrs = {"long_name": meta["doc"], "flag_values": flags, "flag_meanings": " ".join(specs.RATES)}
+                coords[name] = ((record,), values, attrs)
     return coords
 
 
@@ -123,6 +129,8 @@ def check_output(path, force=False):
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         mode = None
+        if os.path.islink(path):
+            raise InputError(f"{path}: is a link to nothing; expected a path that can be written") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); expected a writable path") from None
     if mode is not None and stat.S_ISDIR(mode):
@@ -149,11 +157,11 @@ def _beside(path):
 @contextlib.contextmanager
 def replacing(path):
     """A temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise."""
-    path = Path(path)
-    temporary = _beside(path)
+    target = Path(os.path.realpath(path))  # a link is followed, not replaced
+    temporary = _beside(target)
     try:
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except (OSError, RuntimeError) as error:  # the NetCDF library raises RuntimeError when a write fails
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be written ({reason}); expected a writable path") from None
@@ -170,10 +178,10 @@ def write_netcdf(ds, path, force=False):
         {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
     )
     encoding = {}
-    for name, variable in ds.data_vars.items():
-        if variable.size > 1:
+    for name, variable in ds.variables.items():
+        if variable.size > 1 and name in ds.data_vars:
             encoding[name] = filters | {"chunksizes": _chunks(variable.shape), "shuffle": variable.dtype.itemsize > 1}
-        if variable.dtype.kind == "f" and name != "ttft":
+        if variable.dtype.kind == "f" and not np.isnan(variable.values.flat[0]):  # what a phase lacks is NaN
             encoding.setdefault(name, {})["_FillValue"] = None
     # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
     # variable.
@@ -211,6 +219,7 @@ def columns(ds, flat):
     space = space_of(ds)
     where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
     result = {axis: ds[axis].values[index] for axis, index in where.items()}
+    result |= {name: np.broadcast_to(np.array(value), len(flat)) for name, value in space.fixed.items()}
     for name, variable in ds.data_vars.items():
         if "block" not in variable.dims:
             values = variable.values[tuple(where[axis] for axis in variable.dims)]
@@ -238,7 +247,8 @@ def write_csv(ds, path, feasible_only=False, force=False):
 
 def in_grid_order(ds, name):
     """A variable's values with length-1 dims for the axes it lacks: broadcasts over the grid."""
-    variable, sizes = ds[name], space_of(ds).sizes
+    sizes = space_of(ds).sizes
+    variable = ds[name].transpose(*(axis for axis in sizes if axis in ds[name].dims))
     return variable.values.reshape([sizes[axis] if axis in variable.dims else 1 for axis in sizes])
 
 
@@ -246,7 +256,9 @@ def records(ds_columns):
     """Columns -> a list of plain dicts, for JSON."""
     names = list(ds_columns)
     rows = zip(*(np.asarray(ds_columns[name]).tolist() for name in names))
-    return [{n: (None if isinstance(v, float) and math.isnan(v) else v) for n, v in zip(names, row)} for row in rows]
+    return [
+        {n: (None if isinstance(v, float) and not math.isfinite(v) else v) for n, v in zip(names, row)} for row in rows
+    ]
 
 
 def to_json(value):

@@ -52,10 +52,11 @@ def plan(space, function=evaluate_point):
         records[record], axes_of[record] = _record(space, record, cls, space.rows[record])
     for record, cls in (("workload", specs.Workload), ("deployment", specs.Deployment)):
         records[record], axes_of[record] = _record(space, record, cls, {})
-    knots = [
-        _record(space, "curve", curves.FORMS[row["form"]].record, {name: row})
-        for name, row in space.rows["curve"].items()
-    ]
+    rows = [(name, row, curves.FORMS[row["form"]]) for name, row in space.rows.get("curve", {}).items()]
+    knots = [_record(space, "curve", form.record, {name: row}) for name, row, form in rows]
+    forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for _, _, form in rows]
+    if not rows:
+        knots, forms = [((), ())], [()]  # the study has no curves
     bounds = {key: np.float64(bound) for key, bound in space.bounds.items()}
     operands = (records, tuple(record for record, _ in knots), bounds)
     leaves, treedef = jax.tree.flatten(operands)
@@ -68,16 +69,12 @@ def plan(space, function=evaluate_point):
         chosen = space.axes.get(axis, (space.fixed.get(axis),))
         others = tuple(rows[label] for label in rows if label not in chosen)
         policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))
-    forms = tuple(
-        tuple((name, getattr(form, name)) for name in space.study.curve)
-        for form in (curves.FORMS[row["form"]] for row in space.rows["curve"].values())
-    )
-    policies.append(("curve" if "curve" in space.axes else None, forms, ()))
+    policies.append(("curve" if "curve" in space.axes else None, tuple(forms), ()))
     return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, tuple(policies)), leaves
 
 
-# Either is derived from the other where it is not given: 0 says so.
-DERIVED = ("ep", "chips")
+# Derived from others, or not meant, where they are not given: 0 says so.
+DERIVED = ("ep", "chips", "isl", "osl")
 
 
 def _record(space, record, cls, rows):

@@ -5,6 +5,7 @@ depends on a few axes only. Two compiled stages keep it apart: the equations of 
 evaluated first, and only what is large is left for the second.
 """
 
+import functools
 import math
 
 import jax
@@ -21,7 +22,7 @@ def compiled(function, operands):
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
     largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     if largest < WORTHWHILE:
-        return jax.jit(function)
+        return jax.jit(function, compiler_options=_options())
     small, large = _split(closed.jaxpr, LARGE * largest)
     inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
     crossing = _used(large, closed.jaxpr.outvars, defined_by=small)
@@ -35,11 +36,24 @@ def compiled(function, operands):
     return run
 
 
+@functools.cache
+def _options():
+    """Compiler options: XLA's older code generator for CPU compiles this code twice as fast, and it runs as fast."""
+    if jax.default_backend() != "cpu":
+        return None
+    options = {"xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0).compile()
+    except jax.errors.JaxRuntimeError:  # a jaxlib without the option
+        return None
+    return options
+
+
 def _stage(jaxpr, equations, given, wanted):
     """Compiled function of the variables `given` that evaluates `equations` and returns the variables `wanted`."""
     names = jaxpr.debug_info.with_unknown_names()
     part = jaxpr.replace(constvars=[], invars=given, outvars=wanted, eqns=equations, debug_info=names)
-    return jax.jit(core.jaxpr_as_fun(core.ClosedJaxpr(part, [])))
+    return jax.jit(core.jaxpr_as_fun(core.ClosedJaxpr(part, [])), compiler_options=_options())
 
 
 def _split(jaxpr, limit):

@@ -13,9 +13,9 @@ from .errors import InputError, unknown
 from .units import number
 from .variables import MEASURES, VARIABLES
 
-SECTIONS = ("title", "study", "axes", "fixed", "constraints", "objective")
-NAMED = catalog.KINDS  # axes whose values are rows of a catalog
+SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
 MOST_VALUES = 10_000_000  # of one axis
+MOST_AXES = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Space:
     objective: str
     sense: int  # 1 maximize, -1 minimize
     by: tuple
+    defined: tuple  # variables that every phase of the space defines
     text: str  # the grid as given
 
     @property
@@ -53,7 +54,7 @@ class Space:
         data = json.loads(text)
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
-        return cls(**data | {"by": tuple(data["by"])})
+        return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 
 def folder():
@@ -69,25 +70,30 @@ def read(grid):
     if not isinstance(grid, str | os.PathLike):
         raise InputError(f"grid: {grid!r} is a {type(grid).__name__}; expected a name, a path or a dict")
     path = Path(grid)
-    if not path.suffix and not os.path.exists(path):
-        known = sorted(p.stem for p in folder().glob("*.toml"))
-        if path.name not in known or path.name != str(grid):
-            raise unknown("grid", "grid", str(grid), [*known, "a path ending in .toml"])
-        path = folder() / f"{path.name}.toml"
-    data = catalog.read_toml(path)
-    return data, path.read_text(encoding="utf-8"), os.path.relpath(path) if path.is_absolute() else str(path)
+    known = sorted(p.stem for p in folder().glob("*.toml"))
+    if str(grid) in known:
+        path = folder() / f"{grid}.toml"
+    elif not path.suffix and not os.path.exists(path):
+        raise unknown("grid", "grid", str(grid), [*known, "a path ending in .toml"])
+    data, text = catalog.read_toml(path, with_text=True)
+    return data, text, os.path.relpath(path) if path.is_absolute() else str(path)
 
 
-def load(grid="default", *, axes=None, fixed=None, settings=None):
+def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=()):
     """`Space` of a grid (see `read`).
 
     `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`
-    {"nic.CX7.<field>": number} changes a catalog row. Raises InputError naming file, key, value and what was
+    {"nic.CX7.<field>": number} changes a catalog row, `catalogs` are paths of the user's own catalog files. Raises InputError naming file, key, value and what was
     expected.
     """
+    for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings)):
+        if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
+            raise InputError(f"{name}: {given!r}; expected a dict of names")
+    fixed, settings = dict(fixed or {}), dict(settings or {})
+    for key in [key for key in settings if key.partition(".")[0] in ("workload", "deployment")]:
+        fixed[key.partition(".")[2]] = settings.pop(key)  # their fields stand alone
     data, text, file = read(grid)
-    reader = _Reader(data, file, axes or {}, fixed or {})
-    return reader.space(text, settings or {})
+    return _Reader(data, file, axes or {}, fixed).space(text, settings, catalogs)
 
 
 class _Reader:
@@ -101,16 +107,21 @@ class _Reader:
         self.title = data.get("title", "")
         if not isinstance(self.title, str):
             raise InputError(f"{file}: title: {self.title!r}; expected a text")
-        if "study" not in data:
-            raise InputError(f"{file}: study: missing; expected one of {', '.join(studies.names())}")
-        self.study = studies.get(data["study"], f"{file}: study")
+        if data.get("study") == "core":
+            raise unknown(f"{file}: study", "study", "core", studies.names())  # the core model is what no study is
+        self.study = studies.get(data.get("study", "core"), f"{file}: study")
         self.numeric = parameters(self.study)
+        # axes whose values are rows of a catalog
+        self.named = [kind for kind in catalog.KINDS if kind in self.study.records or self.study.curve]
         self.sections = {}
-        for name in SECTIONS[2:]:
+        for name in SECTIONS[4:]:
             section = data.get(name, {})
             if not isinstance(section, dict):
                 raise InputError(f"{file}: {name}: {section!r}; expected a table [{name}]")
             self.sections[name] = dict(section)
+        for name in ("model", "phase"):
+            if name in data:
+                self.sections["fixed"].setdefault(name, data[name])
         for given, target, other in ((axes, "axes", "fixed"), (fixed, "fixed", "axes")):
             for key, value in given.items():
                 self.sections[target][key] = value
@@ -120,12 +131,15 @@ class _Reader:
     def where(self, section, key):
         return self.overridden.get((section, key), f"{self.file}: [{section}] {key}")
 
-    def space(self, text, settings):
+    def space(self, text, settings, catalogs):
         own = self.study.data
-        self.catalog = catalog.load(self.study.records, self.study.tables, self.study.path.name)
-        _apply(self.catalog, self.study.records, settings)
+        self.catalog = catalog.load(
+            self.study.records, (self.study.tables, self.study.path.name), *catalog.users(catalogs)
+        )
         if not self.sections["axes"]:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
+        if len(self.sections["axes"]) > MOST_AXES:
+            raise InputError(f"{self.file}: [axes]: {len(self.sections['axes'])} axes; expected at most {MOST_AXES}")
         self.check_points({name: self.length(name, values) for name, values in self.sections["axes"].items()})
         axes = {name: self.axis(name, values) for name, values in self.sections["axes"].items()}
         fixed = {name: self.value("fixed", name, value) for name, value in self.sections["fixed"].items()}
@@ -134,12 +148,13 @@ class _Reader:
         for name, value in own["defaults"].items():
             if name not in axes:
                 fixed.setdefault(name, value)
-        for name in (*NAMED, *self.study.policies, *self.study.workload, *self.needed(axes, fixed)):
+        for name in (*self.named, *self.study.policies, *self.needed(axes, fixed)):
             if name not in axes and name not in fixed:
                 raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
+        _apply(self.catalog, self.study.records, settings, {r: axes.get(r, (fixed.get(r),)) for r in self.named})
         rows = {
             record: {row: self.catalog[record][row] for row in axes.get(record, (fixed.get(record),))}
-            for record in NAMED
+            for record in self.named
         }
         self.check_overrides(rows, axes | fixed)
         objective, sense, by = self.objective(axes, fixed)
@@ -153,16 +168,25 @@ class _Reader:
             objective=objective,
             sense=sense,
             by=by,
+            defined=tuple(self.defined(axes, fixed)),
             text=text,
         )
 
+    def defined(self, axes, fixed):
+        """Variables that every phase of the space defines."""
+        phases = axes.get("phase", (fixed.get("phase", "decode"),))
+        lacking = {"decode": {"ttft"}, "prefill": {"tpot", "tps_per_user"}}
+        return [name for name in MEASURES if not any(name in lacking[phase] for phase in phases)]
+
     def needed(self, axes, fixed):
-        """Fields of the deployment that must be given: `ep` or `chips`, and the load of the phases in use."""
+        """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
         given = axes.keys() | fixed.keys()
         phases = axes.get("phase", (fixed.get("phase", "decode"),))
         unused = {load for load, phase in (("batch", "decode"), ("prompts", "prefill")) if phase not in phases}
+        lengths = {"context"} if "isl" in given else {"isl", "osl"}
         derived = {"chips"} if "ep" in given else {"ep"} if "chips" in given else set()
-        return [name for name in self.study.deployment if name not in unused | derived]
+        fields = (*self.study.workload, *self.study.deployment)
+        return [name for name in fields if name not in unused | derived | lengths]
 
     def axis(self, name, values):
         where = self.where("axes", name)
@@ -215,7 +239,9 @@ class _Reader:
         meta = self.kind(where, name)
         if accepted := self.study.data["accepts"].get(name):
             return tuple(self.value("axes", name, start + step * i) for i in range(min(n + 1, len(accepted) + 1)))
-        return tuple((int if meta["integer"] else float)(start + step * i) for i in range(n + 1))
+        if meta["integer"]:
+            return tuple(int(start + step * i) for i in range(n + 1))
+        return (*(float(f"{start + step * i:.15g}") for i in range(n)), float(stop))
 
     def check_points(self, lengths):
         """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made."""
@@ -230,10 +256,10 @@ class _Reader:
 
     def kind(self, where, name):
         """Metadata of a numeric axis, None of an axis of labels."""
-        if name in NAMED or name in self.study.policies:
+        if name in self.named or name in self.study.policies:
             return None
         if name not in self.numeric:
-            raise unknown(where, "axis", name, [*NAMED, *self.study.policies, *self.numeric])
+            raise unknown(where, "axis", name, [*self.named, *self.study.policies, *self.numeric])
         return self.numeric[name]
 
     def value(self, section, name, value):
@@ -291,10 +317,11 @@ class _Reader:
             raise InputError(f"{self.where('objective', 'minimize')}: beside maximize; expected one of the two")
         side = "minimize" if "minimize" in section else "maximize"
         name = section.get(side, "tps_per_chip")
-        if name not in MEASURES:
-            raise unknown(self.where("objective", side), "variable", name, MEASURES)
+        defined = self.defined(axes, fixed)
+        if name not in defined:
+            raise unknown(self.where("objective", side), "variable of this phase", name, defined)
         by = section.get("by", [])
-        if not isinstance(by, list):
+        if not isinstance(by, list | tuple):
             raise InputError(f"{self.where('objective', 'by')}: {by!r}; expected a list of axes or of their numbers")
         known = group_names(self.study, axes | fixed)
         for key in by:
@@ -310,7 +337,7 @@ def parameters(study):
     numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
     for record, cls in study.records.items():
         numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(cls).items()}
-    for form in curves.FORMS.values():
+    for form in curves.FORMS.values() if study.curve else ():
         numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
     return numeric
 
@@ -329,20 +356,20 @@ def group_names(study, axes):
     return names
 
 
-def _apply(rows, records, settings):
-    """Change catalog rows in place: {"<record>.<row>.<field>": number}."""
+def _apply(rows, records, settings, used):
+    """Change catalog rows in place: {"<record>.<row>.<field>" or "<record>.<field>", all rows in use: number}."""
     for key, raw in settings.items():
         where = f"--set {key}"
-        record, _, rest = key.partition(".")
+        record, _, rest = str(key).partition(".")
         row, _, field = rest.rpartition(".")
-        if record not in rows or not row:
+        if record not in rows or not rest:
             raise unknown(where, "parameter", key, [f"{r}.<row>.<field>" for r in rows])
-        if row not in rows[record]:
-            raise unknown(where, record, row, rows[record])
-        fields = specs.fields(catalog.record_class(records, record, rows[record][row]))
-        if field not in fields:
-            raise unknown(where, f"field of {record}", field, fields)
-        rows[record][row] = rows[record][row] | {
-            field: catalog.value(where, record, field, raw, fields),
-            "source": "set by the user",
-        }
+        if row and row not in used[record]:
+            raise unknown(where, f"{record} of this grid", row, [name for name in used[record] if name])
+        for name in [row] if row else used[record]:
+            fields = specs.fields(catalog.record_class(records, record, rows[record][name]))
+            if field not in fields:
+                raise unknown(where, f"field of {record}", field, fields)
+            changed = {field: catalog.value(where, record, field, raw, fields)}
+            source = f"{rows[record][name]['source']}; {field} set by the user"
+            rows[record][name] = rows[record][name] | changed | {"source": source}

@@ -1,5 +1,7 @@
 """Bytes of one chip: weights and KV cache."""
 
+import jax.numpy as jnp
+
 from .operators import mla_kv_bytes
 
 
@@ -10,10 +12,24 @@ def mla_weights(model):
     out. Source: DeepSeek-V3 (arXiv:2412.19437), section 2.1.1.
     """
     heads = model.num_attention_heads
-    down = model.hidden_size * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
     q_up = model.q_lora_rank * heads * (model.qk_nope_head_dim + model.qk_rope_head_dim)
     kv_up = model.kv_lora_rank * heads * (model.qk_nope_head_dim + model.v_head_dim)
-    return down + q_up + kv_up + heads * model.v_head_dim * model.hidden_size
+    return mla_down_weights(model) + q_up + kv_up + heads * model.v_head_dim * model.hidden_size
+
+
+def mla_down_weights(model):
+    """Those of them that have no heads to split, so that every chip of a group holds them: H R_q + H (R_kv + D_r)."""
+    return model.hidden_size * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
+
+
+def dense_weights(model):
+    """Parameters of one dense FFN: gate, up and down, 3 H I."""
+    return 3.0 * model.hidden_size * model.intermediate_size
+
+
+def router_weights(model):
+    """Parameters of one router: H E."""
+    return model.hidden_size * jnp.asarray(model.n_routed_experts, model.hidden_size.dtype)
 
 
 def expert_weights(model):
@@ -28,9 +44,37 @@ def embedding_weights(model):
 
 def expert_slots(n_routed_experts, ep):
     """Experts one card holds: ceil(E / ep), in integers."""
-    return (n_routed_experts + ep - 1) // ep
+    return (n_routed_experts - 1) // ep + 1
 
 
 def kv_cache_bytes(sequences, context, model, kv_bytes):
     """KV cache of `sequences` in all layers [B]."""
     return sequences * model.num_hidden_layers * mla_kv_bytes(context, model, kv_bytes)
+
+
+def per_chip(point, split, load, rows, drafts):
+    """{part: B} of one chip of the core model (dsjax/MODEL.md, section 8); `rows` of the routed experts."""
+    model, precision = point.model, point.precision
+    hidden, tp = model.hidden_size, split.tp
+    replicated = hidden * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
+    attention = replicated + (mla_weights(model) - replicated) / tp
+    dense, sparse = model.first_k_dense_replace, model.num_hidden_layers - model.first_k_dense_replace
+    experts = (
+        expert_weights(model) * (split.slots / split.moe_tp + model.n_shared_experts / tp) * precision.expert_bytes
+    )
+    experts += hidden * jnp.asarray(model.n_routed_experts, hidden.dtype) * precision.weight_bytes
+    has_mtp = 0.0 if drafts is None else jnp.where(drafts > 0.0, 1.0, 0.0)
+    module = attention * precision.weight_bytes + experts + 2.0 * hidden * hidden * precision.weight_bytes
+    cached = load.sequences * (model.num_hidden_layers + has_mtp)
+    core = load.core.inputs + load.core.outputs + load.kv_as_activations
+    live = jnp.maximum(load.rows * hidden + core, rows * (hidden + model.moe_intermediate_size / split.moe_tp))
+    live = jnp.maximum(live, jnp.maximum(4.0 * load.rows * hidden, load.head_rows * model.vocab_size / tp))
+    return {
+        "attention": model.num_hidden_layers * attention * precision.weight_bytes,
+        "dense": dense * 3.0 * hidden * model.intermediate_size / tp * precision.weight_bytes,
+        "experts": sparse * experts,
+        "embedding": 2.0 * embedding_weights(model) / tp * precision.weight_bytes,
+        "mtp": has_mtp * module,
+        "kv_cache": cached * mla_kv_bytes(point.workload.context, model, precision.kv_bytes),
+        "activations": 2.0 * precision.activation_bytes * live,
+    }

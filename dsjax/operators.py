@@ -14,18 +14,26 @@ class Cost:
     bytes: float  # moved to and from memory [B]
 
 
-def gemm(m, k, n, *, in_bytes, out_bytes, groups=1.0, least_rows=0.0):
+def gemm(m, k, n, *, in_bytes, out_bytes, weight_bytes=None, groups=1.0, least_rows=0.0):
     """`groups` products (m, k) x (k, n).
 
-    flops = 2 G M K N, charged with at least `least_rows` rows; bytes = G ((M K + K N) b_in + M N b_out).
-    b_in, b_out bytes per element of the operands and of the result.
+    flops = 2 G M K N, charged with at least `least_rows` rows; bytes = G (M K b_in + K N b_w + M N b_out).
+    b_in, b_w, b_out bytes per element of the rows, of the weights (as the rows where not given) and of the result.
     """
+    weight_bytes = in_bytes if weight_bytes is None else weight_bytes
     per_row = 2.0 * groups * k * n
     return Cost(
         flops=per_row * m,
         charged_flops=per_row * jnp.maximum(m, least_rows),
-        bytes=groups * ((m * k + k * n) * in_bytes + m * n * out_bytes),
+        bytes=groups * (m * k * in_bytes + k * n * weight_bytes + m * n * out_bytes),
     )
+
+
+def whole_parts(total, parts):
+    """ceil(total / parts) of whole numbers, exact also where the division rounds."""
+    quotient = jnp.ceil(total / parts)
+    quotient = jnp.where((quotient - 1.0) * parts >= total, quotient - 1.0, quotient)
+    return jnp.where(quotient * parts < total, quotient + 1.0, quotient)
 
 
 def attention_scores(sequences, rows, width, positions):

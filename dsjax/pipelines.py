@@ -7,6 +7,7 @@ batch. The result is the time of a step, and the operators' own times over all m
 import functools
 
 import jax
+import jax.numpy as jnp
 
 from .roofline import Time, alongside
 from .specs import record
@@ -23,14 +24,15 @@ class LayerTimes:
     before: dict
     after: dict
     dispatch: Time
-    shared: Time
-    routed: Time
+    shared: dict
+    routed: dict
     combine: Time
+    closing: dict  # after the FFN
 
     def operators(self):
         """All operators by name."""
         network = {"dispatch": self.dispatch, "combine": self.combine}
-        return {**self.before, **self.after, "shared": self.shared, "moe": self.routed, **network}
+        return {**self.before, **self.after, **self.shared, **self.routed, **network, **self.closing}
 
 
 @record
@@ -39,7 +41,7 @@ class Parts:
 
     layer: LayerTimes
     layers: float
-    rest: Time
+    rest: dict  # {block: Time}
 
     def twice(self):
         """Both of two halves."""
@@ -53,35 +55,59 @@ def total(times):
 
 
 def in_sequence(x):
-    """One layer: before + after + max(dispatch, shared) + routed + combine."""
-    return total(x.before) + total(x.after) + alongside(x.dispatch, x.shared) + x.routed + x.combine
+    """One layer: before + after + max(dispatch, shared) + routed + combine + closing."""
+    return (
+        total(x.before)
+        + total(x.after)
+        + alongside(x.dispatch, total(x.shared))
+        + total(x.routed)
+        + x.combine
+        + total(x.closing)
+    )
 
 
 def naive(parts, batch):
-    """One batch: T = rest + layers (before + after + max(dispatch, shared) + routed + combine)."""
+    """One batch: T = rest + layers (before + after + max(dispatch, shared) + routed + combine + closing)."""
     x = parts(batch)
-    return x.rest + x.layers * in_sequence(x.layer), x
+    return total(x.rest) + x.layers * in_sequence(x.layer), x
 
 
 def dual_micro_batch(parts, batch):
     """Two halves of the batch, one computing while the other communicates.
 
-    T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after))), each of half the batch.
+    T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after) + closing)), each of half the batch.
     Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and DeepSeek's published decode profile.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
-    hidden = alongside(y.dispatch, total(y.before) + y.shared) + y.routed + alongside(y.combine, total(y.after))
-    return x.rest + x.layers * hidden, x
+    hidden = (
+        alongside(y.dispatch, total(y.before) + total(y.shared))
+        + total(y.routed)
+        + alongside(y.combine, total(y.after))
+    )
+    hidden += total(y.closing)
+    return total(x.rest) + x.layers * hidden, x
 
 
 def two_batch_overlap(parts, batch):
     """TBO: two halves of the batch, all their dispatch and combine beside all their compute.
 
-    T = max(2 (rest + layers (before + after + shared + routed)), 2 layers (dispatch + combine)), each of half the
+    T = max(2 (rest + layers (before + after + shared + routed + closing)), 2 layers (dispatch + combine)), each of half the
     batch. Source: the SG2260E deployment study (2025), which assumes that the all-to-all hides entirely.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
-    compute = x.rest + x.layers * (total(y.before) + total(y.after) + y.shared + y.routed)
+    compute = total(x.rest) + x.layers * (
+        total(y.before) + total(y.after) + total(y.shared) + total(y.routed) + total(y.closing)
+    )
     return alongside(compute, x.layers * (y.dispatch + y.combine)), x
+
+
+def whole(even):
+    """Whether a batch suits a pipeline that does not split it: always."""
+    return jnp.ones_like(even)
+
+
+def halves(even):
+    """Whether a batch suits a pipeline that halves it: if it is even."""
+    return even

@@ -1,15 +1,51 @@
 """Published tables against what is computed, row by row."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from . import dataset, grid, run, search, studies
+from . import dataset, figures, grid, run, search, studies
 
 
 def reproduce(study="decode_gpu_2025"):
-    """A study's published rows beside the computed ones, as a Dataset over `row`.
+    """A study's published results beside the computed ones, as a Dataset over `row`.
+
+    What it holds depends on what the study published (attribute `form`): "tables", the ranked results of a search; see
+    `searched_tables`; or "figures", single numbers, conclusions and contradictions; see `figures.compare`. `ok`: the
+    row holds within its tolerance.
+    """
+    study = studies.get(study)
+    form = study.data["published"]["form"]
+    result = FORMS[form].compare(study)
+    result.attrs |= {"title": f"{study.title}: published against computed", "study": study.name, "form": form}
+    return result
+
+
+def studies_of_results():
+    """Names of the studies that published results."""
+    return [name for name in studies.names() if "published" in studies.get(name).data]
+
+
+def summary(result):
+    """One line on what `reproduce` found."""
+    return FORMS[result.attrs["form"]].summary(result)
+
+
+def passed(result):
+    """Whether all that `reproduce` found is as it should be."""
+    return FORMS[result.attrs["form"]].passed(result)
+
+
+def details(result):
+    """{name: list of dicts} of what `reproduce` found beside the rows."""
+    return FORMS[result.attrs["form"]].details(result)
+
+
+def searched_tables(study):
+    """Ranked tables of a search.
 
     Every row is evaluated at its own published configuration: `<variable>`, `<variable>_published`,
     `<variable>_error` (relative). The search is repeated over the space the study searched: `best_<objective>` is the
@@ -18,20 +54,24 @@ def reproduce(study="decode_gpu_2025"):
     among the equal best points, and `among_ties` tells whether the published point is one of them. `ok`: all of it
     holds within the study's tolerance.
     """
-    study = studies.get(study)
     published = study.data["published"]
     tables = []
     for table, bounds in published["tables"].items():
         rows = [dict(zip(published["columns"], row)) for row in published["rows"] if str(row[0]) == table]
-        space = dataclasses.replace(grid.load(published["grid"]), bounds={k: float(v) for k, v in bounds.items()})
+        space = dataclasses.replace(
+            grid.load(grid.folder() / f"{published['grid']}.toml"), bounds={k: float(v) for k, v in bounds.items()}
+        )
         tables.append(_compare(run.of_space(space, blocks=False), space, rows, published))
     result = xr.concat(tables, "row", data_vars="all", coords="all", compat="override", join="outer")
-    result.attrs = {
-        "title": f"{study.title}: published against computed",
-        "tolerance": published["tolerance"],
-        "study": study.name,
-    }
+    result.attrs = {"tolerance": published["tolerance"]}
     return result
+
+
+def tables_summary(result):
+    """One line: rows reproduced, and how closely."""
+    errors = [abs(result[name]).max().item() for name in result.data_vars if name.endswith("_error")]
+    rows, worst = result.sizes["row"], max(errors)
+    return f"{int(result['ok'].sum())} of {rows} rows reproduced; largest relative error {worst:.1e}"
 
 
 def _compare(ds, space, rows, published):
@@ -79,3 +119,18 @@ def _equal_points(ds, space, group, value):
     flat = np.flatnonzero(keep.transpose(*space.axes).values)
     where = np.unravel_index(flat, tuple(space.sizes.values()))
     return {axis: [space.axes[axis][i] for i in index] for axis, index in zip(space.axes, where)} | {"flat": flat}
+
+
+class Form(NamedTuple):
+    """How published results of one kind are compared and summed up."""
+
+    compare: Callable  # study -> Dataset
+    summary: Callable  # Dataset -> one line
+    passed: Callable  # Dataset -> whether all that is gated holds
+    details: Callable  # Dataset -> {name: list of dicts} beside the rows
+
+
+FORMS = {
+    "tables": Form(searched_tables, tables_summary, lambda result: bool(result["ok"].all()), lambda result: {}),
+    "figures": Form(figures.compare, figures.summary, figures.passed, figures.details),
+}

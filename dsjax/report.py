@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from . import dataset, search
+from . import dataset, published, search
 from .metrics import LIMITS
 from .tables import heading, shown, table
 
@@ -23,7 +23,12 @@ def best(ds, ranked, form, quiet, objective=None):
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
-    counts = {"points": space.points, "feasible": search.count_feasible(ds), "refused": search.refusals(ds)}
+    counts = {
+        "fixed": space.fixed,
+        "points": space.points,
+        "feasible": search.count_feasible(ds),
+        "refused": search.refusals(ds),
+    }
     records(dataset.records(columns), form, {"title": space.title, **counts}, list(columns))
 
 
@@ -44,9 +49,9 @@ def _best_table(ds, space, ranked, quiet, objective):
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
             click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
-        refused = ", ".join(f"{name} {n:,}" for name, n in search.refusals(ds).items())
+        refused = ", ".join(f"{name} {n:,}" for name, n in search.refusals(ds).items() if n)
         feasible = f"{search.count_feasible(ds):,} of {space.points:,} points are feasible"
-        click.echo(f"{feasible}; refused by {refused} (a point may fail several)")
+        click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
 
 
 def records(rows, form, summary=None, names=None):
@@ -60,8 +65,54 @@ def records(rows, form, summary=None, names=None):
     writer.writerows({k: int(v) if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
 
 
-def reproduction(result, rows):
-    """Published rows beside the computed ones, and which of their choices are free."""
+def reproduction(result, form, quiet):
+    """Published rows beside the computed ones, and what was found beside them."""
+    columns = {name: x.values for name, x in {**result.coords, **result.data_vars}.items() if x.dims == ("row",)}
+    rows, details = dataset.records(columns), published.details(result)
+    if form != "table":
+        records(rows, form, details)
+    elif details:
+        _figures(rows, details, published.summary(result), quiet)
+    else:
+        _searched_tables(result, rows, quiet)
+
+
+def summaries(results, form):
+    """One line per study."""
+    rows = [{"study": x.attrs["study"], "ok": published.passed(x), "summary": published.summary(x)} for x in results]
+    if form != "table":
+        records(rows, form)
+    for row in rows if form == "table" else ():
+        click.echo(f"{row['study']}: {'ok' if row['ok'] else 'NO'}: {row['summary']}")
+
+
+def _figures(rows, details, summary, quiet):
+    """Figures at their deployments; conclusions; contradictions of the source."""
+    hidden = ("published", "computed", "error", "tolerance", "ok", "note")
+    labels = [name for name in rows[0] if name not in hidden]
+    lines = []
+    for row in rows:
+        numbers = [f"{row['published']:g}", f"{row['computed']:.5g}", f"{100 * row['error']:+.2f}"]
+        within = ["shown", ""] if row["tolerance"] is None else ["ok" if row["ok"] else "NO", f"{row['tolerance']:.1%}"]
+        lines.append([*(str(row[name]) for name in labels), *numbers, *reversed(within), row["note"]])
+    click.echo(table([*labels, "published", "computed", "error %", "tolerance", "ok", ""], lines))
+    if not quiet:
+        click.echo("\nWhere the source contradicts itself:")
+        for i, x in enumerate(details["contradictions"], start=1):
+            click.echo(f"{i:3}. {x['contradiction']}")
+            for check in x["arithmetic"]:
+                expression = check["expression"] if len(check["expression"]) <= 60 else "..."
+                printed = "" if check["printed"] is None else f"; printed {check['printed']:,g}"
+                click.echo(f"     {check['what']}: {expression} = {check['computed']:,.6g}{printed}")
+    click.echo("\nConclusions, each searched for again:")
+    for x in details["conclusions"]:
+        verdict = "comes out" if x["holds"] else "does not come out"
+        click.echo(f"  {verdict}: {x['conclusion']}\n      {x['found']}")
+    click.echo(f"\n{summary}")
+
+
+def _searched_tables(result, rows, quiet):
+    """Rows of ranked tables, and which of their choices are free."""
     axes = [name for name in result.coords if name != "table"]
     measured = [name.removesuffix("_error") for name in result.data_vars if name.endswith("_error")]
     headings = ["table", *axes]

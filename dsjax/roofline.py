@@ -61,6 +61,11 @@ def alongside(a, b):
     return dataclasses.replace(a + b, **{name: longer(getattr(a, name), getattr(b, name)) for name in EXPOSED})
 
 
+def of_use(time, share):
+    """`time`, of whose flops only `share` is needed."""
+    return dataclasses.replace(time, ideal_compute=share * time.ideal_compute)
+
+
 def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
     """Time of one kernel: start + max(c, d) + (1 - overlap) min(c, d).
 
@@ -121,7 +126,12 @@ def each(function, rows):
     return {name: jax.tree.map(lambda leaf: leaf[i], together) for i, name in enumerate(rows)}
 
 
-def transfer(n_bytes, bytes_per_s):
-    """Time of a transfer over one link [s]."""
+def transfer(n_bytes, bytes_per_s, latency_s=None):
+    """Time of a transfer over one link, and of its start [s]."""
     seconds = n_bytes / bytes_per_s
-    return Time(exposed_network=seconds, busy_network=seconds)
+    return Time(exposed_network=seconds, exposed_latency=latency_s, busy_network=seconds)
+
+
+def hidden(time):
+    """The same work behind something longer: busy, and nothing on the critical path."""
+    return dataclasses.replace(time, **dict.fromkeys(EXPOSED))

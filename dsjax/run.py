@@ -1,5 +1,9 @@
 """Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
 
+import inspect
+
+import numpy as np
+
 from . import dataset, evaluate, grid, machine, search
 from .errors import InputError
 
@@ -7,7 +11,7 @@ from .errors import InputError
 MOST_POINTS_WITH_BLOCKS = 1_000_000
 
 
-def sweep(source="default", *, axes=None, fixed=None, settings=None, dtype="float64", blocks=None):
+def sweep(source="default", *, axes=None, fixed=None, settings=None, catalogs=(), dtype="float64", blocks=None):
     """Evaluate a whole grid and return it as an `xarray.Dataset`.
 
     `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name:
@@ -15,18 +19,24 @@ def sweep(source="default", *, axes=None, fixed=None, settings=None, dtype="floa
     number} changes catalog rows. `dtype` "float64" or "float32". `blocks`: keep `block_time` (default: up to a
     million points). Raises `InputError` on bad input, before computing.
     """
+    space = grid.load(source, axes=axes, fixed=fixed, settings=settings, catalogs=catalogs)
+    changes = {"axes": axes, "fixed": fixed, "settings": settings, "dtype": dtype}
+    given = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
+    return of_space(space, dtype, blocks, f"dsjax.sweep({given})")
+
+
+def of_space(space, dtype="float64", blocks=None, command="dsjax"):
+    """Evaluate a resolved space; see `sweep`. `command` goes into the history of the dataset."""
+    try:
+        dtype = np.dtype(dtype).name
+    except TypeError:
+        dtype = str(dtype)
     if dtype not in ("float64", "float32"):
         raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
-    space = grid.load(source, axes=axes, fixed=fixed, settings=settings)
-    return of_space(space, dtype, blocks)
-
-
-def of_space(space, dtype="float64", blocks=None):
-    """Evaluate a resolved space; see `sweep`."""
     blocks = space.points <= MOST_POINTS_WITH_BLOCKS if blocks is None else blocks
     check_size(space, dtype, blocks)
     names = None if blocks else [name for name in evaluate.nbytes(space, dtype) if not name.startswith("block_time/")]
-    return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names))
+    return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names), command)
 
 
 def check_size(space, dtype, blocks):
@@ -47,6 +57,18 @@ def check_size(space, dtype, blocks):
 
 
 def best(source="default", by=None, top=1, objective=None, **options):
-    """The best feasible points of a Dataset, or of a grid (then `options` are those of `sweep`); see `search.best`."""
-    ds = source if hasattr(source, "data_vars") else sweep(source, **options)
+    """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
+
+    `options` are those of `sweep`, for a grid only.
+    """
+    if hasattr(source, "data_vars") or str(source).lower().endswith(".nc"):
+        if options:
+            raise InputError(f"best: {', '.join(options)} change a grid; expected a grid, not results")
+        ds = source if hasattr(source, "data_vars") else dataset.open_netcdf(source)
+    else:
+        if unknown := options.keys() - inspect.signature(sweep).parameters.keys():
+            raise InputError(f"best: unknown option {min(unknown)!r}; expected those of sweep")
+        names = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
+        search.check(grid.load(source, **names), by, top, objective)
+        ds = sweep(source, **options)
     return search.best(ds, by=by, top=top, objective=objective)

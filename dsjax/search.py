@@ -8,7 +8,6 @@ import xarray as xr
 from . import dataset
 from .errors import InputError, unknown
 from .grid import group_names
-from .variables import MEASURES
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
@@ -24,27 +23,11 @@ def best(ds, by=None, top=1, objective=None):
     rank found likewise. `ties` counts the equal points at the moment of the choice.
     """
     space = dataset.space_of(ds)
-    if isinstance(by, str):
-        raise InputError(f"by: {by!r}; expected a list of names")
-    by = space.by if by is None else tuple(by)
-    if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
-        raise InputError(f"top: {top!r}; expected a positive integer")
-    name, sense = space.objective, space.sense
-    if objective is not None:
-        name, sense = objective.removeprefix("-"), -1 if objective.startswith("-") else 1
-        if name not in MEASURES or name not in ds.variables:
-            raise unknown("objective", "variable", name, [n for n in MEASURES if n in ds.variables])
-    known = [*group_names(space.study, space.axes), *space.fixed]
-    for key in by:
-        if key not in known:
-            raise unknown("by", "group", key, known)
-
+    by, name, sense = check(space, by, top, objective)
     shape = tuple(space.sizes.values())
     flat = np.flatnonzero(np.broadcast_to(dataset.in_grid_order(ds, "feasible"), shape))
     at = dict(zip(space.axes, np.unravel_index(flat, shape)))
     values = sense * _values(ds, name, at, len(flat))
-    if np.isnan(values).any():
-        raise InputError(f"objective: {name!r} is not defined at every point; expected a variable of this phase")
     group = np.zeros(len(flat), np.int64)
     for key in by:
         _, code = np.unique(_values(ds, key, at, len(flat)), return_inverse=True)
@@ -62,6 +45,27 @@ def best(ds, by=None, top=1, objective=None):
     chosen, ties = np.array(chosen, np.int64), np.array(ties, np.int64)
     ranked = np.lexsort((flat[chosen], -values[chosen]))
     return _ranked(ds, space, flat[chosen[ranked]], ties[ranked])
+
+
+def check(space, by=None, top=1, objective=None):
+    """(groups, variable, sign) of a search over a space; what it does not have is an InputError."""
+    if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+        raise InputError(f"top: {top!r}; expected a positive integer")
+    name, sense = space.objective, space.sense
+    if objective is not None:
+        name, sense = str(objective).removeprefix("-"), -1 if str(objective).startswith("-") else 1
+        if name not in space.defined:
+            raise unknown("objective", "variable of this phase", name, space.defined)
+    if by is None:
+        return space.by, name, sense
+    if isinstance(by, str) or not hasattr(by, "__iter__"):
+        raise InputError(f"by: {by!r}; expected a list of names")
+    known = group_names(space.study, space.axes | space.fixed)
+    for key in by:
+        if key not in known:
+            raise unknown("by", "group", key, known)
+    varies = group_names(space.study, space.axes)  # what is fixed makes one group
+    return tuple(key for key in by if key in varies), name, sense
 
 
 def _values(ds, key, at, n):

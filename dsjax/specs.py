@@ -57,8 +57,8 @@ def count(doc, *, low=1, high=None, units="1"):
 
 
 @record
-class Hardware:
-    """One accelerator: what every model of it reads. A study extends it with fields of its own."""
+class Chip:
+    """What every model of an accelerator reads. A study extends it with fields of its own."""
 
     hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
     hbm_bytes: float = size("B", "memory capacity")
@@ -68,10 +68,30 @@ class Hardware:
 
 
 @record
-class Nic:
-    """The network between chips, per chip and direction."""
+class Hardware(Chip):
+    """An accelerator and its scale-up network, as the core model reads them."""
 
-    scale_out_bytes_per_s: float = rate("B/s", "effective bandwidth outside the scale-up domain, per chip, one way")
+    scale_up_bytes_per_s: float = rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
+    scale_up_domain: float = size("1", "chips of one scale-up domain")
+    scale_up_utilisation: float = share("share of the scale-up bandwidth that transfers reach")
+    scale_up_step_s: float = seconds("one step of a collective inside the scale-up domain")
+    roofline_overlap: float = fraction("share of the smaller of compute and memory time hidden behind the larger")
+    step_s: float = seconds("host time of one step")
+
+
+@record
+class Link:
+    """What every model of a network between chips reads, per chip. A study extends it with fields of its own."""
+
+    scale_out_bytes_per_s: float = rate("B/s", "bandwidth outside the scale-up domain, per chip, one way")
+
+
+@record
+class Nic(Link):
+    """The network between scale-up domains, as the core model reads it."""
+
+    scale_out_utilisation: float = share("share of the scale-out bandwidth that transfers reach")
+    scale_out_step_s: float = seconds("one step of a collective outside the scale-up domain")
 
 
 # What a `*_rate` of a precision may name, in the order of its index.
@@ -135,6 +155,8 @@ class Workload:
     """What is asked of the system."""
 
     context: float = size("token", "tokens in the KV cache of one sequence")
+    isl: float = amount("token", "input sequence length, instead of a context")
+    osl: float = amount("token", "output sequence length, with `isl`")
     acceptance: float = fraction("probability that a draft token is accepted, given the one before was")
     expert_imbalance: float = size("1", "rows of the busiest card over the mean")
     software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
@@ -145,11 +167,12 @@ class Workload:
 class Deployment:
     """How the model is laid out on the chips, and what runs at once."""
 
-    tp: int = count("tensor parallelism of attention and dense layers")
-    moe_tp: int = count("tensor parallelism inside one expert")
-    ep: int = count("expert parallelism: groups of chips that share the routed experts")
-    sp: int = count("sequence parallelism inside a tensor-parallel group, in prefill")
-    chips: int = count("chips of one instance")
+    # Bounds keep products of two sizes inside 32 bits.
+    tp: int = count("tensor parallelism of attention and dense layers", high=2**15)
+    moe_tp: int = count("tensor parallelism inside one expert", high=2**15)
+    ep: int = count("expert parallelism: groups of chips that share the routed experts", high=2**15)
+    sp: int = count("sequence parallelism inside a tensor-parallel group, in prefill", high=2**15)
+    chips: int = count("chips of one instance", high=2**30)
     batch: int = count("sequences per chip in decode", units="sequence")
     prompts: int = count("prompts in the whole instance in prefill", units="sequence")
     mtp: int = count("draft tokens per step (multi-token prediction)", low=0, high=8, units="token")

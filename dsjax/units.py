@@ -23,6 +23,8 @@ def number(where, value, meta):
     """
     si = _parse(where, value, meta["units"])
     low, high = meta["low"], meta["high"]
+    if si and math.isfinite(si) and not 1e-30 <= abs(si) <= 1e30:
+        raise InputError(f"{where}: {value!r} is beyond 1e-30 .. 1e30; expected {expected(meta)}")
     if not math.isfinite(si):
         raise InputError(f"{where}: {value!r} is not finite; expected {expected(meta)}")
     if si < low or (meta["open_low"] and si == low) or (high is not None and si > high):

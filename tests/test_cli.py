@@ -18,6 +18,7 @@ from dsjax import cli
 
 SCRIPT = Path(sysconfig.get_path("scripts"), "dsjax")
 SIZES = {"hardware": 4, "nic": 2, "ep": 3, "batch": 15, "precision": 3, "mtp": 2, "pipeline": 2}
+STUDY = "decode_gpu_2025"
 REFUSALS = "659 of 4,320 points are feasible; refused by ok_memory 1,016, ok_tps_per_user 3,661"
 
 
@@ -59,13 +60,13 @@ def files(tmp_path_factory):
     """Folder of one sweep's files, and what the sweep printed."""
     folder = tmp_path_factory.mktemp("sweep")
     outputs = ["-o", folder / "all.nc", "--csv-all", folder / "all.csv", "--csv-feasible", folder / "feasible.csv"]
-    return folder, command("sweep", *outputs)
+    return folder, command("sweep", STUDY, *outputs)
 
 
 @pytest.fixture
 def default():
     """Best points of the default grid."""
-    return rows("sweep")
+    return rows("sweep", STUDY)
 
 
 def test_help_does_not_import_jax():
@@ -90,7 +91,7 @@ def test_sweep_prints_the_ranked_table(files):
 
 
 def test_installed_command_prints_the_same(files):
-    run = subprocess.run([SCRIPT, "sweep", "--quiet"], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([SCRIPT, "sweep", STUDY, "--quiet"], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.splitlines() == [line for line in files[1].splitlines() if line.startswith("  ")]
 
@@ -112,15 +113,15 @@ def test_sweep_files(files):
 
 def test_force_overwrites(files, tmp_path):
     (tmp_path / "old.csv").write_text("old", encoding="utf-8")
-    command("sweep", "--csv-feasible", tmp_path / "old.csv", "--force", "--quiet")
+    command("sweep", STUDY, "--csv-feasible", tmp_path / "old.csv", "--force", "--quiet")
     assert (tmp_path / "old.csv").read_bytes() == (files[0] / "feasible.csv").read_bytes()
 
 
 def test_formats_agree(default):
-    table = json.loads(command("sweep", "--format", "json"))
+    table = json.loads(command("sweep", STUDY, "--format", "json"))
     assert (table["points"], table["feasible"]) == (4320, 659) and len(default) == 29 and table["rows"] == default
     assert table["refused"] == {"ok_memory": 1016, "ok_tps_per_user": 3661}
-    for row, point in zip(csv.DictReader(io.StringIO(command("sweep", "--format", "csv"))), default, strict=True):
+    for row, point in zip(csv.DictReader(io.StringIO(command("sweep", STUDY, "--format", "csv"))), default, strict=True):
         assert list(row) == list(point)
         for name, value in point.items():
             assert row[name] == ("" if value is None else str(int(value) if isinstance(value, bool) else value)), name
@@ -128,21 +129,21 @@ def test_formats_agree(default):
 
 @pytest.mark.parametrize("args", ["--by hardware,nic", "--by ", "--by nic --top 3", "--objective -tpot"])
 def test_best_of_a_file_is_best_of_its_grid(files, args):
-    same(rows("best", files[0] / "all.nc", *args.split(" ")), rows("best", *args.split(" ")))
+    same(rows("best", files[0] / "all.nc", *args.split(" ")), rows("best", STUDY, *args.split(" ")))
 
 
 def test_best_options(default):
-    assert rows("best") == default
-    assert labels(rows("best", "--by", ""), "rank", "hardware", "nic", "ep") == [(1, "H800", "CX7", 320)]
-    top = rows("best", "--by", "", "--top", "5")
+    assert rows("best", STUDY) == default
+    assert labels(rows("best", STUDY, "--by", ""), "rank", "hardware", "nic", "ep") == [(1, "H800", "CX7", 320)]
+    top = rows("best", STUDY, "--by", "", "--top", "5")
     assert [p["rank"] for p in top] == [1, 2, 3, 4, 5] and top[0]["tps_per_chip"] == default[0]["tps_per_chip"]
     assert [p["tps_per_chip"] for p in top] == sorted((p["tps_per_chip"] for p in top), reverse=True)
-    two = [point["hardware"] for point in rows("best", "--by", "hardware", "--top", "2")]
+    two = [point["hardware"] for point in rows("best", STUDY, "--by", "hardware", "--top", "2")]
     assert sorted(two) == ["A100", "A100", "H20", "H20", "H800", "H800", "L20"]
-    assert len(rows("best", "--by", "", "--top", "100000")) == 659
-    fastest = rows("best", "--objective", "-step_time", "--by", "hardware")
+    assert len(rows("best", STUDY, "--by", "", "--top", "100000")) == 659
+    fastest = rows("best", STUDY, "--objective", "-step_time", "--by", "hardware")
     assert [p["step_time"] for p in fastest] == sorted(p["step_time"] for p in fastest) and fastest[0]["batch"] == 16
-    assert "step ms" in command("best", "--objective", "-step_time", "--by", "hardware")
+    assert "step ms" in command("best", STUDY, "--objective", "-step_time", "--by", "hardware")
 
 
 @pytest.mark.parametrize(("name", "value"), [("nic", "CX7"), ("precision", "kv1-w1")])
@@ -152,12 +153,12 @@ def test_fix(default, name, value):
     for rank, point in enumerate(expected, 1):
         assert point.pop(name) == value
         point["rank"] = rank
-    same(rows("sweep", "--fix", f"{name}={value}"), expected)
+    same(rows("sweep", STUDY, "--fix", f"{name}={value}"), expected)
 
 
 def test_axis():
-    command("sweep", "--axis", "batch=8:256:8", "--fix", "nic=CX7", "--fix", "context=8192")
-    points = rows("best", "--axis", "batch=16:32:16", "--axis", "context=1024,4096", "--by", "batch,context")
+    command("sweep", STUDY, "--axis", "batch=8:256:8", "--fix", "nic=CX7", "--fix", "context=8192")
+    points = rows("best", STUDY, "--axis", "batch=16:32:16", "--axis", "context=1024,4096", "--by", "batch,context")
     found = {(point["batch"], point["context"]): point["tps_per_chip"] for point in points}
     assert set(found) == {(16, 1024), (16, 4096), (32, 1024), (32, 4096)}
     assert found[32, 1024] > found[32, 4096]
@@ -165,23 +166,23 @@ def test_axis():
 
 def test_set():
     by = ["--by", "hardware,nic,ep"]
-    points = rows("best", *by, "--set", "nic.CX7.scale_out_bytes_per_s=10 GiB/s")
+    points = rows("best", STUDY, *by, "--set", "nic.CX7.scale_out_bytes_per_s=10 GiB/s")
     slow, e810 = ([p for p in points if p["nic"] == name] for name in ("CX7", "E810"))
     assert labels(slow, "hardware", "ep", "tps_per_chip") == labels(e810, "hardware", "ep", "tps_per_chip")
-    same(points, rows("best", *by, "--set", f"nic.CX7.scale_out_bytes_per_s={10 * 2**30}"))
-    assert "H800" not in {p["hardware"] for p in rows("sweep", "--set", "hardware.H800.hbm_bytes=10 GB")}
+    same(points, rows("best", STUDY, *by, "--set", f"nic.CX7.scale_out_bytes_per_s={10 * 2**30}"))
+    assert "H800" not in {p["hardware"] for p in rows("sweep", STUDY, "--set", "hardware.H800.hbm_bytes=10 GB")}
 
 
 def test_float32(default):
-    for point, other in zip(rows("sweep", "--dtype", "float32"), default, strict=True):
+    for point, other in zip(rows("sweep", STUDY, "--dtype", "float32"), default, strict=True):
         assert point["tps_per_chip"] == pytest.approx(other["tps_per_chip"], rel=1e-5)
 
 
 def test_reproduce():
-    assert "66 of 66 rows reproduced" in command("reproduce")
-    table = json.loads(command("reproduce", "--format", "json"))
+    assert "66 of 66 rows reproduced" in command("reproduce", "decode_gpu_2025")
+    table = json.loads(command("reproduce", "decode_gpu_2025", "--format", "json"))
     assert len(table) == 66 and all(row["ok"] for row in table)
-    read = list(csv.DictReader(io.StringIO(command("reproduce", "--format", "csv"))))
+    read = list(csv.DictReader(io.StringIO(command("reproduce", "decode_gpu_2025", "--format", "csv"))))
     assert labels(read, "table", "hardware", "nic") == labels(table, "table", "hardware", "nic")
 
 
@@ -195,13 +196,14 @@ def test_catalog():
     for row, other in zip(read, table, strict=True):
         assert {key: text for key, text in row.items() if text} == {key: str(value) for key, value in other.items()}
     nics = json.loads(command("catalog", "nics", "--format", "json"))
-    assert {row["row"]: row["scale_out_bytes_per_s"] for row in nics} == {"CX7": 40 * 2**30, "E810": 10 * 2**30}
+    study = {row["row"]: row["scale_out_bytes_per_s"] for row in nics if row["of"] == "decode_gpu_2025"}
+    assert study == {"CX7": 40 * 2**30, "E810": 10 * 2**30}
     assert all(row["source"] in command("catalog", "nics") for row in nics)
 
 
 def test_no_feasible_point(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = dsjax.sweep("default", fixed={"context": 4096}).attrs["grid"]
+    text = dsjax.sweep(STUDY, fixed={"context": 4096}).attrs["grid"]
     Path("strict.toml").write_text(text.replace("min_tps_per_user = 20", "min_tps_per_user = 1e6"), encoding="utf-8")
     out = command("sweep", "strict.toml", "-o", "out.nc", "--csv-feasible", "out.csv", code=1)
     assert "0 of 4,320 points are feasible" in out and "ok_tps_per_user 4,320" in out

@@ -10,7 +10,7 @@ import pytest
 from dsjax import evaluate, grid, specs
 from dsjax.studies import decode_gpu_2025
 
-RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": specs.Nic}
+RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": specs.Link}
 CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in specs.fields(cls) if f.endswith(("_per_s", "_s"))]
 STEP = 1e-5
 

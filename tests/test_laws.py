@@ -221,7 +221,7 @@ def test_two_stages_give_the_result_of_one(monkeypatch, dtype):
     compiled, stages = jax.jit, []
     one = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
     monkeypatch.setattr(factor, "WORTHWHILE", 1)
-    monkeypatch.setattr(factor.jax, "jit", lambda function: stages.append(function) or compiled(function))
+    monkeypatch.setattr(factor.jax, "jit", lambda function, **options: stages.append(function) or compiled(function, **options))
     evaluate._compiled.cache_clear()
     two = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
     assert len(stages) == 2

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from .. import collectives, memory, operators, pipelines, roofline, specs
 from ..metrics import Step
 from ..specs import flops_per_s
-from . import Study
+from . import Study, every_layer
 
 LEAST_ROWS = 64.0
 EXTRA_TOKENS = 128.0
@@ -25,7 +25,7 @@ EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
 
 @specs.record
-class Hardware(specs.Hardware):
+class Hardware(specs.Chip):
     """An accelerator as the study describes it."""
 
     sms: float = specs.size("1", "streaming multiprocessors (cores)")
@@ -55,7 +55,7 @@ def step(point, *, pipeline, gemm, expert_gemm):
 
     def parts(micro_batch, experts_see_drafts=True):
         layer = _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts)
-        return pipelines.Parts(layer=layer, layers=layers, rest=roofline.Time())
+        return pipelines.Parts(layer=layer, layers=layers, rest={})
 
     time, both = pipeline(parts, batch)
     gained = 1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp)
@@ -122,9 +122,10 @@ def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts):
         before={name: linears[name] for name in before},
         after={"flash_mla": _flash_mla(point, micro_batch, queries), **{name: linears[name] for name in after}},
         dispatch=send(precision.dispatch_bytes),
-        shared=model.n_shared_experts * ffns["shared"],
-        routed=slots * ffns["routed"],
+        shared={"shared": model.n_shared_experts * ffns["shared"]},
+        routed={"moe": roofline.of_use(slots * ffns["routed"], 1.0 / slots)},
         combine=send(precision.combine_bytes),
+        closing={},
     )
 
 
@@ -132,7 +133,7 @@ def _flash_mla(point, micro_batch, queries):
     """Decode attention of one micro batch: two GEMMs, softmax on the vector units, the latent cache from memory."""
     hw, model, context = point.hardware, point.model, point.workload.context
     rows = model.num_attention_heads * queries
-    efficiency = jnp.where(queries >= 2.0, hw.attention_256_rows, hw.attention_128_rows)
+    efficiency = jnp.where(rows >= 256.0, hw.attention_256_rows, hw.attention_128_rows)
     rate = flops_per_s(hw, point.precision.attention_rate)
     width = model.kv_lora_rank + model.qk_rope_head_dim
     charged = context + EXTRA_TOKENS
@@ -172,12 +173,14 @@ STUDY = Study(
     name="decode_gpu_2025",
     title="GPU decode of DeepSeek-V3, the 2025 study",
     step=step,
-    records=specs.RECORDS | {"hardware": Hardware},
+    records=specs.RECORDS | {"hardware": Hardware, "nic": specs.Link},
     policies={
         "pipeline": (("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
     },
     deployment=("ep", "batch", "mtp"),
     workload=("context", "acceptance"),
-    blocks=tuple("q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split()),
+    blocks=dict.fromkeys(
+        "q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split(), every_layer
+    ),
     ties=("-batch", "kv_bytes"),
 )

@@ -1,0 +1,242 @@
+"""The core model: one step of decode or prefill as dsjax/MODEL.md states it."""
+
+import dataclasses
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+
+from . import layers, memory, network, phases, pipelines, roofline, specs, studies
+from .collectives import all_to_all_bytes
+from .metrics import Step
+from .operators import Cost
+
+
+def step(point, *, context, load, outcome, pipeline, splits, gemm, expert_gemm, attention, pointwise):
+    """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + step_s."""
+    point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context(point.workload)))
+    one = jnp.ones_like(point.workload.context)
+    split = phases.split(point.deployment, point.model, one.dtype)
+    result = outcome(point, split)
+    kernels = Kernels(point, gemm, expert_gemm, attention, pointwise)
+
+    # Whole batch and half of it, traced and compiled once for every pipeline.
+    shares = (1.0, 0.5)
+    every = jax.vmap(lambda share: _parts(point, split, kernels, load(point, split, share), result.drafts))(
+        jnp.asarray(shares, one.dtype)
+    )
+
+    def parts(share):
+        return jax.tree.map(lambda leaf: leaf[shares.index(share)], every)
+
+    time, both = pipeline(parts, 1.0)
+    time = point.workload.software_factor * time + roofline.Time(exposed_latency=point.hardware.step_s)
+    all_at_once = load(point, split, one)
+    rows, _ = routed_rows(point.model, point.workload, split, all_at_once.all_tokens)
+    hw, precision = point.hardware, point.precision
+    rates = (precision.weight_rate, precision.expert_rate, precision.attention_rate)
+    parts_of_memory = memory.per_chip(point, split, all_at_once, rows, result.drafts)
+    room = hw.hbm_bytes * (1.0 - point.workload.memory_reserve)
+    masks = {
+        "memory": sum(parts_of_memory.values()) <= room,
+        "topology": network.fits(split, hw.scale_up_domain),
+        "precision": functools.reduce(operator.and_, (specs.has_rate(hw, rate) for rate in rates)),
+        "even_batch": splits(result.even),
+    }
+    return Step(
+        time=time,
+        blocks={name: t.total for name, t in _blocks(point.model, both).items()},
+        memory=parts_of_memory,
+        masks=split.masks | result.masks | masks,
+        tokens_per_user=result.tokens_per_user,
+        tokens_per_chip=result.tokens_per_chip,
+        ttft=result.ttft_steps * time.total,
+        batch_total=result.batch_total,
+        chips=split.chips,
+        dp=split.dp,
+        ep=split.ep,
+    )
+
+
+class Kernels:
+    """Times of the kinds of kernels at one point (section 4)."""
+
+    def __init__(self, point, gemm, expert_gemm, attention, pointwise):
+        self.point, self.curve, self.hw, self.precision = point, point.curve, point.hardware, point.precision
+        self._gemm, self._expert_gemm, self._attention, self._pointwise = gemm, expert_gemm, attention, pointwise
+
+    def _time(self, flops, n_bytes, rate, efficiency):
+        cost = Cost(flops=flops, charged_flops=flops, bytes=n_bytes)
+        peak = specs.flops_per_s(self.hw, rate)
+        return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)
+
+    def gemms(self, shapes):
+        """{operator: Time} of GEMMs outside the experts."""
+
+        def time(g, m, k, n):
+            shape = layers.Gemm(groups=g, m=m, k=k, n=n)
+            n_bytes = shape.weights * self.precision.weight_bytes
+            n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
+            return self._time(shape.flops, n_bytes, self.precision.weight_rate, self._gemm(self.curve, m, k, n, g))
+
+        return roofline.each(time, {name: (x.groups, x.m, x.k, x.n) for name, x in shapes.items()})
+
+    def expert(self, shape, side=None):
+        """Time of one GEMM of an expert; `side` of the routed ones, which are grouped."""
+        g, m, k, n = shape.groups, shape.m, shape.k, shape.n
+        n_bytes = shape.weights * self.precision.expert_bytes
+        n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
+        curve = self._gemm(self.curve, m, k, n, g) if side is None else self._expert_gemm(self.curve, side, m, k, n)
+        return self._time(shape.flops, n_bytes, self.precision.expert_rate, curve)
+
+    def core(self, load):
+        """Time of the attention core (section 3)."""
+        shape, precision = load.core, self.precision
+        moved = shape.inputs + shape.outputs + load.kv_as_activations
+        n_bytes = moved * precision.activation_bytes + load.kv_elements * precision.kv_bytes
+        return self._time(shape.flops, n_bytes, precision.attention_rate, self._attention(self.curve, load.core_size))
+
+    def pointwise(self, elements, layers=None):
+        """Time of pointwise work that reads and writes `elements`, in a share `layers` of a layer's launches."""
+        efficiency = self._pointwise(self.curve, layers)
+        n_bytes = elements * self.precision.activation_bytes
+        seconds = n_bytes / (self.hw.hbm_bytes_per_s * efficiency.memory)
+        ideal = n_bytes / self.hw.hbm_bytes_per_s
+        start = efficiency.start_s
+        return roofline.Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
+
+
+def _parts(point, split, kernels, load, drafts):
+    """`pipelines.Parts` of one micro batch; without an MTP module where `drafts` is None."""
+    model, hidden = point.model, point.model.hidden_size
+    dense = layers.dense_ffn(model, load.tokens, split.tp)
+    head = layers.head(model, load.head_rows, split.tp)
+    shapes = {"dense_up": dense["dense_gate_up"], "dense_down": dense["dense_down"], "head": head["head"]}
+    moe_layer = functools.partial(_moe_layer, point, split, kernels)
+    if drafts is None:
+        gemms, layer, mtp = kernels.gemms(shapes), moe_layer(load), None
+    else:
+        # One draft token of every sequence: its MoE layer has the shapes of the main one, so both are one trace.
+        tokens = load.sequences
+        draft_load = phases.decode_load(point, split, tokens, jnp.ones_like(tokens))
+        module = layers.mtp_module(model, tokens, tokens, {}, split.tp)
+        gemms = kernels.gemms(shapes | {name: module[name] for name in ("eh_proj", "mtp_head")})
+        loads = jax.tree.map(lambda x, y: jnp.stack([jnp.asarray(z, tokens.dtype) for z in (x, y)]), load, draft_load)
+        both = jax.vmap(moe_layer)(loads)
+        layer, draft = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
+        mtp = drafts * (pipelines.in_sequence(draft) + gemms["eh_proj"] + gemms["mtp_head"])
+        mtp += drafts * kernels.pointwise(8.0 * tokens * hidden)
+    attention = {name: t for name, t in (layer.before | layer.after).items() if name != "router"}
+    swiglu = kernels.pointwise(3.0 * load.tokens * model.intermediate_size / split.tp, 0.25)
+    rest = {
+        "dense": model.first_k_dense_replace * (gemms["dense_up"] + gemms["dense_down"] + swiglu),
+        "dense_rest": model.first_k_dense_replace * pipelines.total(attention | layer.closing),
+        "embedding": kernels.pointwise(2.0 * load.rows * hidden),
+        "head": gemms["head"] + kernels.pointwise(4.0 * load.head_rows * hidden),
+        "mtp": roofline.Time(exposed_latency=jnp.zeros_like(hidden)) if mtp is None else mtp,
+    }
+    return pipelines.Parts(layer=layer, layers=model.num_hidden_layers - model.first_k_dense_replace, rest=rest)
+
+
+def _moe_layer(point, split, kernels, load):
+    """`LayerTimes` of a MoE layer."""
+    model, precision, workload = point.model, point.precision, point.workload
+    hidden = model.hidden_size
+    gemms = kernels.gemms(load.before | load.after | layers.router(model, load.rows))
+    rows, slots_hit = routed_rows(model, workload, split, load.all_tokens)
+    routed = layers.routed_experts(model, rows, slots_hit, split.moe_tp)
+    shared = layers.shared_expert(model, load.tokens, split.tp)
+    net = network.links(point.hardware, point.nic)
+    reduce = network.all_reduce(load.tokens * hidden * precision.activation_bytes, split.tp, net)
+    shared_width = load.tokens * model.n_shared_experts * model.moe_intermediate_size / split.tp
+    routed_width = rows * model.moe_intermediate_size / split.moe_tp
+    ranks = model.q_lora_rank + model.kv_lora_rank
+
+    def send(element_bytes):
+        n_bytes = all_to_all_bytes(rows, hidden, 1.0, element_bytes)
+        return network.all_to_all(n_bytes, split.ep, split.moe_tp, net)
+
+    return pipelines.LayerTimes(
+        before={
+            "pointwise": kernels.pointwise(4.0 * load.rows * hidden + 2.0 * load.rows * ranks, 0.5),
+            **{name: gemms[name] for name in load.before},
+        },
+        after={
+            "core": kernels.core(load),
+            **{name: gemms[name] for name in load.after},
+            "all_reduce": reduce,
+            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25),
+            "router": gemms["router"],
+        },
+        shared={
+            "shared": kernels.expert(shared["shared_gate_up"]) + kernels.expert(shared["shared_down"]),
+            "shared_swiglu": kernels.pointwise(3.0 * shared_width, 0.125),
+        },
+        dispatch=send(precision.dispatch_bytes),
+        routed={
+            "routed": kernels.expert(routed["routed_gate_up"], "up") + kernels.expert(routed["routed_down"], "down"),
+            "routed_swiglu": kernels.pointwise(3.0 * routed_width, 0.125),
+        },
+        combine=send(precision.combine_bytes),
+        closing={"all_reduce_ffn": reduce},
+    )
+
+
+def routed_rows(model, workload, split, tokens):
+    """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
+
+    R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose k of ep s slots evenly.
+    """
+    copies, all_slots = model.num_experts_per_tok, split.ep * split.slots
+    rows = tokens * jnp.minimum(workload.expert_imbalance * copies / split.ep, jnp.minimum(copies, split.slots))
+    hit = -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))
+    return rows, split.slots * hit
+
+
+def _blocks(model, both):
+    """{block: Time of a step before overlap}, BLOCKS in all."""
+    layer, sparse = both.layer, both.layers
+    everywhere = sparse + model.first_k_dense_replace
+    before, after, shared, routed = layer.before, layer.after, layer.shared, layer.routed
+    kv_b = before["kv_b"] + after["absorb_v"] if "absorb_v" in after else before["kv_b"]
+    blocks = {name: everywhere * before[name] for name in ("q_a", "kv_a", "q_b")}
+    blocks |= {"kv_b": everywhere * kv_b} | {name: everywhere * after[name] for name in ("core", "o")}
+    swiglu = shared["shared_swiglu"] + routed["routed_swiglu"]
+    blocks["pointwise"] = everywhere * (before["pointwise"] + after["ffn_norm"]) + sparse * swiglu
+    blocks["all_reduce"] = everywhere * (after["all_reduce"] + layer.closing["all_reduce_ffn"])
+    blocks |= {"router": sparse * after["router"], "shared": sparse * shared["shared"]}
+    blocks["routed"] = sparse * routed["routed"]
+    blocks |= {"dispatch": sparse * layer.dispatch, "combine": sparse * layer.combine}
+    return blocks | {name: both.rest[name] for name in ("dense", "embedding", "head", "mtp")}
+
+
+def _definition():
+    once, every, dense, moe = (getattr(studies, n) for n in ("once", "every_layer", "dense_layers", "moe_layers"))
+    blocks = {"embedding": once} | dict.fromkeys("pointwise q_a kv_a q_b kv_b core o all_reduce".split(), every)
+    blocks |= dict.fromkeys("router dispatch shared routed combine".split(), moe)
+    return studies.Study(
+        name="core",
+        title="DeepSeek-V3-class model",
+        step=step,
+        records=specs.RECORDS,
+        policies={
+            "phase": (
+                ("decode", phases.DECODE),
+                ("prefill", phases.PREFILL),
+            ),
+            "pipeline": (
+                ("naive", {"pipeline": pipelines.naive, "splits": pipelines.whole}),
+                ("dual-mbatch", {"pipeline": pipelines.dual_micro_batch, "splits": pipelines.halves}),
+                ("tbo", {"pipeline": pipelines.two_batch_overlap, "splits": pipelines.halves}),
+            ),
+        },
+        deployment=("tp", "moe_tp", "ep", "sp", "chips", "batch", "prompts", "mtp"),
+        workload=("context", "isl", "osl", "acceptance", "expert_imbalance", "software_factor", "memory_reserve"),
+        blocks=blocks | {"dense": dense, "head": once, "mtp": once},
+        ties=("-batch",),
+        curve=("gemm", "expert_gemm", "attention", "pointwise"),
+    )
+
+
+CORE = _definition()

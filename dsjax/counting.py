@@ -1,0 +1,154 @@
+"""Parameters, FLOPs, bytes and volumes of one forward pass, per operator, per layer and in all.
+
+`batch` is the number of sequences in the whole instance, so a total does not change with tp, except for what every
+chip of a tensor-parallel group does again (`replicated`).
+"""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+import xarray as xr
+
+from . import __version__, catalog, layers, specs, tally
+from .errors import InputError, unknown
+from .layers import over
+from .tally import COUNTS, LAYER_KINDS, Layout, whole
+from .units import number
+
+PHASES = ("decode", "prefill")
+SCALARS = {
+    "active_parameters_without_embedding": ("1", "parameters one token is multiplied with"),
+    "mtp_parameters": ("1", "parameters of one MTP module beside the shared embedding and head; part of no total"),
+    "linear_flops": ("FLOP", "FLOPs of the products with weights"),
+    "attention_flops": ("FLOP", "FLOPs of attention: absorbed in decode, causal in prefill"),
+    "attention_flops_unfolded": ("FLOP", "FLOPs of attention, keys and values per head, no causal half"),
+    "replicated_flops": ("FLOP", "FLOPs beyond the first time, of operators that tensor parallelism replicates"),
+    "bytes_moved": ("B", "weights, activations and KV cache moved between memory and chips"),
+    "kv_cache_bytes": ("B", "KV cache of all sequences, each stored once"),
+    "kv_cache_bytes_per_chip": ("B", "KV cache on one chip, mean"),
+    "stored_bytes_per_chip": ("B", "weights on one chip"),
+}
+# Expectations and means: floating point whatever the values
+_REAL = ("weight_bytes", "communication_bytes", "bytes_moved", "kv_cache_bytes_per_chip", "stored_bytes_per_chip")
+_INT64 = 2**63 - 1
+
+
+def count(model="DeepSeek-V3", *, phase="decode", batch=1, context=4096, precision="bf16", tp=1, ep=None, moe_tp=1):
+    """Dataset over `operator` of one forward pass of `batch` sequences; totals are `total_*`, sums of a layer `layer_*`.
+
+    Decode: one new token per sequence, attending to `context`. Prefill: whole prompts of `context` tokens. `model` and
+    `precision` are rows of the catalog. Without `ep`, the experts are spread over the fewest chips that tp and moe_tp
+    allow. Counts are int64; where one passes 2^63 - 1, float64 with a `comment`. Reads of weights (an expectation),
+    communication and means per chip are float64.
+    """
+    loaded = catalog.load()
+    _known("precision", precision, loaded["precision"])
+    _known("phase", phase, PHASES)
+    shape = shape_of(model, loaded["model"])
+    sequences = specs.fields(specs.Deployment)["batch"]
+    batch = number("count: batch", batch, sequences)
+    context = number("count: context", context, sequences | {"units": "token"})
+    layout = _layout(shape, tp, ep, moe_tp)
+    width = {key: whole(Fraction(b)) for key, b in loaded["precision"][precision].items() if key.endswith("_bytes")}
+    operators = tally.exact(shape, phase, batch, context, width, layout)
+    totals = tally.scalars(operators, shape, phase, batch, context, width, layout)
+    layout = dataclasses.asdict(layout) | {"dp": layout.dp, "chips": layout.chips}
+    fixed = {"model": model, "phase": phase, "batch_total": batch, "context": context, "precision": precision} | layout
+    return _dataset(operators, totals, fixed)
+
+
+def shape_of(name, models):
+    """The model called `name` as a record of Python integers."""
+    _known("model", name, models)
+    row = catalog.numbers(models[name])
+    for key, value in row.items():
+        if value != int(value):
+            raise InputError(f"count: model {name}: {key} is {value!r}; expected a whole number")
+    return specs.Model(**{key: int(value) for key, value in row.items()})
+
+
+def _known(what, name, names):
+    if not isinstance(name, str) or name not in names:
+        raise unknown(f"count: {what}", what, name, names)
+
+
+def _layout(model, tp, ep, moe_tp):
+    fields = specs.fields(specs.Deployment)
+    tp, moe_tp = number("count: tp", tp, fields["tp"]), number("count: moe_tp", moe_tp, fields["moe_tp"])
+    ep = math.lcm(tp, moe_tp) // moe_tp if ep is None else number("count: ep", ep, fields["ep"])
+    shared = model.n_shared_experts * model.moe_intermediate_size
+    for option, parts, name, total in (
+        ("tp", tp, "num_attention_heads", model.num_attention_heads),
+        ("tp", tp, "intermediate_size", model.intermediate_size),
+        ("tp", tp, "the width of the shared experts", shared),
+        ("tp", tp, "vocab_size", model.vocab_size),
+        ("moe_tp", moe_tp, "moe_intermediate_size", model.moe_intermediate_size),
+        ("tp", tp, "the chips, moe_tp x ep =", moe_tp * ep),
+    ):
+        if total % parts:
+            raise InputError(f"count: {option}: {parts} does not divide {name} {total}; expected a divisor of it")
+    return Layout(tp=tp, ep=ep, moe_tp=moe_tp)
+
+
+def _dataset(operators, scalars, fixed):
+    held = {o.block for o in operators.values()}
+    kinds = {
+        kind: {name: o for name, o in operators.items() if o.block in blocks}
+        for kind, blocks in LAYER_KINDS.items()
+        if kind in held
+    }
+    data = {}
+    for name, (units, text) in COUNTS.items():
+        every = {key: o.counts[name] for key, o in operators.items()}
+        each = [sum(over(every[key], o.layers) for key, o in layer.items()) for layer in kinds.values()]
+        data[name] = _variable(name, ("operator",), list(every.values()), units, f"{text}; all layers")
+        data[f"layer_{name}"] = _variable(name, ("layer",), each, units, f"{text}; one layer")
+        data[f"total_{name}"] = _variable(name, (), [scalars[f"total_{name}"]], units, f"{text}; all operators")
+    for name, (units, text) in SCALARS.items():
+        data[name] = _variable(name, (), [scalars[name]], units, text)
+    replicated = np.array([name in layers.REPLICATED for name in operators], np.int8)
+    flags = {
+        "flag_values": np.array([0, 1], np.int8),
+        "flag_meanings": "split_over_tp done_by_every_chip_of_a_tp_group",
+    }
+    data["replicated"] = (("operator",), replicated, {"long_name": "whether tp multiplies the work"} | flags)
+    held = np.array([o.layers for o in operators.values()])
+    coords = {
+        "operator": ("operator", list(operators), {"long_name": "operator or collective"}),
+        "block": ("operator", [o.block for o in operators.values()], {"long_name": "block of the model"}),
+        "layers": ("operator", held, {"units": "1", "long_name": "layers that hold the operator"}),
+        "shape": (
+            "operator",
+            [_text(o.shape) for o in operators.values()],
+            {"long_name": "matrix product on one chip"},
+        ),
+        "layer": ("layer", list(kinds), {"long_name": "kind of layer"}),
+        "batch_total": ((), fixed["batch_total"], {"units": "sequence", "long_name": "sequences in the instance"}),
+        "context": ((), fixed["context"], {"units": "token", "long_name": "tokens in the KV cache, or in a prompt"}),
+    }
+    title = f"Counts of {fixed['model']}, {fixed['phase']}"
+    attrs = {"Conventions": "CF-1.11", "title": title, "dsjax_version": __version__}
+    return xr.Dataset(data, fixed | coords, attrs)
+
+
+def _variable(name, dims, values, units, text):
+    """int64 for whole numbers that fit, float64 for the others and for expectations."""
+    attrs = {"units": units, "long_name": text}
+    if name not in _REAL and all(isinstance(v, int) and v <= _INT64 for v in values):
+        array = np.array(values, np.int64)
+    else:
+        array = np.array(values, np.float64)
+        attrs |= {} if name in _REAL else {"comment": "rounded: a value is not whole or passes 2^63 - 1"}
+    return dims, array if dims else array[0], attrs
+
+
+def _text(shape):
+    """ "groups x (m, k) (k, n)" of a product with weights."""
+    if not isinstance(shape, layers.Gemm):
+        return ""
+    g, m, k, n = (
+        str(x) if isinstance(x, int) else f"{float(x):.4g}" for x in (shape.groups, shape.m, shape.k, shape.n)
+    )
+    return f"{'' if g == '1' else f'{g} x '}({m}, {k}) ({k}, {n})"

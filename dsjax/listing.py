@@ -1,0 +1,102 @@
+"""What `dsjax count` prints."""
+
+import click
+
+from . import dataset, report
+from .tables import table
+
+# column -> (heading, divisor, format)
+_COLUMNS = {
+    "parameters": ("M param.", 1e6, ",.2f"),
+    "flops": ("GFLOP", 1e9, ",.3f"),
+    "weight_bytes": ("weights MB", 1e6, ",.2f"),
+    "activation_bytes": ("activ. MB", 1e6, ",.2f"),
+    "kv_bytes": ("KV MB", 1e6, ",.2f"),
+    "communication_bytes": ("sent MB", 1e6, ",.2f"),
+}
+
+
+def counts(ds, form, quiet):
+    """A count as a table with its totals, as CSV with a line per operator, or as JSON with all of it."""
+    operators = _rows(ds, "operator")
+    if form == "table":
+        _table(ds, operators, quiet)
+        return
+    scalars = {name: x.item() for name, x in {**ds.coords, **ds.data_vars}.items() if not x.dims}
+    report.records(operators, form, scalars | {"layers": _rows(ds, "layer")})
+
+
+def against_published(rows, form, quiet):
+    """Published figures beside their counts, and why they differ."""
+    if form != "table":
+        report.records(rows, form)
+        return
+    reasons = list(dict.fromkeys(row["why"] for row in rows if row["why"]))
+    lines = []
+    for row in rows:
+        number = f" = {_number(row['published'])}" if row["formula"] and row["published"] else ""
+        at = f"{row['phase']} {row['batch']} x {row['context']}"
+        at += "".join(f", {name} {row[name]}" for name in ("tp", "ep") if row[name] > 1)
+        verdict = "ok" if row["agrees"] else f"[{reasons.index(row['why']) + 1}]"
+        counted, error = f"{_number(row['computed'])} {row['units'].removeprefix('1')}", f"{100 * row['error']:+.2f}"
+        lines.append([str(row["article"]), row["figure"], at, row["printed"] + number, counted, error, verdict])
+    click.echo(table(["article", "figure", "at", "published", "count", "diff. %", ""], lines))
+    if not quiet:
+        for i, reason in enumerate(reasons, start=1):
+            click.echo(f"  [{i}] {reason}")
+        agree = sum(row["agrees"] for row in rows)
+        click.echo(
+            f"{agree} of {len(rows)} published figures agree with the count; every other one has its reason above"
+        )
+
+
+def _rows(ds, dim):
+    return dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)})
+
+
+def _table(ds, operators, quiet):
+    point = {
+        name: ds[name].item() for name in ("phase", "batch_total", "context", "precision", "tp", "dp", "moe_tp", "ep")
+    }
+    if not quiet:
+        chips = ds["chips"].item()
+        click.echo(
+            f"{ds['model'].item()}, one {{phase}} pass of {{batch_total:,}} x {{context:,}} tokens in {{precision}} on "
+            f"{chips:,} chip{'' if chips == 1 else 's'} (tp {{tp}} x dp {{dp}} = moe_tp {{moe_tp}} x ep {{ep}}); all chips "
+            "together, all layers".format(**point)
+        )
+    lines = [
+        [row["operator"], str(row["layers"]), row["shape"], *_cells(row), "x tp" if row["replicated"] else ""]
+        for row in operators
+        if any(row[name] for name in _COLUMNS)
+    ]
+    for row in _rows(ds, "layer"):
+        cells = _cells({name: row[f"layer_{name}"] for name in _COLUMNS})
+        lines.append([f"one {row['layer']} layer", "", "", *cells, ""])
+    lines.append(["total", "", "", *_cells({name: ds[f"total_{name}"].item() for name in _COLUMNS}), ""])
+    click.echo(table(["operator", "layers", "on one chip", *(x[0] for x in _COLUMNS.values()), ""], lines))
+    if quiet:
+        return
+    v = {name: _number(x.item()) for name, x in ds.data_vars.items() if not x.dims}
+    replicated = ", ".join(row["operator"] for row in operators if row["replicated"] and row["flops"])
+    kind = "absorbed" if point["phase"] == "decode" else "causal"
+    click.echo(f"  parameters {v['total_parameters']}; an MTP module beside them {v['mtp_parameters']}")
+    click.echo(
+        f"  active per token {v['active_parameters_without_embedding']}, with the embedding {v['total_active_parameters']}"
+    )
+    click.echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention, {kind}, {v['attention_flops']}")
+    click.echo(f"    attention with keys and values of every head, no causal half: {v['attention_flops_unfolded']}")
+    click.echo(f"    tp multiplies {replicated} and the norms: {v['replicated_flops']} FLOPs are repeats")
+    click.echo(f"  bytes moved {v['bytes_moved']}, sent {v['total_communication_bytes']}")
+    click.echo(
+        f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, a copy on each of tp chips"
+    )
+    click.echo(f"    on one chip {v['stored_bytes_per_chip']} and {v['kv_cache_bytes_per_chip']}")
+
+
+def _cells(row):
+    return [format(row[name] / divisor, form) if row[name] else "" for name, (_, divisor, form) in _COLUMNS.items()]
+
+
+def _number(value):
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}"

@@ -1,0 +1,175 @@
+"""Decode and prefill: how many tokens each part of a step works on, and the shapes of attention."""
+
+import functools
+import operator
+
+import jax.numpy as jnp
+
+from . import layers
+from .memory import expert_slots
+from .operators import accepted_tokens
+from .specs import record
+
+
+@record
+class Split:
+    """Sizes of the deployment as floating-point numbers, impossible ones replaced by finite stand-ins."""
+
+    tp: float
+    moe_tp: float
+    ep: float
+    sp: float
+    chips: float
+    dp: float
+    slots: float  # experts one card holds
+    masks: dict  # {constraint: bool}
+
+
+@record
+class Load:
+    """What one group of tp chips, and one card of experts, works on in a micro batch."""
+
+    sequences: float  # of a group
+    tokens: float  # of a group
+    rows: float  # of a group, per chip under sequence parallelism
+    all_tokens: float  # of all groups
+    head_rows: float
+    before: dict  # {operator: Gemm} of attention before the core
+    core: layers.Attention
+    core_size: float  # what the efficiency of the core depends on
+    kv_elements: float  # of the KV cache one layer reads (decode) or writes (prefill)
+    kv_as_activations: float  # keys and values that are read as activations (prefill)
+    after: dict  # {operator: Gemm} of attention after the core
+
+
+def split(deployment, model, dtype):
+    """`Split` of a deployment: chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived.
+
+    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`, `ok_moe_tp`: heads and widths split; `ok_sp`: sp divides tp. Ceilings and
+    divisibility are exact: integers.
+    """
+    d = deployment
+    ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))
+    chips = jnp.where(d.chips > 0, d.chips, d.moe_tp * ep)
+    shared_width = model.n_shared_experts * model.moe_intermediate_size
+
+    def divides(parts, *sizes):
+        return functools.reduce(operator.and_, (jnp.asarray(size, jnp.int32) % parts == 0 for size in sizes))
+
+    masks = {
+        "chips": (d.moe_tp * ep == chips) & (chips % d.tp == 0),
+        "tp": divides(d.tp, model.num_attention_heads, model.intermediate_size, shared_width, model.vocab_size),
+        "moe_tp": divides(d.moe_tp, model.moe_intermediate_size),
+        "sp": d.tp % d.sp == 0,
+    }
+    slots = expert_slots(model.n_routed_experts, ep)
+    tp, moe_tp, ep, sp, chips, slots = (jnp.asarray(x, dtype) for x in (d.tp, d.moe_tp, ep, d.sp, chips, slots))
+    return Split(tp=tp, moe_tp=moe_tp, ep=ep, sp=sp, chips=chips, dp=chips / tp, slots=slots, masks=masks)
+
+
+def decode(point, parts, share):
+    """Every sequence extends by one token and its drafts: B = share batch tp sequences, T = B (1 + mtp) tokens."""
+    context = point.workload.context
+    queries = 1.0 + jnp.asarray(point.deployment.mtp, context.dtype)
+    sequences = share * jnp.asarray(point.deployment.batch, context.dtype) * parts.tp
+    return decode_load(point, parts, sequences, queries)
+
+
+def decode_load(point, parts, sequences, queries):
+    """`Load` of `sequences` sequences of a group with `queries` tokens each."""
+    shapes = layers.mla_decode(point.model, sequences, queries, point.workload.context, parts.tp)
+    tokens = sequences * queries
+    return Load(
+        sequences=sequences,
+        tokens=tokens,
+        rows=tokens,
+        all_tokens=tokens * parts.dp,
+        head_rows=tokens,
+        before={"q_a": shapes["q_a"], "kv_a": shapes["kv_a"], "q_b": shapes["q_b"], "kv_b": shapes["absorb_k"]},
+        core=shapes["attention"],
+        core_size=point.workload.context * sequences,
+        kv_elements=shapes["attention"].kv,
+        kv_as_activations=jnp.zeros_like(tokens),
+        after={"absorb_v": shapes["absorb_v"], "o": shapes["o"]},
+    )
+
+
+def prefill(point, parts, share):
+    """Whole prompts: B = share prompts / dp of a group, T = B S tokens, T / sp of them on a chip under SP."""
+    model, context = point.model, point.workload.context
+    prompts = share * jnp.asarray(point.deployment.prompts, context.dtype) / parts.dp
+    shapes = layers.mla_prefill(model, prompts, context, parts.tp, parts.sp)
+    tokens = prompts * context
+    return Load(
+        sequences=prompts,
+        tokens=tokens,
+        rows=tokens / parts.sp,
+        all_tokens=tokens * parts.dp,
+        head_rows=prompts,
+        before={name: shapes[name] for name in ("q_a", "kv_a", "q_b", "kv_b")},
+        core=shapes["attention"],
+        core_size=context,
+        kv_elements=tokens * (model.kv_lora_rank + model.qk_rope_head_dim),
+        kv_as_activations=shapes["attention"].kv,
+        after={"o": shapes["o"]},
+    )
+
+
+@record
+class Outcome:
+    """What a step of a phase gives its users."""
+
+    tokens_per_user: float  # a sequence gains per step; NaN in prefill
+    tokens_per_chip: float  # produced (decode) or read (prefill) per step and chip
+    batch_total: float  # sequences or prompts in flight
+    drafts: float | None  # draft tokens the MTP module makes per step; None in prefill
+    ttft_steps: float  # steps until the first token; NaN in decode
+    masks: dict  # {constraint: bool}
+    even: bool  # a group's sequences can be halved
+
+
+def decode_outcome(point, parts):
+    """1 + sum a^i tokens per user and step; `ok_sp`: sequence parallelism is for prefill."""
+    d, w = point.deployment, point.workload
+    batch, drafts = (jnp.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
+    gained = 1.0 + accepted_tokens(w.acceptance, d.mtp)
+    return Outcome(
+        tokens_per_user=gained,
+        tokens_per_chip=batch * gained,
+        batch_total=batch * parts.chips,
+        drafts=drafts,
+        ttft_steps=jnp.full((), jnp.nan, batch.dtype),
+        masks={"sp": parts.masks["sp"] & (d.sp == 1), "prompts": jnp.ones((), bool)},
+        even=(d.batch % 2 == 0) | (d.tp % 2 == 0),
+    )
+
+
+def prefill_outcome(point, parts):
+    """The first token after one step; `ok_prompts`: every group works on the same number of whole prompts."""
+    d, context = point.deployment, point.workload.context
+    prompts = jnp.asarray(d.prompts, context.dtype)
+    groups = jnp.maximum(jnp.asarray(parts.dp, jnp.int32), 1)
+    return Outcome(
+        tokens_per_user=jnp.full((), jnp.nan, context.dtype),
+        tokens_per_chip=prompts * context / parts.chips,
+        batch_total=prompts,
+        drafts=None,
+        ttft_steps=jnp.ones((), context.dtype),
+        masks={"sp": parts.masks["sp"], "prompts": d.prompts % groups == 0},
+        even=(d.prompts // groups) % 2 == 0,
+    )
+
+
+def decode_context(workload):
+    """Mean context over the generation, isl + osl / 2, where an input length is given; else the context."""
+    return jnp.where(workload.isl > 0.0, workload.isl + workload.osl / 2.0, workload.context)
+
+
+def prefill_context(workload):
+    """The input length where it is given; else the context."""
+    return jnp.where(workload.isl > 0.0, workload.isl, workload.context)
+
+
+# A phase: what it gives the step of the core model.
+DECODE = {"context": decode_context, "load": decode, "outcome": decode_outcome}
+PREFILL = {"context": prefill_context, "load": prefill, "outcome": prefill_outcome}

@@ -1,0 +1,105 @@
+"""How the SG2260E deployment study of DeepSeek-V3 (2025) lays the model out, and what decode and prefill ask of it."""
+
+import functools
+import operator
+
+import jax.numpy as jnp
+
+from .. import operators, specs
+
+
+@specs.record
+class Layout:
+    """Sizes of the deployment as floating-point numbers, finite also where it is impossible."""
+
+    tp: float
+    moe_tp: float
+    ep: float
+    chips: float
+    dp: float
+    heads: float  # per chip
+    experts: float  # per chip
+
+
+@specs.record
+class Phase:
+    """What one pass over `sequences` sequences of the whole instance asks for."""
+
+    sequences: float
+    tokens: float  # of one sequence in one pass
+    sp: float
+    up_heads: float  # heads whose keys and values a chip unfolds
+    score_width: float  # elements per head of one score and of the value it weighs
+    core_bytes: float  # of the attention core, per token of the group and chip
+    matmul_utilisation: float
+    all_reduces: float  # per layer
+    divisible: int  # what micro batches must divide
+    is_prefill: bool
+    ok_prompts: bool
+
+
+def layout(point):
+    """(`Layout`, masks): chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived.
+
+    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`: tp divides the heads; `ok_ep`: ep divides the experts
+    (the study has no redundant ones); `ok_sp`: sp is 1 or tp; `ok_precision`: the chip has the rates.
+    """
+    d, model = point.deployment, point.model
+    rates = (point.precision.weight_rate, point.precision.expert_rate, point.precision.attention_rate)
+    ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))
+    chips = jnp.where(d.chips > 0, d.chips, d.moe_tp * ep)
+    masks = {
+        "chips": (chips // d.moe_tp == ep) & (chips % d.moe_tp == 0) & (chips % d.tp == 0),
+        "tp": jnp.asarray(model.num_attention_heads, jnp.int32) % d.tp == 0,
+        "ep": model.n_routed_experts % ep == 0,
+        "sp": (d.sp == 1) | (d.sp == d.tp),
+        "precision": functools.reduce(operator.and_, (specs.has_rate(point.hardware, rate) for rate in rates)),
+    }
+    numbers = (d.tp, d.moe_tp, ep, jnp.maximum(chips, 1), model.n_routed_experts)
+    tp, moe_tp, ep, chips, experts = (jnp.asarray(x, point.workload.context.dtype) for x in numbers)
+    heads = model.num_attention_heads / tp
+    return Layout(tp=tp, moe_tp=moe_tp, ep=ep, chips=chips, dp=chips / tp, heads=heads, experts=experts / ep), masks
+
+
+def decode(point, parts):
+    """`batch` sequences per chip extend by one token each: absorbed MLA over the latent cache, no SP."""
+    hw, model, context = point.hardware, point.model, point.workload.context
+    batch = jnp.asarray(point.deployment.batch, context.dtype)
+    true = jnp.asarray(True)
+    return Phase(
+        sequences=batch * parts.chips,
+        tokens=jnp.ones_like(context),
+        sp=jnp.ones_like(context),
+        up_heads=model.num_attention_heads,
+        score_width=2.0 * model.kv_lora_rank + model.qk_rope_head_dim,
+        core_bytes=operators.mla_kv_bytes(context, model, hw.kv_read_bytes),
+        matmul_utilisation=hw.decode_matmul_utilisation,
+        all_reduces=hw.decode_all_reduces,
+        divisible=point.deployment.batch,
+        is_prefill=~true,
+        ok_prompts=true,
+    )
+
+
+def prefill(point, parts):
+    """`prompts` prompts in the whole instance are read: Q, K, V unfolded; SP splits what TP does not.
+
+    `ok_prompts`: dp divides the prompts.
+    """
+    hw, model, context, d = point.hardware, point.model, point.workload.context, point.deployment
+    prompts, sp = (jnp.asarray(x, context.dtype) for x in (d.prompts, d.sp))
+    groups = jnp.maximum(jnp.asarray(parts.dp, jnp.int32), 1)
+    width = model.qk_nope_head_dim + model.qk_rope_head_dim + model.v_head_dim
+    return Phase(
+        sequences=prompts,
+        tokens=context,
+        sp=sp,
+        up_heads=parts.heads,
+        score_width=width,
+        core_bytes=parts.heads * 2.0 * width * point.precision.activation_bytes,
+        matmul_utilisation=hw.prefill_matmul_utilisation,
+        all_reduces=hw.prefill_all_reduces,
+        divisible=d.prompts // groups,
+        is_prefill=jnp.asarray(True),
+        ok_prompts=d.prompts % groups == 0,
+    )

@@ -1,0 +1,191 @@
+"""What all chips together compute, store, move and send in one forward pass, in exact Python numbers.
+
+Everything is read off the shapes in `layers`: what one chip does, times the chips.
+"""
+
+import dataclasses
+from fractions import Fraction
+
+from . import layers
+from .collectives import all_to_all_bytes
+from .layers import over
+from .memory import expert_slots
+
+# What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
+COUNTS = {
+    "parameters": ("1", "parameters of the model, each once"),
+    "active_parameters": ("1", "parameters one token uses: top-k of the routed experts, the embedding, no norms"),
+    "flops": ("FLOP", "FLOPs of the matrix products, 2 per multiplication"),
+    "stored_bytes": ("B", "weights stored, every copy on every chip"),
+    "weight_bytes": ("B", "weights read; of the routed experts those expected to be hit"),
+    "activation_bytes": ("B", "activations read and written, each operator on its own"),
+    "kv_bytes": ("B", "KV cache read by attention, on every chip of a tensor-parallel group, and written"),
+    "communication_bytes": ("B", "bytes sent from chip to chip"),
+}
+# Kinds of layer -> the blocks that make one
+LAYER_KINDS = {"dense": ("norm", "mla", "dense"), "moe": ("norm", "mla", "moe")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How an instance splits the model: chips = moe_tp ep = tp dp."""
+
+    tp: int = 1
+    ep: int = 1
+    moe_tp: int = 1
+
+    @property
+    def chips(self):
+        """Chips of the instance."""
+        return self.moe_tp * self.ep
+
+    @property
+    def dp(self):
+        """Groups of tp chips, each with sequences of its own."""
+        return self.chips // self.tp
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """One operator of the model, and what all chips together do in all the layers that hold it."""
+
+    block: str
+    layers: int
+    shape: object  # of one layer on one chip; None for a collective
+    counts: dict  # {name in COUNTS: number}
+
+
+def exact(model, phase, batch, context, width, layout):
+    """{operator: Operator} in Python numbers; `width` = {field of the precision: bytes per element}."""
+    tokens = batch * (context if phase == "prefill" else 1)
+    once = _shapes(model, phase, 1, context, Layout())
+    result = {}
+    for name, (block, n, shape) in _shapes(model, phase, batch, context, layout).items():
+        expert = name.startswith(("shared", "routed"))
+        weight, everywhere = width["expert_bytes" if expert else "weight_bytes"], n * layout.chips
+        read = shape.inputs if isinstance(shape, layers.Lookup) else shape.weights
+        if name.startswith("routed"):
+            slots = layout.ep * expert_slots(model.n_routed_experts, layout.ep)
+            read = float(read) * expected_distinct(slots, model.num_experts_per_tok, tokens) / slots
+        parameters = n * once[name][2].weights
+        counts = {
+            "parameters": parameters,
+            "active_parameters": _active(model, name, parameters),
+            "flops": everywhere * shape.flops,
+            "stored_bytes": everywhere * weight * shape.weights,
+            "weight_bytes": everywhere * weight * read,
+            "activation_bytes": everywhere * width["activation_bytes"] * _activations(shape, phase),
+            "kv_bytes": everywhere * width["kv_bytes"] * _cached(name, shape, phase),
+            "communication_bytes": 0,
+        }
+        result[name] = Operator(block, n, shape, {key: whole(value) for key, value in counts.items()})
+    for name, (block, n, sent) in _collectives(model, batch, tokens, width, layout).items():
+        result[name] = Operator(block, n, None, dict.fromkeys(COUNTS, 0) | {"communication_bytes": whole(n * sent)})
+    return result
+
+
+def expected_distinct(slots, top_k, tokens):
+    """Experts that at least one of t tokens picks, each k of E evenly: E (1 - (1 - k / E)^t)."""
+    return slots - slots * (1.0 - top_k / slots) ** tokens
+
+
+def _shapes(model, phase, batch, context, layout):
+    """{operator: (block, layers that hold it, shape on one chip)}, in the order of execution."""
+    sequences = over(batch, layout.dp)
+    if phase == "decode":
+        tokens, mla = sequences, layers.mla_decode(model, sequences, 1, context, layout.tp)
+    else:
+        tokens, mla = sequences * context, layers.mla_prefill(model, sequences, context, layout.tp)
+    rows = over(tokens * layout.dp * model.num_experts_per_tok, layout.ep)
+    slots = expert_slots(model.n_routed_experts, layout.ep)
+    shared = layers.shared_expert(model, tokens, layout.tp)
+    n, dense = model.num_hidden_layers, model.first_k_dense_replace
+    blocks = (
+        ("embedding", 1, layers.embedding(model, tokens, layout.tp)),
+        ("norm", n, layers.norms(model, tokens)),
+        ("mla", n, mla),
+        ("dense", dense, layers.dense_ffn(model, tokens, layout.tp)),
+        ("moe", n - dense, layers.router(model, tokens) | shared),
+        ("moe", n - dense, layers.routed_experts(model, rows, slots, layout.moe_tp)),
+        ("head", 1, layers.head(model, sequences, layout.tp)),
+    )
+    return {name: (block, times, shape) for block, times, shapes in blocks for name, shape in shapes.items() if times}
+
+
+def _active(model, name, parameters):
+    """Of `parameters`, those one token uses; norms are not counted, as in the published 37 B."""
+    if name.startswith("routed"):
+        return over(parameters * model.num_experts_per_tok, model.n_routed_experts)
+    return 0 if name.endswith("norm") else parameters
+
+
+def _activations(shape, phase):
+    """Elements read and written that are neither weights nor KV cache; in prefill keys and values are activations."""
+    if isinstance(shape, layers.Lookup):
+        return shape.outputs
+    unfolded = shape.kv if phase == "prefill" and isinstance(shape, layers.Attention) else 0
+    return shape.inputs + shape.outputs + unfolded
+
+
+def _cached(name, shape, phase):
+    """Elements of the KV cache that attention reads in decode, and that the compression of new tokens writes."""
+    if isinstance(shape, layers.Attention):
+        return shape.kv if phase == "decode" else 0
+    return shape.outputs if name == "kv_a" else 0
+
+
+def _collectives(model, batch, tokens, width, layout):
+    """{collective: (block, layers that hold it, bytes all chips send in one layer)}.
+
+    All-reduce of b bytes over n chips: each sends 2 (n - 1) / n b; after embedding, attention and FFN. All-gather of the
+    logits: each sends (n - 1) / n of them. Dispatch, combine: k copies of every token, of which (ep - 1) / ep leave the
+    card; the moe_tp chips of a card fetch a share of a copy each and gather it, or sum it in shares. Every chip
+    dispatches its own 1 / tp of the tokens of its group.
+    """
+    n, dense = model.num_hidden_layers, model.first_k_dense_replace
+    reduced = 2 * (layout.tp - 1) * tokens * model.hidden_size * width["activation_bytes"]
+    logits = (layout.tp - 1) * batch * model.vocab_size * width["activation_bytes"]
+    result = {
+        "embedding_all_reduce": ("embedding", 1, reduced),
+        "mla_all_reduce": ("mla", n, reduced),
+        "dense_all_reduce": ("dense", dense, reduced),
+        "moe_all_reduce": ("moe", n - dense, reduced),
+        "head_all_gather": ("head", 1, logits),
+    }
+    for name in ("dispatch", "combine"):
+        sent = all_to_all_bytes(tokens, model.hidden_size, model.num_experts_per_tok, width[f"{name}_bytes"])
+        result[name] = ("moe", n - dense, over(sent * (layout.ep - 1), layout.ep))
+        result[f"{name}_moe_tp"] = ("moe", n - dense, sent * (layout.moe_tp - 1))
+    return {name: value for name, value in result.items() if value[1]}
+
+
+def scalars(operators, model, phase, batch, context, width, layout):
+    """{variable: number}: the totals, and what is no sum over all operators."""
+    tokens = batch * (context if phase == "prefill" else 1)
+    total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
+    attention = operators["attention"].counts["flops"]
+    repeated = sum(o.counts["flops"] for name, o in operators.items() if name in layers.REPLICATED)
+    pair = layers.mla_prefill(model, 1, 1, 1, causal=False)["attention"].flops  # of one token with one position
+    layer = _shapes(model, phase, 1, 1, Layout()).items()
+    layer = {name: shape for name, (block, _, shape) in layer if block in LAYER_KINDS["moe"]}
+    module = layers.mtp_module(model, 1, 1, layer, 1)
+    latent = model.num_hidden_layers * (model.kv_lora_rank + model.qk_rope_head_dim) * width["kv_bytes"]
+    cache = batch * context * latent
+    values = {f"total_{name}": value for name, value in total.items()} | {
+        "active_parameters_without_embedding": total["active_parameters"] - operators["embedding"].counts["parameters"],
+        "mtp_parameters": sum(shape.weights for name, shape in module.items() if name != "mtp_head"),
+        "linear_flops": total["flops"] - attention,
+        "attention_flops": attention,
+        "attention_flops_unfolded": model.num_hidden_layers * tokens * context * pair,
+        "replicated_flops": over(repeated * (layout.tp - 1), layout.tp),
+        "bytes_moved": total["weight_bytes"] + total["activation_bytes"] + total["kv_bytes"],
+        "kv_cache_bytes": cache,
+        "kv_cache_bytes_per_chip": over(cache, layout.dp),
+        "stored_bytes_per_chip": over(total["stored_bytes"], layout.chips),
+    }
+    return {name: whole(value) for name, value in values.items()}
+
+
+def whole(value):
+    """A whole fraction as an int."""
+    return value.numerator if isinstance(value, Fraction) and value.denominator == 1 else value

@@ -1,0 +1,299 @@
+"""A second implementation of the core model, in float64 and plain loops, written from dsjax/MODEL.md alone.
+
+`evaluate` takes records as plain dicts and returns a dict of numbers and booleans.  It shares no code with the package,
+so that a slip of either side shows as a difference.  Only the `kernel` form of the efficiency curve is known here.
+
+Results that the page does not define, as read here:
+  flops, hbm_bytes   one chip and one step, drafts included, rows R with the imbalance (the busiest card); a pipeline
+                     of two halves counts both, so that its weights are read twice
+  *_s_per_step       seconds on the wire before overlap and before `software_factor`, drafts included, both halves
+  operators          one MoE layer at the whole batch; `shared` and `routed` are their two GEMMs without SwiGLU,
+                     `all_reduce` is ONE of the two of the layer
+"""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+STAND_IN_RATE = 1e12  # in place of a rate that the chip lacks
+PIPELINES = ("naive", "dual-mbatch", "tbo")
+
+# A cost is a vector, so that one expression of a pipeline gives the time and every tally of it.
+SECONDS, FLOPS, BYTES, DISPATCH, COMBINE, ALL_REDUCE = range(6)
+
+
+def cost(seconds=0.0, flops=0.0, moved=0.0):
+    return np.array([seconds, flops, moved, 0.0, 0.0, 0.0])
+
+
+def message(kind, seconds):
+    """Time on the wire; it is both part of the step and a tally of its own."""
+    c = cost(seconds)
+    c[kind] = seconds
+    return c
+
+
+def alongside(x, y):
+    """Two things at once: the longer one counts as time, the work of both is done."""
+    c = x + y
+    c[SECONDS] = max(x[SECONDS], y[SECONDS])
+    return c
+
+
+def setting(model, hardware, nic, precision, curve, workload, deployment, phase):
+    """Section 1: all symbols that do not depend on the size of the batch."""
+    m, hw, net, p, w, dep = (SimpleNamespace(**r) for r in (model, hardware, nic, precision, workload, deployment))
+    s = SimpleNamespace(decode=phase == "decode", curve=SimpleNamespace(**curve), hw=hw, dep=dep, w=w)
+    s.H, s.L, s.L_d, s.h = m.hidden_size, m.num_hidden_layers, m.first_k_dense_replace, m.num_attention_heads
+    s.L_m = s.L - s.L_d
+    s.R_q, s.R_kv, s.D_n, s.D_r = m.q_lora_rank, m.kv_lora_rank, m.qk_nope_head_dim, m.qk_rope_head_dim
+    s.D_v, s.I, s.I_e, s.E = m.v_head_dim, m.intermediate_size, m.moe_intermediate_size, m.n_routed_experts
+    s.n_s, s.k, s.V = m.n_shared_experts, m.num_experts_per_tok, m.vocab_size
+    s.b_w, s.b_e, s.b_a, s.b_kv = p.weight_bytes, p.expert_bytes, p.activation_bytes, p.kv_bytes
+    s.b_d, s.b_c = p.dispatch_bytes, p.combine_bytes
+    peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s)
+    rates = [peaks[int(i)] for i in (p.weight_rate, p.expert_rate, p.attention_rate)]
+    s.has_rates = all(r > 0 for r in rates)
+    s.P_w, s.P_e, s.P_a = (r if r > 0 else STAND_IN_RATE for r in rates)
+    if not dep.chips and not dep.ep:
+        raise ValueError("one of chips and ep must be given")
+    s.tp, s.moe_tp, s.m = dep.tp, dep.moe_tp, dep.mtp
+    s.N = dep.chips or dep.moe_tp * dep.ep
+    s.ep = dep.ep or max(1, s.N // dep.moe_tp)  # floor, at least one card; a wrong quotient is masked
+    s.dp, s.hd = s.N / s.tp, s.h / s.tp
+    s.slots = -(-int(s.E) // int(s.ep))  # ceil in integers
+    s.S, s.l = w.context, w.expert_imbalance
+    s.domain = hw.scale_up_domain
+    s.U, s.t_up = hw.scale_up_bytes_per_s * hw.scale_up_utilisation, hw.scale_up_step_s
+    s.O, s.t_out = net.scale_out_bytes_per_s * net.scale_out_utilisation, net.scale_out_step_s
+    return s
+
+
+def sizes(s, share=1.0, draft=False):
+    """Sections 1, 2 and X of 8; `share` is the part of the batch, `draft` a pass of the MTP module (q = 1)."""
+    z = SimpleNamespace()
+    if s.decode:
+        q = 1 if draft else 1 + s.m
+        z.B = s.dep.batch * s.tp * share
+        z.T = z.T_s = z.T_h = z.B * q
+        z.A = s.dep.batch * s.N * q * share
+        z.X = z.T * s.hd * (2 * s.R_kv + s.D_r)
+    else:
+        z.B = s.dep.prompts / s.dp * share
+        z.T = z.B * s.S
+        z.T_s, z.T_h = z.T / s.dep.sp, z.B
+        z.A = s.dep.prompts * s.S * share
+        z.X = z.T * (s.hd * (2 * s.D_n + s.D_r + 2 * s.D_v) + s.D_r)
+    z.R = min(s.l * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
+    z.G = s.slots * (1 - (1 - s.k / (s.ep * s.slots)) ** z.A)
+    return z
+
+
+def kernel(s, flops, moved, peak, e_c, e_m, start):
+    """Section 4."""
+    c, d = flops / (peak * e_c), moved / (s.hw.hbm_bytes_per_s * e_m)
+    return cost(start + max(c, d) + (1 - s.hw.roofline_overlap) * min(c, d), flops, moved)
+
+
+def gemm(s, g, M, K, N, b_weights, peak, grouped=False):
+    flops = 2 * g * M * K * N
+    moved = g * K * N * b_weights + g * M * K * s.b_a + g * M * N * s.b_a
+    if grouped:
+        e_c = s.curve.expert_compute * M / (M + s.curve.expert_rows)
+        return kernel(s, flops, moved, peak, e_c, s.curve.expert_memory, s.curve.expert_start_s)
+    e_c = s.curve.gemm_compute / (1 + s.curve.gemm_tail / (g * M * N))
+    return kernel(s, flops, moved, peak, e_c, s.curve.gemm_memory, s.curve.gemm_start_s)
+
+
+def pointwise(s, elements, launches):
+    """Memory only; every launch pays its start."""
+    moved = elements * s.b_a
+    seconds = launches * s.curve.pointwise_start_s + moved / (s.hw.hbm_bytes_per_s * s.curve.pointwise_memory)
+    return cost(seconds, 0.0, moved)
+
+
+def core(s, z):
+    """Section 3."""
+    if s.decode:
+        flops = 2 * z.T * s.hd * s.S * (2 * s.R_kv + s.D_r)
+        cached, x = z.B * s.S, s.S * z.B
+    else:
+        flops = 2 * z.B * s.hd * (s.S**2 / 2) * (s.D_n + s.D_r + s.D_v)
+        cached, x = z.T, s.S
+    moved = cached * (s.R_kv + s.D_r) * s.b_kv + z.X * s.b_a
+    e_c = s.curve.attention_compute * x / (x + s.curve.attention_rows)
+    return kernel(s, flops, moved, s.P_a, e_c, s.curve.attention_memory, s.curve.attention_start_s)
+
+
+def all_reduce(s, z):
+    """Section 5."""
+    b = z.T * s.H * s.b_a
+    g = min(s.tp, s.domain)
+    n = s.tp / g
+    inside = 2 * (g - 1) / g * b / s.U + 2 * (g - 1) * s.t_up
+    across = 2 * (n - 1) / n * (b / g) / s.O + 2 * (n - 1) * s.t_out
+    return message(ALL_REDUCE, inside + across)
+
+
+def all_to_all(s, z, b_x, kind):
+    b = z.R * s.H * b_x / s.moe_tp
+    e = max(1, min(s.ep, s.domain / s.moe_tp))
+    f_in, f_out = (e - 1) / s.ep, 1 - e / s.ep
+    seconds = max(f_in * b / s.U, f_out * b / s.O) + (f_in > 0) * s.t_up + (f_out > 0) * s.t_out
+    return message(kind, seconds + (s.moe_tp - 1) * (b / s.U + s.t_up))
+
+
+def operators(s, z):
+    """Section 2: operators of a layer on one chip; the GEMMs of the dense FFN are here too, under `dense`."""
+    shared, routed, dense = s.n_s * s.I_e / s.tp, s.I_e / s.moe_tp, s.I / s.tp
+    o = {
+        "q_a": gemm(s, 1, z.T_s, s.H, s.R_q, s.b_w, s.P_w),
+        "kv_a": gemm(s, 1, z.T_s, s.H, s.R_kv + s.D_r, s.b_w, s.P_w),
+        "q_b": gemm(s, 1, z.T, s.R_q, s.hd * (s.D_n + s.D_r), s.b_w, s.P_w),
+    }
+    if s.decode:
+        o["absorb_k"] = gemm(s, s.hd, z.T, s.D_n, s.R_kv, s.b_w, s.P_w)
+        o["absorb_v"] = gemm(s, s.hd, z.T, s.R_kv, s.D_v, s.b_w, s.P_w)
+    else:
+        o["kv_b"] = gemm(s, 1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v), s.b_w, s.P_w)
+    o["core"] = core(s, z)
+    o["o"] = gemm(s, 1, z.T, s.hd * s.D_v, s.H, s.b_w, s.P_w)
+    o["router"] = gemm(s, 1, z.T_s, s.H, s.E, s.b_w, s.P_w)
+    # The shared expert is an ordinary GEMM to the curve; only its weights and rate are those of experts.
+    o["shared"] = gemm(s, 1, z.T, s.H, 2 * shared, s.b_e, s.P_e) + gemm(s, 1, z.T, shared, s.H, s.b_e, s.P_e)
+    rows = z.R / z.G
+    o["routed"] = gemm(s, z.G, rows, s.H, 2 * routed, s.b_e, s.P_e, True)
+    o["routed"] += gemm(s, z.G, rows, routed, s.H, s.b_e, s.P_e, True)
+    o["dense"] = gemm(s, 1, z.T, s.H, 2 * dense, s.b_w, s.P_w) + gemm(s, 1, z.T, dense, s.H, s.b_w, s.P_w)
+    o["dispatch"] = all_to_all(s, z, s.b_d, DISPATCH)
+    o["combine"] = all_to_all(s, z, s.b_c, COMBINE)
+    o["all_reduce"] = all_reduce(s, z)
+    o["head"] = gemm(s, 1, z.T_h, s.H, s.V / s.tp, s.b_w, s.P_w)  # outside the layers
+
+    launches = s.curve.pointwise_kernels  # of a layer; each pointwise kernel below has its share
+    o["norms"] = pointwise(s, 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv), launches / 2)
+    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H, launches / 4)
+    o["swiglu_shared"] = pointwise(s, 3 * z.T * shared, launches / 8)
+    o["swiglu_routed"] = pointwise(s, 3 * z.R * routed, launches / 8)
+    o["swiglu_dense"] = pointwise(s, 3 * z.T * dense, launches / 4)
+    return o
+
+
+def parts(s, z):
+    """Section 6: the parts of one MoE layer, and `dense_layer`."""
+    o = operators(s, z)
+    p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"], head=o["head"])
+    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k" if s.decode else "kv_b"]
+    after = o["core"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # every layer has one FFN norm
+    if s.decode:
+        after = after + o["absorb_v"]
+    p.after = after + o["router"]
+    p.shared, p.routed = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"]
+    p.dense_layer = p.before + after + o["dense"] + o["swiglu_dense"] + p.closing
+    return p
+
+
+def layer_in_turn(p):
+    return p.before + p.after + alongside(p.dispatch, p.shared) + p.routed + p.combine + p.closing
+
+
+def batch_parts(s, share):
+    """The parts of one MoE layer and `rest`, at a share of the batch."""
+    z = sizes(s, share)
+    p = parts(s, z)
+    embedding, last_norm = pointwise(s, 2 * z.T_s * s.H, 1), pointwise(s, 4 * z.T_h * s.H, 1)
+    p.rest = s.L_d * p.dense_layer + embedding + last_norm + p.head
+    for _ in range(int(s.m) if s.decode else 0):
+        z = sizes(s, share, draft=True)
+        draft = parts(s, z)
+        into = pointwise(s, 8 * z.B * s.H, 1) + gemm(s, 1, z.B, 2 * s.H, s.H, s.b_w, s.P_w)
+        p.rest = p.rest + into + layer_in_turn(draft) + draft.head
+    return p
+
+
+def schedule(s, pipeline):
+    if pipeline == "naive":
+        p = batch_parts(s, 1.0)
+        return p.rest + s.L_m * layer_in_turn(p)
+    p = batch_parts(s, 0.5)
+    if pipeline == "dual-mbatch":
+        layer = alongside(p.dispatch, p.before + p.shared) + p.routed + alongside(p.combine, p.after) + p.closing
+        return 2 * p.rest + 2 * s.L_m * layer
+    compute = 2 * (p.rest + s.L_m * (p.before + p.after + p.shared + p.routed + p.closing))
+    return alongside(compute, 2 * s.L_m * (p.dispatch + p.combine))
+
+
+def memory(s):
+    """Section 8."""
+    z = sizes(s)
+    divided = s.R_q * s.h * (s.D_n + s.D_r) + s.R_kv * s.h * (s.D_n + s.D_v) + s.h * s.D_v * s.H
+    attention = (s.H * (s.R_q + s.R_kv + s.D_r) + divided / s.tp) * s.b_w
+    experts = (s.slots * 3 * s.H * s.I_e / s.moe_tp + s.n_s * 3 * s.H * s.I_e / s.tp) * s.b_e + s.H * s.E * s.b_w
+    has_mtp = 1 if s.m > 0 and s.decode else 0
+    around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + s.I_e / s.moe_tp)
+    widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
+    return {
+        "attention": s.L * attention,
+        "dense": s.L_d * 3 * s.H * s.I / s.tp * s.b_w,
+        "experts": s.L_m * experts,
+        "embedding": 2 * s.V * s.H / s.tp * s.b_w,
+        "mtp": has_mtp * (attention + experts + 2 * s.H**2 * s.b_w),
+        "kv_cache": z.B * s.S * (s.L + has_mtp) * (s.R_kv + s.D_r) * s.b_kv,
+        "activations": 2 * s.b_a * widest,
+    }
+
+
+def masks(s, pipeline, used):
+    """Section 9."""
+    dep, d = s.dep, s.domain
+    sequences = dep.batch * s.tp if s.decode else dep.prompts * s.tp // s.N  # of a group
+    groups = s.N // s.tp
+    return {
+        "ok_chips": s.moe_tp * s.ep == s.N and s.N % s.tp == 0,
+        "ok_tp": all(width % s.tp == 0 for width in (s.h, s.I, s.n_s * s.I_e, s.V)),
+        "ok_moe_tp": s.I_e % s.moe_tp == 0,
+        "ok_sp": s.tp % dep.sp == 0 and (dep.sp == 1 or not s.decode),
+        "ok_prompts": s.decode or (groups > 0 and dep.prompts % groups == 0),
+        "ok_even_batch": pipeline == "naive" or sequences % 2 == 0,
+        "ok_topology": max(s.tp, s.moe_tp) <= d and (s.N <= d or (s.N % d == 0 and d % s.moe_tp == 0)),
+        "ok_precision": s.has_rates,
+        "ok_memory": used <= s.hw.hbm_bytes * (1 - s.w.memory_reserve),
+    }
+
+
+def evaluate(*, model, hardware, nic, precision, curve, workload, deployment, phase, pipeline):
+    if phase not in ("decode", "prefill") or pipeline not in PIPELINES:
+        raise ValueError((phase, pipeline))
+    s = setting(model, hardware, nic, precision, curve, workload, deployment, phase)
+    total = schedule(s, pipeline)
+    step_time = s.w.software_factor * total[SECONDS] + s.hw.step_s
+    if s.decode:
+        per_user = (1 + sum(s.w.acceptance**i for i in range(1, int(s.m) + 1))) / step_time
+        per_chip, ttft = s.dep.batch * per_user, math.nan
+    else:
+        per_user, per_chip, ttft = math.nan, s.dep.prompts * s.S / s.N / step_time, step_time
+
+    held = memory(s)
+    used = sum(held.values())
+    ops = operators(s, sizes(s))
+    shown = ["q_a", "kv_a", "q_b", *(["absorb_k", "absorb_v"] if s.decode else ["kv_b"]), "core", "o", "router"]
+    shown += ["shared", "routed", "dispatch", "combine", "all_reduce"]
+    return {
+        "step_time": float(step_time),
+        "tps_per_user": float(per_user),
+        "tps_per_chip": float(per_chip),
+        "ttft": float(ttft),
+        "memory": {name: float(x) for name, x in held.items()},
+        "memory_per_chip": float(used),
+        "chips": s.N,
+        "dp": s.dp,
+        "ep": s.ep,
+        "flops": float(total[FLOPS]),
+        "hbm_bytes": float(total[BYTES]),
+        "dispatch_s_per_step": float(total[DISPATCH]),
+        "combine_s_per_step": float(total[COMBINE]),
+        "all_reduce_s_per_step": float(total[ALL_REDUCE]),
+        "operators": {name: float(ops[name][SECONDS]) for name in shown},
+        **{name: bool(ok) for name, ok in masks(s, pipeline, used).items()},
+    }
