@@ -62,7 +62,7 @@ class Chip:
 
     hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
     hbm_bytes: float = size("B", "memory capacity")
-    bf16_flops_per_s: float = amount("FLOP/s", "dense peak rate, bf16 (0: the chip has none)")
+    bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
     fp8_flops_per_s: float = amount("FLOP/s", "dense peak rate, fp8 (0: the chip has none)")
     int8_flops_per_s: float = amount("FLOP/s", "dense peak rate, int8 (0: the chip has none)")
 
@@ -113,14 +113,14 @@ class Precision:
     attention_rate: int = count("compute rate of attention", low=0, high=len(RATES) - 1)
 
 
-# Stands in for a rate that a chip lacks, so that the point stays finite; `ok_precision` masks it.
-STAND_IN_FLOPS_PER_S = 1e12
-
-
 def flops_per_s(hardware, index):
-    """Peak rate `RATES[index]` of the chip [FLOP/s]; the stand-in where the chip has none."""
+    """Peak rate `RATES[index]` of the chip [FLOP/s].
+
+    The bf16 rate stands in for one that the chip lacks, so that the point stays finite and time homogeneous in the rates;
+    `ok_precision` masks it.
+    """
     rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
-    return jnp.where(rate > 0.0, rate, STAND_IN_FLOPS_PER_S)
+    return jnp.where(rate > 0.0, rate, hardware.bf16_flops_per_s)
 
 
 def has_rate(hardware, index):

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-STAND_IN_RATE = 1e12  # in place of a rate that the chip lacks
 PIPELINES = ("naive", "dual-mbatch", "tbo")
 
 # A cost is a vector, so that one expression of a pipeline gives the time and every tally of it.
@@ -55,7 +54,7 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s)
     rates = [peaks[int(i)] for i in (p.weight_rate, p.expert_rate, p.attention_rate)]
     s.has_rates = all(r > 0 for r in rates)
-    s.P_w, s.P_e, s.P_a = (r if r > 0 else STAND_IN_RATE for r in rates)
+    s.P_w, s.P_e, s.P_a = (r if r > 0 else hw.bf16_flops_per_s for r in rates)
     if not dep.chips and not dep.ep:
         raise ValueError("one of chips and ep must be given")
     s.tp, s.moe_tp, s.m = dep.tp, dep.moe_tp, dep.mtp
