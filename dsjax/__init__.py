@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "InputError": "errors",
     "best": "run",
+    "corrected": "corrections",
     "count": "counting",
+    "explain": "explaining",
     "load_grid": "grid",
     "open_netcdf": "dataset",
     "reproduce": "published",

@@ -63,8 +63,8 @@ class Rows(collections.abc.MutableMapping):
 def load(records=specs.RECORDS, *own):
     """{record: `Rows`} of the shared catalog, shadowed by the tables of `own`, the last one first.
 
-    `records` are the classes the rows must fill; `own` are pairs of a parsed catalog file (a study's, a user's) and what its errors
-    call it.
+    `records` are the classes the rows must fill; `own` are pairs of a parsed catalog file (a study's, a user's) and
+    what its errors call it.
     """
     rows = {record: Rows(records, record) for record in KINDS}
     for file, record in _FILES.items():

@@ -39,6 +39,7 @@ def main():
     dsjax sweep                              the default grid: ranked table, refusals per constraint
     dsjax sweep -o space.nc                  the same, and every point in a NetCDF file
     dsjax best space.nc --by hardware,nic    the best feasible point of every group
+    dsjax explain space.nc --at batch=64     one configuration in full
     dsjax reproduce                          published tables against computed ones
     dsjax count DeepSeek-V3                  parameters, FLOPs, bytes, volumes of one forward pass
     dsjax catalog hardware                   the numbers behind a name, and their source
@@ -180,9 +181,48 @@ def best(source, by, top, objective, axes, fixed, settings, model, catalogs, dty
 
 
 @main.command()
-@click.argument("study", required=False)
+@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.option(
+    "--at", metavar="NAME=VALUE,...", help="Values of axes: batch=10,tp=4. The others are those of the best point."
+)
+@_GRID_OPTIONS
 @_OUTPUT_OPTIONS
-def reproduce(study, form, quiet):
+def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """One configuration in full: the best feasible point, or the one that --at names, refused ones too.
+
+    Metrics and their arithmetic, every block and what binds it, network, critical path, memory and the largest batch,
+    why it is refused, whether TBO would pay, where the numbers come from. --format csv prints the blocks.
+
+    \b
+    dsjax explain
+    dsjax explain space.nc --at hardware=H20,batch=64
+    dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
+    """
+    from . import dataset, explained, explaining
+
+    named = {name: _scalar(text) for name, text in _named("--at", at.split(",") if at else ()).items()}
+    if source.lower().endswith(".nc"):
+        if axes or fixed or settings or model or catalogs or dtype:
+            raise InputError(
+                f"{source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results"
+            )
+        result, arguments = explaining.of_dataset, (dataset.open_netcdf(source), named)
+    else:
+        space = _space(source, axes, fixed, settings, model, catalogs)
+        result, arguments = explaining.of_space, (space, named, dtype or "float64")
+    with _progress("explaining", quiet), _compilation_cache():
+        ds = result(*arguments)
+    explained.show(ds, form, quiet)
+    sys.exit(0 if named or ds["feasible"] else 1)
+
+
+@main.command()
+@click.argument("study", required=False)
+@click.option(
+    "--corrected", is_flag=True, help="Instead, every row with the study's slips corrected, and what each contributes."
+)
+@_OUTPUT_OPTIONS
+def reproduce(study, corrected, form, quiet):
     """Published results against computed ones; exit code 1 if one is outside its tolerance.
 
     Row by row for one STUDY; one line each for all of them.
@@ -191,7 +231,15 @@ def reproduce(study, form, quiet):
     dsjax reproduce
     dsjax reproduce decode_gpu_2025
     dsjax reproduce sg2260e --format csv > rows.csv
+    dsjax reproduce decode_gpu_2025 --corrected
     """
+    if corrected:
+        from . import corrections
+
+        with _progress("correcting", quiet), _compilation_cache():
+            found = corrections.corrected(*([] if study is None else [study]))
+        corrections.show(found, form, quiet)
+        return
     from . import published, report, studies
 
     names = published.studies_of_results() if study is None else [studies.get(study).name]

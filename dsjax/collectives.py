@@ -22,7 +22,8 @@ def ring_all_reduce(members, n_bytes, bytes_per_s, step_s):
 
 
 def island_all_reduce(members, island, n_bytes, inside, between):
-    """All-reduce over n chips in n / g islands of g: max(ring over g inside, ring over n / g between), b bytes in both.
+    """All-reduce over n chips in n / g islands of g: max(ring over g inside, ring over n / g between), b bytes in
+    both.
 
     `inside`, `between`: (bytes_per_s, step_s) of the links of an island and between islands. g = n is one ring.
     """

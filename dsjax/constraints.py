@@ -20,7 +20,8 @@ def bounded(values, bounds):
 def check(point, values, masks, bounds):
     """{"ok_<constraint>": bool} and their conjunction `feasible`.
 
-    `masks` are the model's own (a split that is impossible), `memory` the chip's capacity unless the model has its own rule, `bounds` the grid's.
+    `masks` are the model's own (a split that is impossible), `memory` the chip's capacity unless the model has its
+    own rule, `bounds` the grid's.
     """
     masks = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | masks
     for name, ok in bounded(values, bounds).items():

@@ -46,7 +46,7 @@ def step(point, *, context, load, outcome, pipeline, splits, gemm, expert_gemm, 
     }
     return Step(
         time=time,
-        blocks={name: t.total for name, t in _blocks(point.model, both).items()},
+        blocks=_blocks(point.model, both),
         memory=parts_of_memory,
         masks=split.masks | result.masks | masks,
         tokens_per_user=result.tokens_per_user,
@@ -186,7 +186,8 @@ def _moe_layer(point, split, kernels, load):
 def routed_rows(model, workload, split, tokens):
     """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
 
-    R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose k of ep s slots evenly.
+    R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose
+    k of ep s slots evenly.
     """
     copies, all_slots = model.num_experts_per_tok, split.ep * split.slots
     rows = tokens * jnp.minimum(workload.expert_imbalance * copies / split.ep, jnp.minimum(copies, split.slots))

@@ -15,8 +15,8 @@ import xarray as xr
 
 from . import __version__, specs
 from .errors import InputError
-from .grid import Space, auxiliary, parameters
 from .metrics import LIMITS
+from .space import Space, auxiliary, parameters
 from .variables import FLAGS, VARIABLES
 
 CHUNK = 2**20  # elements of one compressed chunk in a file

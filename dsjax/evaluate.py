@@ -14,6 +14,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from . import constraints, curves, factor, metrics, specs
 
@@ -32,11 +33,15 @@ class Plan:
 
 def evaluate_point(step, point, bounds, **policies):
     """{variable: scalar} of one point: metrics, masks and `block_time/<block>`."""
-    result = step(point, **policies)
-    values = metrics.of(result)
+    return of_step(step(point, **policies), point, bounds)
+
+
+def of_step(step, point, bounds):
+    """{variable: scalar} of one `metrics.Step`: metrics, masks and `block_time/<block>`."""
+    values = metrics.of(step)
     readable = fields_by_name(point) | values
-    masks = constraints.check(point, readable, result.masks, bounds)
-    return values | masks | {f"block_time/{name}": t for name, t in result.blocks.items()}
+    masks = constraints.check(point, readable, step.masks, bounds)
+    return values | masks | {f"block_time/{name}": time.total for name, time in step.blocks.items()}
 
 
 def fields_by_name(point):
@@ -67,7 +72,7 @@ def plan(space, function=evaluate_point):
     for axis, choices in space.study.policies.items():
         rows = {label: tuple(functions.items()) for label, functions in choices}
         chosen = space.axes.get(axis, (space.fixed.get(axis),))
-        others = tuple(rows[label] for label in rows if label not in chosen)
+        others = tuple(rows[label] for label in rows if label not in chosen and axis in space.axes)
         policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))
     policies.append(("curve" if "curve" in space.axes else None, tuple(forms), ()))
     return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, tuple(policies)), leaves
@@ -188,9 +193,15 @@ def _compiled(plan, dtype, names, shapes):
     def lifted(choice, knots):
         scalar = _scalar(plan, choice, knots)
 
-        def function(leaves):
+        def wanted(leaves):
             values = scalar(leaves)
             return {name: values[name] for name in names}
+
+        # Traced once as scalars: lifting the few primitives of a jaxpr is several times faster than lifting Python.
+        closed, shapes = jax.make_jaxpr(wanted, return_shape=True)(_operand_types(plan, dtype))
+
+        def function(leaves):
+            return dict(zip(shapes, core.jaxpr_as_fun(closed)(*leaves), strict=True))
 
         for axis in reversed(lifted_axes):
             in_axes = [0 if leaf == axis else None for leaf in plan.leaf_axes]

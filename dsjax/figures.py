@@ -21,10 +21,10 @@ _OPERATORS = {
 def compare(study):
     """A study's published figures beside the computed ones, as a Dataset over `row`.
 
-    Over `row`: the deployment, `quantity`, `published`, `computed`, `error` (relative), `tolerance` (NaN: shown, never
-    gates), `ok`. Over `conclusion`: what the study concludes, what a search finds (`found`), whether it `holds`, and
-    whether it is `expected` to: what does not is shown, and never gates either. Over `check`: the arithmetic of the
-    study's contradictions (dim `contradiction`), one of which each is `check_of`.
+    Over `row`: the deployment, `quantity`, `published`, `computed`, `error` (relative), `tolerance` (NaN: shown,
+    never gates), `ok`. Over `conclusion`: what the study concludes, what a search finds (`found`), whether it
+    `holds`, and whether it is `expected` to: what does not is shown, and never gates either. Over `check`: the
+    arithmetic of the study's contradictions (dim `contradiction`), one of which each is `check_of`.
     """
     published = study.data["published"]
     sweeps = {

@@ -26,9 +26,11 @@ _NUMBER = re.compile(r"([\d,]+)(\.\d+)? ?(%|[A-Z][A-Za-z]*)?")
 
 
 def against_published(model="DeepSeek-V3"):
-    """List of {article, figure, printed, formula, published, computed, units, error, agrees, why, count, and the point}.
+    """List of {article, figure, printed, formula, published, computed, units, error, agrees, why, count, and the
+    point}.
 
-    `error` = published / computed - 1. `agrees`: the count rounds to the printed number, or a printed formula is right.
+    `error` = published / computed - 1. `agrees`: the count rounds to the printed number, or a printed formula is
+    right.
     """
     data = catalog.read_toml(FILE)
     if model != data["model"]:

@@ -1,60 +1,21 @@
 """Grid files -> a `Space`: named axes over catalog rows, parameters and policies, all names and numbers checked."""
 
 import collections
-import dataclasses
 import json
 import math
 import os
 import sys
 from pathlib import Path
 
-from . import catalog, curves, machine, specs, studies
+from . import catalog, machine, specs, studies
 from .errors import InputError, unknown
+from .space import Space, auxiliary, group_names, parameters
 from .units import number
 from .variables import MEASURES, VARIABLES
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
 MOST_VALUES = 10_000_000  # of one axis
 MOST_AXES = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """A resolved design space. Every number it needs is inside: it can be rebuilt from its JSON alone."""
-
-    study: studies.Study
-    title: str
-    axes: dict  # {axis: tuple of labels or numbers}, in the order of the dims
-    fixed: dict  # {axis: label or number}, defaults of the study included
-    rows: dict  # {record: {row: {field: number, "source": text}}} of the rows that are used
-    bounds: dict  # {"min_<variable>" | "max_<variable>": number}
-    objective: str
-    sense: int  # 1 maximize, -1 minimize
-    by: tuple
-    defined: tuple  # variables that every phase of the space defines
-    text: str  # the grid as given
-
-    @property
-    def sizes(self):
-        """{axis: length}."""
-        return {name: len(values) for name, values in self.axes.items()}
-
-    @property
-    def points(self):
-        """Number of points."""
-        return math.prod(self.sizes.values())
-
-    def to_json(self):
-        """The resolved space as JSON text; `from_json` is its inverse."""
-        return json.dumps(vars(self) | {"study": self.study.name})
-
-    @classmethod
-    def from_json(cls, text):
-        """The space a dataset's `dsjax_spec` describes."""
-        data = json.loads(text)
-        data["study"] = studies.get(data["study"])
-        data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
-        return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 
 def folder():
@@ -83,8 +44,8 @@ def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=()):
     """`Space` of a grid (see `read`).
 
     `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`
-    {"nic.CX7.<field>": number} changes a catalog row, `catalogs` are paths of the user's own catalog files. Raises InputError naming file, key, value and what was
-    expected.
+    {"nic.CX7.<field>": number} changes catalog rows ("nic.<field>": all rows in use), `catalogs` are paths of the
+    user's own catalog files. Raises InputError naming file, key, value and what was expected.
     """
     for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings)):
         if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
@@ -329,31 +290,6 @@ class _Reader:
                 raise unknown(self.where("objective", "by"), "group", key, known)
         groups = group_names(self.study, axes)  # what is fixed makes one group
         return name, (1 if side == "maximize" else -1), tuple(key for key in by if key in groups)
-
-
-def parameters(study):
-    """{axis name: metadata} of every numeric axis a study knows."""
-    known = specs.fields(specs.Workload) | specs.fields(specs.Deployment)
-    numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
-    for record, cls in study.records.items():
-        numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(cls).items()}
-    for form in curves.FORMS.values() if study.curve else ():
-        numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
-    return numeric
-
-
-def auxiliary(record, field):
-    """Name of the coordinate that carries a named row's number."""
-    return field if record == "precision" else f"{record}_{field}"
-
-
-def group_names(study, axes):
-    """What points may be grouped by: the axes and the numbers of their rows."""
-    names = list(axes)
-    for record, cls in study.records.items():
-        if record in axes:
-            names += [auxiliary(record, field) for field in specs.fields(cls)]
-    return names
 
 
 def _apply(rows, records, settings, used):

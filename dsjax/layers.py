@@ -4,11 +4,11 @@ Flops, parameters and elements moved are read off one shape, so they cannot disa
 {operator: shape}. Sizes may be Python integers (counts are then exact, of any size, and a split that does not divide
 is a `Fraction`) or JAX arrays (the sizes take the floating-point type of the model's numbers).
 
-Symbols: T tokens that the group of tp chips works on, H hidden_size, h heads, hd = h / tp heads per chip, R_q and R_kv
-ranks of the query and of the latent cache, D_n, D_r, D_v head widths without position, rotary, of values, S context
-[token], I width of an FFN, E routed experts, V vocabulary.
-Sources: DeepSeek-V2 (arXiv:2405.04434), section 2.1 and appendix C (MLA, absorbed and not); DeepSeek-V3
-(arXiv:2412.19437), section 2.1 (layers, experts), 2.2 (multi-token prediction).
+Symbols: T tokens that the group of tp chips works on, H hidden_size, h heads, hd = h / tp heads per chip, R_q and
+R_kv ranks of the query and of the latent cache, D_n, D_r, D_v head widths without position, rotary, of values, S
+context [token], I width of an FFN, E routed experts, V vocabulary. Sources: DeepSeek-V2 (arXiv:2405.04434), section
+2.1 and appendix C (MLA, absorbed and not); DeepSeek-V3 (arXiv:2412.19437), section 2.1 (layers, experts), 2.2
+(multi-token prediction).
 """
 
 from fractions import Fraction

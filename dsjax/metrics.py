@@ -15,7 +15,7 @@ class Step:
     """One forward pass on one chip, as every study and the core model return it."""
 
     time: Time
-    blocks: dict  # {block: s per step}, before overlap
+    blocks: dict  # {block: Time of a step}, before overlap
     memory: dict  # {part: B per chip}
     masks: dict  # {constraint: bool}: why the point is impossible, beside what the grid asks
     tokens_per_user: float  # tokens one sequence gains per step; NaN in prefill

@@ -31,8 +31,8 @@ def links(hardware, nic):
 def all_reduce(n_bytes, chips, net):
     """Ring all-reduce of b bytes over n chips, first inside the domains, then between them.
 
-    g = min(n, domain), q = n / g:  2 (g - 1) / g b / U + 2 (g - 1) t_up + 2 (q - 1) / q (b / g) / O + 2 (q - 1) t_out [s].
-    U, O bandwidth inside and outside the domain, t_up, t_out time of one step. One chip: 0.
+    g = min(n, domain), q = n / g:  2 (g - 1) / g b / U + 2 (g - 1) t_up + 2 (q - 1) / q (b / g) / O + 2 (q - 1) t_out
+    [s]. U, O bandwidth inside and outside the domain, t_up, t_out time of one step. One chip: 0.
     """
     inside = jnp.minimum(chips, net.domain)
     domains = chips / inside
@@ -46,8 +46,8 @@ def all_to_all(n_bytes, ep, moe_tp, net):
     """Dispatch or combine of the b bytes one card receives or sends, a share of them on each of its moe_tp chips.
 
     e = max(1, min(ep, domain / moe_tp)) cards of the domain, f_in = (e - 1) / ep, f_out = 1 - e / ep; 1 / ep stays.
-    max(f_in b' / U, f_out b' / O) + [f_in > 0] t_up + [f_out > 0] t_out, b' = b / moe_tp, and an all-gather inside the
-    card: (moe_tp - 1) (b' / U + t_up) [s].
+    max(f_in b' / U, f_out b' / O) + [f_in > 0] t_up + [f_out > 0] t_out, b' = b / moe_tp, and an all-gather inside
+    the card: (moe_tp - 1) (b' / U + t_up) [s].
     """
     share = n_bytes / moe_tp
     cards = jnp.maximum(1.0, jnp.minimum(ep, net.domain / moe_tp))

@@ -45,8 +45,8 @@ class Load:
 def split(deployment, model, dtype):
     """`Split` of a deployment: chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived.
 
-    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`, `ok_moe_tp`: heads and widths split; `ok_sp`: sp divides tp. Ceilings and
-    divisibility are exact: integers.
+    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`, `ok_moe_tp`: heads and widths split; `ok_sp`: sp
+    divides tp. Ceilings and divisibility are exact: integers.
     """
     d = deployment
     ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))

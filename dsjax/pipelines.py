@@ -75,8 +75,8 @@ def naive(parts, batch):
 def dual_micro_batch(parts, batch):
     """Two halves of the batch, one computing while the other communicates.
 
-    T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after) + closing)), each of half the batch.
-    Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and DeepSeek's published decode profile.
+    T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after) + closing)), each of half the
+    batch. Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and DeepSeek's published decode profile.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
@@ -92,8 +92,8 @@ def dual_micro_batch(parts, batch):
 def two_batch_overlap(parts, batch):
     """TBO: two halves of the batch, all their dispatch and combine beside all their compute.
 
-    T = max(2 (rest + layers (before + after + shared + routed + closing)), 2 layers (dispatch + combine)), each of half the
-    batch. Source: the SG2260E deployment study (2025), which assumes that the all-to-all hides entirely.
+    T = max(2 (rest + layers (before + after + shared + routed + closing)), 2 layers (dispatch + combine)), each of
+    half the batch. Source: the SG2260E deployment study (2025), which assumes that the all-to-all hides entirely.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer

@@ -13,9 +13,9 @@ from . import dataset, figures, grid, run, search, studies
 def reproduce(study="decode_gpu_2025"):
     """A study's published results beside the computed ones, as a Dataset over `row`.
 
-    What it holds depends on what the study published (attribute `form`): "tables", the ranked results of a search; see
-    `searched_tables`; or "figures", single numbers, conclusions and contradictions; see `figures.compare`. `ok`: the
-    row holds within its tolerance.
+    What it holds depends on what the study published (attribute `form`): "tables", the ranked results of a search;
+    see `searched_tables`; or "figures", single numbers, conclusions and contradictions; see `figures.compare`. `ok`:
+    the row holds within its tolerance.
     """
     study = studies.get(study)
     form = study.data["published"]["form"]

@@ -7,7 +7,7 @@ import xarray as xr
 
 from . import dataset
 from .errors import InputError, unknown
-from .grid import group_names
+from .space import group_names
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}

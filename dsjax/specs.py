@@ -116,8 +116,8 @@ class Precision:
 def flops_per_s(hardware, index):
     """Peak rate `RATES[index]` of the chip [FLOP/s].
 
-    The bf16 rate stands in for one that the chip lacks, so that the point stays finite and time homogeneous in the rates;
-    `ok_precision` masks it.
+    The bf16 rate stands in for one that the chip lacks, so that the point stays finite and time homogeneous in the
+    rates; `ok_precision` masks it.
     """
     rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
     return jnp.where(rate > 0.0, rate, hardware.bf16_flops_per_s)

@@ -137,10 +137,10 @@ def _cached(name, shape, phase):
 def _collectives(model, batch, tokens, width, layout):
     """{collective: (block, layers that hold it, bytes all chips send in one layer)}.
 
-    All-reduce of b bytes over n chips: each sends 2 (n - 1) / n b; after embedding, attention and FFN. All-gather of the
-    logits: each sends (n - 1) / n of them. Dispatch, combine: k copies of every token, of which (ep - 1) / ep leave the
-    card; the moe_tp chips of a card fetch a share of a copy each and gather it, or sum it in shares. Every chip
-    dispatches its own 1 / tp of the tokens of its group.
+    All-reduce of b bytes over n chips: each sends 2 (n - 1) / n b; after embedding, attention and FFN. All-gather of
+    the logits: each sends (n - 1) / n of them. Dispatch, combine: k copies of every token, of which (ep - 1) / ep
+    leave the card; the moe_tp chips of a card fetch a share of a copy each and gather it, or sum it in shares. Every
+    chip dispatches its own 1 / tp of the tokens of its group.
     """
     n, dense = model.num_hidden_layers, model.first_k_dense_replace
     reduced = 2 * (layout.tp - 1) * tokens * model.hidden_size * width["activation_bytes"]

@@ -178,3 +178,17 @@ def test_plain_plot_of_the_file(path):
 def test_space_round_trips_through_json():
     space = grid.load("decode_gpu_2025")
     assert grid.Space.from_json(space.to_json()) == space
+
+
+def test_layers_follow_the_model(study):
+    ds = dsjax.sweep("decode_gpu_2025", fixed={"model_num_hidden_layers": 30, "batch": 16, "hardware": "H20"})
+    assert (ds.layers == 30).all()
+    whole = study.block_time.sel(batch=16, hardware="H20") / 61 * 30
+    np.testing.assert_allclose(ds.block_time, whole.transpose(*ds.block_time.dims), rtol=1e-12)
+
+
+def test_an_output_that_is_a_link_is_followed(study, tmp_path):
+    (tmp_path / "real.nc").write_text("old")
+    (tmp_path / "link.nc").symlink_to(tmp_path / "real.nc")
+    dsjax.write_netcdf(study, tmp_path / "link.nc", force=True)
+    assert (tmp_path / "link.nc").is_symlink() and dsjax.open_netcdf(tmp_path / "real.nc").sizes == study.sizes

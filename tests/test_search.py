@@ -145,3 +145,28 @@ def test_constraints_on_any_measure_one_mask_per_variable():
     )  # fmt: skip
     assert bool((bounded.feasible == expected).all())
     assert 0 < int(expected.sum()) < expected.size
+
+
+def test_a_dataset_in_another_order_of_dims_gives_the_same(study, tmp_path):
+    turned = study.transpose(*reversed(study.step_time.dims), "block")
+    xr.testing.assert_equal(dsjax.best(turned), dsjax.best(study).transpose(*dsjax.best(turned).dims))
+    for name, ds in (("a.csv", study), ("b.csv", turned)):
+        dsjax.write_csv(ds, tmp_path / name, feasible_only=True)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [lambda ds: ds.sel(hardware="H20"), lambda ds: ds.isel(batch=3), dsjax.best])
+def test_part_of_a_dataset_is_refused_in_words(study, cut):
+    with pytest.raises(dsjax.InputError, match="expected the whole dataset"):
+        dsjax.best(cut(study))
+
+
+def test_what_the_phase_does_not_define_is_no_objective(study, tmp_path):
+    with pytest.raises(dsjax.InputError, match="ttft"):
+        dsjax.best(study, objective="ttft")
+    raw = {
+        "axes": {"batch": [1]},
+        "fixed": {"hardware": "H800", "nic": "CX7", "ep": 64, "precision": "fp8", "context": 1},
+    }
+    with pytest.raises(dsjax.InputError, match="ttft"):
+        dsjax.sweep(raw | {"objective": {"maximize": "ttft"}})

@@ -7,20 +7,24 @@ published rows. The formulas are those of the library; what the study does diffe
 - Q is compressed from `q_lora_rank` to `qk_nope_head_dim` and back up from there, instead of from `hidden_size`;
 - every GEMM is charged at least 64 rows, attention 128 tokens beyond the context;
 - each expert on the card computes every copy of every token of the micro batch;
-- the naive pipeline forgets the draft tokens in the experts (not in dispatch and combine).
+- the naive pipeline forgets the draft tokens in the experts (not in dispatch and combine);
+- every copy of a token is sent over the NIC, also those whose expert is on the same card or in the same server;
+- rates are in binary multiples (in the study's data file).
+
+`variant` gives the study with some of the slips in the formulas corrected.
 """
 
+import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .. import collectives, memory, operators, pipelines, roofline, specs
+from .. import collectives, memory, network, operators, pipelines, roofline, specs
 from ..metrics import Step
 from ..specs import flops_per_s
 from . import Study, every_layer
 
-LEAST_ROWS = 64.0
-EXTRA_TOKENS = 128.0
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
 
@@ -32,36 +36,65 @@ class Hardware(specs.Chip):
     clock_cycles_per_s: float = specs.rate("Hz", "core clock")
     exp2_per_cycle: float = specs.size("1", "exp2 per core and cycle")
     reduce_per_cycle: float = specs.size("1", "reduction steps per core and cycle")
-    thread_all_reduce_s: float = specs.seconds(
-        "all-reduce between the cores of one chip, per sequence and attention layer"
-    )
+    thread_all_reduce_s: float = specs.seconds("all-reduce between the cores of a chip, per sequence and layer")
     roofline_overlap: float = specs.fraction("share of the smaller of compute and memory time hidden behind the larger")
     softmax_overlap: float = specs.fraction(
         "GEMMs of attention that hide softmax: 0 none, 1 the second, 2 both", high=2.0
     )
-    attention_128_rows: float = specs.share(
-        "share of peak of decode attention at 128 query rows (heads x query tokens)"
-    )
-    attention_256_rows: float = specs.share(
-        "share of peak of decode attention at 256 query rows (heads x query tokens)"
-    )
+    attention_128_rows: float = specs.share("share of peak of decode attention at 128 rows (heads x query tokens)")
+    attention_256_rows: float = specs.share("share of peak of decode attention at 256 rows (heads x query tokens)")
 
 
-def step(point, *, pipeline, gemm, expert_gemm):
-    """One decode step of one card.  T_step = num_hidden_layers x T_layer."""
+@specs.record
+class NetworkedHardware(Hardware):
+    """With the scale-up network that the study leaves out."""
+
+    scale_up_bytes_per_s: float = specs.rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
+    scale_up_domain: float = specs.size("1", "chips of one scale-up domain")
+    scale_up_utilisation: float = specs.share("share of the scale-up bandwidth that transfers reach")
+
+
+class Slips(NamedTuple):
+    """What the formulas of the study do differently from the core model, as published."""
+
+    q_from_ranks: bool = True  # Q goes from its rank to a head's width and back up, not from the hidden size
+    experts_compute_all: bool = True  # each expert computes every copy of every token, not its own share
+    naive_forgets_drafts: bool = True  # in the experts
+    only_sparse_layers: bool = True  # no dense layer, router, norm, embedding, head and MTP module
+    least_rows: float = 64.0  # charged of every GEMM
+    extra_tokens: float = 128.0  # charged beyond the context in attention
+    nothing_stays: bool = True  # every copy is sent over the NIC
+
+
+PUBLISHED = Slips()
+
+
+@functools.cache
+def variant(slips):
+    """The study with these slips; its hardware rows carry a scale-up network."""
+    records = STUDY.records | {"hardware": NetworkedHardware}
+    return dataclasses.replace(STUDY, step=functools.partial(step, slips=slips), records=records)
+
+
+def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED):
+    """One decode step of one card.  As published T_step = num_hidden_layers x T_layer."""
     d, model = point.deployment, point.model
     batch, ep = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.ep))
     layers = model.num_hidden_layers
+    queries = 1.0 + jnp.asarray(d.mtp, batch.dtype)
 
     def parts(micro_batch, experts_see_drafts=True):
-        layer = _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts)
-        return pipelines.Parts(layer=layer, layers=layers, rest={})
+        see_drafts = experts_see_drafts or not slips.naive_forgets_drafts
+        layer = functools.partial(_layer, point, gemm, expert_gemm, slips, micro_batch)
+        if slips.only_sparse_layers:
+            return pipelines.Parts(layer=layer(queries, see_drafts), layers=layers, rest={})
+        return _whole_model(point, gemm, slips, micro_batch, layer(queries, see_drafts), layer(jnp.ones_like(queries)))
 
     time, both = pipeline(parts, batch)
     gained = 1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp)
     return Step(
         time=time,
-        blocks={name: (layers * t).total for name, t in both.layer.operators().items()},
+        blocks={name: layers * t for name, t in both.layer.operators().items()},
         memory=_memory(point, batch),
         masks={},
         tokens_per_user=gained,
@@ -74,24 +107,32 @@ def step(point, *, pipeline, gemm, expert_gemm):
     )
 
 
-def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts):
+def _linears(point, gemm, slips, shapes):
+    """{operator: Time} of GEMMs outside the experts: {operator: (M, K, N, groups, bytes per element of the result)}."""
+    hw, precision = point.hardware, point.precision
+
+    def linear(m, k, n, groups, out_bytes):
+        sizes = {"groups": groups, "in_bytes": precision.weight_bytes, "out_bytes": out_bytes}
+        cost = operators.gemm(m, k, n, **sizes, least_rows=slips.least_rows)
+        rate = flops_per_s(hw, precision.weight_rate)
+        efficiency = gemm(point.curve, m, k, n)
+        return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
+
+    return roofline.each(linear, shapes)
+
+
+def _layer(point, gemm, expert_gemm, slips, micro_batch, queries, experts_see_drafts=True):
     """Operators of one layer and micro batch (`LayerTimes`)."""
     hw, model, precision = point.hardware, point.model, point.precision
-    queries = 1.0 + jnp.asarray(point.deployment.mtp, micro_batch.dtype)
     rows = micro_batch * queries
     heads, copies = model.num_attention_heads, model.num_experts_per_tok
     q_head = model.qk_nope_head_dim + model.qk_rope_head_dim
-
-    def linear(k, n, groups, out_bytes):
-        cost = operators.gemm(
-            rows, k, n, groups=groups, in_bytes=precision.weight_bytes, out_bytes=out_bytes, least_rows=LEAST_ROWS
-        )
-        rate = flops_per_s(hw, precision.weight_rate)
-        efficiency = gemm(point.curve, rows, k, n)
-        return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
+    q_in, q_rank = model.hidden_size, model.q_lora_rank
+    if slips.q_from_ranks:
+        q_in, q_rank = model.q_lora_rank, model.qk_nope_head_dim
 
     def expert(side, m, k, n):
-        cost = operators.gemm(m, k, n, in_bytes=precision.expert_bytes, out_bytes=4.0, least_rows=LEAST_ROWS)
+        cost = operators.gemm(m, k, n, in_bytes=precision.expert_bytes, out_bytes=4.0, least_rows=slips.least_rows)
         rate = flops_per_s(hw, precision.expert_rate)
         efficiency = expert_gemm(point.curve, side, m, k, n)
         return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
@@ -102,41 +143,110 @@ def _layer(point, gemm, expert_gemm, micro_batch, experts_see_drafts):
 
     def send(element_bytes):
         n_bytes = collectives.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
-        return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
+        if slips.nothing_stays:
+            return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
+        return network.all_to_all(n_bytes, jnp.asarray(point.deployment.ep, rows.dtype), 1.0, _links(point))
 
     expert_rows = rows if experts_see_drafts else micro_batch
     slots = jnp.asarray(memory.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
-    ffns = roofline.each(ffn, {"shared": (expert_rows,), "routed": (copies * expert_rows,)})
-    before = {  # name: (K, N, groups, bytes per element of the result)
-        "q_down": (model.q_lora_rank, model.qk_nope_head_dim, 1.0, 4.0),
-        "q_up": (model.qk_nope_head_dim, heads * q_head, 1.0, 2.0),
-        "q_absorb": (model.qk_nope_head_dim, model.kv_lora_rank, heads, 2.0),
-        "kv_compress": (model.hidden_size, model.kv_lora_rank + model.qk_rope_head_dim, 1.0, 2.0),
+    routed_rows, experts_run, needed_share = copies * expert_rows, slots, 1.0 / slots
+    if not slips.experts_compute_all:
+        experts_run, needed_share = _slots_hit(model, point.deployment.ep, slots, expert_rows), 1.0
+        routed_rows = routed_rows / experts_run
+    ffns = roofline.each(ffn, {"shared": (expert_rows,), "routed": (routed_rows,)})
+    before = {  # name: (M, K, N, groups, bytes per element of the result)
+        "q_down": (rows, q_in, q_rank, 1.0, 4.0),
+        "q_up": (rows, q_rank, heads * q_head, 1.0, 2.0),
+        "q_absorb": (rows, model.qk_nope_head_dim, model.kv_lora_rank, heads, 2.0),
+        "kv_compress": (rows, model.hidden_size, model.kv_lora_rank + model.qk_rope_head_dim, 1.0, 2.0),
     }
     after = {
-        "s_kv_up": (model.kv_lora_rank, model.v_head_dim, heads, 2.0),
-        "output": (heads * model.v_head_dim, model.hidden_size, 1.0, 2.0),
+        "s_kv_up": (rows, model.kv_lora_rank, model.v_head_dim, heads, 2.0),
+        "output": (rows, heads * model.v_head_dim, model.hidden_size, 1.0, 2.0),
     }
-    linears = roofline.each(linear, before | after)
+    linears = _linears(point, gemm, slips, before | after)
     return pipelines.LayerTimes(
         before={name: linears[name] for name in before},
-        after={"flash_mla": _flash_mla(point, micro_batch, queries), **{name: linears[name] for name in after}},
+        after={"flash_mla": _flash_mla(point, slips, micro_batch, queries), **{name: linears[name] for name in after}},
         dispatch=send(precision.dispatch_bytes),
         shared={"shared": model.n_shared_experts * ffns["shared"]},
-        routed={"moe": roofline.of_use(slots * ffns["routed"], 1.0 / slots)},
+        routed={"moe": roofline.of_use(experts_run * ffns["routed"], needed_share)},
         combine=send(precision.combine_bytes),
         closing={},
     )
 
 
-def _flash_mla(point, micro_batch, queries):
+def _slots_hit(model, ep, slots, tokens):
+    """Slots of a card that are hit, and so read: s (1 - (1 - k / (ep s))^A).
+
+    s `slots` of a card, A = tokens x ep tokens of all cards that choose k slots evenly (dsjax/MODEL.md, section 2).
+    """
+    ep = jnp.asarray(ep, tokens.dtype)
+    return slots * -jnp.expm1(tokens * ep * jnp.log1p(-model.num_experts_per_tok / (ep * slots)))
+
+
+def _links(point):
+    """Both levels of the network; steps take no time, as in the study."""
+    hw = point.hardware
+    return network.Links(
+        up_bytes_per_s=hw.scale_up_bytes_per_s * hw.scale_up_utilisation,
+        out_bytes_per_s=point.nic.scale_out_bytes_per_s,
+        up_step_s=0.0,
+        out_step_s=0.0,
+        domain=hw.scale_up_domain,
+    )
+
+
+def _whole_model(point, gemm, slips, micro_batch, layer, draft):
+    """`pipelines.Parts` with what the study leaves out, at the study's efficiencies.
+
+    `draft` is the layer of the MTP module: one token of every sequence. Shapes, and bytes of norms and embedding:
+    dsjax/MODEL.md, section 2; SwiGLU stays left out.
+    """
+    model, hidden = point.model, point.model.hidden_size
+    drafts = jnp.asarray(point.deployment.mtp, micro_batch.dtype)
+    rows = micro_batch * (1.0 + drafts)
+    experts = jnp.asarray(model.n_routed_experts, micro_batch.dtype)
+    shapes = {
+        "router": (rows, hidden, experts, 1.0, 2.0),
+        "dense_up": (rows, hidden, 2.0 * model.intermediate_size, 1.0, 2.0),
+        "dense_down": (rows, model.intermediate_size, hidden, 1.0, 2.0),
+        "head": (rows, hidden, model.vocab_size, 1.0, 2.0),
+        "draft_router": (micro_batch, hidden, experts, 1.0, 2.0),
+        "draft_projection": (micro_batch, 2.0 * hidden, hidden, 1.0, 2.0),
+        "draft_head": (micro_batch, hidden, model.vocab_size, 1.0, 2.0),
+    }
+    gemms = _linears(point, gemm, slips, shapes)
+
+    def moved(elements):
+        seconds = elements * point.precision.activation_bytes / point.hardware.hbm_bytes_per_s
+        return roofline.Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=seconds)
+
+    def complete(x, tokens, router):
+        norms = moved(tokens * (4.0 * hidden + 2.0 * (model.q_lora_rank + model.kv_lora_rank)))
+        after = {**x.after, "ffn_norm": moved(4.0 * tokens * hidden), "router": gemms[router]}
+        return dataclasses.replace(x, before={"norms": norms, **x.before}, after=after)
+
+    layer, draft = complete(layer, rows, "router"), complete(draft, micro_batch, "draft_router")
+    attention = {name: t for name, t in (layer.before | layer.after).items() if name != "router"}
+    module = pipelines.in_sequence(draft) + gemms["draft_projection"] + gemms["draft_head"]
+    rest = {
+        "dense": model.first_k_dense_replace * (pipelines.total(attention) + gemms["dense_up"] + gemms["dense_down"]),
+        "embedding": moved(2.0 * rows * hidden),
+        "head": gemms["head"] + moved(4.0 * rows * hidden),
+        "mtp": drafts * (module + moved(8.0 * micro_batch * hidden)),
+    }
+    return pipelines.Parts(layer=layer, layers=model.num_hidden_layers - model.first_k_dense_replace, rest=rest)
+
+
+def _flash_mla(point, slips, micro_batch, queries):
     """Decode attention of one micro batch: two GEMMs, softmax on the vector units, the latent cache from memory."""
     hw, model, context = point.hardware, point.model, point.workload.context
     rows = model.num_attention_heads * queries
     efficiency = jnp.where(rows >= 256.0, hw.attention_256_rows, hw.attention_128_rows)
     rate = flops_per_s(hw, point.precision.attention_rate)
     width = model.kv_lora_rank + model.qk_rope_head_dim
-    charged = context + EXTRA_TOKENS
+    charged = context + slips.extra_tokens
     cycles = EXP2_PER_SCORE / hw.exp2_per_cycle + REDUCTIONS_PER_SCORE / hw.reduce_per_cycle
     return roofline.attention(
         scores=operators.attention_scores(micro_batch, rows, width, charged),

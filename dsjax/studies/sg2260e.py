@@ -88,7 +88,7 @@ def step(point, *, phase, pipeline):
     return Step(
         # The study's MFU: its own count of flops against the 8-bit peak.
         time=dataclasses.replace(time, ideal_compute=tokens_per_chip * flops / peak),
-        blocks={name: times[name].total for name in BLOCKS},
+        blocks={name: times[name] for name in BLOCKS},
         memory=_memory(point, parts, work.sequences / parts.chips),
         masks=masks | {"prompts": work.ok_prompts, "even_batch": work.divisible % micro_batches == 0},
         tokens_per_user=jnp.where(work.is_prefill, jnp.nan, jnp.ones_like(context)),

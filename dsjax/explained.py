@@ -1,0 +1,275 @@
+"""What `dsjax explain` prints: one configuration as text, as one JSON object, or its operators as CSV."""
+
+import json
+import math
+
+import click
+import numpy as np
+
+from . import dataset, report
+from .metrics import LIMITS
+from .nearby import MOST_SEQUENCES, load_of
+from .tables import table
+from .variables import VARIABLES
+
+BAR = 48  # characters that stand for the memory of a chip
+_SPLIT = ("exposed", "busy")
+
+
+def show(ds, form, quiet=False):
+    """Print an explained configuration."""
+    if form == "csv":
+        report.records(blocks(ds), "csv")
+    elif form == "json":
+        click.echo(dataset.to_json(_plain(as_dict(ds))))
+    else:
+        click.echo("\n\n".join(_sections(ds, as_dict(ds), quiet)))
+
+
+def as_dict(ds):
+    """The whole explanation as one dict of plain values, SI."""
+    space = json.loads(ds.attrs["dsjax_spec"])
+    numbers = {name: ds[name].item() for name in VARIABLES if name in ds.variables and ds[name].ndim == 0}
+    numbers["bottleneck"] = LIMITS[int(numbers["bottleneck"])]
+    path = {
+        limit: {f"{kind}_s": float(ds[f"{kind}_{limit}"]) for kind in _SPLIT if f"{kind}_{limit}" in ds}
+        for limit in LIMITS
+    }
+    result = {
+        "title": ds.attrs["title"],
+        "study": ds.attrs["study"],
+        "point": space["fixed"],
+        "feasible": bool(ds["feasible"]),
+        "refused": {row["constraint"]: row["why"] for row in _rows(ds, "constraint") if row["why"]},
+        "metrics": numbers,
+        "arithmetic": arithmetic(ds, space["fixed"]),
+        "blocks": blocks(ds),
+        "network": _rows(ds, "collective"),
+        "critical_path": path,
+        "memory": {
+            "parts": {row["part"]: row["memory_part"] for row in _rows(ds, "part")},
+            "capacity": float(ds["memory_capacity"]),
+            "kept_free": float(ds["memory_kept_free"]),
+        },
+        "largest": {
+            "of": load_of(space["fixed"]),
+            "in_memory": int(ds["largest_in_memory"]),
+            "feasible": int(ds["largest_feasible"]),
+            "stopped_at": int(ds["largest_stopped_at"]),
+            "stopped_by": str(ds["largest_stopped_by"].item()),
+        },
+    }
+    if "alternative" in ds.dims:
+        result["pipelines"] = _rows(ds, "alternative")
+    if criterion := would_tbo_pay(ds, space["bounds"]):
+        result["tbo"] = criterion
+    return result | {"sources": _rows(ds, "row")}
+
+
+def blocks(ds):
+    """One dict per block: seconds, what binds, how near to the speed of light, flops and bytes."""
+    seconds, layers = ds["block_time"].values, ds["layers"].values
+    exposed = np.array([ds[f"block_{limit}"].values for limit in LIMITS])
+    share = seconds / max(seconds.sum(), np.finfo(float).tiny)
+    rows = []
+    for i, name in enumerate(ds["block"].values.tolist()):
+        rows.append(
+            {
+                "block": name,
+                "layers": float(layers[i]),
+                "seconds": float(seconds[i]),
+                "seconds_per_layer": float(seconds[i] / layers[i]) if layers[i] else math.nan,
+                "share": float(share[i]),
+                "bound_by": LIMITS[int(exposed[:, i].argmax())] if seconds[i] > 0.0 else "",
+                **{f"{limit}_s": float(x) for limit, x in zip(LIMITS, exposed[:, i])},
+                "of_light": float(ds["block_ideal"].values[i] / seconds[i]) if seconds[i] > 0.0 else math.nan,
+                "flops": float(ds["block_flops"].values[i]),
+                "bytes": float(ds["block_bytes"].values[i]),
+            }
+        )
+    return rows
+
+
+def arithmetic(ds, point):
+    """The headline metrics, each line a calculation that can be done again."""
+    v = {name: float(ds[name]) for name in ("step_time", "tps_per_chip", "tps_total", "chips", "hidden_time")}
+    made = ds["block_time"].values.sum()
+    step = f"{_ms(made)} of blocks"
+    if v["hidden_time"]:
+        step += f" - {_ms(v['hidden_time'])} hidden by pipeline {point['pipeline']}"
+    if not math.isclose(float(ds["time_of_pipeline"]), v["step_time"], rel_tol=1e-6):
+        step += f" = {_ms(float(ds['time_of_pipeline']))}, with software and host time"
+    lines = [f"{step} = {_ms(v['step_time'])} per step"]
+    whole = f"{v['tps_per_chip']:,.1f} tokens/s/chip x {v['chips']:,.0f} chips = {v['tps_total']:,.0f} tokens/s"
+    if load_of(point) == "prompts":
+        tokens = v["tps_total"] * v["step_time"] / point["prompts"]
+        rate = (
+            f"{point['prompts']:,.0f} prompts x {tokens:,.0f} tokens / {v['step_time']:.4g} s / {v['chips']:,.0f} chips"
+        )
+        return [*lines, f"{rate} = {whole}"]
+    tpot, user = float(ds["tpot"]), float(ds["tps_per_user"])
+    return [
+        *lines,
+        f"{_ms(v['step_time'])} / {v['step_time'] / tpot:.4g} tokens = {_ms(tpot)} per token = 1 / {user:.2f} tokens/s/user",
+        f"{user:.2f} tokens/s/user x {point['batch']:,.0f} sequences = {whole}",
+    ]
+
+
+def would_tbo_pay(ds, bounds):
+    """Whether hiding the all-to-all behind a second batch would pay: the published criterion, and the step itself.
+
+    Criterion: without the all-to-all, tokens/s/user >= twice what the grid asks for, as two batches take turns.
+    """
+    if "step_time_without_all_to_all" not in ds:
+        return None
+    times = dict(zip(ds["alternative"].values.tolist(), ds["alternative_step_time"].values.tolist()))
+    free, rate = float(ds["step_time_without_all_to_all"]), float(ds["tps_per_user_without_all_to_all"])
+    asked = 2.0 * bounds["min_tps_per_user"] if "min_tps_per_user" in bounds else math.nan
+    return {
+        "step_time_without_all_to_all": free,
+        "tps_per_user_without_all_to_all": rate,
+        "criterion": asked,
+        "criterion_met": None if math.isnan(asked) or math.isnan(rate) else rate >= asked,
+        "step_time_naive": times["naive"],
+        "step_time_tbo": times["tbo"],
+        "pays": times["tbo"] < times["naive"],
+    }
+
+
+def _rows(ds, dim):
+    """The variables over one dim as a list of dicts."""
+    columns = {name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)}
+    columns = {dim: columns.pop(dim)} | columns
+    return [dict(zip(columns, row)) for row in zip(*(np.asarray(column).tolist() for column in columns.values()))]
+
+
+def _plain(value):
+    """NaN as None, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_plain(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sections(ds, x, quiet):
+    yield _configuration(ds, x)
+    yield "\n".join(f"  {line}" for line in x["arithmetic"]) + "\n" + _utilisation(x["metrics"])
+    if x["refused"]:
+        yield "Refused:\n" + "\n".join(f"  {name}: {text}" for name, text in x["refused"].items())
+    yield _blocks_table(x["blocks"])
+    yield _network_table(x)
+    yield _path_table(x)
+    yield _memory_bar(x)
+    if "pipelines" in x:
+        yield _pipelines_table(x)
+    if not quiet:
+        yield "Numbers from:\n" + table(
+            ["row", "kind", "source"], [[r["row"], r["tag"], r["source"]] for r in x["sources"]]
+        )
+
+
+def _configuration(ds, x):
+    point = dict(x["point"])
+    derived = {name: float(ds[name]) for name in ("chips", "dp", "ep", "batch_total") if name not in point}
+    texts = [f"{k} {v:,.10g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in (point | derived).items()]
+    lines, line = [], " "
+    for text in texts:
+        if len(line) + len(text) > 110:
+            lines, line = [*lines, line], " "
+        line += f" {text},"
+    verdict = "feasible" if x["feasible"] else f"refused by {', '.join(x['refused'])}"
+    return "\n".join([f"{x['title']}: {verdict}", *lines, line.rstrip(",")])
+
+
+def _utilisation(m):
+    texts = [f"MFU {100 * m['mfu']:.1f} %", f"MBU {100 * m['mbu']:.1f} %"]
+    return f"  {', '.join(texts)}, bound by {m['bottleneck']}"
+
+
+def _blocks_table(rows):
+    lines = []
+    for r in rows:
+        if not r["seconds"]:
+            continue
+        light = "" if math.isnan(r["of_light"]) else f"{100 * r['of_light']:.1f}"
+        work = [f"{r['flops'] / 1e9:,.2f}", f"{r['bytes'] / 1e6:,.2f}"]
+        times = [f"{1e3 * r['seconds']:,.3f}", f"{1e6 * r['seconds_per_layer']:,.2f}", f"{100 * r['share']:.1f}"]
+        lines.append([r["block"], f"{r['layers']:g}", *times, r["bound_by"], light, *work])
+    headings = ["block", "layers", "ms per step", "us per layer", "share %", "bound by", "of light %", "GFLOP", "MB"]
+    note = (
+        "  of light: needed flops or bytes at the peak of the chip / seconds. Before overlap; GFLOP, MB per step, chip."
+    )
+    return f"{table(headings, lines)}\n{note}"
+
+
+def _network_table(x):
+    rows = [
+        [r["collective"], *(f"{1e3 * r[f'transfer_{kind}']:,.3f}" for kind in ("time", "exposed", "hidden"))]
+        for r in x["network"]
+    ]
+    return "Network (transfers; the starts of messages are latency):\n" + table(
+        ["", "ms per step", "exposed", "hidden"], rows
+    )
+
+
+def _path_table(x):
+    step, rows = x["metrics"]["step_time"], []
+    for name, path in x["critical_path"].items():
+        busy = f"{1e3 * path['busy_s']:,.3f}" if "busy_s" in path else ""
+        rows.append([name, f"{1e3 * path['exposed_s']:,.3f}", f"{100 * path['exposed_s'] / step:.1f}", busy])
+    heading = f"Critical path, {_ms(step)}; bottleneck {x['metrics']['bottleneck']}:"
+    return f"{heading}\n{table(['', 'exposed ms', 'share %', 'busy ms'], rows)}"
+
+
+def _memory_bar(x):
+    memory, largest = x["memory"], x["largest"]
+    capacity, used = memory["capacity"], sum(memory["parts"].values())
+    room = capacity - memory["kept_free"]
+    scale = BAR / max(capacity, used)
+    parts = memory["parts"] | ({"free": room - used} if used < room else {})
+    if memory["kept_free"] and used <= room:
+        parts |= {"kept free": memory["kept_free"]}
+    rows, at = [], 0.0
+    for name, n_bytes in parts.items():
+        start, at = round(at * scale), at + n_bytes
+        mark = "#" if name in memory["parts"] else "."
+        bar = (" " * start + mark * max(round(at * scale) - start, 1 if n_bytes else 0)).ljust(BAR)
+        rows.append([name, f"{n_bytes / 1e9:.2f}", f"{100 * n_bytes / capacity:.1f}", f"|{bar[: BAR + 1]}|"])
+    heading = f"Memory of one chip, {used / 1e9:.2f} of {capacity / 1e9:.2f} GB:"
+    text = f"{heading}\n{table(['', 'GB', '%', ''], rows)}\n"
+    capped = largest["in_memory"] == MOST_SEQUENCES  # nothing larger was tried
+    load = {"prompts": "number of prompts"}.get(largest["of"], largest["of"])
+    text += f"  Largest {load} that fits in memory here: {'at least ' * capped}{largest['in_memory']:,}"
+    text += f"; that nothing refuses: {largest['feasible']:,}" if largest["feasible"] else "; every one is refused"
+    if largest["stopped_by"]:
+        text += f"; from {largest['stopped_at']:,} on refused by {largest['stopped_by']}"
+    return text
+
+
+def _pipelines_table(x):
+    rows = [
+        [
+            r["alternative"],
+            f"{1e3 * r['alternative_step_time']:,.3f}",
+            f"{r['alternative_tps_per_chip']:,.1f}",
+            "yes" if r["alternative_feasible"] else "no",
+        ]
+        for r in x["pipelines"]
+    ]
+    text = f"The same point in every pipeline:\n{table(['pipeline', 'step ms', 'tok/s/chip', 'feasible'], rows)}"
+    if tbo := x.get("tbo"):
+        text += f"\n  Would TBO pay? Without the all-to-all a step takes {_ms(tbo['step_time_without_all_to_all'])}"
+        if not math.isnan(tbo["tps_per_user_without_all_to_all"]):
+            text += f", {tbo['tps_per_user_without_all_to_all']:.1f} tokens/s/user"
+        if tbo["criterion_met"] is not None:
+            met = "met" if tbo["criterion_met"] else "not met"
+            text += f";\n  the published criterion, at least {tbo['criterion']:g} (twice what is asked for), is {met}"
+        ratio = tbo["step_time_tbo"] / tbo["step_time_naive"]
+        text += f".\n  By the step itself, TBO / naive = {ratio:.3f}: it {'pays' if tbo['pays'] else 'does not pay'}."
+    return text
+
+
+def _ms(seconds):
+    ms = 1e3 * seconds
+    return f"{ms:,.0f} ms" if ms >= 1000.0 else f"{ms:.4g} ms"

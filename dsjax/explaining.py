@@ -1,0 +1,256 @@
+"""One configuration in full: what `dsjax explain` and `dsjax.explain` do.
+
+The model's own step is evaluated at one point, and at a few more beside it: nothing here knows what a step costs.
+"""
+
+import dataclasses
+import inspect
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import catalog, dataset, evaluate, grid, nearby, reasons, run, search, specs
+from .errors import InputError, unknown
+from .metrics import LIMITS
+from .roofline import EXPOSED
+from .space import Space, parameters
+from .units import number
+
+UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
+COLLECTIVES = ("dispatch", "combine")
+
+
+def explain(source="default", at=None, **options):
+    """One configuration in full, as a Dataset: the best feasible point, or the one that `at` {axis: value} names.
+
+    `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). Axes that
+    `at` does not name come from the best feasible point; where none is feasible, from the best of those that the
+    fewest constraints refuse. A Dataset that was cut is explained at the coordinates it has left, `dsjax.best(...)`
+    at its first rank. Raises `InputError` for an axis or a value the space does not have.
+
+    Beside the variables of `sweep`: over `block` `block_<resource>` (critical path before overlap), `block_ideal`,
+    `block_flops`, `block_bytes`; over `collective` its `transfer_time` and the part of it that is exposed; over
+    `part` `memory_part`; over `constraint` `why` it refuses; over `alternative` the same point in every pipeline;
+    over `row` the catalog rows and where their numbers come from.
+    """
+    if hasattr(source, "data_vars") or str(source).lower().endswith(".nc"):
+        if options:
+            raise InputError(f"explain: {', '.join(options)} change a grid; expected a grid, not results")
+        return of_dataset(source if hasattr(source, "data_vars") else dataset.open_netcdf(source), at)
+    if wrong := options.keys() - inspect.signature(run.sweep).parameters.keys():
+        raise InputError(f"explain: unknown option {min(wrong)!r}; expected those of sweep")
+    names = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
+    return of_space(grid.load(source, **names), at, options.get("dtype", "float64"))
+
+
+def of_dataset(ds, at=None):
+    """`explain` of a Dataset of `sweep` or of `best`."""
+    if "rank" in ds.dims:
+        if ds.sizes["rank"] == 0:
+            raise InputError("explain: no ranked point is left; expected a dataset with one")
+        ds = ds.isel(rank=0)
+    try:
+        space = Space.from_json(ds.attrs["dsjax_spec"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        space = dataset.space_of(ds)  # raises, with the reason
+    missing = [axis for axis in space.axes if axis not in ds.coords]
+    if missing:
+        raise InputError(f"explain: coordinate {missing[0]}: missing; expected a dataset that dsjax made")
+    left = {axis: tuple(np.atleast_1d(ds[axis].values).tolist()) for axis in space.axes}
+    whole = left == space.axes
+    for axis, values in left.items():
+        for value in values:
+            if value not in space.axes[axis]:
+                raise unknown("explain", f"value of axis {axis}", value, space.axes[axis])
+    space = _with_rows_in_use(dataclasses.replace(space, axes=left))
+    dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
+    return of_space(space, at, dtype, ds if whole else None)
+
+
+def of_space(space, at=None, dtype="float64", ds=None):
+    """`explain` of a resolved space; `ds` its sweep, where there is one already."""
+    named = chosen(space, at)
+    named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
+    if named.keys() < space.axes.keys():
+        named = best_point(run.of_space(space, dtype, blocks=False) if ds is None else ds) | named
+    point = {axis: named[axis] for axis in space.axes}
+    one = dataclasses.replace(space, axes={}, fixed={**point, **space.fixed}, by=())
+    return _explained(_with_rows_in_use(one), dtype)
+
+
+def _with_rows_in_use(space):
+    """A space without the rows that its axes, or what is fixed, no longer name."""
+    used = {record: space.axes.get(record, (space.fixed.get(record),)) for record in space.rows}
+    return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
+
+
+def chosen(space, at):
+    """{axis: value} that `at` names; what the space does not have is an InputError."""
+    if at is not None and not isinstance(at, dict):
+        raise InputError(f"at: {at!r}; expected {{axis: value}}")
+    numeric, named = parameters(space.study), {}
+    for axis, value in (at or {}).items():
+        if axis not in space.axes:
+            raise unknown("at", "axis", axis, space.axes)
+        values = space.axes[axis]
+        if axis in numeric:
+            si = number(f"at: {axis}", value, numeric[axis])
+            near = [v for v in values if math.isclose(v, si, rel_tol=1e-12)]
+        else:
+            near = [v for v in values if v == value]
+        if not near:
+            raise unknown("at", f"value of axis {axis}", value, values)
+        named[axis] = near[0]
+    return named
+
+
+def best_point(ds):
+    """{axis: value} of the best feasible point, or of the best among those that the fewest constraints refuse."""
+    space = dataset.space_of(ds)
+    best = search.best(ds, by=())
+    if best.sizes["rank"]:
+        return {axis: best[axis].values[0].item() for axis in space.axes}
+    masks = [name for name in ds.data_vars if name.startswith("ok_")]
+    refusals = sum(np.where(dataset.in_grid_order(ds, name), 0, 1) for name in masks)
+    values = -space.sense * dataset.in_grid_order(ds, space.objective)
+    shape = tuple(space.sizes.values())
+    keys = [np.broadcast_to(array, shape).ravel() for array in (values, refusals)]
+    where = np.unravel_index(np.lexsort(keys)[0], shape)
+    return {axis: values[i] for (axis, values), i in zip(space.axes.items(), where)}
+
+
+def everything(step, point, bounds, **policies):
+    """{variable: scalar} of one point: those of `evaluate_point`, `memory/<part>`, `block/<name>/<field of Time>`.
+
+    `network/<collective>/<where>`: seconds of its transfers in the blocks (before overlap) and in the step (what is
+    exposed), as b dT/db: the part of T that the bytes b of an element make, since time is linear in them.
+    """
+    widths = [getattr(point.precision, f"{name}_bytes") for name in COLLECTIVES]
+
+    def seconds(widths):
+        sent = {f"{name}_bytes": widths[i] for i, name in enumerate(COLLECTIVES)}
+        result = step(dataclasses.replace(point, precision=dataclasses.replace(point.precision, **sent)), **policies)
+        return jnp.stack([sum(time.total for time in result.blocks.values()), result.time.total]), result
+
+    slopes, result = jax.jacfwd(seconds, has_aux=True)(jnp.stack(widths))
+    values = evaluate.of_step(result, point, bounds)
+    values |= {f"memory/{part}": n_bytes for part, n_bytes in result.memory.items()}
+    for name, time in result.blocks.items():
+        values |= {f"block/{name}/{k}": jnp.zeros_like(widths[0]) if t is None else t for k, t in vars(time).items()}
+    for i, name in enumerate(COLLECTIVES):
+        values |= {f"network/{name}/{where}": slopes[j, i] * widths[i] for j, where in enumerate(("blocks", "step"))}
+    return values
+
+
+def values_of(space, dtype):
+    """`everything` at the one point of a space, as Python numbers."""
+    return {name: array.item() for name, (_, array) in evaluate.evaluate(space, dtype, function=everything).items()}
+
+
+def _explained(space, dtype):
+    values = values_of(space, dtype)
+    # As if software and host took no time: blocks less what is hidden make the step.
+    bare = values_of(nearby.moved(space, software_factor=1.0, hardware_step_s=0.0), dtype)
+    rates = {f"hardware_{rate}_flops_per_s": UNIT for rate in specs.RATES}
+    units = values_of(nearby.moved(space, hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
+    plain = {name: ((), np.array(value)) for name, value in values.items() if "/" not in name}
+    ds = dataset.to_dataset(space, plain, "dsjax explain")
+    ds.attrs["study"] = space.study.name
+    return ds.assign(
+        _blocks(space, values, bare, units, dtype)
+        | _network(bare, dtype)
+        | _memory(space, values)
+        | _masks(space, values)
+        | nearby.pipelines(space, values, dtype)
+        | nearby.largest(space, dtype)
+        | _sources(space)
+    )
+
+
+def _blocks(space, values, bare, units, dtype):
+    blocks = [name for name in space.study.blocks if f"block_time/{name}" in values]
+
+    def of(source, field):
+        return np.array([source[f"block/{name}/{field}"] for name in blocks])
+
+    seconds = np.array([values[f"block_time/{name}"] for name in blocks])
+    ideal = np.maximum(of(values, "ideal_compute"), of(values, "ideal_memory"))
+    model = catalog.numbers(space.rows["model"][space.fixed["model"]])
+    model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
+    model = specs.Model(**{field: model[field] for field in specs.fields(specs.Model)})
+    layers = [float(space.study.blocks[name](model)) for name in blocks]
+    table = nearby.over(
+        "block",
+        blocks,
+        "block of the model",
+        layers=(layers, "1", "layers that hold the block"),
+        block_time=(seconds, "s", "time of one kind of block per step, all layers, before overlap"),
+        **{f"block_{k}": (of(values, e), "s", f"of it on {k}") for k, e in zip(LIMITS, EXPOSED)},
+        block_ideal=(np.where(ideal > 0.0, ideal, np.nan), "s", "needed flops and bytes at the peak rates of the chip"),
+        block_flops=(UNIT * of(units, "ideal_compute"), "FLOP", "needed flops per step and chip"),
+        block_bytes=(UNIT * of(units, "ideal_memory"), "B", "needed bytes between memory and chip, per step and chip"),
+    )
+    total = math.fsum(seconds)
+    hidden = total - bare["step_time"]
+    hidden = hidden if hidden > search.TOLERANCE[dtype] * total else 0.0  # else rounding
+    return table | {
+        "hidden_time": nearby.variable((), hidden, "s", "of the blocks' time, what overlap hides"),
+        "time_of_pipeline": nearby.variable((), bare["step_time"], "s", "step without software factor and host time"),
+    }
+
+
+def _network(bare, dtype):
+    total = math.fsum(value for name, value in bare.items() if name.startswith("block/") and "exposed_network" in name)
+    rows = {name: tuple(bare[f"network/{name}/{where}"] for where in ("blocks", "step")) for name in COLLECTIVES}
+    sent, exposed = (sum(column) for column in zip(*rows.values()))
+    rows["all-reduce"] = (total - sent, bare["exposed_network"] - exposed)
+    noise = search.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
+    seconds, exposed = (np.array([x if abs(x) > noise else 0.0 for x in column]) for column in zip(*rows.values()))
+    return nearby.over(
+        "collective",
+        rows,
+        "collective of the network",
+        transfer_time=(seconds, "s", "transfers of a step, without the starts of messages, before overlap"),
+        transfer_exposed=(exposed, "s", "of it on the critical path, given wholly to the longer of two that overlap"),
+        transfer_hidden=(np.maximum(seconds - exposed, 0.0), "s", "of it behind other work"),
+    )
+
+
+def _memory(space, values):
+    parts = {name.removeprefix("memory/"): value for name, value in values.items() if name.startswith("memory/")}
+    numbers = reasons.numbers(space, values)
+    capacity = numbers["hardware_hbm_bytes"]
+    free = capacity * numbers.get("memory_reserve", 0.0)
+    table = nearby.over(
+        "part", parts, "part of the memory", memory_part=(list(parts.values()), "B", "memory of one chip")
+    )
+    return table | {
+        "memory_capacity": nearby.variable((), capacity, "B", "memory of one chip"),
+        "memory_kept_free": nearby.variable((), free, "B", "of it kept free"),
+    }
+
+
+def _masks(space, values):
+    masks = [name for name in values if name.startswith("ok_")]
+    why = [reasons.why(space, values, name.removeprefix("ok_")) for name in masks]
+    return nearby.over(
+        "constraint", masks, "constraint", why=(np.array(why, dtype=object), "", "why it refuses the point")
+    )
+
+
+def _sources(space):
+    rows = [(record, name, row) for record, of in space.rows.items() for name, row in of.items()]
+    own = {name for name in space.fixed if name not in (*space.rows, *space.study.policies)}
+    tags = []
+    for record, _, row in rows:
+        changed = [name for name in own if name.removeprefix(f"{record}_") in row and name.startswith(f"{record}_")]
+        tags.append(reasons.tag(row["source"], changed))
+    return nearby.over(
+        "row",
+        [f"{record}.{name}" for record, name, _ in rows],
+        "row of the catalog",
+        tag=(np.array(tags, dtype=object), "", "published, assumed or set by the user"),
+        source=(np.array([row["source"] for _, _, row in rows], dtype=object), "", "where the numbers come from"),
+    )

@@ -1,0 +1,129 @@
+"""Sentences: why a constraint refuses a point, and what kind of source a number has."""
+
+from . import catalog, specs
+from .variables import VARIABLES
+
+_PREFIXED = ("hardware", "nic", "model")
+
+
+def numbers(space, values):
+    """{name as in a grid: number} of a point: its rows, what is fixed, and its variables."""
+    named = {}
+    for record, rows in space.rows.items():
+        row = rows.get(space.fixed.get(record), {})
+        prefix = f"{record}_" if record in _PREFIXED else ""
+        named |= {f"{prefix}{field}": value for field, value in catalog.numbers(row).items()}
+    given = {name.removeprefix("precision_"): value for name, value in space.fixed.items()}
+    return named | given | {name: value for name, value in values.items() if "/" not in name}
+
+
+def why(space, values, mask):
+    """Why the constraint called `mask` refuses the point; "" where it holds."""
+    if values[f"ok_{mask}"]:
+        return ""
+    v = numbers(space, values)
+    if mask in _SENTENCES:
+        return _SENTENCES[mask](v)
+    bounds = [(side, space.bounds[f"{side}_{mask}"]) for side in ("min", "max") if f"{side}_{mask}" in space.bounds]
+    for side, bound in bounds:
+        if v[mask] < bound if side == "min" else v[mask] > bound:
+            return f"{mask} = {_quantity(mask, v[mask])} is {'below' if side == 'min' else 'above'} {_quantity(mask, bound)}"
+    return f"{mask} is outside what is asked for"
+
+
+def tag(source, changed=()):
+    """Kind of a source: published, assumed, or set by the user, from its text; `changed` fields were given apart."""
+    tags = []
+    if source.startswith("assumed"):
+        tags.append("assumed")
+    else:
+        guessed = any(word in source.lower() for word in ("assum", "effective:", "stands for", "stands in"))
+        tags.append("published, partly assumed" if guessed else "published")
+    if "set by the user" in source or changed:
+        tags.append("set by the user")
+    return "; ".join(tags)
+
+
+def _quantity(name, value):
+    units = VARIABLES.get(name, ("1",))[0]
+    if units == "B":
+        return f"{value / 1e9:,.2f} GB"
+    return f"{value:,.4g}" if units == "1" else f"{value:,.4g} {units}"
+
+
+def _tp(v):
+    return _divides(
+        "tp",
+        v["tp"],
+        (v["model_num_attention_heads"], "heads"),
+        (v["model_intermediate_size"], "columns of the dense FFN"),
+        (v["model_n_shared_experts"] * v["model_moe_intermediate_size"], "columns of the shared experts"),
+        (v["model_vocab_size"], "tokens of the vocabulary"),
+    )
+
+
+def _divides(name, parts, *sizes):
+    for size, what in sizes:
+        if size % parts:
+            return f"{name} = {parts:g} does not divide the {size:,.0f} {what}"
+    return f"{name} = {parts:g} does not divide the model"
+
+
+def _chips(v):
+    cards = v.get("moe_tp", 1) * v["ep"]
+    if cards != v["chips"]:
+        return f"moe_tp {v.get('moe_tp', 1):g} x ep {v['ep']:g} = {cards:,.0f} are not the {v['chips']:,.0f} chips"
+    return _divides("tp", v["tp"], (v["chips"], "chips"))
+
+
+def _sp(v):
+    if v["tp"] % v["sp"]:
+        return f"sp = {v['sp']:g} does not divide tp = {v['tp']:g}"
+    return f"sp = {v['sp']:g} with tp = {v['tp']:g} is not a split this model has in {v.get('phase', 'decode')}"
+
+
+def _prompts(v):
+    return f"{v['prompts']:,.0f} prompts are not the same whole number in each of {v['dp']:,.4g} groups"
+
+
+def _even_batch(v):
+    load = "prompts" if v.get("phase") == "prefill" else "batch"
+    sizes = f"{load} = {v[load]:,.0f}" + (f", dp = {v['dp']:,.4g}" if load == "prompts" else "")
+    return f"{sizes}: the sequences of a group do not make the two equal halves of pipeline {v['pipeline']}"
+
+
+def _topology(v):
+    domain = v["hardware_scale_up_domain"]
+    for name in ("tp", "moe_tp"):
+        if v[name] > domain:
+            return f"{name} = {v[name]:g} is more than the {domain:g} chips of a scale-up domain"
+    if v["chips"] % domain:
+        return f"{v['chips']:,.0f} chips are not whole scale-up domains of {domain:g}"
+    return _divides("moe_tp", v["moe_tp"], (domain, "chips of a scale-up domain"))
+
+
+def _precision(v):
+    uses = {use: specs.RATES[int(v[f"{use}_rate"])] for use in ("weight", "expert", "attention")}
+    lacking = {use: rate for use, rate in uses.items() if not v[f"hardware_{rate}_flops_per_s"]}
+    asked = ", ".join(f"{rate} for {use}" for use, rate in lacking.items())
+    return f"{v['hardware']} has not the compute rates that precision {v['precision']} asks for: {asked}"
+
+
+def _memory(v):
+    capacity, reserve = v["hardware_hbm_bytes"], v.get("memory_reserve", 0.0)
+    kept = f", of which {reserve:.0%} are kept free" if reserve else ""
+    return f"{v['memory_per_chip'] / 1e9:,.2f} GB do not fit into the {capacity / 1e9:,.2f} GB of a chip{kept}"
+
+
+_SENTENCES = {
+    "tp": _tp,
+    "moe_tp": lambda v: _divides("moe_tp", v["moe_tp"], (v["model_moe_intermediate_size"], "columns of an expert")),
+    "ep": lambda v: _divides("ep", v["ep"], (v["model_n_routed_experts"], "experts, and none is held twice")),
+    "chips": _chips,
+    "sp": _sp,
+    "prompts": _prompts,
+    "even_batch": _even_batch,
+    "topology": _topology,
+    "precision": _precision,
+    "memory": _memory,
+}

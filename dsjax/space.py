@@ -1,0 +1,71 @@
+"""A resolved design space, and the names of what can vary in it."""
+
+import dataclasses
+import json
+import math
+
+from . import curves, specs, studies
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """A resolved design space. Every number it needs is inside: it can be rebuilt from its JSON alone."""
+
+    study: studies.Study
+    title: str
+    axes: dict  # {axis: tuple of labels or numbers}, in the order of the dims
+    fixed: dict  # {axis: label or number}, defaults of the study included
+    rows: dict  # {record: {row: {field: number, "source": text}}} of the rows that are used
+    bounds: dict  # {"min_<variable>" | "max_<variable>": number}
+    objective: str
+    sense: int  # 1 maximize, -1 minimize
+    by: tuple
+    defined: tuple  # variables that every phase of the space defines
+    text: str  # the grid as given
+
+    @property
+    def sizes(self):
+        """{axis: length}."""
+        return {name: len(values) for name, values in self.axes.items()}
+
+    @property
+    def points(self):
+        """Number of points."""
+        return math.prod(self.sizes.values())
+
+    def to_json(self):
+        """The resolved space as JSON text; `from_json` is its inverse."""
+        return json.dumps(vars(self) | {"study": self.study.name})
+
+    @classmethod
+    def from_json(cls, text):
+        """The space a dataset's `dsjax_spec` describes."""
+        data = json.loads(text)
+        data["study"] = studies.get(data["study"])
+        data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
+        return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
+
+
+def parameters(study):
+    """{axis name: metadata} of every numeric axis a study knows."""
+    known = specs.fields(specs.Workload) | specs.fields(specs.Deployment)
+    numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
+    for record, cls in study.records.items():
+        numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(cls).items()}
+    for form in curves.FORMS.values() if study.curve else ():
+        numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
+    return numeric
+
+
+def auxiliary(record, field):
+    """Name of the coordinate that carries a named row's number."""
+    return field if record == "precision" else f"{record}_{field}"
+
+
+def group_names(study, axes):
+    """What points may be grouped by: the axes and the numbers of their rows."""
+    names = list(axes)
+    for record, cls in study.records.items():
+        if record in axes:
+            names += [auxiliary(record, field) for field in specs.fields(cls)]
+    return names
