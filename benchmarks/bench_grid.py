@@ -1,18 +1,18 @@
 """Points per second on one grid: a Python loop, NumPy on the flattened grid, dsjax on the named axes.
 
-    python benchmarks/bench_grid.py [--quick] [--json FILE]        (--quick: without the largest grid)
+    python benchmarks/bench_grid.py [--quick]        (--quick: without the largest grids)
 
-A point is one cell of the grid. Every row computes all variables of the study `decode_gpu_2025`, masks and block times
-included, from the same catalog rows, and agrees with the loop on a sample of points before it is timed (relative 1e-12
-in float64, 1e-6 in float32). Every value along every axis changes the step time or the memory somewhere: asserted.
+A point is one cell of the grid. Every row but the last computes all variables of the study `decode_gpu_2025`, masks and
+block times included, from the same catalog rows, and agrees with the loop on a sample of points (relative 1e-12 in
+float64, 1e-6 in float32). Every value along every axis changes the step time or the memory somewhere: asserted.
 
-- loop           the formulas on Python floats, one dict per point; on at most 20,000 points, seconds extrapolated
-- numpy          the same formulas on flat arrays, inputs and outputs full length; at most 2e6 points at once
-- numpy blocked  the same, at most 1e5 points at once
-- dsjax          `evaluate.evaluate`: every variable over the dims it depends on; axes in the order of the shipped grid
-- dsjax long     the same with the long axes (context, batch) last
-- sweep          `dsjax.sweep` from grid to Dataset, without block times
-- sweep+blocks   the same with `block_time`, stacked over a `block` dim and all axes it depends on
+- loop        the formulas on Python floats, one dict per point; on at most 20,000 points, seconds extrapolated
+- numpy       the same formulas on flat arrays, inputs and outputs full length; at most 1e5 points at once
+- dsjax       `evaluate.evaluate`: every variable over the dims it depends on; axes in the order of the shipped grid
+- dsjax long  the same with the long axes (context, batch) last
+- sweep       `dsjax.sweep` from grid to Dataset: with block times, stacked over all axes, up to a million points
+- core        `evaluate.evaluate` of the core model over the shipped grid `default` with batch and context enlarged;
+              agrees with the same in one compiled stage and float64 on the ends and the middle of the long axes
 
 Each row is a process of its own. wall, cpu: medians over the runs after the first call [s], cpu of all threads; min,
 max: of the wall; first: what the first call took longer [s], in dsjax tracing and compiling; peak: largest resident
@@ -34,7 +34,11 @@ import sys
 import time
 import types
 
+import jax
 import numpy as np
+
+import dsjax
+from dsjax import evaluate, grid
 
 AXES = {"hardware": ["H800", "H20", "A100", "L20"], "nic": ["CX7", "E810"], "ep": None, "batch": None, "context": None}
 AXES |= {"precision": ["kv2-w2", "kv1-w2", "kv1-w1"], "mtp": [0, 1], "pipeline": ["dual-mbatch", "naive"]}
@@ -44,8 +48,9 @@ SIZES = {
     "1e6": {"ep": EP[:8], "batch": [*range(1, 129)], "context": [*range(1024, 10241, 1024)]},
     "1e7": {"ep": EP, "batch": [*range(1, 129)], "context": [*range(512, 26113, 512)]},
 }
+CORE = {"batch": [*range(1, 129)], "context": [*range(512, 29697, 512)]}
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
-MOST = {"numpy": 2_000_000, "numpy blocked": 100_000}  # points at once
+MOST = 100_000  # points at once in NumPy
 LEAST_TPS = 20.0  # bound on tps_per_user
 BEFORE, AFTER = ("q_down", "q_up", "q_absorb", "kv_compress"), ("s_kv_up", "output")
 
@@ -98,7 +103,7 @@ def add(first, *others):
 def attention(ns, hw, model, precision, rate, micro, queries, context):
     """(as of `kernel`, exposed latency) of decode attention [s]."""
     rows, charged = model["num_attention_heads"] * queries, context + 128.0
-    share = ns.where(queries >= 2.0, hw["attention_256_rows"], hw["attention_128_rows"])
+    share = ns.where(rows >= 256.0, hw["attention_256_rows"], hw["attention_128_rows"])
     latent = model["kv_lora_rank"] + model["qk_rope_head_dim"]
     scores, values = (micro * 2.0 * rows * width * charged for width in (latent, model["kv_lora_rank"]))
     g0, g1 = scores / (rate * share), values / (rate * share)
@@ -132,11 +137,11 @@ def study(ns, model, curve, *, hardware, nic, precision, ep, batch, context, mtp
         share = gemm_share(ns, curve, rows, k, n)
         return kernel(ns, hardware, rate, share, rows, k, n, groups, precision["weight_bytes"], out_bytes)
 
-    def experts(m, count):
+    def experts(m, count, needed):
         up, down = expert_share(ns, curve, "up", m), expert_share(ns, curve, "down", m)
         up = kernel(ns, hardware, expert_rate, up, m, hidden, 2.0 * width, 1.0, precision["expert_bytes"], 4.0)
         down = kernel(ns, hardware, expert_rate, down, m, width, hidden, 1.0, precision["expert_bytes"], 4.0)
-        return tuple(count * t for t in add(up, down))
+        return tuple(n * t for n, t in zip((count, count, count, count, needed), add(up, down)))
 
     slots = ns.ceil(model["n_routed_experts"] / ep)
     expert_rows = ns.where(pipeline, rows, micro)
@@ -147,8 +152,8 @@ def study(ns, model, curve, *, hardware, nic, precision, ep, batch, context, mtp
         "kv_compress": linear(hidden, kv_rank + rope),
         "s_kv_up": linear(kv_rank, value, groups=heads),
         "output": linear(heads * value, hidden),
-        "shared": experts(expert_rows, model["n_shared_experts"]),
-        "moe": experts(model["num_experts_per_tok"] * expert_rows, slots),
+        "shared": experts(expert_rows, model["n_shared_experts"], model["n_shared_experts"]),
+        "moe": experts(model["num_experts_per_tok"] * expert_rows, slots, 1.0),
     }
     mla, latency = attention(ns, hardware, model, precision, attention_rate, micro, mtp + 1.0, context)
     sent = rows * model["num_experts_per_tok"] * hidden / nic["scale_out_bytes_per_s"]
@@ -188,11 +193,11 @@ def study(ns, model, curve, *, hardware, nic, precision, ep, batch, context, mtp
     values |= {"mfu": busy[2] / step_time, "mbu": busy[1] / step_time, "bottleneck": bottleneck}
     values |= {"busy_compute": busy[0], "busy_memory": busy[1], "busy_network": scale * (dispatch + combine)}
     values |= zip(("exposed_compute", "exposed_memory", "exposed_network", "exposed_latency"), exposed)
-    values |= {"chips": ep, "dp": ep, "batch_total": batch * ep}
+    values |= {"chips": ep, "dp": ep, "ep": ep, "batch_total": batch * ep}
     values |= {"ok_memory": fits, "ok_tps_per_user": fast, "feasible": fits & fast}
-    values |= {f"block_time/{name}": scale * (t[0] + t[1]) for name, t in blocks.items()}
-    values |= {"block_time/dispatch": scale * dispatch, "block_time/combine": scale * combine}
-    return values | {"block_time/flash_mla": scale * (mla[0] + mla[1] + latency)}
+    times = {name: t[0] + t[1] for name, t in blocks.items()}
+    times |= {"dispatch": dispatch, "combine": combine, "flash_mla": mla[0] + mla[1] + latency}
+    return values | {f"block_time/{name}": scale * t for name, t in times.items()}
 
 
 def inputs(space, number):
@@ -209,31 +214,27 @@ def inputs(space, number):
 def loop(space, flat):
     """[{variable: value}] of the points with flat indices `flat`."""
     model, curve, axes = inputs(space, float)
-    picks = np.unravel_index(flat, tuple(space.sizes.values()))
-    results = []
-    for point in zip(*([values[i] for i in pick] for values, pick in zip(axes.values(), picks))):
-        results.append(study(LOOP, model, curve, **dict(zip(axes, point))))
-    return results
+    picks = zip(*(index.tolist() for index in np.unravel_index(flat, tuple(space.sizes.values()))))
+    return [study(LOOP, model, curve, **{name: axes[name][i] for name, i in zip(axes, pick)}) for pick in picks]
 
 
-def numpy_grid(space, dtype, most):
-    """{variable: (dims, array)}, all full length; at most `most` points at once, along the outer axes."""
+def numpy_grid(space, dtype):
+    """{variable: (dims, array)}, all full length; at most `MOST` points at once, along the outer axes."""
     model, curve, axes = inputs(space, dtype)
     shape, results = tuple(space.sizes.values()), {}
-    outer = next(i for i in range(len(shape)) if math.prod(shape[i:]) <= most)
-    inner, length = shape[outer:], math.prod(shape[outer:])
+    outer = next(i for i in range(len(shape)) if math.prod(shape[i:]) <= MOST)
+    length = math.prod(shape[outer:])
 
-    def flat(values, place, picks):
-        """One value for each point of a chunk."""
+    def view(values, place):
+        """The values of an axis at every point; {field: such a view} of rows."""
         if isinstance(values[0], dict):
-            return {name: flat([row[name] for row in values], place, picks) for name in values[0]}
+            return {name: view([row[name] for row in values], place) for name in values[0]}
         values = np.array(values, bool if isinstance(values[0], bool) else dtype)
-        if place < outer:
-            return np.full(length, values[picks[place]])
-        return np.broadcast_to(values.reshape([-1] + [1] * (len(shape) - place - 1)), inner).ravel()
+        return np.broadcast_to(values.reshape([-1] + [1] * (len(shape) - place - 1)), shape)
 
+    views = {name: view(values, place) for place, (name, values) in enumerate(axes.items())}
     for chunk, picks in enumerate(np.ndindex(*shape[:outer])):
-        point = {name: flat(values, place, picks) for place, (name, values) in enumerate(axes.items())}
+        point = jax.tree.map(lambda values: values[picks].ravel(), views)
         for name, values in study(NUMPY, model, curve, **point).items():
             if name not in results:
                 kind = {"bottleneck": np.int8, "ttft": dtype}.get(name) or values.dtype
@@ -245,25 +246,30 @@ def numpy_grid(space, dtype, most):
 # One row, in a process of its own.
 
 
-def agree(space, results, dtype):
-    """Exit if {variable: (dims, array)} differs from the loop on a sample of the points."""
-    flat = np.random.default_rng(0).integers(0, space.points, 2000)
-    expected = loop(space, flat)
-    names = {name for name in expected[0] if "block_time/moe" in results or "/" not in name}
-    if names != set(results):
-        sys.exit(f"variables of only one side: {sorted(names ^ set(results))}")
-    where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
+def agree(space, results, dtype, blocks):
+    """Exit if {variable: (dims, array)} differs from the loop, or from a small grid of the core model, in a sample."""
+    if space.study.name == "core":
+        small = evaluate.evaluate(grid.load("default", axes={axis: values[::39] for axis, values in CORE.items()}))
+        wanted = {name: array for name, (_, array) in small.items()}
+        where = {axis: slice(None, None, 39 if axis in CORE else 1) for axis in space.axes}
+    else:
+        flat = np.random.default_rng(0).integers(0, space.points, 2000)
+        points = loop(space, flat)
+        wanted = {name: np.array([point[name] for point in points]) for name in points[0]}
+        where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
+    names = {name for name in wanted if blocks or "/" not in name}
+    if names != results.keys():
+        sys.exit(f"variables of only one side: {sorted(names ^ results.keys())}")
     for name, (dims, array) in results.items():
-        got, want = array[tuple(where[axis] for axis in dims)], np.array([point[name] for point in expected], float)
-        exact = array.dtype in (bool, np.int8)
-        close = np.isclose(got.astype(float), want, rtol=0 if exact else TOLERANCE[dtype], atol=0, equal_nan=True)
-        if not close.all() or not (exact or array.dtype == dtype):
-            sys.exit(f"{name} ({array.dtype}): differs from the loop in {1 - close.mean():.2%} of the sample")
+        got, exact = array[tuple(where[axis] for axis in dims)], array.dtype.kind in "bi"
+        close = np.isclose(got.astype(float), wanted[name], 0 if exact else TOLERANCE[dtype], 0, equal_nan=True)
+        if not close.all() or not (exact or got.dtype == dtype):
+            sys.exit(f"{name} ({got.dtype}): not what is expected in {1 - close.mean():.2%} of the sample")
 
 
-def distinct(results):
+def distinct(space, results):
     """Exit if two adjacent values of an axis give the same step time and memory everywhere."""
-    for axis in AXES:
+    for axis in space.axes:
         changes = False
         for dims, array in (results["step_time"], results["memory_per_chip"]):
             if axis in dims:
@@ -280,26 +286,18 @@ def peak_mb():
 
 def measure(row, size, dtype):
     """The record of one row."""
-    import jax
-
-    import dsjax
-    from dsjax import evaluate, grid
-
     axes = AXES | SIZES[size]
     if row == "dsjax long":
         axes |= {name: axes.pop(name) for name in ("context", "batch")}
-    source = {"study": "decode_gpu_2025", "axes": axes, "constraints": {"min_tps_per_user": LEAST_TPS}}
-    space = grid.load(source)
-    sample = np.linspace(0, space.points - 1, min(space.points, 20_000)).astype(int)
-    scale = space.points / len(sample) if row == "loop" else 1.0
-    if row == "loop":
-        call = functools.partial(loop, space, sample)
-    elif row in MOST:
-        call = functools.partial(numpy_grid, space, np.dtype(dtype).type, MOST[row])
-    elif row.startswith("dsjax"):
-        call = functools.partial(evaluate.evaluate, space, dtype)
-    else:
-        call = functools.partial(dsjax.sweep, source, dtype=dtype, blocks=row == "sweep+blocks")
+    given = {"study": "decode_gpu_2025", "axes": axes, "constraints": {"min_tps_per_user": LEAST_TPS}}
+    space = grid.load("default", axes=CORE) if row == "core" else grid.load(given)
+    points = np.linspace(0, space.points - 1, min(space.points, 20_000)).astype(int)
+    scale = space.points / len(points) if row == "loop" else 1.0
+    call = {
+        "loop": functools.partial(loop, space, points),
+        "numpy": functools.partial(numpy_grid, space, np.dtype(dtype).type),
+        "sweep": lambda: dsjax.sweep(given, dtype=dtype),
+    }.get(row, functools.partial(evaluate.evaluate, space, dtype))
 
     def timed():
         wall, cpu = time.perf_counter(), time.process_time()
@@ -308,25 +306,26 @@ def measure(row, size, dtype):
 
     base = peak_mb()
     results, first, _ = timed()
-    if row.startswith("sweep"):
-        blocks = {f"block_time/{part.block.item()}": part for part in results.get("block_time", ())}
-        variables = {name: v for name, v in results.items() if name != "block_time"} | blocks
-        results = {name: (v.dims, v.values) for name, v in variables.items()}
-        del blocks, variables
-    if row != "loop":
-        agree(space, results, dtype)
-    if (row, dtype) == ("dsjax", "float64"):
-        distinct(results)
-    del results
     runs, until = [], time.perf_counter() + 2.0
     while len(runs) < 3 or (len(runs) < 50 and time.perf_counter() < until):
-        runs.append(timed()[1:])
+        del results
+        results, *took = timed()
+        runs.append(took)
+    peak, blocks = peak_mb(), row != "sweep" or "block_time" in results
+    if row == "sweep":
+        parts = {f"block_time/{part.block.item()}": part for part in results.get("block_time", ())}
+        parts |= {name: part for name, part in results.items() if name != "block_time"} | {"ep": results.ep}
+        results = {name: (part.dims, part.values) for name, part in parts.items()}
+    if row != "loop":
+        agree(space, results, dtype, blocks)
+    if row in ("dsjax", "core") and dtype == "float64":
+        distinct(space, results)
     walls, cpus = zip(*runs)
-    wall, cpu = statistics.median(walls), statistics.median(cpus)
+    wall = statistics.median(walls)
     record = {"row": row, "size": size, "points": space.points, "dtype": dtype, "backend": jax.default_backend()}
-    record |= {"wall": wall, "min": min(walls), "max": max(walls), "cpu": cpu, "first": max(0.0, first - wall)}
-    record |= {"points/s": space.points / wall, "points/cpu s": space.points / cpu}
-    return record | {"peak": peak_mb(), "base": base, "runs": len(runs)}
+    record |= {"wall": wall, "min": min(walls), "max": max(walls), "cpu": statistics.median(cpus)}
+    record |= {"points/s": space.points / wall, "first": max(0.0, first - wall) / scale}
+    return record | {"peak": peak, "base": base, "runs": len(runs)}
 
 
 # All rows.
@@ -336,18 +335,14 @@ def cases(sizes):
     """(row, size, dtype) of every row; the loop is float64 only, the smallest grid has no variants."""
     for size in sizes:
         yield "loop", size, "float64"
-        rows = ("numpy", "dsjax")
-        if size != "1e3":
-            rows = ("numpy", "numpy blocked", "dsjax", "dsjax long", "sweep+blocks" if size == "1e6" else "sweep")
-        for row, dtype in itertools.product(rows, TOLERANCE):
-            if (row, dtype) != ("sweep", "float64"):
-                yield row, size, dtype
+        rows = ("numpy", "dsjax", "dsjax long", "sweep", "core")
+        for row in rows[: {"1e3": 2, "1e6": 4}.get(size)]:
+            yield from ((row, size, dtype) for dtype in TOLERANCE)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="without the largest grid")
-    parser.add_argument("--json", metavar="FILE", help="write the records to this file too")
+    parser.add_argument("--quick", action="store_true", help="without the largest grids")
     parser.add_argument("--row", nargs=3, metavar=("ROW", "SIZE", "DTYPE"), help="measure one row, print it as JSON")
     options = parser.parse_args()
     if options.row:
@@ -356,28 +351,24 @@ def main():
     about = {"load": os.getloadavg(), "cores": os.cpu_count(), "python": platform.python_version()}
     about |= {name: importlib.metadata.version(name) for name in ("dsjax", "jax", "numpy")}
     print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
-    columns = ("wall", "min", "max", "cpu", "points/s", "points/cpu s", "first", "peak", "base", "runs")
-    print(f"{'row':13} {'points':>8} {'dtype':7}", *(f"{name:>{max(8, len(name))}}" for name in columns))
+    columns = ("wall", "min", "max", "cpu", "points/s", "first", "peak", "base", "runs")
+    print(f"{'row':10} {'points':>8} {'dtype':7}", *(f"{name:>8}" for name in columns))
     records, started = {}, time.perf_counter()
     for case in cases(list(SIZES)[: 2 if options.quick else 3]):
         done = subprocess.run([sys.executable, __file__, "--row", *case], stdout=subprocess.PIPE, text=True)
         if done.returncode:
             sys.exit(f"{' '.join(case)}: failed")
         r = records[case] = json.loads(done.stdout.splitlines()[-1])
-        cells = (f"{r[name]:{max(8, len(name))}.{4 if name in ('peak', 'base') else 3}g}" for name in columns)
-        print(f"{r['row']:13} {r['points']:8} {r['dtype']:7}", *cells, flush=True)
+        cells = (f"{r[name]:8.{4 if name in ('peak', 'base') else 3}g}" for name in columns)
+        print(f"{r['row']:10} {r['points']:8} {r['dtype']:7}", *cells, flush=True)
     print("\ntimes as fast as, by wall (by cpu), same size and dtype; the loop is always float64")
-    print(f"{'row':13} {'points':>8} {'dtype':7}", *(f"{name:>20}" for name in ("loop", *MOST)))
+    print(f"{'row':10} {'points':>8} {'dtype':7} {'loop':>20} {'numpy':>20}")
     for (row, size, dtype), r in records.items():
         if row.startswith(("dsjax", "sweep")):
-            compared = ("loop", size, "float64"), *((name, size, dtype) for name in MOST)
-            others = (records.get(case) for case in compared)
-            ratios = (f"{o['wall'] / r['wall']:.3g} ({o['cpu'] / r['cpu']:.3g})" if o else "" for o in others)
-            print(f"{row:13} {r['points']:8} {dtype:7}", *(f"{ratio:>20}" for ratio in ratios))
+            others = records["loop", size, "float64"], records["numpy", size, dtype]
+            ratios = (f"{o['wall'] / r['wall']:.3g} ({o['cpu'] / r['cpu']:.3g})" for o in others)
+            print(f"{row:10} {r['points']:8} {dtype:7}", *(f"{ratio:>20}" for ratio in ratios))
     print(f"\nbackend {r['backend']}, {time.perf_counter() - started:.0f} s, load after {os.getloadavg()}")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(about | {"rows": list(records.values())}, file, indent=2)
 
 
 if __name__ == "__main__":
