@@ -123,7 +123,7 @@ class Outcome:
     tokens_per_chip: float  # produced (decode) or read (prefill) per step and chip
     batch_total: float  # sequences or prompts in flight
     drafts: float | None  # draft tokens the MTP module makes per step; None in prefill
-    ttft_steps: float  # steps until the first token; NaN in decode
+    ttft_steps: float | None  # steps until the first token; None in decode
     masks: dict  # {constraint: bool}
     even: bool  # a group's sequences can be halved
 
@@ -138,7 +138,7 @@ def decode_outcome(point, parts):
         tokens_per_chip=batch * gained,
         batch_total=batch * parts.chips,
         drafts=drafts,
-        ttft_steps=jnp.full((), jnp.nan, batch.dtype),
+        ttft_steps=None,
         masks={"sp": parts.masks["sp"] & (d.sp == 1), "prompts": jnp.ones((), bool)},
         even=(d.batch % 2 == 0) | (d.tp % 2 == 0),
     )

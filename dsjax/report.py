@@ -10,7 +10,7 @@ from .metrics import LIMITS
 from .tables import heading, shown, table
 
 ROWS_SHOWN = 40
-METRICS = ("tps_per_user", "tps_per_chip", "tpot", "memory_per_chip", "mfu")
+METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu")
 
 
 def best(ds, ranked, form, quiet, objective=None):
@@ -33,7 +33,8 @@ def best(ds, ranked, form, quiet, objective=None):
 
 
 def _best_table(ds, space, ranked, quiet, objective):
-    metrics = [*METRICS, *([objective] if objective not in METRICS else [])]
+    metrics = [name for name in METRICS if name in space.defined]
+    metrics += [objective] if objective not in metrics else []
     rows = []
     for i in range(min(ranked.sizes["rank"], ROWS_SHOWN)):
         point = ranked.isel(rank=i)
