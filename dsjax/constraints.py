@@ -23,8 +23,6 @@ def check(point, values, masks, bounds):
     `masks` are the model's own (a split that is impossible), `memory` the chip's capacity unless the model has its
     own rule, `bounds` the grid's.
     """
-    masks = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | masks
-    for name, ok in bounded(values, bounds).items():
-        masks[name] = ok
+    masks = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | masks | bounded(values, bounds)
     feasible = functools.reduce(operator.and_, masks.values())
     return {**{f"ok_{name}": ok for name, ok in masks.items()}, "feasible": feasible}

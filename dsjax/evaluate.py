@@ -118,7 +118,8 @@ def layout(plan, dtype="float64"):
     lengths.
 
     Read off the jaxpr of the scalar function. The functions of a policy are traced with a token in their results, so
-    that whatever depends on the choice depends on the token; pipelines outside the space are traced too.
+    that whatever depends on the choice depends on the token; where a policy is an axis, the choices outside the
+    space are traced too.
     """
     axes = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
     *rows, (_, forms, _) = plan.policies

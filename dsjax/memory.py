@@ -56,13 +56,13 @@ def per_chip(point, split, load, rows, drafts):
     """{part: B} of one chip of the core model (dsjax/MODEL.md, section 8); `rows` of the routed experts."""
     model, precision = point.model, point.precision
     hidden, tp = model.hidden_size, split.tp
-    replicated = hidden * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
+    replicated = mla_down_weights(model)
     attention = replicated + (mla_weights(model) - replicated) / tp
     dense, sparse = model.first_k_dense_replace, model.num_hidden_layers - model.first_k_dense_replace
     experts = (
         expert_weights(model) * (split.slots / split.moe_tp + model.n_shared_experts / tp) * precision.expert_bytes
     )
-    experts += hidden * jnp.asarray(model.n_routed_experts, hidden.dtype) * precision.weight_bytes
+    experts += router_weights(model) * precision.weight_bytes
     has_mtp = 0.0 if drafts is None else jnp.where(drafts > 0.0, 1.0, 0.0)
     module = attention * precision.weight_bytes + experts + 2.0 * hidden * hidden * precision.weight_bytes
     cached = load.sequences * (model.num_hidden_layers + has_mtp)
@@ -71,7 +71,7 @@ def per_chip(point, split, load, rows, drafts):
     live = jnp.maximum(live, jnp.maximum(4.0 * load.rows * hidden, load.head_rows * model.vocab_size / tp))
     return {
         "attention": model.num_hidden_layers * attention * precision.weight_bytes,
-        "dense": dense * 3.0 * hidden * model.intermediate_size / tp * precision.weight_bytes,
+        "dense": dense * dense_weights(model) / tp * precision.weight_bytes,
         "experts": sparse * experts,
         "embedding": 2.0 * embedding_weights(model) / tp * precision.weight_bytes,
         "mtp": has_mtp * module,

@@ -20,9 +20,13 @@ def sweep(source="default", *, axes=None, fixed=None, settings=None, catalogs=()
     million points). Raises `InputError` on bad input, before computing.
     """
     space = grid.load(source, axes=axes, fixed=fixed, settings=settings, catalogs=catalogs)
+    return of_space(space, dtype, blocks, _history(axes, fixed, settings, dtype))
+
+
+def _history(axes, fixed, settings, dtype):
     changes = {"axes": axes, "fixed": fixed, "settings": settings, "dtype": dtype}
     given = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
-    return of_space(space, dtype, blocks, f"dsjax.sweep({given})")
+    return f"dsjax.sweep({given})"
 
 
 def of_space(space, dtype="float64", blocks=None, command="dsjax"):
@@ -68,7 +72,10 @@ def best(source="default", by=None, top=1, objective=None, **options):
     else:
         if unknown := options.keys() - inspect.signature(sweep).parameters.keys():
             raise InputError(f"best: unknown option {min(unknown)!r}; expected those of sweep")
-        names = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
-        search.check(grid.load(source, **names), by, top, objective)
-        ds = sweep(source, **options)
+        changes = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
+        space = grid.load(source, **changes)
+        search.check(space, by, top, objective)
+        dtype = options.get("dtype", "float64")
+        command = _history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype)
+        ds = of_space(space, dtype, options.get("blocks"), command)
     return search.best(ds, by=by, top=top, objective=objective)
