@@ -1,0 +1,170 @@
+"""What the commands share: options, reading them, progress. JAX is imported only where something is computed."""
+
+import contextlib
+import os
+import shlex
+import sys
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+
+
+def options_of(*options):
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+GRID_OPTIONS = options_of(
+    click.option(
+        "--axis",
+        "axes",
+        multiple=True,
+        metavar="NAME=VALUES",
+        help="Replace or add an axis: batch=8:128:8 (start:stop:step, stop included) or nic=CX7,E810.",
+    ),
+    click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Fix an axis at one value: context=8192."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="ROW=NUMBER",
+        help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="50 GB/s".',
+    ),
+    click.option("--model", metavar="MODEL", help="Shorthand of --fix model=MODEL."),
+    click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float64", "float32"]),
+        help="Floating-point type of the evaluation (default: float64).",
+    ),
+)
+OUTPUT_OPTIONS = options_of(
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "csv", "json"]),
+        default="table",
+        show_default=True,
+        help="What is printed.",
+    ),
+    click.option("--quiet", is_flag=True, help="No progress and no remarks."),
+)
+
+
+def space_of(grid, axes, fixed, settings, model, catalogs):
+    from .. import grid as grids
+
+    axes, fixed, settings = (
+        _named(option, texts) for option, texts in (("--axis", axes), ("--fix", fixed), ("--set", settings))
+    )
+    if both := axes.keys() & fixed.keys():
+        raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
+    if model:
+        fixed["model"] = model
+    return grids.load(
+        grid,
+        axes={name: _values(name, text) for name, text in axes.items()},
+        fixed={name: _scalar(text) for name, text in fixed.items()},
+        settings=settings,
+        catalogs=catalogs,
+    )
+
+
+def sweep_of(space, dtype, blocks, quiet):
+    from .. import run
+
+    with progress(f"evaluating {space.points:,} points", quiet), compilation_cache():
+        return run.of_space(space, dtype or "float64", blocks, shlex.join(["dsjax", *sys.argv[1:]]))
+
+
+def is_file(source, *changes):
+    """Whether `source` is a file of results, which no option of a grid can change."""
+    if not source.lower().endswith(".nc"):
+        return False
+    if any(changes):
+        raise InputError(f"{source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results")
+    return True
+
+
+def values_of(option, text):
+    """ "name=value,..." -> {name: value}, values as numbers where they are."""
+    return {name: _scalar(value) for name, value in _named(option, text.split(",") if text else ()).items()}
+
+
+def _named(option, texts):
+    """["name=value", ...] -> {name: value}."""
+    given = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise InputError(f"{option} {text}: expected NAME=VALUE")
+        if name in given:
+            raise InputError(f"{option} {text}: {name} is given twice; expected it once")
+        given[name] = value
+    return given
+
+
+def _values(name, text):
+    if ":" in text:
+        parts = [_scalar(part) for part in text.split(":")]
+        if len(parts) != 3 or any(isinstance(part, str) for part in parts):
+            raise InputError(f"--axis {name}={text}: expected numbers start:stop:step")
+        return dict(zip(("start", "stop", "step"), parts, strict=True))
+    if not all(text.split(",")):
+        raise InputError(f"--axis {name}={text}: has the empty value ''; expected values separated by commas")
+    return [_scalar(part) for part in text.split(",")]
+
+
+def _scalar(text):
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+@contextlib.contextmanager
+def compilation_cache():
+    """Compiled programs are kept in the user's cache folder between commands."""
+    import jax
+
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+
+
+@contextlib.contextmanager
+def progress(what, quiet):
+    """A line on stderr that counts seconds, for what takes longer than one."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    start, done = time.perf_counter(), threading.Event()
+
+    def tick():
+        while not done.wait(1.0):
+            click.echo(f"\r{what} ... {time.perf_counter() - start:.0f} s", err=True, nl=False)
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticker.join()
+        if time.perf_counter() - start > 1.0:
+            click.echo(f"\r{what} ... {time.perf_counter() - start:.1f} s", err=True)
+
+
+def exit_by(ds):
+    sys.exit(0 if bool(ds["feasible"].any()) else 1)

@@ -1,0 +1,134 @@
+"""Commands that evaluate a grid or read a file of results: sweep, best, explain."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+from .common import (
+    GRID_OPTIONS,
+    OUTPUT_OPTIONS,
+    compilation_cache,
+    exit_by,
+    is_file,
+    progress,
+    space_of,
+    sweep_of,
+    values_of,
+)
+
+
+@click.command()
+@click.argument("grid", default="default")
+@click.option("-o", "--output", metavar="FILE.nc", help="Write every point to a NetCDF file.")
+@click.option("--csv-all", metavar="FILE.csv", help="Write every point to a CSV file.")
+@click.option("--csv-feasible", metavar="FILE.csv", help="Write the feasible points to a CSV file.")
+@click.option("--blocks/--no-blocks", default=None, help="Keep block_time (default: up to a million points).")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def sweep(
+    grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, settings, model, catalogs, dtype, form, quiet
+):
+    """Evaluate a whole grid, print the best points and why the others are refused.
+
+    GRID is the path of a grid file or the name of one of dsjax's own (default: "default").
+
+    \b
+    dsjax sweep
+    dsjax sweep decode_gpu_2025 -o study.nc --csv-feasible feasible.csv
+    dsjax sweep --axis batch=8:256:8 --fix nic=CX7 --fix context=8192
+    dsjax sweep --set hardware.H20.hbm_bytes="141 GB" --format json
+    """
+    from .. import dataset, report, search
+
+    outputs = [path for path in (output, csv_all, csv_feasible) if path is not None]
+    for path in outputs:
+        dataset.check_output(path, force)
+    if len({Path(path).resolve() for path in outputs}) < len(outputs):
+        raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
+    ds = sweep_of(space_of(grid, axes, fixed, settings, model, catalogs), dtype, blocks, quiet)
+    ranked = search.best(ds)
+    with progress("writing", quiet):
+        if output is not None:
+            dataset.write_netcdf(ds, output, force)
+        if csv_all is not None:
+            dataset.write_csv(ds, csv_all, force=force)
+        if csv_feasible is not None:
+            dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
+    report.best(ds, ranked, form, quiet)
+    if form == "table" and not quiet:
+        for path in outputs:
+            click.echo(f"wrote {path} ({os.path.getsize(path) / 1e6:,.1f} MB)")
+    exit_by(ds)
+
+
+@click.command()
+@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.option(
+    "--by",
+    metavar="NAMES",
+    help="Groups, separated by commas: axes or numbers of their rows; '' is one group. Default: the grid's.",
+)
+@click.option("--top", type=int, default=1, show_default=True, help="Points kept of every group.")
+@click.option(
+    "--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's."
+)
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def best(source, by, top, objective, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """The best feasible points of a grid or of a file, per group.
+
+    Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
+    earliest grid position.
+
+    \b
+    dsjax best space.nc --by hardware,nic
+    dsjax best --by '' --top 10
+    dsjax best --objective -step_time --by hardware
+    """
+    from .. import dataset, report, search
+
+    groups = None if by is None else [name for name in by.split(",") if name]
+    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+        ds = dataset.open_netcdf(source)
+    else:
+        space = space_of(source, axes, fixed, settings, model, catalogs)
+        search.check(space, groups, top, objective)
+        ds = sweep_of(space, dtype, False, quiet)
+    report.best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet, objective)
+    exit_by(ds)
+
+
+@click.command()
+@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.option(
+    "--at", metavar="NAME=VALUE,...", help="Values of axes: batch=10,tp=4. The others are those of the best point."
+)
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """One configuration in full: the best feasible point, or the one that --at names, refused ones too.
+
+    Metrics and their arithmetic, every block and what binds it, network, critical path, memory and the largest batch,
+    why it is refused, whether TBO would pay, where the numbers come from. --format csv prints the blocks.
+
+    \b
+    dsjax explain
+    dsjax explain space.nc --at hardware=H20,batch=64
+    dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
+    """
+    from .. import dataset, explained, explaining
+
+    chosen = values_of("--at", at)
+    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+        result, arguments = explaining.of_dataset, (dataset.open_netcdf(source), chosen)
+    else:
+        space = space_of(source, axes, fixed, settings, model, catalogs)
+        result, arguments = explaining.of_space, (space, chosen, dtype or "float64")
+    with progress("explaining", quiet), compilation_cache():
+        ds = result(*arguments)
+    explained.show(ds, form, quiet)
+    sys.exit(0 if chosen or ds["feasible"] else 1)
