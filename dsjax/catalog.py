@@ -1,7 +1,8 @@
 """Files -> rows of numbers: the only place where units are converted and rows are validated.
 
 A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs` and a `source`. `base =
-"row"` takes the missing fields from another row of the same record. Values are SI numbers, or text with a unit ("3.3
+"row"` takes the missing fields from another row of the same record, except optional ones (prices, power): those
+belong to their row and are 0, unknown, where it does not give them. Values are SI numbers, or text with a unit ("3.3
 TiB/s", "1233/1979"). A row is kept as {field: SI number} plus `source` (and `form` for a curve).
 """
 
@@ -102,7 +103,7 @@ def _row(raw, records, record, name):
         if base in chain or base not in raw:
             raise unknown(f"{where} base", record, base, [n for n in raw if n not in chain])
         chain.append(base)
-        merged = raw[base][1] | merged
+        merged = _required(raw[base][1], records, record) | merged
     if record == "curve" and merged.get("form") not in curves.FORMS:
         raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
     fields = specs.fields(record_class(records, record, merged))
@@ -110,11 +111,18 @@ def _row(raw, records, record, name):
     for key in merged:
         if key not in allowed:
             raise unknown(where, "key", key, sorted(allowed))
+    merged = {key: meta["default"] for key, meta in fields.items() if "default" in meta} | merged
     if missing := sorted(allowed - merged.keys()):
         raise InputError(f"{where}: missing {', '.join(missing)}; expected every field of {record}")
     if not isinstance(merged["source"], str) or not merged["source"].strip():
         raise InputError(f"{where} source: {merged['source']!r}; expected a text that names the source")
     return {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
+
+
+def _required(row, records, record):
+    """A base row without its optional fields."""
+    fields = specs.fields(records[record]) if record in records else {}
+    return {key: x for key, x in row.items() if "default" not in fields.get(key, {})}
 
 
 def value(where, record, key, raw, fields):

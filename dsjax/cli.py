@@ -5,7 +5,7 @@ import os
 import click
 
 from . import __version__
-from .commands import reference, results
+from .commands import comparing, inverse, pictures, reference, results, sensitivity, tradeoffs, uncertainty
 from .errors import InputError
 
 
@@ -35,6 +35,10 @@ def main():
     dsjax sweep -o space.nc                  the same, and every point in a NetCDF file
     dsjax best space.nc --by hardware,nic    the best feasible point of every group
     dsjax explain space.nc --at batch=64     one configuration in full
+    dsjax plot pareto space.nc -o front.svg  a picture: also heatmap, roofline, breakdown, tornado, response
+    dsjax sensitivity                        which hardware number would help, and by how much
+    dsjax pareto --by hardware               what no other point beats in two variables
+    dsjax recommend --requests-per-s 10 ...  the fewest chips for a demand, decode and prefill
     dsjax reproduce                          published tables against computed ones
     dsjax count DeepSeek-V3                  parameters, FLOPs, bytes, volumes of one forward pass
     dsjax catalog hardware                   the numbers behind a name, and their source
@@ -47,6 +51,13 @@ for _command in (
     results.sweep,
     results.best,
     results.explain,
+    tradeoffs.pareto,
+    tradeoffs.recommend,
+    inverse.solve,
+    sensitivity.sensitivity,
+    comparing.compare,
+    uncertainty.uncertainty,
+    pictures.plot,
     reference.reproduce,
     reference.count,
     reference.catalog,

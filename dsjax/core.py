@@ -11,6 +11,7 @@ from . import layers, memory, network, phases, pipelines, roofline, specs, studi
 from .collectives import all_to_all_bytes
 from .metrics import Step
 from .operators import Cost
+from .shapes import Gemm
 
 
 def step(point, *, context, load, outcome, pipeline, splits, gemm, expert_gemm, attention, pointwise):
@@ -75,20 +76,23 @@ class Kernels:
         """{operator: Time} of GEMMs outside the experts."""
 
         def time(g, m, k, n):
-            shape = layers.Gemm(groups=g, m=m, k=k, n=n)
+            present, (g, m, k, n) = _present(g, m, k, n)
+            shape = Gemm(groups=g, m=m, k=k, n=n)
             n_bytes = shape.weights * self.precision.weight_bytes
             n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-            return self._time(shape.flops, n_bytes, self.precision.weight_rate, self._gemm(self.curve, m, k, n, g))
+            curve = self._gemm(self.curve, m, k, n, g)
+            return present * self._time(shape.flops, n_bytes, self.precision.weight_rate, curve)
 
         return roofline.each(time, {name: (x.groups, x.m, x.k, x.n) for name, x in shapes.items()})
 
     def expert(self, shape, side=None):
         """Time of one GEMM of an expert; `side` of the routed ones, which are grouped."""
-        g, m, k, n = shape.groups, shape.m, shape.k, shape.n
+        present, (g, m, k, n) = _present(shape.groups, shape.m, shape.k, shape.n)
+        shape = Gemm(groups=g, m=m, k=k, n=n)
         n_bytes = shape.weights * self.precision.expert_bytes
         n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
         curve = self._gemm(self.curve, m, k, n, g) if side is None else self._expert_gemm(self.curve, side, m, k, n)
-        return self._time(shape.flops, n_bytes, self.precision.expert_rate, curve)
+        return present * self._time(shape.flops, n_bytes, self.precision.expert_rate, curve)
 
     def core(self, load):
         """Time of the attention core (section 3)."""
@@ -105,6 +109,12 @@ class Kernels:
         ideal = n_bytes / self.hw.hbm_bytes_per_s
         start = efficiency.start_s
         return roofline.Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
+
+
+def _present(*sizes):
+    """(1.0 or 0.0, sizes) of a shape; one without work, which the model does not have, gets finite stand-ins."""
+    present = functools.reduce(operator.mul, sizes) > 0.0
+    return jnp.where(present, 1.0, 0.0), [jnp.where(present, size, 1.0) for size in sizes]
 
 
 def _parts(point, split, kernels, load, drafts):
@@ -146,9 +156,14 @@ def _moe_layer(point, split, kernels, load):
     gemms = kernels.gemms(load.before | load.after | layers.router(model, load.rows))
     rows, slots_hit = routed_rows(model, workload, split, load.all_tokens)
     routed = layers.routed_experts(model, rows, slots_hit, split.moe_tp)
-    shared = layers.shared_expert(model, load.tokens, split.tp)
+    shared = layers.shared_expert(model, load.tokens * split.shared_tp / split.tp, split.shared_tp)
     net = network.links(point.hardware, point.nic)
     reduce = network.all_reduce(load.tokens * hidden * precision.activation_bytes, split.tp, net)
+    exchange = {}
+    if load.exchanged:
+        queries, results = (n * precision.activation_bytes for n in load.exchanged)
+        both = network.all_gather(queries, split.kv_split, net) + network.reduce_scatter(results, split.kv_split, net)
+        exchange = {"kv_exchange": both}
     shared_width = load.tokens * model.n_shared_experts * model.moe_intermediate_size / split.tp
     routed_width = rows * model.moe_intermediate_size / split.moe_tp
     ranks = model.q_lora_rank + model.kv_lora_rank
@@ -164,6 +179,7 @@ def _moe_layer(point, split, kernels, load):
         },
         after={
             "core": kernels.core(load),
+            **exchange,
             **{name: gemms[name] for name in load.after},
             "all_reduce": reduce,
             "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25),
@@ -171,7 +187,7 @@ def _moe_layer(point, split, kernels, load):
         },
         shared={
             "shared": kernels.expert(shared["shared_gate_up"]) + kernels.expert(shared["shared_down"]),
-            "shared_swiglu": kernels.pointwise(3.0 * shared_width, 0.125),
+            "shared_swiglu": _present(shared_width)[0] * kernels.pointwise(3.0 * shared_width, 0.125),
         },
         dispatch=send(precision.dispatch_bytes),
         routed={
@@ -205,6 +221,7 @@ def _blocks(model, both):
     blocks |= {"kv_b": everywhere * kv_b} | {name: everywhere * after[name] for name in ("core", "o")}
     swiglu = shared["shared_swiglu"] + routed["routed_swiglu"]
     blocks["pointwise"] = everywhere * (before["pointwise"] + after["ffn_norm"]) + sparse * swiglu
+    blocks["kv_exchange"] = everywhere * after.get("kv_exchange", 0.0 * after["all_reduce"])
     blocks["all_reduce"] = everywhere * (after["all_reduce"] + layer.closing["all_reduce_ffn"])
     blocks |= {"router": sparse * after["router"], "shared": sparse * shared["shared"]}
     blocks["routed"] = sparse * routed["routed"]
@@ -214,7 +231,9 @@ def _blocks(model, both):
 
 def _definition():
     once, every, dense, moe = (getattr(studies, n) for n in ("once", "every_layer", "dense_layers", "moe_layers"))
-    blocks = {"embedding": once} | dict.fromkeys("pointwise q_a kv_a q_b kv_b core o all_reduce".split(), every)
+    blocks = {"embedding": once} | dict.fromkeys(
+        "pointwise q_a kv_a q_b kv_b core kv_exchange o all_reduce".split(), every
+    )
     blocks |= dict.fromkeys("router dispatch shared routed combine".split(), moe)
     return studies.Study(
         name="core",
@@ -229,10 +248,11 @@ def _definition():
             "pipeline": (
                 ("naive", {"pipeline": pipelines.naive, "splits": pipelines.whole}),
                 ("dual-mbatch", {"pipeline": pipelines.dual_micro_batch, "splits": pipelines.halves}),
+                ("windows", {"pipeline": pipelines.windows, "splits": pipelines.whole}),
                 ("tbo", {"pipeline": pipelines.two_batch_overlap, "splits": pipelines.halves}),
             ),
         },
-        deployment=("tp", "moe_tp", "ep", "sp", "chips", "batch", "prompts", "mtp"),
+        deployment=("tp", "moe_tp", "shared_tp", "kv_split", "ep", "sp", "chips", "batch", "prompts", "mtp"),
         workload=("context", "isl", "osl", "acceptance", "expert_imbalance", "software_factor", "memory_reserve"),
         blocks=blocks | {"dense": dense, "head": once, "mtp": once},
         ties=("-batch",),

@@ -11,9 +11,9 @@ from fractions import Fraction
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, layers, specs, tally
+from . import __version__, catalog, layers, shapes, specs, tally
 from .errors import InputError, unknown
-from .layers import over
+from .shapes import over
 from .tally import COUNTS, LAYER_KINDS, Layout, whole
 from .units import number
 
@@ -147,7 +147,7 @@ def _variable(name, dims, values, units, text):
 
 def _text(shape):
     """ "groups x (m, k) (k, n)" of a product with weights."""
-    if not isinstance(shape, layers.Gemm):
+    if not isinstance(shape, shapes.Gemm):
         return ""
     g, m, k, n = (
         str(x) if isinstance(x, int) else f"{float(x):.4g}" for x in (shape.groups, shape.m, shape.k, shape.n)

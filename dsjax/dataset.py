@@ -25,8 +25,8 @@ CHUNK = 2**20  # elements of one compressed chunk in a file
 def to_dataset(space, arrays, command="dsjax"):
     """Dataset of `evaluate`'s {variable: (dims, array)}, with coordinates, units, CF flags and provenance."""
     blocks = {name: arrays[key] for name in space.study.blocks if (key := f"block_time/{name}") in arrays}
-    data = {name: (axes, array, _attrs(name)) for name, (axes, array) in arrays.items() if "/" not in name}
-    coords = _coords(space)
+    data = {name: (axes, array, attributes(name)) for name, (axes, array) in arrays.items() if "/" not in name}
+    coords = coordinates(space)
     data = {name: value for name, value in data.items() if name not in coords}
     ds = xr.Dataset(data, coords=coords)
     if blocks:
@@ -41,8 +41,14 @@ def to_dataset(space, arrays, command="dsjax"):
                 "long_name": "layers that hold the block: block_time / layers is the time in one layer",
             }
             ds = ds.assign_coords(layers=("block", layers, meta))
+    ds.attrs = provenance(space, command)
+    return ds
+
+
+def provenance(space, command):
+    """Global attributes of a dataset: what it is, how it came to be, and the space to evaluate it again."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ds.attrs = {
+    return {
         "Conventions": "CF-1.11",
         "title": space.title,
         "history": f"{now} {command} (dsjax {__version__})",
@@ -50,7 +56,6 @@ def to_dataset(space, arrays, command="dsjax"):
         "grid": space.text,
         "dsjax_spec": space.to_json(),
     }
-    return ds
 
 
 def space_of(ds, where="dataset", kind="dataset"):
@@ -72,7 +77,8 @@ def space_of(ds, where="dataset", kind="dataset"):
     return space
 
 
-def _attrs(name):
+def attributes(name):
+    """CF attributes of a variable."""
     if name == "bottleneck":
         return _meta(name) | {"flag_values": np.arange(len(LIMITS), dtype=np.int8), "flag_meanings": " ".join(LIMITS)}
     if name == "feasible" or name.startswith("ok_"):
@@ -90,7 +96,7 @@ def _meta(name):
     )
 
 
-def _coords(space):
+def coordinates(space):
     """Dim coordinates, the numbers of their rows, and scalar coordinates of what is fixed."""
     numeric, coords = parameters(space.study), {}
     for name, value in [*space.axes.items(), *space.fixed.items()]:
@@ -248,7 +254,8 @@ def write_csv(ds, path, feasible_only=False, force=False):
 def in_grid_order(ds, name):
     """A variable's values with length-1 dims for the axes it lacks: broadcasts over the grid."""
     sizes = space_of(ds).sizes
-    variable = ds[name].transpose(*(axis for axis in sizes if axis in ds[name].dims))
+    variable = ds.variables[name]  # not ds[name]: that transposes its coordinates too
+    variable = variable.transpose(*(axis for axis in sizes if axis in variable.dims))
     return variable.values.reshape([sizes[axis] if axis in variable.dims else 1 for axis in sizes])
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jax.extend import core
 
 from . import constraints, curves, factor, metrics, specs
+from .space import unknown_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ def evaluate_point(step, point, bounds, **policies):
 def of_step(step, point, bounds):
     """{variable: scalar} of one `metrics.Step`: metrics, masks and `block_time/<block>`."""
     values = metrics.of(step)
+    values |= metrics.per_token(point.hardware, values["tps_per_chip"])
     readable = fields_by_name(point) | values
     masks = constraints.check(point, readable, step.masks, bounds)
     return values | masks | {f"block_time/{name}": time.total for name, time in step.blocks.items()}
@@ -62,10 +64,10 @@ def plan(space, function=evaluate_point):
     forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for _, _, form in rows]
     if not rows:
         knots, forms = [((), ())], [()]  # the study has no curves
-    bounds = {key: np.float64(bound) for key, bound in space.bounds.items()}
+    bounds = jax.tree.map(np.float64, space.bounds)
     operands = (records, tuple(record for record, _ in knots), bounds)
     leaves, treedef = jax.tree.flatten(operands)
-    tags = (axes_of, tuple(axes for _, axes in knots), {key: "" for key in bounds})
+    tags = (axes_of, tuple(axes for _, axes in knots), jax.tree.map(lambda _: "", bounds))
     leaf_axes = tuple(tag or None for tag in jax.tree.leaves(tags))
 
     policies = []
@@ -79,7 +81,7 @@ def plan(space, function=evaluate_point):
 
 
 # Derived from others, or not meant, where they are not given: 0 says so.
-DERIVED = ("ep", "chips", "isl", "osl")
+DERIVED = ("ep", "chips", "isl", "osl", "shared_tp")
 
 
 def _record(space, record, cls, rows):
@@ -101,7 +103,7 @@ def _record(space, record, cls, rows):
     return cls(**values), cls(**axes)
 
 
-def _scalar(plan, choice, knots):
+def scalar_of(plan, choice, knots):
     """`function` of the flat operands at one choice of the policies."""
 
     def at(leaves):
@@ -125,24 +127,24 @@ def layout(plan, dtype="float64"):
     *rows, (_, forms, _) = plan.policies
     everything = itertools.product(*((*choices, *others) for _, choices, others in rows), enumerate(forms))
     found, order = {}, {}
-    with _precision(dtype):
+    with precision(dtype):
         token = jax.ShapeDtypeStruct((), dtype)
         for *choice, (knots, form) in everything:
 
             def traced(leaves, tokens, choice=(*choice, form), knots=knots):
                 marked = [[(name, _marked(f, t)) for name, f in c] for c, t in zip(choice, tokens, strict=True)]
-                values = _scalar(plan, marked, knots)(leaves)
+                values = scalar_of(plan, marked, knots)(leaves)
                 order.update(values)  # JAX sorts the keys of a dict
                 return values
 
             tokens = (token,) * len(plan.policies)
-            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(_operand_types(plan, dtype), tokens)
+            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(operand_types(plan, dtype), tokens)
             for name, sources in zip(shapes, _sources(closed.jaxpr), strict=True):
                 found.setdefault(name, set()).update(axes[i] for i in sources)
     return {name: (tuple(axis for axis in plan.axes if axis in found[name]), shapes[name].dtype) for name in order}
 
 
-def _operand_types(plan, dtype):
+def operand_types(plan, dtype):
     """Scalar types of the flat operands: integers stay integers."""
     records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
     integers = set()
@@ -192,14 +194,14 @@ def _compiled(plan, dtype, names, shapes):
     policies = [(axis, len(choices)) for axis, choices, _ in plan.policies]
 
     def lifted(choice, knots):
-        scalar = _scalar(plan, choice, knots)
+        scalar = scalar_of(plan, choice, knots)
 
         def wanted(leaves):
             values = scalar(leaves)
             return {name: values[name] for name in names}
 
         # Traced once as scalars: lifting the few primitives of a jaxpr is several times faster than lifting Python.
-        closed, shapes = jax.make_jaxpr(wanted, return_shape=True)(_operand_types(plan, dtype))
+        closed, shapes = jax.make_jaxpr(wanted, return_shape=True)(operand_types(plan, dtype))
 
         def function(leaves):
             return dict(zip(shapes, core.jaxpr_as_fun(closed)(*leaves), strict=True))
@@ -228,35 +230,43 @@ def _compiled(plan, dtype, names, shapes):
         parts = [stacked(results, name, (*picks, i), position + 1) for i in range(n)]
         return jnp.stack(parts, axis=[a for a in over[name] if a not in later].index(axis))
 
-    types = [t.update(shape=shape) for t, shape in zip(_operand_types(plan, dtype), shapes, strict=True)]
+    types = [t.update(shape=shape) for t, shape in zip(operand_types(plan, dtype), shapes, strict=True)]
     return factor.compiled(run, types)
 
 
 def evaluate(space, dtype="float64", names=None, function=evaluate_point):
     """{variable: (dims, array)} over a space, each array only over the dims its variable can depend on.
 
-    `dtype` "float64" or "float32"; `names` the variables wanted (all); `function` another scalar function to lift,
-    same signature as `evaluate_point`, defined once at module level so that its compiled program is found again.
+    `dtype` "float64" or "float32"; `names` the variables wanted (all, without those that a number unknown at every
+    point makes NaN); `function` another scalar function to lift, same signature as `evaluate_point`, defined once at
+    module level so that its compiled program is found again.
     """
     how, leaves = plan(space, function)
     variables = layout(how, dtype)
-    names = tuple(variables) if names is None else tuple(names)
-    with _precision(dtype):
+    names = known(space, variables) if names is None else tuple(names)
+    with precision(dtype):
         leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
         shapes = tuple(leaf.shape for leaf in leaves)
         arrays = jax.device_get(_compiled(how, dtype, names, shapes)(leaves))
     return {name: (variables[name][0], arrays[name]) for name in names}
 
 
+def known(space, names):
+    """`names` without the variables that need a number which is unknown at every point of the space."""
+    without = unknown_variables(space.axes, space.fixed, space.rows)
+    return tuple(name for name in names if name not in without)
+
+
 def nbytes(space, dtype="float64"):
     """{variable: bytes} of what `evaluate` returns, without evaluating."""
     how, _ = plan(space)
-    sizes = space.sizes
+    sizes, variables = space.sizes, layout(how, dtype)
     return {
-        name: math.prod(sizes[a] for a in axes) * kind.itemsize for name, (axes, kind) in layout(how, dtype).items()
+        name: math.prod(sizes[a] for a in variables[name][0]) * variables[name][1].itemsize
+        for name in known(space, variables)
     }
 
 
-def _precision(dtype):
+def precision(dtype):
     """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
     return jax.enable_x64(np.dtype(dtype) == np.float64)

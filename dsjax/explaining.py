@@ -11,12 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import catalog, dataset, evaluate, grid, nearby, reasons, run, search, specs
-from .errors import InputError, unknown
+from . import catalog, dataset, evaluate, grid, nearby, points, reasons, run, search, specs
+from .errors import InputError
 from .metrics import LIMITS
 from .roofline import EXPOSED
-from .space import Space, parameters
-from .units import number
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 COLLECTIVES = ("dispatch", "combine")
@@ -47,78 +45,17 @@ def explain(source="default", at=None, **options):
 
 def of_dataset(ds, at=None):
     """`explain` of a Dataset of `sweep` or of `best`."""
-    if "rank" in ds.dims:
-        if ds.sizes["rank"] == 0:
-            raise InputError("explain: no ranked point is left; expected a dataset with one")
-        ds = ds.isel(rank=0)
-    try:
-        space = Space.from_json(ds.attrs["dsjax_spec"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        space = dataset.space_of(ds)  # raises, with the reason
-    missing = [axis for axis in space.axes if axis not in ds.coords]
-    if missing:
-        raise InputError(f"explain: coordinate {missing[0]}: missing; expected a dataset that dsjax made")
-    left = {axis: tuple(np.atleast_1d(ds[axis].values).tolist()) for axis in space.axes}
-    whole = left == space.axes
-    for axis, values in left.items():
-        for value in values:
-            if value not in space.axes[axis]:
-                raise unknown("explain", f"value of axis {axis}", value, space.axes[axis])
-    space = _with_rows_in_use(dataclasses.replace(space, axes=left))
-    dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
+    space, dtype, whole = points.left(ds, "explain")
     return of_space(space, at, dtype, ds if whole else None)
 
 
 def of_space(space, at=None, dtype="float64", ds=None):
     """`explain` of a resolved space; `ds` its sweep, where there is one already."""
-    named = chosen(space, at)
+    named = points.chosen(space, at)
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
-        named = best_point(run.of_space(space, dtype, blocks=False) if ds is None else ds) | named
-    point = {axis: named[axis] for axis in space.axes}
-    one = dataclasses.replace(space, axes={}, fixed={**point, **space.fixed}, by=())
-    return _explained(_with_rows_in_use(one), dtype)
-
-
-def _with_rows_in_use(space):
-    """A space without the rows that its axes, or what is fixed, no longer name."""
-    used = {record: space.axes.get(record, (space.fixed.get(record),)) for record in space.rows}
-    return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
-
-
-def chosen(space, at):
-    """{axis: value} that `at` names; what the space does not have is an InputError."""
-    if at is not None and not isinstance(at, dict):
-        raise InputError(f"at: {at!r}; expected {{axis: value}}")
-    numeric, named = parameters(space.study), {}
-    for axis, value in (at or {}).items():
-        if axis not in space.axes:
-            raise unknown("at", "axis", axis, space.axes)
-        values = space.axes[axis]
-        if axis in numeric:
-            si = number(f"at: {axis}", value, numeric[axis])
-            near = [v for v in values if math.isclose(v, si, rel_tol=1e-12)]
-        else:
-            near = [v for v in values if v == value]
-        if not near:
-            raise unknown("at", f"value of axis {axis}", value, values)
-        named[axis] = near[0]
-    return named
-
-
-def best_point(ds):
-    """{axis: value} of the best feasible point, or of the best among those that the fewest constraints refuse."""
-    space = dataset.space_of(ds)
-    best = search.best(ds, by=())
-    if best.sizes["rank"]:
-        return {axis: best[axis].values[0].item() for axis in space.axes}
-    masks = [name for name in ds.data_vars if name.startswith("ok_")]
-    refusals = sum(np.where(dataset.in_grid_order(ds, name), 0, 1) for name in masks)
-    values = -space.sense * dataset.in_grid_order(ds, space.objective)
-    shape = tuple(space.sizes.values())
-    keys = [np.broadcast_to(array, shape).ravel() for array in (values, refusals)]
-    where = np.unravel_index(np.lexsort(keys)[0], shape)
-    return {axis: values[i] for (axis, values), i in zip(space.axes.items(), where)}
+        named = points.best(run.of_space(space, dtype, blocks=False) if ds is None else ds) | named
+    return _explained(points.only(space, named), dtype)
 
 
 def everything(step, point, bounds, **policies):

@@ -1,8 +1,8 @@
-"""Factored evaluation: pieces at their own rank first, one full-rank compose second.
+"""Factored evaluation: pieces at their own rank first, one full-rank compose last.
 
 XLA fuses cheap operations into the full-rank loops that use them, and so repeats, at every point of a grid, work that
-depends on a few axes only. Two compiled stages keep it apart: the equations of a jaxpr whose results are small are
-evaluated first, and only what is large is left for the second.
+depends on a few axes only. Compiled stages keep it apart: the equations of a jaxpr whose results are small are
+evaluated first, those that lack an axis or two next, and only what is large is left for the last.
 """
 
 import functools
@@ -11,27 +11,37 @@ import math
 import jax
 from jax.extend import core
 
-# A result larger than this share of the largest one belongs to the second stage.
-LARGE = 0.15
+# A result larger than the first share of the largest one belongs to a later stage than the first, and so on. The second
+# matters for derivatives: one tangent per parameter that lacks an axis would be computed again along it.
+LARGE = (0.15, 0.6)
 # Below this many elements in the largest result one stage is as fast, and compiles sooner.
 WORTHWHILE = 2**16
 
 
 def compiled(function, operands):
-    """`function(operands)` compiled for these shapes, in one stage or in two: the same but for the last bits."""
+    """`function(operands)` compiled for these shapes, in one stage or in several: the same but for the last bits."""
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
     largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-    if largest < WORTHWHILE:
-        return jax.jit(function, compiler_options=_options())
-    small, large = _split(closed.jaxpr, LARGE * largest)
-    inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
-    crossing = _used(large, closed.jaxpr.outvars, defined_by=small)
-    pieces = _stage(closed.jaxpr, small, inputs, crossing)
-    compose = _stage(closed.jaxpr, large, [*inputs, *crossing], closed.jaxpr.outvars)
+    return staged(closed, shapes, [share * largest for share in LARGE] if largest >= WORTHWHILE else [])
+
+
+def staged(closed, shapes, limits):
+    """A traced function compiled in stages: of results with up to so many elements, and of all that is left."""
+    given, left = [*closed.jaxpr.constvars, *closed.jaxpr.invars], list(closed.jaxpr.eqns)
+    stages = []
+    for limit in limits:
+        small, left = _split(left, limit)
+        crossing = _used(left, closed.jaxpr.outvars, defined_by=small)
+        stages.append(_stage(closed.jaxpr, small, given, crossing))
+        given = [*given, *crossing]
+    stages.append(_stage(closed.jaxpr, left, given, closed.jaxpr.outvars))
 
     def run(operands):
-        given = [*closed.consts, *jax.tree.leaves(operands)]
-        return jax.tree.unflatten(jax.tree.structure(shapes), compose(*given, *pieces(*given)))
+        *pieces, compose = stages
+        values = [*closed.consts, *jax.tree.leaves(operands)]
+        for stage in pieces:
+            values += stage(*values)
+        return jax.tree.unflatten(jax.tree.structure(shapes), compose(*values))
 
     return run
 
@@ -56,10 +66,10 @@ def _stage(jaxpr, equations, given, wanted):
     return jax.jit(core.jaxpr_as_fun(core.ClosedJaxpr(part, [])), compiler_options=_options())
 
 
-def _split(jaxpr, limit):
+def _split(equations, limit):
     """(equations of small results, the others): an equation that needs a result of the others is one of them."""
     small, large, late = [], [], set()
-    for equation in jaxpr.eqns:
+    for equation in equations:
         big = any(math.prod(var.aval.shape) > limit for var in equation.outvars)
         if big or any(atom in late for atom in equation.invars if not _is_literal(atom)):
             large.append(equation)

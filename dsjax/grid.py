@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from . import catalog, machine, specs, studies
+from . import bounds, catalog, machine, specs, studies
 from .errors import InputError, unknown
-from .space import Space, auxiliary, group_names, parameters
+from .space import Space, auxiliary, group_names, parameters, unknown_variables
 from .units import number
 from .variables import MEASURES, VARIABLES
 
@@ -118,6 +118,7 @@ class _Reader:
             for record in self.named
         }
         self.check_overrides(rows, axes | fixed)
+        self.unknown = unknown_variables(axes, fixed, rows)
         objective, sense, by = self.objective(axes, fixed)
         return Space(
             study=self.study,
@@ -125,7 +126,7 @@ class _Reader:
             axes=axes,
             fixed=fixed,
             rows=rows,
-            bounds=self.bounds(axes | fixed),
+            bounds=bounds.read(self.sections["constraints"], self.where, self.measures(axes | fixed), axes | fixed),
             objective=objective,
             sense=sense,
             by=by,
@@ -134,10 +135,11 @@ class _Reader:
         )
 
     def defined(self, axes, fixed):
-        """Variables that every phase of the space defines."""
+        """Variables that every phase of the space defines and no unknown number makes NaN at every point."""
         phases = axes.get("phase", (fixed.get("phase", "decode"),))
         lacking = {"decode": {"ttft"}, "prefill": {"tpot", "tps_per_user"}}
-        return [name for name in MEASURES if not any(name in lacking[phase] for phase in phases)]
+        lacking = self.unknown + [name for phase in phases for name in lacking[phase]]
+        return [name for name in MEASURES if name not in lacking]
 
     def needed(self, axes, fixed):
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
@@ -147,7 +149,7 @@ class _Reader:
         lengths = {"context"} if "isl" in given else {"isl", "osl"}
         derived = {"chips"} if "ep" in given else {"ep"} if "chips" in given else set()
         fields = (*self.study.workload, *self.study.deployment)
-        return [name for name in fields if name not in unused | derived | lengths]
+        return [name for name in fields if name not in unused | derived | lengths | {"shared_tp"}]
 
     def axis(self, name, values):
         where = self.where("axes", name)
@@ -247,19 +249,6 @@ class _Reader:
                         raise unknown(
                             where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in catalog.numbers(fields)]
                         )
-
-    def bounds(self, given):
-        bounds = {}
-        known = self.measures(given)
-        for key, bound in self.sections["constraints"].items():
-            where = self.where("constraints", key)
-            side, _, name = key.partition("_")
-            if side not in ("min", "max") or name not in known:
-                raise unknown(where, "constraint", key, [f"{s}_{n}" for n in known for s in ("min", "max")])
-            bounds[key] = number(
-                where, bound, {"units": known[name], "low": -math.inf, "open_low": True, "high": None, "integer": False}
-            )
-        return bounds
 
     def measures(self, axes):
         """{name: units} a constraint may bound: variables, numeric axes, numbers of named rows."""

@@ -2,7 +2,9 @@
 
 import jax.numpy as jnp
 
+from .attentions import cache_width, kv_heads, query_input
 from .operators import mla_kv_bytes
+from .shapes import query_width
 
 
 def mla_weights(model):
@@ -12,7 +14,7 @@ def mla_weights(model):
     out. Source: DeepSeek-V3 (arXiv:2412.19437), section 2.1.1.
     """
     heads = model.num_attention_heads
-    q_up = model.q_lora_rank * heads * (model.qk_nope_head_dim + model.qk_rope_head_dim)
+    q_up = query_input(model) * heads * (model.qk_nope_head_dim + model.qk_rope_head_dim)
     kv_up = model.kv_lora_rank * heads * (model.qk_nope_head_dim + model.v_head_dim)
     return mla_down_weights(model) + q_up + kv_up + heads * model.v_head_dim * model.hidden_size
 
@@ -20,6 +22,18 @@ def mla_weights(model):
 def mla_down_weights(model):
     """Those of them that have no heads to split, so that every chip of a group holds them: H R_q + H (R_kv + D_r)."""
     return model.hidden_size * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
+
+
+def attention_weights(model, tp):
+    """Parameters of one attention layer on one chip: of MLA what has no heads and 1 / tp of the rest.
+
+    Of GQA (h D_qk + h D_v) H / tp + hd_kv (D_qk + D_v) H, hd_kv heads of keys and values on a chip.
+    """
+    replicated = mla_down_weights(model)
+    latent = replicated + (mla_weights(model) - replicated) / tp
+    query, values = query_width(model), model.v_head_dim
+    grouped = (model.num_attention_heads / tp + kv_heads(model, tp)) * (query + values) * model.hidden_size
+    return jnp.where(model.kv_lora_rank > 0.0, latent, grouped)
 
 
 def dense_weights(model):
@@ -56,16 +70,17 @@ def per_chip(point, split, load, rows, drafts):
     """{part: B} of one chip of the core model (dsjax/MODEL.md, section 8); `rows` of the routed experts."""
     model, precision = point.model, point.precision
     hidden, tp = model.hidden_size, split.tp
-    replicated = mla_down_weights(model)
-    attention = replicated + (mla_weights(model) - replicated) / tp
+    attention = attention_weights(model, tp)
     dense, sparse = model.first_k_dense_replace, model.num_hidden_layers - model.first_k_dense_replace
     experts = (
-        expert_weights(model) * (split.slots / split.moe_tp + model.n_shared_experts / tp) * precision.expert_bytes
+        expert_weights(model)
+        * (split.slots / split.moe_tp + model.n_shared_experts / split.shared_tp)
+        * precision.expert_bytes
     )
     experts += router_weights(model) * precision.weight_bytes
     has_mtp = 0.0 if drafts is None else jnp.where(drafts > 0.0, 1.0, 0.0)
     module = attention * precision.weight_bytes + experts + 2.0 * hidden * hidden * precision.weight_bytes
-    cached = load.sequences * (model.num_hidden_layers + has_mtp)
+    cached = load.sequences * (model.num_hidden_layers + has_mtp) / split.kv_split
     core = load.core.inputs + load.core.outputs + load.kv_as_activations
     live = jnp.maximum(load.rows * hidden + core, rows * (hidden + model.moe_intermediate_size / split.moe_tp))
     live = jnp.maximum(live, jnp.maximum(4.0 * load.rows * hidden, load.head_rows * model.vocab_size / tp))
@@ -73,8 +88,8 @@ def per_chip(point, split, load, rows, drafts):
         "attention": model.num_hidden_layers * attention * precision.weight_bytes,
         "dense": dense * dense_weights(model) / tp * precision.weight_bytes,
         "experts": sparse * experts,
-        "embedding": 2.0 * embedding_weights(model) / tp * precision.weight_bytes,
+        "embedding": (2.0 - model.tie_word_embeddings) * embedding_weights(model) / tp * precision.weight_bytes,
         "mtp": has_mtp * module,
-        "kv_cache": cached * mla_kv_bytes(point.workload.context, model, precision.kv_bytes),
+        "kv_cache": cached * point.workload.context * cache_width(model, tp) * precision.kv_bytes,
         "activations": 2.0 * precision.activation_bytes * live,
     }

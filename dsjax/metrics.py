@@ -65,6 +65,25 @@ def of(step):
     }
 
 
+def per_token(hardware, tps_per_chip):
+    """What a token costs: {variable: value}, NaN where the number it needs is unknown (0).
+
+    cost_per_million_tokens [USD] = usd_per_hour / (3600 tps_per_chip) 1e6;  energy_per_token [J] = watts /
+    tps_per_chip. A token is one of `tps_per_chip`: generated in decode, read in prefill.
+    """
+    return {
+        "cost_per_million_tokens": _where_known(
+            hardware.usd_per_hour, hardware.usd_per_hour / (3600.0 * tps_per_chip) * 1e6
+        ),
+        "energy_per_token": _where_known(hardware.watts, hardware.watts / tps_per_chip),
+    }
+
+
+def _where_known(number, value):
+    """`value`, NaN where `number` is 0; the slopes of `value` are finite at 0 and so stay finite through `where`."""
+    return jnp.where(number > 0.0, value, jnp.nan)
+
+
 def largest(values):
     """Index of the largest of a few scalars, the first of equals (a chain of selects: XLA's argmax is far slower)."""
     best, index = values[0], jnp.zeros((), jnp.int8)

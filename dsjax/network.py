@@ -28,18 +28,28 @@ def links(hardware, nic):
     )
 
 
-def all_reduce(n_bytes, chips, net):
-    """Ring all-reduce of b bytes over n chips, first inside the domains, then between them.
+def all_gather(n_bytes, chips, net):
+    """Ring all-gather to b bytes on each of n chips, inside the domains and between them, one after the other.
 
-    g = min(n, domain), q = n / g:  2 (g - 1) / g b / U + 2 (g - 1) t_up + 2 (q - 1) / q (b / g) / O + 2 (q - 1) t_out
-    [s]. U, O bandwidth inside and outside the domain, t_up, t_out time of one step. One chip: 0.
+    g = min(n, domain), q = n / g:  (g - 1) / g b / U + (g - 1) t_up + (q - 1) / q (b / g) / O + (q - 1) t_out [s].
+    U, O bandwidth inside and outside the domain, t_up, t_out time of one step. One chip: 0.
     """
     inside = jnp.minimum(chips, net.domain)
     domains = chips / inside
-    seconds = 2.0 * (inside - 1.0) / inside * n_bytes / net.up_bytes_per_s
-    seconds += 2.0 * (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
-    steps = 2.0 * (inside - 1.0) * net.up_step_s + 2.0 * (domains - 1.0) * net.out_step_s
+    seconds = (inside - 1.0) / inside * n_bytes / net.up_bytes_per_s
+    seconds += (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
+    steps = (inside - 1.0) * net.up_step_s + (domains - 1.0) * net.out_step_s
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=seconds)
+
+
+def reduce_scatter(n_bytes, chips, net):
+    """Ring reduce-scatter of b bytes on each of n chips: the volume and the steps of an all-gather, the other way."""
+    return all_gather(n_bytes, chips, net)
+
+
+def all_reduce(n_bytes, chips, net):
+    """Ring all-reduce of b bytes over n chips: a reduce-scatter and an all-gather."""
+    return reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
 
 
 def all_to_all(n_bytes, ep, moe_tp, net):
@@ -61,7 +71,7 @@ def all_to_all(n_bytes, ep, moe_tp, net):
 
 
 def fits(split, domain):
-    """Whether groups and cards fit into scale-up domains: tp, moe_tp <= d, and beyond one domain d | N and moe_tp | d."""
+    """Whether groups and cards fit into scale-up domains: tp, moe_tp <= d; beyond one domain d | N, moe_tp | d."""
     tp, moe_tp, chips, domain = (
         jnp.asarray(jnp.round(x), jnp.int32) for x in (split.tp, split.moe_tp, split.chips, domain)
     )

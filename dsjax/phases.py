@@ -3,11 +3,13 @@
 import functools
 import operator
 
+import jax
 import jax.numpy as jnp
 
-from . import layers
+from . import attentions
 from .memory import expert_slots
 from .operators import accepted_tokens
+from .shapes import Attention, Gemm
 from .specs import record
 
 
@@ -16,6 +18,8 @@ class Split:
     """Sizes of the deployment as floating-point numbers, impossible ones replaced by finite stand-ins."""
 
     tp: float
+    shared_tp: float
+    kv_split: float
     moe_tp: float
     ep: float
     sp: float
@@ -35,22 +39,25 @@ class Load:
     all_tokens: float  # of all groups
     head_rows: float
     before: dict  # {operator: Gemm} of attention before the core
-    core: layers.Attention
+    core: Attention
     core_size: float  # what the efficiency of the core depends on
     kv_elements: float  # of the KV cache one layer reads (decode) or writes (prefill)
     kv_as_activations: float  # keys and values that are read as activations (prefill)
+    exchanged: tuple  # elements of queries and of results that the chips of a split cache exchange (decode)
     after: dict  # {operator: Gemm} of attention after the core
 
 
 def split(deployment, model, dtype):
     """`Split` of a deployment: chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived.
 
-    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`, `ok_moe_tp`: heads and widths split; `ok_sp`: sp
-    divides tp. Ceilings and divisibility are exact: integers.
+    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`, `ok_moe_tp`: heads and widths split; `ok_sp`,
+    `ok_shared_tp`, `ok_kv_split`: divide tp; `shared_tp` 0: as tp. Ceilings and divisibility are exact: integers.
     """
     d = deployment
     ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))
     chips = jnp.where(d.chips > 0, d.chips, d.moe_tp * ep)
+    shared_tp = jnp.where(d.shared_tp > 0, d.shared_tp, d.tp)
+    kv_heads = jnp.asarray(model.num_key_value_heads, jnp.int32)
     shared_width = model.n_shared_experts * model.moe_intermediate_size
 
     def divides(parts, *sizes):
@@ -58,13 +65,17 @@ def split(deployment, model, dtype):
 
     masks = {
         "chips": (d.moe_tp * ep == chips) & (chips % d.tp == 0),
-        "tp": divides(d.tp, model.num_attention_heads, model.intermediate_size, shared_width, model.vocab_size),
+        "tp": divides(d.tp, model.num_attention_heads, model.intermediate_size, model.vocab_size)
+        & ((model.kv_lora_rank > 0.0) | divides(d.tp, kv_heads) | (d.tp % kv_heads == 0)),
         "moe_tp": divides(d.moe_tp, model.moe_intermediate_size),
         "sp": d.tp % d.sp == 0,
+        "shared_tp": (d.tp % shared_tp == 0) & divides(shared_tp, shared_width),
+        "kv_split": d.tp % d.kv_split == 0,
     }
     slots = expert_slots(model.n_routed_experts, ep)
-    tp, moe_tp, ep, sp, chips, slots = (jnp.asarray(x, dtype) for x in (d.tp, d.moe_tp, ep, d.sp, chips, slots))
-    return Split(tp=tp, moe_tp=moe_tp, ep=ep, sp=sp, chips=chips, dp=chips / tp, slots=slots, masks=masks)
+    sizes = {"tp": d.tp, "shared_tp": shared_tp, "kv_split": d.kv_split, "moe_tp": d.moe_tp, "ep": ep, "sp": d.sp}
+    sizes = {name: jnp.asarray(x, dtype) for name, x in (sizes | {"chips": chips, "slots": slots}).items()}
+    return Split(**sizes, dp=sizes["chips"] / sizes["tp"], masks=masks)
 
 
 def decode(point, parts, share):
@@ -77,7 +88,8 @@ def decode(point, parts, share):
 
 def decode_load(point, parts, sequences, queries):
     """`Load` of `sequences` sequences of a group with `queries` tokens each."""
-    shapes = layers.mla_decode(point.model, sequences, queries, point.workload.context, parts.tp)
+    sizes = (point.model, sequences, queries, point.workload.context, parts.tp, parts.kv_split)
+    shapes = _of_kind(point.model, attentions.mla_decode(*sizes), attentions.gqa_decode(*sizes))
     tokens = sequences * queries
     return Load(
         sequences=sequences,
@@ -87,18 +99,35 @@ def decode_load(point, parts, sequences, queries):
         head_rows=tokens,
         before={"q_a": shapes["q_a"], "kv_a": shapes["kv_a"], "q_b": shapes["q_b"], "kv_b": shapes["absorb_k"]},
         core=shapes["attention"],
-        core_size=point.workload.context * sequences,
+        core_size=point.workload.context * sequences / parts.kv_split,
         kv_elements=shapes["attention"].kv,
+        exchanged=(shapes["attention"].inputs, shapes["attention"].outputs),
         kv_as_activations=jnp.zeros_like(tokens),
         after={"absorb_v": shapes["absorb_v"], "o": shapes["o"]},
     )
+
+
+def _of_kind(model, latent, grouped):
+    """{operator: shape} of MLA where the cache holds a latent, else of GQA: its projections are `q_b` and `kv_a`.
+
+    What a model does not have is a shape without groups, and takes no time.
+    """
+    is_mla = model.kv_lora_rank > 0.0
+    others = grouped | {"q_b": grouped["q"], "kv_a": grouped["kv"]}
+    absent = Gemm(groups=0.0, m=1.0, k=1.0, n=1.0)
+
+    def chosen(a, b):
+        return jnp.where(is_mla, a, b)
+
+    return {name: jax.tree.map(chosen, shape, others.get(name, absent)) for name, shape in latent.items()}
 
 
 def prefill(point, parts, share):
     """Whole prompts: B = share prompts / dp of a group, T = B S tokens, T / sp of them on a chip under SP."""
     model, context = point.model, point.workload.context
     prompts = share * jnp.asarray(point.deployment.prompts, context.dtype) / parts.dp
-    shapes = layers.mla_prefill(model, prompts, context, parts.tp, parts.sp)
+    latent = attentions.mla_prefill(model, prompts, context, parts.tp, parts.sp)
+    shapes = _of_kind(model, latent, attentions.gqa_prefill(model, prompts, context, parts.tp))
     tokens = prompts * context
     return Load(
         sequences=prompts,
@@ -109,7 +138,8 @@ def prefill(point, parts, share):
         before={name: shapes[name] for name in ("q_a", "kv_a", "q_b", "kv_b")},
         core=shapes["attention"],
         core_size=context,
-        kv_elements=tokens * (model.kv_lora_rank + model.qk_rope_head_dim),
+        kv_elements=tokens * attentions.cache_width(model, parts.tp) / parts.kv_split,
+        exchanged=(),
         kv_as_activations=shapes["attention"].kv,
         after={"o": shapes["o"]},
     )

@@ -4,6 +4,7 @@ A pipeline is a function `pipeline(parts, batch) -> (Time, Parts)`: `parts(micro
 batch. The result is the time of a step, and the operators' own times over all micro batches before overlap.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -87,6 +88,24 @@ def dual_micro_batch(parts, batch):
     )
     hidden += total(y.closing)
     return total(x.rest) + x.layers * hidden, x
+
+
+def windows(parts, batch):
+    """Communication hides in windows of compute, none of them spent twice; the whole batch.
+
+    T = rest + layers max(max(dispatch, attention + shared) + max(combine, routed), dispatch + combine + all-reduces):
+    dispatch behind attention and the shared expert, combine behind the routed experts, the all-reduces behind what is
+    left of the next layer. max(0, T_comm - T_window) of each collective, or the network's own time where that is
+    longer. Source: formula chapter of the SG2260E deployment study (2025), which counts a window for each of them.
+    """
+    x = parts(batch)
+    y = x.layer
+    reduces = y.after["all_reduce"] + total(y.closing)
+    attention = total(y.before) + total({name: t for name, t in y.after.items() if name != "all_reduce"})
+    compute = alongside(y.dispatch, attention + total(y.shared)) + alongside(y.combine, total(y.routed))
+    # Dispatch and combine are busy once, on the side of compute.
+    network = dataclasses.replace(y.dispatch + y.combine + reduces, busy_network=reduces.busy_network)
+    return total(x.rest) + x.layers * alongside(compute, network), x
 
 
 def two_batch_overlap(parts, batch):

@@ -1,6 +1,6 @@
 """Sentences: why a constraint refuses a point, and what kind of source a number has."""
 
-from . import catalog, specs
+from . import catalog, constraints, specs
 from .variables import VARIABLES
 
 _PREFIXED = ("hardware", "nic", "model")
@@ -26,8 +26,10 @@ def why(space, values, mask):
         return _SENTENCES[mask](v)
     bounds = [(side, space.bounds[f"{side}_{mask}"]) for side in ("min", "max") if f"{side}_{mask}" in space.bounds]
     for side, bound in bounds:
+        bound = constraints.at_length(bound, v["isl"] if v.get("isl") else v["context"])
         if v[mask] < bound if side == "min" else v[mask] > bound:
-            return f"{mask} = {_quantity(mask, v[mask])} is {'below' if side == 'min' else 'above'} {_quantity(mask, bound)}"
+            beyond = "below" if side == "min" else "above"
+            return f"{mask} = {_quantity(mask, v[mask])} is {beyond} {_quantity(mask, float(bound))}"
     return f"{mask} is outside what is asked for"
 
 
@@ -57,9 +59,14 @@ def _tp(v):
         v["tp"],
         (v["model_num_attention_heads"], "heads"),
         (v["model_intermediate_size"], "columns of the dense FFN"),
-        (v["model_n_shared_experts"] * v["model_moe_intermediate_size"], "columns of the shared experts"),
         (v["model_vocab_size"], "tokens of the vocabulary"),
     )
+
+
+def _shared_tp(v):
+    columns = v["model_n_shared_experts"] * v["model_moe_intermediate_size"]
+    parts = v.get("shared_tp") or v["tp"]
+    return _divides("shared_tp", parts, (v["tp"], "chips of a group (tp)"), (columns, "columns of the shared experts"))
 
 
 def _divides(name, parts, *sizes):
@@ -120,6 +127,8 @@ _SENTENCES = {
     "moe_tp": lambda v: _divides("moe_tp", v["moe_tp"], (v["model_moe_intermediate_size"], "columns of an expert")),
     "ep": lambda v: _divides("ep", v["ep"], (v["model_n_routed_experts"], "experts, and none is held twice")),
     "chips": _chips,
+    "shared_tp": _shared_tp,
+    "kv_split": lambda v: _divides("kv_split", v["kv_split"], (v["tp"], "chips of a group (tp)")),
     "sp": _sp,
     "prompts": _prompts,
     "even_batch": _even_batch,

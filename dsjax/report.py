@@ -5,12 +5,12 @@ import sys
 
 import click
 
-from . import dataset, published, search
+from . import dataset, optima, published, search
 from .metrics import LIMITS
 from .tables import heading, shown, table
 
 ROWS_SHOWN = 40
-METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu")
+METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")
 
 
 def best(ds, ranked, form, quiet, objective=None):
@@ -29,7 +29,7 @@ def best(ds, ranked, form, quiet, objective=None):
         "feasible": search.count_feasible(ds),
         "refused": search.refusals(ds),
     }
-    records(dataset.records(columns), form, {"title": space.title, **counts}, list(columns))
+    records(dataset.records(columns), form, {"title": space.title, **optima.of(ranked), **counts}, list(columns))
 
 
 def _best_table(ds, space, ranked, quiet, objective):

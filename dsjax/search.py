@@ -1,6 +1,6 @@
 """Best points of a dataset: per group, top-k, with a stable rule for ties; why the others were refused."""
 
-import itertools
+import heapq
 
 import numpy as np
 import xarray as xr
@@ -24,15 +24,10 @@ def best(ds, by=None, top=1, objective=None):
     """
     space = dataset.space_of(ds)
     by, name, sense = check(space, by, top, objective)
-    shape = tuple(space.sizes.values())
-    flat = np.flatnonzero(np.broadcast_to(dataset.in_grid_order(ds, "feasible"), shape))
-    at = dict(zip(space.axes, np.unravel_index(flat, shape)))
-    values = sense * _values(ds, name, at, len(flat))
-    group = np.zeros(len(flat), np.int64)
-    for key in by:
-        _, code = np.unique(_values(ds, key, at, len(flat)), return_inverse=True)
-        group = group * (code.max(initial=0) + 1) + code
-    tie_keys = [_tie_key(space, ds, key, at, len(flat)) for key in space.study.ties]
+    flat, at, (values,) = candidates(ds, space, (name,))
+    values = sense * values
+    group = groups(ds, space, by, at, len(flat))
+    tie_keys = [tie_key(ds, key, at, len(flat)) for key in space.study.ties]
 
     tolerance = TOLERANCE[str(ds[name].dtype)]
     order = np.lexsort((-values, group))
@@ -44,7 +39,7 @@ def best(ds, by=None, top=1, objective=None):
             ties.append(equal)
     chosen, ties = np.array(chosen, np.int64), np.array(ties, np.int64)
     ranked = np.lexsort((flat[chosen], -values[chosen]))
-    return _ranked(ds, space, flat[chosen[ranked]], ties[ranked])
+    return at_ranks(ds, space, flat[chosen[ranked]], ties[ranked])
 
 
 def check(space, by=None, top=1, objective=None):
@@ -68,31 +63,84 @@ def check(space, by=None, top=1, objective=None):
     return tuple(key for key in by if key in varies), name, sense
 
 
-def _values(ds, key, at, n):
-    variable = ds[key]
+def candidates(ds, space, names):
+    """(flat indices, {axis: indices}, values of each of `names`) of the feasible points where all of them are known."""
+    shape = tuple(space.sizes.values())
+    mask = dataset.in_grid_order(ds, "feasible")
+    for name in names:
+        values = dataset.in_grid_order(ds, name)
+        if np.isnan(values).any():  # an unknown price, what a phase does not define
+            mask = mask & ~np.isnan(values)
+    flat = np.flatnonzero(np.broadcast_to(mask, shape))
+    at = dict(zip(space.axes, np.unravel_index(flat, shape)))
+    return flat, at, [values_at(ds, name, at, len(flat)) for name in names]
+
+
+def groups(ds, space, by, at, n):
+    """Number of the group of each of `n` points: axes in the order of the grid, other numbers ascending."""
+    group = np.zeros(n, np.int64)
+    for key in by:
+        code = at[key] if key in space.axes else np.unique(values_at(ds, key, at, n), return_inverse=True)[1]
+        group = group * (code.max(initial=0) + 1) + code
+    return group
+
+
+def first_of(keys, indices):
+    """Order of `indices` by the tie rule: `keys` smallest first, then the earliest grid position."""
+    return np.lexsort((indices, *(key[indices] for key in reversed(keys))))
+
+
+def values_at(ds, key, at, n):
+    """Values of a variable or a coordinate at `n` points of the grid, {axis: indices}."""
+    variable = ds.variables[key]
     return np.broadcast_to(variable.values[tuple(at[axis] for axis in variable.dims)], n)
 
 
-def _tie_key(space, ds, key, at, n):
+def tie_key(ds, key, at, n):
     """Numbers to sort equal points by, smallest first; zeros where the space has no such coordinate."""
     name = key.removeprefix("-")
     if name not in ds.variables:
         return np.zeros(n)
-    return (-1 if key.startswith("-") else 1) * _values(ds, name, at, n)
+    return (-1 if key.startswith("-") else 1) * values_at(ds, name, at, n)
 
 
 def _pick(members, values, tie_keys, top, tolerance):
-    """(index, number of equals) of the `top` first members; `members` come sorted, best first."""
-    members = list(members)
-    for _ in range(min(top, len(members))):
-        bound = values[members[0]] - tolerance * abs(values[members[0]])
-        equal = list(itertools.takewhile(lambda m: values[m] >= bound, members))
-        pick = min(equal, key=lambda m: (*(key[m] for key in tie_keys), m))
-        yield pick, len(equal)
-        members.remove(pick)
+    """(index, number of equals) of the `top` first members; `members` come sorted, best first.
+
+    The equals of the best point that is left are a window that only grows at its end, for its bound falls with the
+    best value: a heap of their places in the tie rule.
+    """
+    top = min(top, len(members))
+    losses = -values[members]  # ascending
+
+    def end(i):
+        value = values[members[i]]
+        return int(np.searchsorted(losses, -(value - tolerance * abs(value)), side="right"))
+
+    near = members[: end(top - 1)]  # all that can ever be picked
+    order = first_of(tie_keys, near)
+    place = np.empty(len(near), np.int64)
+    place[order] = np.arange(len(near))
+    taken = np.zeros(len(near), bool)
+    heap, head, last = [], 0, 0
+    for _ in range(top):
+        while taken[head]:
+            head += 1
+        window = end(head)
+        if not heap:
+            heap = place[last:window].tolist()
+            heapq.heapify(heap)
+        else:
+            for new in place[last:window].tolist():
+                heapq.heappush(heap, new)
+        last = window
+        equal, first = len(heap), heapq.heappop(heap)
+        taken[order[first]] = True
+        yield members[order[first]], equal
 
 
-def _ranked(ds, space, flat, ties):
+def at_ranks(ds, space, flat, ties):
+    """The points with these flat indices as a Dataset over `rank`, in their order."""
     where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
     picked = ds.isel({axis: xr.DataArray(index, dims="rank") for axis, index in where.items()})
     picked["ties"] = (

@@ -5,6 +5,7 @@ import json
 import math
 
 from . import curves, specs, studies
+from .variables import NEEDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Space:
     axes: dict  # {axis: tuple of labels or numbers}, in the order of the dims
     fixed: dict  # {axis: label or number}, defaults of the study included
     rows: dict  # {record: {row: {field: number, "source": text}}} of the rows that are used
-    bounds: dict  # {"min_<variable>" | "max_<variable>": number}
+    bounds: dict  # {"min_<variable>" | "max_<variable>": number}; of max_ttft also ((up to this length, number), ...)
     objective: str
     sense: int  # 1 maximize, -1 minimize
     by: tuple
@@ -43,6 +44,9 @@ class Space:
         data = json.loads(text)
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
+        for record, of in data["study"].records.items():  # a file older than an optional field lacks it
+            defaults = {k: meta["default"] for k, meta in specs.fields(of).items() if "default" in meta}
+            data["rows"][record] = {name: defaults | row for name, row in data["rows"][record].items()}
         return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 
@@ -55,6 +59,17 @@ def parameters(study):
     for form in curves.FORMS.values() if study.curve else ():
         numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
     return numeric
+
+
+def unknown_variables(axes, fixed, rows):
+    """Variables that need a number which is 0, unknown, at every point of a space (`variables.NEEDS`)."""
+    found = []
+    for variable, (record, field) in NEEDS.items():
+        name = f"{record}_{field}"
+        values = axes.get(name, (fixed[name],) if name in fixed else [r.get(field, 0.0) for r in rows[record].values()])
+        if not any(values):
+            found.append(variable)
+    return found
 
 
 def auxiliary(record, field):

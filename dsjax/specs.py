@@ -16,9 +16,11 @@ def record(cls):
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
 
 
-def _field(units, doc, *, low=0.0, open_low=True, high=None, integer=False):
+def _field(units, doc, *, low=0.0, open_low=True, high=None, integer=False, default=None):
     domain = {"units": units, "doc": doc, "low": low, "open_low": open_low, "high": high, "integer": integer}
-    return dataclasses.field(metadata=domain)
+    if default is None:
+        return dataclasses.field(metadata=domain)
+    return dataclasses.field(default=default, metadata=domain | {"default": default})
 
 
 def rate(units, doc):
@@ -34,6 +36,11 @@ def size(units, doc):
 def amount(units, doc):
     """An amount that may be zero."""
     return _field(units, doc, open_low=False)
+
+
+def optional(units, doc):
+    """An amount that a row may leave out: 0 there, which says that it is unknown."""
+    return _field(units, doc, open_low=False, default=0.0)
 
 
 def seconds(doc):
@@ -65,6 +72,8 @@ class Chip:
     bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
     fp8_flops_per_s: float = amount("FLOP/s", "dense peak rate, fp8 (0: the chip has none)")
     int8_flops_per_s: float = amount("FLOP/s", "dense peak rate, int8 (0: the chip has none)")
+    usd_per_hour: float = optional("USD/h", "price of one chip for an hour, as rented (0: unknown)")
+    watts: float = optional("W", "rated power of one chip, without host, network and cooling (0: unknown)")
 
 
 @record
@@ -135,19 +144,21 @@ class Model:
     hidden_size: float = size("1", "width of the residual stream")
     num_hidden_layers: float = size("1", "layers, dense and MoE, without MTP")
     num_attention_heads: float = size("1", "query heads")
-    q_lora_rank: float = size("1", "rank of the query compression")
-    kv_lora_rank: float = size("1", "rank of the latent KV cache")
-    qk_nope_head_dim: float = size("1", "query / key head width without position")
-    qk_rope_head_dim: float = size("1", "rotary width, shared by all heads in the cache")
+    num_key_value_heads: float = size("1", "heads of keys and values (MLA has one for every query head: not read)")
+    q_lora_rank: float = amount("1", "rank of the query compression (0: none)")
+    kv_lora_rank: float = amount("1", "rank of the latent KV cache of MLA (0: the cache holds keys and values, GQA)")
+    qk_nope_head_dim: float = size("1", "query / key head width without position (GQA: with it)")
+    qk_rope_head_dim: float = amount("1", "rotary width, shared by all heads in the cache (GQA: 0)")
     v_head_dim: float = size("1", "value head width")
     intermediate_size: float = size("1", "width of the dense FFN")
     first_k_dense_replace: float = amount("1", "first layers with a dense FFN instead of experts")
     num_nextn_predict_layers: float = amount("1", "multi-token prediction modules the model comes with")
     moe_intermediate_size: float = size("1", "width of one expert")
     n_routed_experts: int = count("routed experts")
-    n_shared_experts: float = size("1", "shared experts")
+    n_shared_experts: float = amount("1", "shared experts")
     num_experts_per_tok: float = size("1", "routed experts per token (top-k)")
     vocab_size: float = size("1", "vocabulary")
+    tie_word_embeddings: float = fraction("1: embedding and head are one table")
 
 
 @record
@@ -170,6 +181,8 @@ class Deployment:
     # Bounds keep products of two sizes inside 32 bits.
     tp: int = count("tensor parallelism of attention and dense layers", high=2**15)
     moe_tp: int = count("tensor parallelism inside one expert", high=2**15)
+    shared_tp: int = count("tensor parallelism of the shared expert (not given: tp; 1: replicated)", high=2**15)
+    kv_split: int = count("chips of a tensor-parallel group that share the positions of the KV cache", high=2**15)
     ep: int = count("expert parallelism: groups of chips that share the routed experts", high=2**15)
     sp: int = count("sequence parallelism inside a tensor-parallel group, in prefill", high=2**15)
     chips: int = count("chips of one instance", high=2**30)
@@ -192,7 +205,7 @@ class Point:
 
 
 def fields(cls):
-    """{field: metadata} of a record class: units, doc, low, open_low, high, integer."""
+    """{field: metadata} of a record class: units, doc, low, open_low, high, integer; default where it has one."""
     return {f.name: f.metadata for f in dataclasses.fields(cls)}
 
 

@@ -1,5 +1,7 @@
 """Plain-text tables for a terminal."""
 
+import math
+
 from .variables import VARIABLES
 
 # variable -> (heading, factor, format); others print with four significant digits in SI
@@ -13,6 +15,8 @@ _SHOWN = {
     "memory_per_chip": ("GB/chip", 1e-9, ".1f"),
     "mfu": ("MFU %", 100.0, ".1f"),
     "mbu": ("MBU %", 100.0, ".1f"),
+    "cost_per_million_tokens": ("USD/Mtok", 1.0, ".3f"),
+    "energy_per_token": ("J/token", 1.0, ".3f"),
 }
 
 
@@ -34,9 +38,9 @@ def table(columns, rows, indent="  "):
 
 
 def shown(name, value):
-    """A variable's value as a table shows it."""
+    """A variable's value as a table shows it: "-" where it is unknown."""
     _, factor, form = _SHOWN.get(name, (name, 1.0, ".4g"))
-    return format(factor * value, form)
+    return "-" if math.isnan(value) else format(factor * value, form)
 
 
 def heading(name):
@@ -54,6 +58,8 @@ def _text(value):
 
 
 def _number(text):
+    if text == "-":
+        return True
     try:
         float(text.replace(",", ""))
     except ValueError:

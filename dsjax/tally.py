@@ -6,10 +6,10 @@ Everything is read off the shapes in `layers`: what one chip does, times the chi
 import dataclasses
 from fractions import Fraction
 
-from . import layers
+from . import attentions, layers, shapes
 from .collectives import all_to_all_bytes
-from .layers import over
 from .memory import expert_slots
+from .shapes import over
 
 # What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
 COUNTS = {
@@ -23,7 +23,7 @@ COUNTS = {
     "communication_bytes": ("B", "bytes sent from chip to chip"),
 }
 # Kinds of layer -> the blocks that make one
-LAYER_KINDS = {"dense": ("norm", "mla", "dense"), "moe": ("norm", "mla", "moe")}
+LAYER_KINDS = {"dense": ("norm", "mla", "gqa", "dense"), "moe": ("norm", "mla", "gqa", "moe")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def exact(model, phase, batch, context, width, layout):
     for name, (block, n, shape) in _shapes(model, phase, batch, context, layout).items():
         expert = name.startswith(("shared", "routed"))
         weight, everywhere = width["expert_bytes" if expert else "weight_bytes"], n * layout.chips
-        read = shape.inputs if isinstance(shape, layers.Lookup) else shape.weights
+        read = shape.inputs if isinstance(shape, shapes.Lookup) else shape.weights
         if name.startswith("routed"):
             slots = layout.ep * expert_slots(model.n_routed_experts, layout.ep)
             read = float(read) * expected_distinct(slots, model.num_experts_per_tok, tokens) / slots
@@ -93,9 +93,11 @@ def _shapes(model, phase, batch, context, layout):
     """{operator: (block, layers that hold it, shape on one chip)}, in the order of execution."""
     sequences = over(batch, layout.dp)
     if phase == "decode":
-        tokens, mla = sequences, layers.mla_decode(model, sequences, 1, context, layout.tp)
+        tokens, sizes = sequences, (model, sequences, 1, context, layout.tp)
+        heads = attentions.mla_decode(*sizes) if model.kv_lora_rank else attentions.gqa_decode(*sizes)
     else:
-        tokens, mla = sequences * context, layers.mla_prefill(model, sequences, context, layout.tp)
+        tokens, sizes = sequences * context, (model, sequences, context, layout.tp)
+        heads = attentions.mla_prefill(*sizes) if model.kv_lora_rank else attentions.gqa_prefill(*sizes)
     rows = over(tokens * layout.dp * model.num_experts_per_tok, layout.ep)
     slots = expert_slots(model.n_routed_experts, layout.ep)
     shared = layers.shared_expert(model, tokens, layout.tp)
@@ -103,13 +105,18 @@ def _shapes(model, phase, batch, context, layout):
     blocks = (
         ("embedding", 1, layers.embedding(model, tokens, layout.tp)),
         ("norm", n, layers.norms(model, tokens)),
-        ("mla", n, mla),
+        (_kind(model), n, {name: shape for name, shape in heads.items() if shape.flops}),
         ("dense", dense, layers.dense_ffn(model, tokens, layout.tp)),
         ("moe", n - dense, layers.router(model, tokens) | shared),
         ("moe", n - dense, layers.routed_experts(model, rows, slots, layout.moe_tp)),
         ("head", 1, layers.head(model, sequences, layout.tp)),
     )
     return {name: (block, times, shape) for block, times, shapes in blocks for name, shape in shapes.items() if times}
+
+
+def _kind(model):
+    """Block of attention: the cache holds a latent, or keys and values."""
+    return "mla" if model.kv_lora_rank else "gqa"
 
 
 def _active(model, name, parameters):
@@ -121,17 +128,17 @@ def _active(model, name, parameters):
 
 def _activations(shape, phase):
     """Elements read and written that are neither weights nor KV cache; in prefill keys and values are activations."""
-    if isinstance(shape, layers.Lookup):
+    if isinstance(shape, shapes.Lookup):
         return shape.outputs
-    unfolded = shape.kv if phase == "prefill" and isinstance(shape, layers.Attention) else 0
+    unfolded = shape.kv if phase == "prefill" and isinstance(shape, shapes.Attention) else 0
     return shape.inputs + shape.outputs + unfolded
 
 
 def _cached(name, shape, phase):
     """Elements of the KV cache that attention reads in decode, and that the compression of new tokens writes."""
-    if isinstance(shape, layers.Attention):
+    if isinstance(shape, shapes.Attention):
         return shape.kv if phase == "decode" else 0
-    return shape.outputs if name == "kv_a" else 0
+    return shape.outputs if name in ("kv_a", "kv") else 0
 
 
 def _collectives(model, batch, tokens, width, layout):
@@ -147,7 +154,7 @@ def _collectives(model, batch, tokens, width, layout):
     logits = (layout.tp - 1) * batch * model.vocab_size * width["activation_bytes"]
     result = {
         "embedding_all_reduce": ("embedding", 1, reduced),
-        "mla_all_reduce": ("mla", n, reduced),
+        f"{_kind(model)}_all_reduce": (_kind(model), n, reduced),
         "dense_all_reduce": ("dense", dense, reduced),
         "moe_all_reduce": ("moe", n - dense, reduced),
         "head_all_gather": ("head", 1, logits),
@@ -165,12 +172,14 @@ def scalars(operators, model, phase, batch, context, width, layout):
     total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
     attention = operators["attention"].counts["flops"]
     repeated = sum(o.counts["flops"] for name, o in operators.items() if name in layers.REPLICATED)
-    pair = layers.mla_prefill(model, 1, 1, 1, causal=False)["attention"].flops  # of one token with one position
+    unfolded = attentions.mla_prefill if model.kv_lora_rank else attentions.gqa_prefill
+    pair = unfolded(model, 1, 1, 1, causal=False)["attention"].flops  # of one token with one position
     layer = _shapes(model, phase, 1, 1, Layout()).items()
     layer = {name: shape for name, (block, _, shape) in layer if block in LAYER_KINDS["moe"]}
     module = layers.mtp_module(model, 1, 1, layer, 1)
-    latent = model.num_hidden_layers * (model.kv_lora_rank + model.qk_rope_head_dim) * width["kv_bytes"]
-    cache = batch * context * latent
+    per_token = model.num_hidden_layers * width["kv_bytes"]
+    cache = batch * context * per_token * attentions.cache_width(model, 1)
+    on_a_chip = batch * context * per_token * attentions.cache_width(model, layout.tp)
     values = {f"total_{name}": value for name, value in total.items()} | {
         "active_parameters_without_embedding": total["active_parameters"] - operators["embedding"].counts["parameters"],
         "mtp_parameters": sum(shape.weights for name, shape in module.items() if name != "mtp_head"),
@@ -180,7 +189,7 @@ def scalars(operators, model, phase, batch, context, width, layout):
         "replicated_flops": over(repeated * (layout.tp - 1), layout.tp),
         "bytes_moved": total["weight_bytes"] + total["activation_bytes"] + total["kv_bytes"],
         "kv_cache_bytes": cache,
-        "kv_cache_bytes_per_chip": over(cache, layout.dp),
+        "kv_cache_bytes_per_chip": over(on_a_chip, layout.dp),
         "stored_bytes_per_chip": over(total["stored_bytes"], layout.chips),
     }
     return {name: whole(value) for name, value in values.items()}

@@ -23,9 +23,20 @@ VARIABLES = {
     "dp": ("1", "data-parallel groups of attention"),
     "ep": ("1", "expert parallelism: groups of chips that share the routed experts"),
     "batch_total": ("sequence", "sequences in flight on all chips"),
+    "cost_per_million_tokens": ("USD", "price of the chips per million tokens"),
+    "energy_per_token": ("J", "rated power of the chips per token: without host, network and cooling"),
     "block_time": ("s", "time of one kind of block per step, all layers, before overlap"),
     "feasible": ("1", "all constraints hold"),
 }
 # Variables with a value other than a number to order or bound.
 FLAGS = ("bottleneck", "feasible")
 MEASURES = tuple(name for name in VARIABLES if name not in (*FLAGS, "block_time"))
+
+# Variables that need a number of the hardware which not every row has (0: unknown): {variable: (record, field)}.
+NEEDS = {"cost_per_million_tokens": ("hardware", "usd_per_hour"), "energy_per_token": ("hardware", "watts")}
+
+# Which way is better: 1 more of it, -1 less. What is in neither (`dp`, `ep`) has no better side.
+_MORE = ("tps_per_user", "tps_per_chip", "tps_total", "mfu", "mbu", "batch_total")
+_LESS = ("step_time", "tpot", "ttft", "memory_per_chip", "chips", "cost_per_million_tokens", "energy_per_token")
+SENSE = dict.fromkeys(_MORE, 1) | dict.fromkeys(_LESS, -1)
+SENSE |= {name: -1 for name in VARIABLES if name.startswith(("busy_", "exposed_"))}

@@ -7,8 +7,8 @@ Results that the page does not define, as read here:
   flops, hbm_bytes   one chip and one step, drafts included, rows R with the imbalance (the busiest card); a pipeline
                      of two halves counts both, so that its weights are read twice
   *_s_per_step       seconds on the wire before overlap and before `software_factor`, drafts included, both halves
-  operators          one MoE layer at the whole batch; `shared` and `routed` are their two GEMMs without SwiGLU,
-                     `all_reduce` is ONE of the two of the layer
+  operators          one layer of either kind, and `head`, at the whole batch; `shared`, `routed` and `dense` are their
+                     two GEMMs without SwiGLU, `all_reduce` is ONE of the two, `kv_exchange` its gather and its scatter
 """
 
 import math
@@ -16,14 +16,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-PIPELINES = ("naive", "dual-mbatch", "tbo")
+PIPELINES = ("naive", "dual-mbatch", "windows", "tbo")
+WHOLE_BATCH = ("naive", "windows")
 
 # A cost is a vector, so that one expression of a pipeline gives the time and every tally of it.
-SECONDS, FLOPS, BYTES, DISPATCH, COMBINE, ALL_REDUCE = range(6)
+SECONDS, FLOPS, BYTES, DISPATCH, COMBINE, ALL_REDUCE, KV_EXCHANGE = range(7)
+TALLIES = {"flops": FLOPS, "hbm_bytes": BYTES, "dispatch_s_per_step": DISPATCH, "combine_s_per_step": COMBINE}
+TALLIES |= {"all_reduce_s_per_step": ALL_REDUCE, "kv_exchange_s_per_step": KV_EXCHANGE}
 
 
 def cost(seconds=0.0, flops=0.0, moved=0.0):
-    return np.array([seconds, flops, moved, 0.0, 0.0, 0.0])
+    return np.array([seconds, flops, moved, 0.0, 0.0, 0.0, 0.0])
 
 
 def message(kind, seconds):
@@ -48,7 +51,8 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     s.L_m = s.L - s.L_d
     s.R_q, s.R_kv, s.D_n, s.D_r = m.q_lora_rank, m.kv_lora_rank, m.qk_nope_head_dim, m.qk_rope_head_dim
     s.D_v, s.I, s.I_e, s.E = m.v_head_dim, m.intermediate_size, m.moe_intermediate_size, m.n_routed_experts
-    s.n_s, s.k, s.V = m.n_shared_experts, m.num_experts_per_tok, m.vocab_size
+    s.n_s, s.k, s.V, s.w_tied = m.n_shared_experts, m.num_experts_per_tok, m.vocab_size, m.tie_word_embeddings
+    s.h_kv, s.D_qk, s.mla = m.num_key_value_heads, s.D_n + s.D_r, s.R_kv > 0
     s.b_w, s.b_e, s.b_a, s.b_kv = p.weight_bytes, p.expert_bytes, p.activation_bytes, p.kv_bytes
     s.b_d, s.b_c = p.dispatch_bytes, p.combine_bytes
     peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s)
@@ -58,9 +62,13 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     if not dep.chips and not dep.ep:
         raise ValueError("one of chips and ep must be given")
     s.tp, s.moe_tp, s.m = dep.tp, dep.moe_tp, dep.mtp
+    s.st, s.c = dep.shared_tp or dep.tp, dep.kv_split
     s.N = dep.chips or dep.moe_tp * dep.ep
     s.ep = dep.ep or max(1, s.N // dep.moe_tp)  # floor, at least one card; a wrong quotient is masked
-    s.dp, s.hd = s.N / s.tp, s.h / s.tp
+    s.dp, s.hd, s.hd_kv = s.N / s.tp, s.h / s.tp, max(1, s.h_kv / s.tp)
+    # What a head of the core takes and gives in decode, and what the cache keeps of one position.
+    s.query, s.result = (s.R_kv + s.D_r, s.R_kv) if s.mla else (s.D_qk, s.D_v)
+    s.Z = s.R_kv + s.D_r if s.mla else s.hd_kv * (s.D_qk + s.D_v)
     s.slots = -(-int(s.E) // int(s.ep))  # ceil in integers
     s.S, s.l = w.context, w.expert_imbalance
     s.domain = hw.scale_up_domain
@@ -77,13 +85,14 @@ def sizes(s, share=1.0, draft=False):
         z.B = s.dep.batch * s.tp * share
         z.T = z.T_s = z.T_h = z.B * q
         z.A = s.dep.batch * s.N * q * share
-        z.X = z.T * s.hd * (2 * s.R_kv + s.D_r)
+        z.X = z.T * s.c * s.hd * (s.query + s.result)
     else:
         z.B = s.dep.prompts / s.dp * share
         z.T = z.B * s.S
         z.T_s, z.T_h = z.T / s.dep.sp, z.B
         z.A = s.dep.prompts * s.S * share
-        z.X = z.T * (s.hd * (2 * s.D_n + s.D_r + 2 * s.D_v) + s.D_r)
+        mla, gqa = s.hd * (2 * s.D_n + s.D_r + 2 * s.D_v) + s.D_r, (s.hd + s.hd_kv) * (s.D_qk + s.D_v)
+        z.X = z.T * (mla if s.mla else gqa)
     z.R = min(s.l * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
     z.G = s.slots * (1 - (1 - s.k / (s.ep * s.slots)) ** z.A)
     return z
@@ -115,24 +124,35 @@ def pointwise(s, elements, launches):
 def core(s, z):
     """Section 3."""
     if s.decode:
-        flops = 2 * z.T * s.hd * s.S * (2 * s.R_kv + s.D_r)
-        cached, x = z.B * s.S, s.S * z.B
+        flops = 2 * z.T * s.hd * s.S * (s.query + s.result)
+        cached = x = z.B * s.S / s.c  # positions on this chip
     else:
-        flops = 2 * z.B * s.hd * (s.S**2 / 2) * (s.D_n + s.D_r + s.D_v)
-        cached, x = z.T, s.S
-    moved = cached * (s.R_kv + s.D_r) * s.b_kv + z.X * s.b_a
+        flops = 2 * z.B * s.hd * (s.S**2 / 2) * (s.D_qk + s.D_v)
+        cached, x = z.T / s.c, s.S
+    moved = cached * s.Z * s.b_kv + z.X * s.b_a
     e_c = s.curve.attention_compute * x / (x + s.curve.attention_rows)
     return kernel(s, flops, moved, s.P_a, e_c, s.curve.attention_memory, s.curve.attention_start_s)
 
 
+def half_all_reduce(s, b, chips):
+    """Section 5: an all-gather to b bytes or a reduce-scatter of b bytes, inside the domain and then across."""
+    g = min(chips, s.domain)
+    n = chips / g
+    inside = (g - 1) / g * b / s.U + (g - 1) * s.t_up
+    return inside + (n - 1) / n * (b / g) / s.O + (n - 1) * s.t_out
+
+
 def all_reduce(s, z):
-    """Section 5."""
-    b = z.T * s.H * s.b_a
-    g = min(s.tp, s.domain)
-    n = s.tp / g
-    inside = 2 * (g - 1) / g * b / s.U + 2 * (g - 1) * s.t_up
-    across = 2 * (n - 1) / n * (b / g) / s.O + 2 * (n - 1) * s.t_out
-    return message(ALL_REDUCE, inside + across)
+    return message(ALL_REDUCE, 2 * half_all_reduce(s, z.T * s.H * s.b_a, s.tp))
+
+
+def kv_exchange(s, z):
+    """Queries gathered before the core of decode, its results scattered after it; prefill exchanges nothing."""
+    if not s.decode:
+        return message(KV_EXCHANGE, 0.0)
+    elements = z.T * s.c * s.hd
+    queries = half_all_reduce(s, elements * s.query * s.b_a, s.c)
+    return message(KV_EXCHANGE, queries + half_all_reduce(s, elements * s.result * s.b_a, s.c))
 
 
 def all_to_all(s, z, b_x, kind):
@@ -144,36 +164,44 @@ def all_to_all(s, z, b_x, kind):
 
 
 def operators(s, z):
-    """Section 2: operators of a layer on one chip; the GEMMs of the dense FFN are here too, under `dense`."""
-    shared, routed, dense = s.n_s * s.I_e / s.tp, s.I_e / s.moe_tp, s.I / s.tp
-    o = {
-        "q_a": gemm(s, 1, z.T_s, s.H, s.R_q, s.b_w, s.P_w),
-        "kv_a": gemm(s, 1, z.T_s, s.H, s.R_kv + s.D_r, s.b_w, s.P_w),
-        "q_b": gemm(s, 1, z.T, s.R_q, s.hd * (s.D_n + s.D_r), s.b_w, s.P_w),
-    }
-    if s.decode:
+    """Section 2: operators of a layer on one chip; the GEMMs of the dense FFN are here too, under `dense`.
+
+    What the model or the phase does not have is a cost of nothing, without a launch.
+    """
+    shared, routed, dense = s.n_s * s.I_e / s.st, s.I_e / s.moe_tp, s.I / s.tp
+    o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared"), cost())
+    compressed = s.mla and s.R_q > 0  # queries
+    if compressed:
+        o["q_a"] = gemm(s, 1, z.T_s, s.H, s.R_q, s.b_w, s.P_w)
+    o["q_b"] = gemm(s, 1, z.T, s.R_q if compressed else s.H, s.hd * s.D_qk, s.b_w, s.P_w)
+    if s.mla:
+        o["kv_a"] = gemm(s, 1, z.T_s, s.H, s.R_kv + s.D_r, s.b_w, s.P_w)
+    else:
+        o["kv_a"] = gemm(s, 1, z.T, s.H, s.hd_kv * (s.D_qk + s.D_v), s.b_w, s.P_w)
+    if s.mla and s.decode:
         o["absorb_k"] = gemm(s, s.hd, z.T, s.D_n, s.R_kv, s.b_w, s.P_w)
         o["absorb_v"] = gemm(s, s.hd, z.T, s.R_kv, s.D_v, s.b_w, s.P_w)
-    else:
+    elif s.mla:
         o["kv_b"] = gemm(s, 1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v), s.b_w, s.P_w)
     o["core"] = core(s, z)
     o["o"] = gemm(s, 1, z.T, s.hd * s.D_v, s.H, s.b_w, s.P_w)
     o["router"] = gemm(s, 1, z.T_s, s.H, s.E, s.b_w, s.P_w)
-    # The shared expert is an ordinary GEMM to the curve; only its weights and rate are those of experts.
-    o["shared"] = gemm(s, 1, z.T, s.H, 2 * shared, s.b_e, s.P_e) + gemm(s, 1, z.T, shared, s.H, s.b_e, s.P_e)
+    launches = s.curve.pointwise_kernels  # of a layer; each pointwise kernel below has its share
+    if s.n_s > 0:  # the shared expert is an ordinary GEMM to the curve; only its weights and rate are those of experts
+        rows = z.T * s.st / s.tp
+        o["shared"] = gemm(s, 1, rows, s.H, 2 * shared, s.b_e, s.P_e) + gemm(s, 1, rows, shared, s.H, s.b_e, s.P_e)
+        o["swiglu_shared"] = pointwise(s, 3 * z.T * s.n_s * s.I_e / s.tp, launches / 8)
     rows = z.R / z.G
     o["routed"] = gemm(s, z.G, rows, s.H, 2 * routed, s.b_e, s.P_e, True)
     o["routed"] += gemm(s, z.G, rows, routed, s.H, s.b_e, s.P_e, True)
     o["dense"] = gemm(s, 1, z.T, s.H, 2 * dense, s.b_w, s.P_w) + gemm(s, 1, z.T, dense, s.H, s.b_w, s.P_w)
     o["dispatch"] = all_to_all(s, z, s.b_d, DISPATCH)
     o["combine"] = all_to_all(s, z, s.b_c, COMBINE)
-    o["all_reduce"] = all_reduce(s, z)
+    o["all_reduce"], o["kv_exchange"] = all_reduce(s, z), kv_exchange(s, z)
     o["head"] = gemm(s, 1, z.T_h, s.H, s.V / s.tp, s.b_w, s.P_w)  # outside the layers
 
-    launches = s.curve.pointwise_kernels  # of a layer; each pointwise kernel below has its share
     o["norms"] = pointwise(s, 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv), launches / 2)
     o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H, launches / 4)
-    o["swiglu_shared"] = pointwise(s, 3 * z.T * shared, launches / 8)
     o["swiglu_routed"] = pointwise(s, 3 * z.R * routed, launches / 8)
     o["swiglu_dense"] = pointwise(s, 3 * z.T * dense, launches / 4)
     return o
@@ -183,10 +211,8 @@ def parts(s, z):
     """Section 6: the parts of one MoE layer, and `dense_layer`."""
     o = operators(s, z)
     p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"], head=o["head"])
-    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k" if s.decode else "kv_b"]
-    after = o["core"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # every layer has one FFN norm
-    if s.decode:
-        after = after + o["absorb_v"]
+    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"]
+    after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
     p.after = after + o["router"]
     p.shared, p.routed = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"]
     p.dense_layer = p.before + after + o["dense"] + o["swiglu_dense"] + p.closing
@@ -195,6 +221,18 @@ def parts(s, z):
 
 def layer_in_turn(p):
     return p.before + p.after + alongside(p.dispatch, p.shared) + p.routed + p.combine + p.closing
+
+
+def layer_in_windows(p):
+    """Everything of the layer counts once as work; its time is that of the windows or that of the network alone."""
+    layer = p.before + p.after + p.shared + p.routed + p.dispatch + p.combine + p.closing
+    before, after, shared, routed, dispatch, combine, all_reduce = (
+        part[SECONDS] for part in (p.before, p.after, p.shared, p.routed, p.dispatch, p.combine, p.closing)
+    )
+    attention = before + after - all_reduce  # the all-reduce after attention is as long as `closing`
+    windows = max(dispatch, attention + shared) + max(combine, routed)
+    layer[SECONDS] = max(windows, dispatch + combine + 2 * all_reduce)
+    return layer
 
 
 def batch_parts(s, share):
@@ -212,9 +250,9 @@ def batch_parts(s, share):
 
 
 def schedule(s, pipeline):
-    if pipeline == "naive":
+    if pipeline in WHOLE_BATCH:
         p = batch_parts(s, 1.0)
-        return p.rest + s.L_m * layer_in_turn(p)
+        return p.rest + s.L_m * (layer_in_turn(p) if pipeline == "naive" else layer_in_windows(p))
     p = batch_parts(s, 0.5)
     if pipeline == "dual-mbatch":
         layer = alongside(p.dispatch, p.before + p.shared) + p.routed + alongside(p.combine, p.after) + p.closing
@@ -226,9 +264,12 @@ def schedule(s, pipeline):
 def memory(s):
     """Section 8."""
     z = sizes(s)
-    divided = s.R_q * s.h * (s.D_n + s.D_r) + s.R_kv * s.h * (s.D_n + s.D_v) + s.h * s.D_v * s.H
-    attention = (s.H * (s.R_q + s.R_kv + s.D_r) + divided / s.tp) * s.b_w
-    experts = (s.slots * 3 * s.H * s.I_e / s.moe_tp + s.n_s * 3 * s.H * s.I_e / s.tp) * s.b_e + s.H * s.E * s.b_w
+    if s.mla:
+        divided = (s.R_q or s.H) * s.h * s.D_qk + s.R_kv * s.h * (s.D_n + s.D_v) + s.h * s.D_v * s.H
+        attention = (s.H * (s.R_q + s.R_kv + s.D_r) + divided / s.tp) * s.b_w
+    else:
+        attention = s.H * (s.hd + s.hd_kv) * (s.D_qk + s.D_v) * s.b_w
+    experts = (s.slots * 3 * s.H * s.I_e / s.moe_tp + s.n_s * 3 * s.H * s.I_e / s.st) * s.b_e + s.H * s.E * s.b_w
     has_mtp = 1 if s.m > 0 and s.decode else 0
     around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + s.I_e / s.moe_tp)
     widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
@@ -236,9 +277,9 @@ def memory(s):
         "attention": s.L * attention,
         "dense": s.L_d * 3 * s.H * s.I / s.tp * s.b_w,
         "experts": s.L_m * experts,
-        "embedding": 2 * s.V * s.H / s.tp * s.b_w,
+        "embedding": (2 - s.w_tied) * s.V * s.H / s.tp * s.b_w,
         "mtp": has_mtp * (attention + experts + 2 * s.H**2 * s.b_w),
-        "kv_cache": z.B * s.S * (s.L + has_mtp) * (s.R_kv + s.D_r) * s.b_kv,
+        "kv_cache": z.B * s.S / s.c * (s.L + has_mtp) * s.Z * s.b_kv,
         "activations": 2 * s.b_a * widest,
     }
 
@@ -246,15 +287,18 @@ def memory(s):
 def masks(s, pipeline, used):
     """Section 9."""
     dep, d = s.dep, s.domain
-    sequences = dep.batch * s.tp if s.decode else dep.prompts * s.tp // s.N  # of a group
     groups = s.N // s.tp
+    sequences = dep.batch * s.tp if s.decode else dep.prompts // max(1, groups)  # of a group
     return {
         "ok_chips": s.moe_tp * s.ep == s.N and s.N % s.tp == 0,
-        "ok_tp": all(width % s.tp == 0 for width in (s.h, s.I, s.n_s * s.I_e, s.V)),
+        "ok_tp": all(width % s.tp == 0 for width in (s.h, s.I, s.V))
+        and (s.mla or s.h_kv % s.tp == 0 or s.tp % s.h_kv == 0),
         "ok_moe_tp": s.I_e % s.moe_tp == 0,
+        "ok_shared_tp": s.tp % s.st == 0 and s.n_s * s.I_e % s.st == 0,
+        "ok_kv_split": s.tp % s.c == 0,
         "ok_sp": s.tp % dep.sp == 0 and (dep.sp == 1 or not s.decode),
         "ok_prompts": s.decode or (groups > 0 and dep.prompts % groups == 0),
-        "ok_even_batch": pipeline == "naive" or sequences % 2 == 0,
+        "ok_even_batch": pipeline in WHOLE_BATCH or sequences % 2 == 0,
         "ok_topology": max(s.tp, s.moe_tp) <= d and (s.N <= d or (s.N % d == 0 and d % s.moe_tp == 0)),
         "ok_precision": s.has_rates,
         "ok_memory": used <= s.hw.hbm_bytes * (1 - s.w.memory_reserve),
@@ -275,9 +319,6 @@ def evaluate(*, model, hardware, nic, precision, curve, workload, deployment, ph
 
     held = memory(s)
     used = sum(held.values())
-    ops = operators(s, sizes(s))
-    shown = ["q_a", "kv_a", "q_b", *(["absorb_k", "absorb_v"] if s.decode else ["kv_b"]), "core", "o", "router"]
-    shown += ["shared", "routed", "dispatch", "combine", "all_reduce"]
     return {
         "step_time": float(step_time),
         "tps_per_user": float(per_user),
@@ -288,11 +329,7 @@ def evaluate(*, model, hardware, nic, precision, curve, workload, deployment, ph
         "chips": s.N,
         "dp": s.dp,
         "ep": s.ep,
-        "flops": float(total[FLOPS]),
-        "hbm_bytes": float(total[BYTES]),
-        "dispatch_s_per_step": float(total[DISPATCH]),
-        "combine_s_per_step": float(total[COMBINE]),
-        "all_reduce_s_per_step": float(total[ALL_REDUCE]),
-        "operators": {name: float(ops[name][SECONDS]) for name in shown},
+        **{name: float(total[i]) for name, i in TALLIES.items()},
+        "operators": {name: float(c[SECONDS]) for name, c in operators(s, sizes(s)).items()},
         **{name: bool(ok) for name, ok in masks(s, pipeline, used).items()},
     }

@@ -17,7 +17,7 @@ PHASES = {
     "decode": {"ep": 64, "batch": 32, "mtp": 1, "tp": 2},
     "prefill": {"ep": 64, "prompts": 64, "tp": 4, "sp": 2},
 }
-PIPELINES = ["naive", "dual-mbatch", "tbo"]
+PIPELINES = ["naive", "windows", "dual-mbatch", "tbo"]
 RATES = (
     "hardware_hbm_bytes_per_s hardware_bf16_flops_per_s hardware_fp8_flops_per_s hardware_scale_up_bytes_per_s "
     "nic_scale_out_bytes_per_s"
@@ -37,11 +37,14 @@ def sweep(phase, axes, **fixed):
     factor=st.floats(1.01, 1000),
     context=st.floats(1, 2e5),
     tp=st.sampled_from([1, 2, 8]),
+    kv_split=st.sampled_from([1, 2, 8]),
+    shared_tp=st.sampled_from([1, 2, 8]),
 )
-def test_more_of_any_rate_never_slows(phase, rate, factor, context, tp):
+def test_more_of_any_rate_never_slows(phase, rate, factor, context, tp, kv_split, shared_tp):
     record, field = rate.split("_", 1)
     base = catalog.load()[record][FIXED[record]][field]
-    time = sweep(phase, {rate: [base / factor, base, base * factor]}, context=context, tp=tp, sp=1).step_time
+    choices = {"context": context, "tp": tp, "sp": 1, "kv_split": kv_split, "shared_tp": shared_tp}
+    time = sweep(phase, {rate: [base / factor, base, base * factor]}, **choices).step_time
     steps = time.transpose(rate, "pipeline").values
     assert (np.diff(steps, axis=0) <= 1e-12 * steps[1:]).all()
 
@@ -55,7 +58,7 @@ def test_longer_context_never_speeds_up(phase):
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_step_is_between_its_longest_part_and_their_sum(phase):
-    ds = sweep(phase, {"tp": [1, 2, 4], "ep": [16, 64]}, sp=1)
+    ds = sweep(phase, {"tp": [1, 2, 4], "ep": [16, 64], "kv_split": [1, 2]}, sp=1)
     assert bool((ds.step_time <= ds.block_time.sum("block") * (1 + 1e-12)).all())
     assert bool((ds.step_time >= ds.block_time.max("block") * (1 - 1e-12)).all())
     parts = sum(ds[f"exposed_{name}"] for name in ("compute", "memory", "network", "latency"))

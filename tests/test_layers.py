@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsjax import catalog, counting, layers, specs, tally
+from dsjax import attentions, catalog, counting, layers, specs, tally
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def test_replicated_is_what_does_not_shrink(model, phase):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_shapes_are_the_same_under_jit(model, dtype):
     def shapes(model, batch, queries, context, tp, ep):
-        attention = layers.mla_decode(model, batch, queries, context, tp)
+        attention = attentions.mla_decode(model, batch, queries, context, tp)
         moe = layers.router(model, batch) | layers.shared_expert(model, batch, tp) | layers.norms(model, batch)
         moe |= layers.routed_experts(model, batch, ep, tp)
-        others = layers.mla_prefill(model, batch, context, tp, tp), layers.dense_ffn(model, batch, tp)
+        others = attentions.mla_prefill(model, batch, context, tp, tp), layers.dense_ffn(model, batch, tp)
         ends = layers.embedding(model, batch, tp), layers.head(model, batch, tp)
         return attention, *others, *ends, layers.mtp_module(model, batch, batch, attention | moe, tp)
 
@@ -56,7 +56,7 @@ def test_shapes_are_the_same_under_jit(model, dtype):
 
 
 def test_sequence_parallelism_splits_rows_only(model):
-    one, four = (layers.mla_prefill(model, 4, 128, 4, sp) for sp in (1, 4))
+    one, four = (attentions.mla_prefill(model, 4, 128, 4, sp) for sp in (1, 4))
     for name, shape in one.items():
         split = name in ("q_a", "kv_a")
         assert shape.flops == four[name].flops * (4 if split else 1)

@@ -62,6 +62,11 @@ OUTPUT_OPTIONS = options_of(
 def space_of(grid, axes, fixed, settings, model, catalogs):
     from .. import grid as grids
 
+    return grids.load(grid, **changes_of(axes, fixed, settings, model, catalogs))
+
+
+def changes_of(axes, fixed, settings, model, catalogs):
+    """The options of a grid as those of `grid.load`."""
     axes, fixed, settings = (
         _named(option, texts) for option, texts in (("--axis", axes), ("--fix", fixed), ("--set", settings))
     )
@@ -69,13 +74,12 @@ def space_of(grid, axes, fixed, settings, model, catalogs):
         raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
     if model:
         fixed["model"] = model
-    return grids.load(
-        grid,
-        axes={name: _values(name, text) for name, text in axes.items()},
-        fixed={name: _scalar(text) for name, text in fixed.items()},
-        settings=settings,
-        catalogs=catalogs,
-    )
+    return {
+        "axes": {name: _values(name, text) for name, text in axes.items()},
+        "fixed": {name: _scalar(text) for name, text in fixed.items()},
+        "settings": settings,
+        "catalogs": catalogs,
+    }
 
 
 def sweep_of(space, dtype, blocks, quiet):

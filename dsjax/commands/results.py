@@ -25,12 +25,27 @@ from .common import (
 @click.option("-o", "--output", metavar="FILE.nc", help="Write every point to a NetCDF file.")
 @click.option("--csv-all", metavar="FILE.csv", help="Write every point to a CSV file.")
 @click.option("--csv-feasible", metavar="FILE.csv", help="Write the feasible points to a CSV file.")
+@click.option("--json-best", metavar="FILE.json", help="Write the best point to a JSON file.")
 @click.option("--blocks/--no-blocks", default=None, help="Keep block_time (default: up to a million points).")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
 def sweep(
-    grid, output, csv_all, csv_feasible, blocks, force, axes, fixed, settings, model, catalogs, dtype, form, quiet
+    grid,
+    output,
+    csv_all,
+    csv_feasible,
+    json_best,
+    blocks,
+    force,
+    axes,
+    fixed,
+    settings,
+    model,
+    catalogs,
+    dtype,
+    form,
+    quiet,
 ):
     """Evaluate a whole grid, print the best points and why the others are refused.
 
@@ -42,9 +57,9 @@ def sweep(
     dsjax sweep --axis batch=8:256:8 --fix nic=CX7 --fix context=8192
     dsjax sweep --set hardware.H20.hbm_bytes="141 GB" --format json
     """
-    from .. import dataset, report, search
+    from .. import dataset, optima, report, search
 
-    outputs = [path for path in (output, csv_all, csv_feasible) if path is not None]
+    outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:
         dataset.check_output(path, force)
     if len({Path(path).resolve() for path in outputs}) < len(outputs):
@@ -58,6 +73,8 @@ def sweep(
             dataset.write_csv(ds, csv_all, force=force)
         if csv_feasible is not None:
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
+        if json_best is not None:
+            optima.write_json(ranked, json_best, force)
     report.best(ds, ranked, form, quiet)
     if form == "table" and not quiet:
         for path in outputs:

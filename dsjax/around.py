@@ -1,0 +1,92 @@
+"""Around the best point of a grid: the next values of every axis, and whether another point becomes the best."""
+
+import numpy as np
+
+from . import dataset, evaluate, nearby, search
+from .differentiable import moved
+from .variables import SENSE, VARIABLES
+
+SWITCH = 0.01  # of a parameter
+MOST_SWITCHES = 1_000_000  # points of a grid that is searched again for every parameter
+
+
+def sense_of(space, of):
+    """1 where more of a variable is better, -1 where less is: as the grid has it, or in its own direction."""
+    return space.sense if of == space.objective else SENSE.get(of, 1)
+
+
+def search_for(space, of):
+    """The variable as an objective of `search.best`."""
+    return ("-" if sense_of(space, of) < 0 else "") + of
+
+
+def swept(space, at, of, dtype):
+    """Dataset of `at`, a space moved from `space`, under the coordinates of `space`: what a search needs."""
+    how, _ = evaluate.plan(at)
+    wanted = [n for n in evaluate.layout(how, dtype) if n in (of, space.objective, "feasible") or n.startswith("ok_")]
+    return dataset.to_dataset(space, evaluate.evaluate(at, dtype, wanted), "dsjax sensitivity")
+
+
+def neighbours(ds, space, one, of):
+    """The variable at the next values of every axis, and what refuses them."""
+    point = {axis: one.fixed[axis] for axis in space.axes}
+    position = {axis: values.index(point[axis]) for axis, values in space.axes.items()}
+    masks = [name for name in ds.data_vars if name.startswith("ok_")]
+
+    def at(name, position):
+        return ds[name].values[tuple(position[axis] for axis in ds[name].dims)]
+
+    here, rows = float(at(of, position)), []
+    for axis, values in space.axes.items():
+        ordered = sorted(range(len(values)), key=lambda i: values[i]) if not isinstance(values[0], str) else None
+        others = [i for i in range(len(values)) if i != position[axis]]
+        if ordered:
+            place = ordered.index(position[axis])
+            others = ordered[max(place - 1, 0) : place] + ordered[place + 1 : place + 2]
+        for i in others:
+            there = position | {axis: i}
+            value = float(at(of, there))
+            refused = ", ".join(name.removeprefix("ok_") for name in masks if not at(name, there))
+            rows.append((axis, str(values[i]), value, value / here - 1.0, refused))
+    columns = list(zip(*rows)) or [()] * 5
+    texts = [np.array(column, dtype=object) for column in (columns[0], columns[1], columns[4])]
+    return nearby.over(
+        "neighbour",
+        [f"{axis}={value}" for axis, value, *_ in rows],
+        "next value of an axis",
+        neighbour_axis=(texts[0], "", "axis that is changed"),
+        neighbour_value=(texts[1], "", "its value there"),
+        neighbour_of=(np.array(columns[2], float), VARIABLES[of][0], f"{of} there"),
+        neighbour_change=(np.array(columns[3], float), "1", f"relative change of {of}"),
+        neighbour_refused_by=(texts[2], "", "constraints that refuse it; empty: feasible"),
+    )
+
+
+def switches(space, of, names):
+    """Whether the best point of the grid changes when a parameter is 1 % less or more."""
+    texts = {-1.0: [], 1.0: []}
+    searched = space.points <= MOST_SWITCHES
+    before = _best(space, space, of) if searched else None
+    for sign, found in texts.items():
+        for name in names:
+            after = _best(space, moved(space, *name, 1.0 + sign * SWITCH), of) if searched else None
+            found.append(_change(before, after))
+    meaning = "what changes at the best point of the grid where the parameter is 1 % {}; empty: nothing"
+    return {
+        f"switch_{word}": nearby.variable("parameter", np.array(texts[s], object), "", meaning.format(word))
+        for s, word in ((-1.0, "less"), (1.0, "more"))
+    }
+
+
+def _best(space, at, of):
+    """{axis: value} of the best feasible point of a moved space, None where none is feasible."""
+    found = search.best(swept(space, at, of, "float64"), by=(), objective=search_for(space, of))
+    return {axis: found[axis].values[0].item() for axis in space.axes} if found.sizes["rank"] else None
+
+
+def _change(before, after):
+    if before == after:
+        return ""
+    if after is None or before is None:
+        return "none is feasible" if after is None else "some are feasible"
+    return ", ".join(f"{axis} {x} -> {after[axis]}" for axis, x in before.items() if after[axis] != x)

@@ -1,0 +1,65 @@
+"""The [constraints] of a grid: bounds of variables, limits by prompt length, a margin on what users feel."""
+
+import math
+
+from .errors import InputError, unknown
+from .units import number
+
+MARGIN = "slo_margin"
+_TOKENS = {"units": "token", "low": 0.0, "open_low": True, "high": None, "integer": False}
+_MARGIN = {"units": "1", "low": 0.0, "open_low": False, "high": None, "integer": False}
+
+
+def read(section, where, known, given):
+    """{"min_<variable>" | "max_<variable>": number} of a grid's [constraints], tightened by its `slo_margin`.
+
+    `max_ttft` may be a table {prompt length: limit}: pairs (up to this length, limit), or one number where the length
+    is fixed. `where(section, key)` names a key in errors, `known` {variable: units} can be bounded, `given` are the
+    grid's axes and fixed values.
+    """
+    bounds = {}
+    for key, bound in section.items():
+        place = where("constraints", key)
+        side, _, name = key.partition("_")
+        if key == MARGIN:
+            continue
+        if side not in ("min", "max") or name not in known:
+            raise unknown(place, "constraint", key, [*(f"{s}_{n}" for n in known for s in ("min", "max")), MARGIN])
+        meta = {"units": known[name], "low": -math.inf, "open_low": True, "high": None, "integer": False}
+        if key == "max_ttft" and isinstance(bound, dict) and bound:
+            bounds[key] = _by_length(place, bound, meta, given)
+        else:
+            bounds[key] = number(place, bound, meta)
+    if MARGIN in section:
+        return _tightened(where("constraints", MARGIN), section[MARGIN], bounds)
+    return bounds
+
+
+def _by_length(place, limits, meta, given):
+    pairs = []
+    for length, limit in limits.items():
+        try:
+            tokens = float(length)
+        except (TypeError, ValueError):
+            raise InputError(f"{place}: {length!r}; expected prompt lengths in tokens, {{ 4096 = 3 }}") from None
+        where = f"{place} {length}"
+        pairs.append((number(where, tokens, _TOKENS), number(where, limit, meta)))
+    pairs.sort()
+    fixed = given.get("isl", given.get("context"))
+    if isinstance(fixed, int | float):
+        return next((limit for longest, limit in pairs if fixed <= longest), pairs[-1][1])
+    return tuple(pairs)
+
+
+def _tightened(place, margin, bounds):
+    """Bounds with a margin m on what users feel: a least rate x (1 + m), a longest time / (1 + m)."""
+    factor = 1.0 + number(place, margin, _MARGIN)
+    felt = {"min_tps_per_user": factor, "max_tpot": 1.0 / factor, "max_ttft": 1.0 / factor}
+    if not felt.keys() & bounds.keys():
+        raise InputError(f"{place}: {margin!r}; expected it beside one of {', '.join(felt)}")
+    tighter = {}
+    for key, bound in bounds.items():
+        scale = felt.get(key, 1.0)
+        pairs = isinstance(bound, tuple)
+        tighter[key] = tuple((length, limit * scale) for length, limit in bound) if pairs else bound * scale
+    return tighter

@@ -1,0 +1,207 @@
+"""The command that puts two design spaces side by side: compare."""
+
+import math
+import sys
+
+import click
+
+from ..errors import InputError
+from .common import GRID_OPTIONS, OUTPUT_OPTIONS, is_file, options_of, space_of, sweep_of
+
+ROWS_SHOWN = 40
+SMALL = 0.01  # parts of the time that change by less of the whole are not worth a word
+PER_TOKEN = ("tps_per_chip", "tps_total", "cost_per_million_tokens")  # objectives that time per token and chip makes
+
+
+def _changes(side):
+    """--axis, --fix, --set for one side only."""
+    texts = (("axis", "axes", "NAME=VALUES"), ("fix", "fixed", "NAME=VALUE"), ("set", "settings", "ROW=NUMBER"))
+    return options_of(
+        *(
+            click.option(
+                f"--{option}-{side}",
+                f"{name}_{side}",
+                multiple=True,
+                metavar=metavar,
+                help=f"--{option} for {side.upper()} only.",
+            )
+            for option, name, metavar in texts
+        )
+    )
+
+
+@click.command()
+@click.argument("a", default="default", metavar="[A]")
+@click.argument("b", required=False, metavar="[B]")
+@click.option("--by", metavar="NAMES", help="Groups, separated by commas; '' is one group. Default: those of A's grid.")
+@GRID_OPTIONS
+@_changes("a")
+@_changes("b")
+@OUTPUT_OPTIONS
+def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet, **changes):
+    """The optimum of every group in A and in B: what changed, by how much, and why.
+
+    A and B are grids or files of results; B is A where it is left out, so that --set-b, --fix-b and --axis-b ask
+    "what if". Beside the two optima stands A's optimum evaluated in B: the change at a fixed configuration, before
+    the choice is made anew.
+
+    \b
+    dsjax compare before.nc after.nc
+    dsjax compare --set-b nic.CX7.scale_out_bytes_per_s="100 GB/s"
+    dsjax compare --fix-a precision=fp8 --fix-b precision=w8a8 --by hardware
+    dsjax compare default decode_gpu_2025 --by hardware,nic --fix context=5120
+    """
+    from .. import comparing
+
+    groups = None if by is None else [name for name in by.split(",") if name]
+    if b is None and not any(changes.values()):
+        raise InputError("compare: A and B are the same; expected B, or a change of one side such as --set-b")
+    if b is None and a.lower().endswith(".nc"):
+        raise InputError(f"{a}: a file of results cannot be changed; expected B")
+    common = {"axes": axes, "fixed": fixed, "settings": settings}
+    spaces = {}
+    for side, source in (("a", a), ("b", a if b is None else b)):
+        own = {name: changes[f"{name}_{side}"] for name in common}
+        merged = {name: _merged(texts, own[name]) for name, texts in common.items()}
+        if b is not None and source.lower().endswith(".nc"):
+            merged = own  # the common changes are for grids
+        if not is_file(source, *merged.values()):
+            spaces[side] = space_of(source, *merged.values(), model, catalogs)
+    if len(spaces) == 0 and any((*common.values(), model, catalogs, dtype)):
+        is_file(a, True)
+    results = [_results(spaces.get(side), source, dtype, quiet) for side, source in (("a", a), ("b", b))]
+    ds = comparing.of_datasets(*results, by=groups)
+    _show(ds, form, quiet)
+    sys.exit(0 if ds.attrs["feasible_a"] or ds.attrs["feasible_b"] else 1)
+
+
+def _merged(common, own):
+    """The changes of both sides, and those of one, which win."""
+    named = {text.partition("=")[0] for text in own}
+    return (*(text for text in common if text.partition("=")[0] not in named), *own)
+
+
+def _results(space, source, dtype, quiet):
+    from .. import dataset
+
+    return dataset.open_netcdf(source) if space is None else sweep_of(space, dtype, False, quiet)
+
+
+def _show(ds, form, quiet):
+    from .. import dataset, report
+
+    if form == "table":
+        _table(ds, quiet)
+        return
+    columns = {name: ds[name].values for name in ds.coords if ds[name].dims == ("group",)}
+    for name in ds.data_vars:
+        two = "side" in ds[name].dims
+        columns |= {f"{name}_{s}": ds[name].sel(side=s).values for s in "ab"} if two else {name: ds[name].values}
+    summary = {name: value for name, value in ds.attrs.items() if not name.startswith("dsjax_spec")}
+    report.records(dataset.records(columns), form, summary, list(columns))
+
+
+def _table(ds, quiet):
+    from ..tables import heading, shown, table
+
+    name = ds.attrs["objective"]
+    if not quiet:
+        for side in "ab":
+            share = f"{ds.attrs[f'feasible_{side}']:,} of {ds.attrs[f'points_{side}']:,} points feasible"
+            click.echo(f"{side.upper()}: {ds.attrs[f'title_{side}']}: {share}{_fixed(ds, side)}")
+    by, rows = [key for key in ds.coords if ds[key].dims == ("group",)], []
+    for i in range(min(ds.sizes.get("group", 0), ROWS_SHOWN)):
+        row = ds.isel(group=i)
+        values = row["objective"].values
+        numbers = ["infeasible" if math.isnan(v) else shown(name, float(v)) for v in values]
+        ratio = "-" if math.isnan(float(row["ratio"])) else f"{float(row['ratio']):.3f}"
+        rows.append(
+            [*(str(row[key].values) for key in by), *numbers, ratio, _kept(row), _changed(ds, row), _why(ds, row)]
+        )
+    heads = [*(key.removeprefix("group_") for key in by), f"{heading(name)} A", "B", "B/A", "A's in B"]
+    if rows:
+        click.echo(table([*heads, "changed", "why"], rows))
+    if ds.sizes.get("group", 0) > ROWS_SHOWN:
+        click.echo(f"  ... {ds.sizes['group'] - ROWS_SHOWN:,} more: --format csv prints them all")
+    click.echo(conclusion(ds))
+
+
+def _fixed(ds, side):
+    """What is fixed on one side, where it is not on the other or differs."""
+    import json
+
+    specs = {s: json.loads(ds.attrs[f"dsjax_spec_{s}"]) for s in "ab"}
+    other = specs["b" if side == "a" else "a"]["fixed"]
+    own = {name: value for name, value in specs[side]["fixed"].items() if other.get(name) != value}
+    numbers = []
+    for record, rows in specs[side]["rows"].items():
+        for row, fields in rows.items():
+            there = specs["b" if side == "a" else "a"]["rows"].get(record, {}).get(row, {})
+            differ = [f for f in fields if f != "source" and f in there and there[f] != fields[f]]
+            numbers += [f"{record}.{row}.{field} {fields[field]:,.6g}" for field in differ]
+    differ = [f"{name} {value}" for name, value in own.items()] + numbers
+    shown = ", ".join(differ[:8]) + (f" and {len(differ) - 8} more" if len(differ) > 8 else "")
+    return f"; {shown}" if differ else ""
+
+
+def _kept(row):
+    """The change at a fixed configuration."""
+    if math.isnan(float(row["kept_ratio"])):
+        return row["kept_missing"].item() if not math.isnan(float(row["objective"][0])) else "-"
+    refused = row["kept_refused"].item()
+    return f"{float(row['kept_ratio']):.3f}" + (f", refused by {refused}" if refused else "")
+
+
+def _changed(ds, row):
+    names = [name for name in row["changed"].item().split(", ") if name]
+    return ", ".join(f"{name} {row[name].values[0]} -> {row[name].values[1]}" for name in names) or "-"
+
+
+def _why(ds, row):
+    """The parts of the time that changed most, and the constraints that came and went."""
+    from ..metrics import LIMITS
+
+    per_token = ds.attrs["objective"] in PER_TOKEN
+    prefix, factor, units = ("chip_time_", 1e6, "us/token") if per_token else ("exposed_", 1e3, "ms/step")
+    parts = {limit: [factor * float(v) for v in row[prefix + limit].values] for limit in LIMITS}
+    total = sum(before for before, _ in parts.values())
+    moved = sorted(parts, key=lambda limit: -abs(parts[limit][1] - parts[limit][0]))
+    said = [
+        f"{limit} {parts[limit][0]:,.4g} -> {parts[limit][1]:,.4g}"
+        for limit in moved
+        if abs(parts[limit][1] - parts[limit][0]) > SMALL * total
+    ]
+    words = [f"{', '.join(said)} {units}"] if said else []
+    if not math.isnan(total) and not any(math.isnan(after) for _, after in parts.values()):
+        words += [f"{row[key].item()} {text}" for key, text in _BINDING if row[key].item()]
+    return "; ".join(words) or "-"
+
+
+_BINDING = (("newly_binding", "now binds alone"), ("no_longer_binding", "no longer binds alone"))
+
+
+def conclusion(ds):
+    """The comparison in a few sentences."""
+    from ..variables import VARIABLES
+
+    n = ds.sizes.get("group", 0)
+    if not n:
+        return "no point is feasible in A or in B"
+    ratio, values = ds["ratio"].values, ds["objective"].values
+    both = ratio[~(ratio != ratio)]
+    lines = []
+    if len(both):
+        changed = sum(bool(text) for text in ds["changed"].values)
+        span = f"{both.min():.3f}" + (f" to {both.max():.3f}" if both.max() > both.min() else "")
+        groups = f"{len(both)} group{'s' * (len(both) > 1)}"
+        lines.append(f"B / A: {span} over {groups}; the best configuration changes in {changed} of them")
+    sense = ds.attrs["sense"]
+    tops = [sense * max((sense * v for v in of if not math.isnan(v)), default=math.nan) for of in values]
+    if not any(map(math.isnan, tops)):
+        name, (a, b) = ds.attrs["objective"], tops
+        lines.append(f"best {name} of all: {a:,.6g} -> {b:,.6g} {VARIABLES[name][0]} (B / A {b / a:.3f})")
+    for side, i in (("A", 0), ("B", 1)):
+        only = sum(not math.isnan(x) and math.isnan(y) for x, y in zip(values[i], values[1 - i]))
+        if only:
+            lines.append(f"{only} {'group is' if only == 1 else 'groups are'} feasible in {side} only")
+    return "\n".join(lines)

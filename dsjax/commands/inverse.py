@@ -1,0 +1,158 @@
+"""The command that asks backwards: solve."""
+
+import json
+import sys
+
+import click
+
+from ..errors import InputError
+from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+
+
+@click.command()
+@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.option("--vary", required=True, metavar="PARAMETER", help="Input: nic.CX7.scale_out_bytes_per_s, context, ...")
+@click.option("--until", metavar="TARGET", help="'<variable> >= <number>', '<variable> <= <number>', or 'feasible'.")
+@click.option("--break-even", metavar="AXIS=A,B", help="Instead: where the best of two labels are equally good.")
+@click.option("--from", "low", metavar="NUMBER", help="Smallest value (default: a thousandth of the present one).")
+@click.option("--to", "high", metavar="NUMBER", help="Largest value (default: a thousand times the present one).")
+@click.option("--at", metavar="NAME=VALUE,...", help="Fix axes at one of their values: tp=4,batch=64.")
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """The value of one input at which the best feasible configuration reaches a target.
+
+    The configuration is chosen anew at every value. A target on the grid's objective is about the best configuration;
+    on another variable, about whether a feasible configuration has it. The answer is verified at x (1 +- 1e-6).
+    Exit code 1 if no value does.
+
+    \b
+    dsjax solve --vary nic.CX7.scale_out_bytes_per_s --until "tps_per_chip >= 3500"
+    dsjax solve --vary context --until "tps_per_user >= 25" --at hardware=H800
+    dsjax solve space.nc --vary hardware.H20.hbm_bytes --until "tps_per_chip >= 600" --at hardware=H20
+    dsjax solve --vary nic.scale_out_bytes_per_s --break-even hardware=B200,H200
+    """
+    from .. import inverse, sources
+
+    chosen = values_of("--at", at)
+    between = _between(low, high)
+    labels = _labels(break_even)
+    if (until is None) == (labels is None):
+        raise InputError("solve: expected one of --until and --break-even")
+    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+        space, kind, _ = sources.space_of(source, "solve", {})
+    else:
+        space, kind = space_of(source, axes, fixed, settings, model, catalogs), dtype or "float64"
+    with progress(f"solving for {vary}", quiet), compilation_cache():
+        ds = inverse.of_space(space, vary, until, labels, between, chosen, kind)
+    _show(ds, form, quiet)
+    sys.exit(0 if ds.attrs["answered"] else 1)
+
+
+def _between(low, high):
+    if (low is None) != (high is None):
+        raise InputError(f"--{'to' if high is None else 'from'}: missing; expected both --from and --to, or neither")
+    return None if low is None else (low, high)
+
+
+def _labels(text):
+    if text is None:
+        return None
+    axis, equals, labels = text.partition("=")
+    if not equals or len(labels.split(",")) != 2 or not all(labels.split(",")):
+        raise InputError(f"--break-even {text}: expected AXIS=A,B")
+    return {axis: tuple(labels.split(","))}
+
+
+def _show(ds, form, quiet):
+    from .. import dataset, report
+
+    if form == "table":
+        click.echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")
+        if not quiet:
+            click.echo(_configurations(ds))
+        click.echo(sentence(ds))
+        return
+    rows, crossings = (
+        {name: ds[name].values for name in ds.data_vars if ds[name].dims == (dim,)} for dim in ("row", "crossing")
+    )
+    summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")}
+    summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": dataset.records(crossings)}
+    report.records(dataset.records(rows if form == "json" else crossings), form, summary, list(crossings))
+
+
+def _configurations(ds):
+    """The best configuration at the ends, at present and at both sides of every crossing."""
+    from ..inputs import quantity
+    from ..tables import heading, shown, table
+
+    single = ds.sizes["contender"] == 1
+    axes = list(json.loads(ds.attrs["dsjax_spec"])["axes"])
+    rows = [name for name in ds.data_vars if ds[name].dims == ("row",)]
+    measures = [n for n in rows if ds[n].dtype.kind == "f" and n != "at" and not n.startswith("exposed_")]
+    lines = []
+    for i in range(ds.sizes["row"]):
+        row = ds.isel(row=i)
+        x = float(row["at"])
+        value = "as it is" if x != x else quantity(x, ds.attrs["units"])
+        numbers = ["-" if float(row[n]) != float(row[n]) else shown(n, float(row[n])) for n in measures]
+        who = [] if single else [row["of"].item()]
+        labels = [row[a].item() or "-" for a in axes]
+        end = [row["bottleneck"].item() or "none feasible", f"{int(row['feasible']):,}"]
+        lines.append([row["place"].item(), value, *who, *labels, *numbers, *end])
+    heads = ["", "x", *([] if single else ["best of"]), *axes, *map(heading, measures), "bound by", "feasible"]
+    return table(heads, lines)
+
+
+def sentence(ds):
+    """The answer in words: the conclusion of what `solve` returned."""
+    from ..inputs import quantity
+
+    units, name, until = ds.attrs["units"], ds.attrs["vary"], ds.attrs["until"]
+    ends = " to ".join(quantity(x, units) for x in ds["scan"].values[[0, -1]])
+    lines = [_crossing(ds, ds.isel(crossing=i)) for i in range(ds.sizes["crossing"])]
+    if len(lines) > 1:
+        lines.insert(0, f"The answer changes {len(lines)} times from {ends}; smallest value first:")
+    if not lines and ds.attrs["answered"]:
+        return f"At every value of {name} from {ends}: {until}."
+    if not ds.attrs["answered"]:
+        lines.append(f"At no value of {name} from {ends}: {until}.")
+        lines += _why(ds)
+    return "\n".join(lines)
+
+
+_KINDS = {"smallest": "smallest value", "largest": "largest value", "break-even": "break-even", "change": "change"}
+
+
+def _crossing(ds, one):
+    from ..inputs import quantity
+
+    units, value, present = ds.attrs["units"], float(one["value"]), ds.attrs["present"]
+    number = f"{value:.10g}" + ("" if units == "1" else f" {units}")
+    short = quantity(value, units)
+    number += f" ({short})" if units in ("B/s", "FLOP/s", "B", "s", "Hz") else ""
+    if len(present) == 1 and present[0]:
+        number += f" = {value / present[0]:.6g} x the present {quantity(present[0], units)}"
+    sides = f"{one['state_below'].item()} at x (1 - 1e-6), {one['state_above'].item()} at x (1 + 1e-6)"
+    checked = "verified" if one["verified"] else "NOT verified: the answer changes again within 1e-6"
+    return f"{_KINDS[one['kind'].item()]}: x = {number}\n  {sides}: {checked}"
+
+
+def _why(ds):
+    """What stops it, at both ends."""
+    from ..inputs import quantity
+
+    for i in range(ds.sizes["row"]):
+        row = ds.isel(row=i)
+        if row["place"].item() not in ("from", "to"):
+            continue
+        who = "" if row["of"].item() == "best" else f", {row['of'].item()}"
+        where = f"  at {quantity(float(row['at']), ds.attrs['units'])}{who}:"
+        if int(row["feasible"]) == 0:
+            yield f"{where} no point is feasible; refused by {row['refused'].item()}"
+            continue
+        name, limit = ds.attrs["variable"], row["bottleneck"].item()
+        share = float(row[f"exposed_{limit}"] / row["step_time"])
+        best = "" if name == "feasible" else f"best {name} {float(row[name]):,.6g}, "
+        yield f"{where} {best}bound by {limit} ({share:.0%} of the step)"
+        yield f"    constraints that alone keep better points away: {row['binding'].item()}"

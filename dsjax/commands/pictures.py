@@ -1,0 +1,75 @@
+"""The command that draws: plot."""
+
+import os
+
+import click
+
+from ..errors import InputError
+from .common import GRID_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+
+
+@click.command()
+@click.argument("kind")
+@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg", help="The picture.")
+@click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
+@click.option("--x", metavar="NAME", help="Axis or variable across; in response also nic.scale_out_bytes_per_s, ...")
+@click.option("--y", metavar="NAME", help="Axis or variable up; in response one or more, separated by commas.")
+@click.option("--by", metavar="NAMES", help="Groups, separated by commas; '' is one group. Default: the grid's first.")
+@click.option("--of", metavar="VARIABLE", help="The best of this variable ('-name': the smallest), or its elasticity.")
+@click.option("--until", metavar="TARGET", help="response: mark where '<variable> >= <number>' is met.")
+@click.option("--from", "low", metavar="NUMBER", help="response: smallest value of a parameter (default: a tenth).")
+@click.option("--to", "high", metavar="NUMBER", help="response: largest value of a parameter (default: ten times).")
+@click.option("--wrt", metavar="PARAMETERS", help="tornado: with respect to these, separated by commas.")
+@click.option("--blocks", is_flag=True, help="breakdown: the operators, instead of what binds.")
+@click.option("--size", default="9x6", show_default=True, metavar="WxH", help="Width and height in inches.")
+@click.option("--dpi", type=float, default=150, show_default=True, help="Dots per inch of a PNG.")
+@click.option("--force", is_flag=True, help="Overwrite an existing picture.")
+@click.option("--quiet", is_flag=True, help="No progress and no remarks.")
+@GRID_OPTIONS
+def plot(
+    kind, source, output, at, low, high, size, dpi, force, quiet, axes, fixed, settings, model, catalogs, dtype, **given
+):
+    """A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.
+
+    \b
+    KIND is one of
+      pareto     the fronts of two variables, one per group
+      heatmap    the best over two axes, and what refuses the rest
+      roofline   a chip's roofline with the operators of one configuration
+      breakdown  what the best steps' time is made of
+      tornado    what a change of each parameter is worth at one point
+      response   variables along an axis or a parameter
+
+    \b
+    dsjax plot pareto space.nc -o pareto.png --by hardware
+    dsjax plot heatmap space.nc -o heat.svg --x batch --y tp --at hardware=H800
+    dsjax plot response space.nc -o batch.png --x batch --y tps_per_user,tps_per_chip
+    dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 3000"
+    """
+    from .. import dataset, pictures
+
+    options = {name: value for name, value in given.items() if value not in (None, False)}
+    options |= {"at": at if at == "best" else values_of("--at", at)} if at else {}
+    if (low is None) != (high is None):
+        raise InputError(f"--{'to' if high is None else 'from'}: missing; expected both --from and --to, or neither")
+    options |= {"between": (low, high)} if low is not None else {}
+    if "wrt" in options:
+        options["wrt"] = options["wrt"].split(",")
+    size = _size(size)
+    pictures.check(kind, output, size, dpi, force, options)
+    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+        ds = dataset.open_netcdf(source)
+    else:
+        ds = sweep_of(space_of(source, axes, fixed, settings, model, catalogs), dtype, None, quiet)
+    with progress(f"drawing {kind}", quiet), compilation_cache():
+        _, conclusion = pictures.drawn(kind, ds, output, size, dpi, force, options)
+    if not quiet:
+        click.echo(f"{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
+
+
+def _size(text):
+    try:
+        return tuple(float(side) for side in text.lower().split("x"))
+    except ValueError:
+        raise InputError(f"--size {text}: expected WIDTHxHEIGHT in inches, like 9x6") from None

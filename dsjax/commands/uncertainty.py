@@ -1,0 +1,142 @@
+"""The command about uncertain inputs: uncertainty."""
+
+import sys
+
+import click
+
+from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+
+SMALL = 0.005  # shares of the variance below this have no line
+
+
+@click.command()
+@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.option(
+    "--error",
+    "errors",
+    multiple=True,
+    required=True,
+    metavar="PARAMETER=SHARE",
+    help="Relative error, one standard deviation: hardware.hbm_bytes_per_s=5%, nic=10%, curve=0.1, acceptance=3%.",
+)
+@click.option("--samples", type=int, default=1024, show_default=True, help="Number of samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same numbers.")
+@click.option("--of", "of", metavar="VARIABLE", help="Output that is explained (default: the grid's objective).")
+@click.option("--top", type=int, default=10, show_default=True, help="Candidates: so many of the best.")
+@click.option("--by", metavar="NAMES", help="Candidates are the best of every group; '' the best of all.")
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """The best configurations when inputs are uncertain: quantiles, chances, and which input matters.
+
+    An input x0 with error s becomes x0 exp(s z), z standard normal, every row of a catalog on its own; a share that
+    would exceed 1 is set to 1. Candidates stay as they are while the inputs move.
+
+    \b
+    dsjax uncertainty --error hardware.hbm_bytes_per_s=5% --error nic=10%
+    dsjax uncertainty --error curve=10% --by '' --top 20
+    dsjax uncertainty space.nc --error hardware.H800.fp8_flops_per_s=8% --of tps_per_user --format json
+    """
+    from .. import dataset, uncertainties
+
+    given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
+    groups = None if by is None else [name for name in by.split(",") if name]
+    options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": groups}
+    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+        ds = dataset.open_netcdf(source)
+        named = uncertainties.check(dataset.space_of(ds), given, **options)
+    else:
+        space = space_of(source, axes, fixed, settings, model, catalogs)
+        named = uncertainties.check(space, given, **options)
+        ds = sweep_of(space, dtype, False, quiet)
+    with progress(f"evaluating {samples:,} samples", quiet), compilation_cache():
+        found = uncertainties.of_dataset(ds, named, **options)
+    _show(found, form, quiet)
+    sys.exit(0 if found.sizes["rank"] else 1)
+
+
+def _show(ds, form, quiet):
+    from .. import dataset, report
+
+    if form == "table":
+        _tables(ds, quiet)
+        return
+    columns = {"rank": ds["rank"].values} | {axis: ds[axis].values for axis in _axes(ds)}
+    for name in ds.data_vars:
+        if ds[name].dims == ("rank",):
+            columns[name] = ds[name].values
+        elif ds[name].dims == ("rank", "quantile"):
+            columns |= {f"{name}_p{round(100 * q):02d}": ds[name].sel(quantile=q).values for q in ds["quantile"].values}
+    summary = {name: ds.attrs[name] for name in ("title", "of", "objective", "samples", "seed")}
+    inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
+    summary["inputs"] = dataset.records(inputs) if inputs else []
+    report.records(dataset.records(columns), form, summary, list(columns))
+
+
+def _axes(ds):
+    return [name for name in ds.coords if ds[name].dims == ("rank",) and name in ds.attrs["axes"]]
+
+
+def _tables(ds, quiet):
+    from ..tables import heading, shown, table
+
+    of = ds.attrs["of"]
+    if not ds.sizes["rank"]:
+        click.echo("no feasible point: nothing to be uncertain about")
+        return
+    if not quiet:
+        click.echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
+    lines = []
+    for i in range(ds.sizes["rank"]):
+        row = ds.isel(rank=i)
+        numbers = [shown(of, float(x)) for x in (row[f"nominal_{of}"], *row[of].values)]
+        chances = [f"{100 * float(row[name]):.1f}" for name in ("p_feasible", "p_best")]
+        refused = {name: float(p) for name, p in zip(ds["constraint"].values, row["p_refused"].values) if p > 0.0}
+        why = ", ".join(f"{name} {100 * p:.1f} %" for name, p in refused.items())
+        lines.append([str(i + 1), *(str(row[axis].values) for axis in _axes(ds)), *numbers, *chances, why])
+    quantiles = [f"{100 * q:g} %" for q in ds["quantile"].values]
+    heads = ["", *_axes(ds), heading(of), *quantiles, "feasible %", "best %", "refused by"]
+    click.echo(table(heads, lines))
+    click.echo(f"\nShare of the variance of {of} of configuration 1, by input:")
+    click.echo(_inputs(ds))
+    click.echo(conclusion(ds))
+
+
+def _inputs(ds):
+    from ..tables import table
+
+    shares = [max(float(ds[name][i]) for name in ("linear", "sobol", "sobol_total")) for i in range(ds.sizes["input"])]
+    order = sorted(range(len(shares)), key=lambda i: -shares[i])
+    lines = []
+    for i in (i for i in order if shares[i] >= SMALL):
+        x = ds.isel(input=i)
+        percent = [f"{100 * float(x[name]):.1f}" for name in ("linear", "sobol", "sobol_total")]
+        lines.append([x["input"].item(), f"{100 * float(x['error']):g}", f"{float(x['elasticity']):+.3f}", *percent])
+    total = [f"{100 * float(ds[name].sum()):.1f}" for name in ("linear", "sobol")]
+    lines.append(["sum of all", "", "", *total, ""])
+    text = table(["input", "error %", "elasticity", "linear %", "Sobol %", "Sobol total %"], lines)
+    small = [ds["input"].values[i] for i in order if shares[i] < SMALL]
+    return text + (f"\n  below {SMALL:.1%} each: {', '.join(small)}" if small else "")
+
+
+def conclusion(ds):
+    """What the samples say, in a few sentences."""
+    from ..inputs import quantity
+    from ..variables import VARIABLES
+
+    of, first = ds.attrs["of"], ds.isel(rank=0)
+    low, high = (float(first[of].sel(quantile=q)) for q in (0.05, 0.95))
+    nominal = float(first[f"nominal_{of}"])
+    units = VARIABLES[of][0]
+    lines = [
+        f"Configuration 1: {of} {quantity(nominal, units)}, in 90 % of the samples between {low:,.5g} and {high:,.5g} "
+        f"({low / nominal - 1.0:+.1%}, {high / nominal - 1.0:+.1%}); feasible in {float(first['p_feasible']):.1%}."
+    ]
+    winner, none = int(ds["p_best"].values.argmax()), 1.0 - float(ds["p_best"].sum())
+    if float(ds["p_best"][winner]) > 0.0:
+        word, chance = "stays" if winner == 0 else "is", float(ds["p_best"][winner])
+        lines.append(
+            f"Configuration {winner + 1} {word} the best of the {ds.sizes['rank']} in {chance:.1%} "
+            f"of the samples (equals share)" + (f"; none of them is feasible in {none:.1%}." if none > 1e-9 else ".")
+        )
+    return "\n".join(lines)

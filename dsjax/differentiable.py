@@ -1,0 +1,120 @@
+"""What can be differentiated: continuous numbers of the records by name, and variables made of more than counts."""
+
+import dataclasses
+import math
+
+from . import catalog, inputs, specs
+from .errors import InputError, unknown
+from .variables import MEASURES, NEEDS
+
+COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
+RECORDS = ("hardware", "nic", "curve", "precision", "workload")
+
+
+def parameters(space, wrt=None):
+    """[(record, field)] of the parameters that `wrt` names (see `sensitivity`)."""
+    known = known_parameters(space)
+    if wrt is None:
+        return tuple(name for name in known if _by_default(*name))
+    wanted = wrt.split(",") if isinstance(wrt, str) else wrt
+    if not hasattr(wanted, "__iter__") or not all(isinstance(name, str) for name in wanted) or not list(wanted):
+        raise InputError(f"wrt: {wrt!r}; expected names of parameters, of records, or 'all'")
+    found = {}
+    for name in wanted:
+        found |= dict.fromkeys(_named(space, known, name.strip()))
+    return tuple(found)
+
+
+def known_parameters(space):
+    """{(record, field): metadata} of every continuous parameter that the study of a space reads."""
+    known = {}
+    for record in RECORDS:
+        known |= {(record, k): meta for k, meta in _fields(space, record).items() if inputs.continuous(record, meta)}
+    return known
+
+
+def _fields(space, record):
+    if record == "curve":
+        classes = [
+            catalog.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()
+        ]
+        return {k: meta for cls in classes for k, meta in specs.fields(cls).items()}
+    if record == "workload":
+        return {k: meta for k, meta in specs.fields(specs.Workload).items() if k in space.study.workload}
+    return specs.fields(space.study.records[record])
+
+
+def _by_default(record, field):
+    if record == "curve":
+        return field.endswith("_start_s")
+    return record in ("hardware", "nic") and field.endswith(("_s", "_utilisation"))
+
+
+def _named(space, known, name):
+    if name == "all":
+        return list(known)
+    if name in RECORDS and name in {record for record, _ in known}:
+        return [key for key in known if key[0] == name]
+    record, _, field = name.partition(".")
+    if not field:  # fields of the workload stand alone
+        record, field = "workload", name
+    if (record, field) in known:
+        return [(record, field)]
+    records = {"deployment": specs.Deployment, "model": specs.Model, "precision": specs.Precision}
+    discrete = {f"{r}.{k}" for r, cls in records.items() for k in specs.fields(cls)}
+    discrete |= {f"{r}.{k}" for r in ("hardware", "nic") for k in _fields(space, r)} | set(
+        specs.fields(specs.Deployment)
+    )
+    if name in discrete - {f"{r}.{k}" for r, k in known}:
+        raise InputError(
+            f"wrt: {name} is discrete: a count or a choice; expected a parameter that changes continuously"
+        )
+    everything = [*(f"{r}.{k}" for r, k in known), *dict.fromkeys(r for r, _ in known), "all"]
+    raise unknown("wrt", "parameter", name, everything)
+
+
+def check_output(space, of):
+    """Refuse a variable that has no derivative, or that no phase of the space defines."""
+    differentiable = [name for name in MEASURES if name not in COUNTS]
+    if of in (*COUNTS, "bottleneck", "feasible"):
+        raise InputError(f"of: {of} is made of whole numbers; expected one of {', '.join(differentiable)}")
+    if of not in differentiable:
+        raise unknown("of", "variable", of, differentiable)
+    phases = space.axes.get("phase", (space.fixed.get("phase", "decode"),))
+    lacking = {"decode": {"ttft"}, "prefill": {"tpot", "tps_per_user"}}
+    if all(of in lacking[phase] for phase in phases):
+        raise InputError(f"of: {of} is not defined in {phases[0]}; expected one of {', '.join(space.defined)}")
+    if of in NEEDS and of not in space.defined:
+        raise InputError(f"of: {of} needs {'.'.join(NEEDS[of])}, which is unknown here; set it")
+
+
+def scaled(point, names, factors):
+    """The point with each parameter multiplied by its factor; a curve without the knot stays as it is."""
+    for (record, field), factor in zip(names, factors, strict=True):
+        of = getattr(point, record)
+        if hasattr(of, field):
+            changed = dataclasses.replace(of, **{field: getattr(of, field) * factor})
+            point = dataclasses.replace(point, **{record: changed})
+    return point
+
+
+def moved(space, record, field, factor):
+    """The space with a parameter multiplied, in every row and value of an axis: the compiled program stays the same."""
+    name = field if record == "workload" else f"{record}_{field}"
+    if name in space.axes:
+        return dataclasses.replace(space, axes=space.axes | {name: tuple(factor * x for x in space.axes[name])})
+    if name in space.fixed:
+        return dataclasses.replace(space, fixed=space.fixed | {name: factor * space.fixed[name]})
+    if record not in space.rows:
+        return space  # not given, and not read
+    rows = {k: row | ({field: factor * row[field]} if field in row else {}) for k, row in space.rows[record].items()}
+    return dataclasses.replace(space, rows=space.rows | {record: rows})
+
+
+def value_of(space, record, field):
+    """Present value of a parameter at the one point of a space; NaN for a knot that its curve does not have."""
+    name = field if record == "workload" else f"{record}_{field}"
+    if name in space.fixed:
+        return float(space.fixed[name])
+    row = next(iter(space.rows.get(record, {}).values()), {})
+    return float(row.get(field, 0.0 if record == "workload" else math.nan))

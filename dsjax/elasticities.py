@@ -1,0 +1,225 @@
+"""Elasticities d ln y / d ln x of a variable with respect to every continuous number of the records.
+
+Formulas are those of the model: `evaluate_point` is traced once at a point, and its equations are differentiated
+(`jaxprs`). Over a grid forward mode is used: the tangent of a parameter has the rank of the axes that it meets, so the
+two-stage evaluation of `factor` keeps most of it cheap. At one point reverse mode compiles a smaller program.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.extend import core
+
+from . import around, dataset, evaluate, jaxprs, machine, nearby, points
+from . import envelope as relaxation
+from .differentiable import check_output, known_parameters, moved, parameters, scaled, value_of
+from .errors import InputError
+
+STEP = 1e-6  # relative step of one-sided slopes
+SHARP = 1e-4  # difference of one-sided elasticities that makes a kink; smooth parts differ by about 1e-6
+# Slopes are evaluated again on both sides of every point up to this many points x parameters.
+MOST_WITH_KINKS = 2_000_000
+# Variables of `evaluate_point` that stand beside the elasticities.
+BESIDE = ("bottleneck", "feasible")
+
+
+def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, envelope=False, **options):
+    """Elasticity d ln y / d ln x of the variable `of` with respect to continuous parameters x, as a Dataset.
+
+    `source`: a Dataset of dsjax's (evaluated again at the points its coordinates name), a file, or a grid (`options`
+    are those of `sweep`). `at`: None, the whole grid; "best", the best feasible point (where none is feasible, the
+    best of those that the fewest constraints refuse); or {axis: value}, the rest from the best one.
+    `wrt`: None, the rates, times and utilisations of hardware and NIC and the start times of the curve; a name like
+    "hardware.hbm_bytes_per_s", a record ("hardware", "nic", "curve", "precision", "workload") for all of its numbers,
+    "all", or a list of these. A parameter is one number for all its rows: x dy/dx is taken at each point's own value.
+
+    `elasticity(parameter, ...)` over the axes it can depend on. Where x is 0 (no latency, a rate that the chip
+    lacks) it is 0: x dy/dx / y. `kink(parameter, ...)`: 1 where the elasticities on both sides, which at one point
+    are given as `elasticity_below` and `elasticity_above`, differ by more than 1e-4, or where y jumps: there the
+    elasticity is one of many. Over a grid it is found in float64, up to 2e6 values (`kinks` True or False decides);
+    at one point always, in float64. NaN only where the phase, or an unknown price, leaves y undefined; impossible
+    points have the finite slopes of their stand-ins.
+
+    `of`: None is "tps_per_chip". With `envelope` it is the grid's objective, and the sensitivity of the optimum stands
+    beside (`envelope.variables`): the load of one point relaxed to a real number, the limits that hold it, shadow
+    prices, re-optimised elasticities, the next values of every axis, and where the grid's best point changes. Raises
+    `InputError`.
+    """
+    space, dtype, ds = points.resolved(source, "sensitivity", options)
+    return of_space(space, of, wrt, at, dtype, ds, kinks=kinks, envelope=envelope)
+
+
+def of_space(space, of=None, wrt=None, at=None, dtype="float64", ds=None, *, kinks=None, envelope=False):
+    """`sensitivity` of a resolved space; `ds` its sweep, where there is one already."""
+    if dtype not in ("float64", "float32"):
+        raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
+    names = parameters(space, wrt)
+    if envelope:
+        return of_optimum(space, of, names, "best" if at is None else at, dtype, ds)
+    of = "tps_per_chip" if of is None else of
+    check_output(space, of)
+    if at is None:
+        return over_grid(space, of, names, dtype, kinks)
+    one = points.point_of(space, at, dtype, ds)
+    check_output(one, of)
+    return at_point(one, of, names)
+
+
+def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
+    """`sensitivity` with `envelope`: of one point, and of the optimum beside it (`envelope.variables`)."""
+    of = space.objective if of is None else of
+    check_output(space, of)
+    swept = around.swept(space, space, of, dtype) if ds is None or of not in ds else ds
+    one = points.point_of(space, at, dtype, swept, around.search_for(space, of))
+    check_output(one, of)
+    ds = at_point(one, of, names)
+    ds.attrs |= {"load": nearby.load_of(one.fixed), "sense": around.sense_of(space, of)}
+    return ds.assign(relaxation.variables(space, one, of, names, swept))
+
+
+def _traced(step, point, bounds, policies, names):
+    """(ones, ClosedJaxpr of the factors of `names` -> the variables, names of the variables)."""
+    ones = [jnp.ones((), point.workload.context.dtype)] * len(names)
+    order = []
+
+    def values(*factors):
+        found = evaluate.evaluate_point(step, scaled(point, names, factors), bounds, **policies)
+        found = {name: value for name, value in found.items() if "/" not in name}
+        order[:] = found
+        return list(found.values())
+
+    return ones, jaxprs.inlined(values, *ones), order
+
+
+def _over(dy, y):
+    """dy / y; 0 where y is 0, which a time or a rate only is where nothing moves it."""
+    return jnp.where(y == 0.0, jnp.zeros_like(y), dy / jnp.where(y == 0.0, jnp.ones_like(y), y))
+
+
+@functools.lru_cache(maxsize=64)
+def slopes(of, names):
+    """Function to lift over a grid: `of`, BESIDE, and `elasticity/<i>` of the i-th of `names`, in forward mode."""
+
+    def function(step, point, bounds, **policies):
+        ones, closed, order = _traced(step, point, bounds, policies, names)
+        variables = core.jaxpr_as_fun(closed)
+
+        def chosen(*factors):
+            found = dict(zip(order, variables(*factors), strict=True))
+            return found[of], {name: found[name] for name in (of, *BESIDE)}
+
+        y, values, columns = jaxprs.columns(chosen, ones)
+        inverse = _over(jnp.ones_like(y), y)
+        return values | {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
+
+    return function
+
+
+@functools.lru_cache(maxsize=64)
+def slopes_at_point(of, names):
+    """Function for one point: its variables, and `elasticity/<i>` of the i-th of `names`, in reverse mode."""
+
+    def function(step, point, bounds, **policies):
+        ones, closed, order = _traced(step, point, bounds, policies, names)
+        variables = core.jaxpr_as_fun(closed)
+
+        def chosen(*factors):
+            found = dict(zip(order, variables(*factors), strict=True))
+            return found[of], found
+
+        (y, values), gradient = jax.value_and_grad(chosen, argnums=tuple(range(len(names))), has_aux=True)(*ones)
+        return values | {f"elasticity/{i}": _over(dy, y) for i, dy in enumerate(gradient)}
+
+    return function
+
+
+def one_sided(space, of, names):
+    """(dims, [(d ln y / d ln x for less of x, the same for more of x) of every parameter]) in float64.
+
+    Differences over STEP: the parameter moves in the operands, the compiled program stays the same.
+    """
+
+    def values(at):
+        return evaluate.evaluate(at, "float64", (of,))[of]
+
+    dims, y = values(space)
+    inverse = 1.0 / (STEP * np.where(y == 0.0, np.inf, y))
+    sides = []
+    for name in names:
+        below, above = (values(moved(space, *name, 1.0 + s * STEP))[1] for s in (-1.0, 1.0))
+        sides.append(((y - below) * inverse, (above - y) * inverse))
+    return dims, sides
+
+
+def at_point(space, of, names):
+    """`sensitivity` at the one point of a space, in float64."""
+    function = slopes_at_point(of, names)
+    found = evaluate.evaluate(space, function=function)
+    plain = {name: value for name, value in found.items() if "/" not in name}
+    ds = dataset.to_dataset(space, {k: plain[k] for k in evaluate.known(space, plain)}, "dsjax sensitivity")
+    ad = np.array([found[f"elasticity/{i}"][1] for i in range(len(names))])
+    below, above = np.array(one_sided(space, of, names)[1]).T
+    ds = ds.assign_coords(_coordinate(names)).assign(
+        elasticity=_variable(("parameter",), ad, of),
+        elasticity_below=_variable(("parameter",), below, of, ", for less of x"),
+        elasticity_above=_variable(("parameter",), above, of, ", for more of x"),
+        kink=_kink(("parameter",), np.abs(above - below) > SHARP),
+    )
+    known, units = known_parameters(space), "parameter_units"
+    values = [value_of(space, *name) for name in names]
+    ds["parameter_value"] = nearby.variable("parameter", values, "", f"present value, in the unit of `{units}`")
+    ds[units] = nearby.variable("parameter", np.array([known[n]["units"] for n in names], object), "", "unit")
+    ds.attrs |= {"of": of}
+    return ds
+
+
+def over_grid(space, of, names, dtype="float64", kinks=None):
+    """`sensitivity` over a whole space."""
+    if kinks and dtype != "float64":
+        raise InputError(f"kinks: {kinks!r} in {dtype}; expected float64, which resolves the slopes on both sides")
+    if kinks is None:
+        kinks = dtype == "float64" and space.points * len(names) <= MOST_WITH_KINKS
+    needed = space.points * len(names) * np.dtype(dtype).itemsize * 2
+    if needed > machine.available_memory():
+        raise InputError(
+            f"grid: {space.points:,} points x {len(names)} parameters need {machine.gigabytes(needed)} and "
+            f"{machine.gigabytes(machine.available_memory())} of memory is free; expected a smaller grid or fewer wrt"
+        )
+    found = evaluate.evaluate(space, dtype, function=slopes(of, names))
+    ds = dataset.to_dataset(space, {name: x for name, x in found.items() if "/" not in name}, "dsjax sensitivity")
+    ds = ds.assign_coords(_coordinate(names))
+    ds["elasticity"] = _variable(*_stacked(space, found, len(names)), of)
+    if kinks:
+        dims, sides = one_sided(space, of, names)
+        sharp = [np.abs(above - below) > SHARP for below, above in sides]
+        ds["kink"] = _kink(("parameter", *dims), np.array(sharp))
+    ds.attrs |= {"of": of}
+    return ds
+
+
+def _stacked(space, found, n):
+    """(dims, array) of `elasticity/<i>` for i below n: dim `parameter` first, then the axes that any of them has."""
+    parts = [found[f"elasticity/{i}"] for i in range(n)]
+    axes = tuple(axis for axis in space.axes if any(axis in dims for dims, _ in parts))
+    stacked = np.empty((n, *(space.sizes[axis] for axis in axes)), parts[0][1].dtype)
+    for slot, (dims, array) in zip(stacked, parts, strict=True):
+        slot[...] = array.reshape([space.sizes[axis] if axis in dims else 1 for axis in axes])
+    return ("parameter", *axes), stacked
+
+
+def _coordinate(names):
+    labels = np.array([f"{record}.{field}" for record, field in names], dtype=object)
+    return {"parameter": ("parameter", labels, {"long_name": "parameter x"})}
+
+
+def _variable(dims, values, of, side=""):
+    return nearby.variable(dims, values, "1", f"elasticity d ln {of} / d ln x{side}")
+
+
+def _kink(dims, values):
+    flags = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "smooth kink"}
+    text = "the elasticities for less and for more of x differ"
+    return xr.Variable(dims, np.asarray(values, np.int8), {"long_name": text} | flags)

@@ -1,0 +1,128 @@
+"""Pareto fronts: the points of which no other one is better in one of two variables and as good in the other."""
+
+import numpy as np
+
+from . import dataset, run, search, sources
+from .errors import InputError, unknown
+from .variables import SENSE
+
+SAMPLE = 4096  # points of a group whose front tells which others are worth sorting
+
+
+def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, **options):
+    """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
+
+    `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:
+    variables of the phase; rates and utilisation are better larger, times, memory, chips and costs smaller; "+name"
+    and "-name" say otherwise. `by`: axes or numbers of their rows, one front for each of their values (default: one
+    front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
+    in one. Down the front from the best x, points within `search.TOLERANCE` of it in both variables are equal to it,
+    and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
+    """
+    space, dtype, ds = sources.space_of(source, "pareto", options)
+    check(space, x, y, by)
+    return of_dataset(run.of_space(space, dtype, False, "dsjax.pareto") if ds is None else ds, x, y, by)
+
+
+def check(space, x, y, by=None):
+    """(groups, (variable, sign) of x, the same of y); what the space does not have is an InputError."""
+    groups, *_ = search.check(space, () if by is None else by)
+    sides = [_side(space, axis, name) for axis, name in (("x", x), ("y", y))]
+    if sides[0][0] == sides[1][0]:
+        raise InputError(f"y: {sides[1][0]!r} is x too; expected two different variables")
+    return groups, *sides
+
+
+def _side(space, where, text):
+    name = text[1:] if str(text).startswith(("+", "-")) else text
+    if name not in space.defined:
+        raise unknown(where, "variable of this space", name, space.defined)
+    if name != text:
+        return name, -1 if text[0] == "-" else 1
+    if name not in SENSE:
+        raise InputError(f"{where}: {name!r} is better neither larger nor smaller; expected '+{name}' or '-{name}'")
+    return name, SENSE[name]
+
+
+def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
+    """`pareto` of a Dataset."""
+    space = dataset.space_of(ds)
+    by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
+    for name in (x, y):
+        if name not in ds.variables:
+            raise InputError(f"dataset: variable {name}: missing; expected a dataset that dsjax wrote")
+    flat, at, (u, v) = search.candidates(ds, space, (x, y))
+    u, v = (sense * a.astype(np.result_type(a, np.float32)) for sense, a in ((x_sense, u), (y_sense, v)))
+    group = search.groups(ds, space, by, at, len(flat))
+    keys = [search.tie_key(ds, key, at, len(flat)) for key in space.study.ties]
+    tolerance = max(search.TOLERANCE.get(str(ds[name].dtype), 0.0) for name in (x, y))
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    chosen, ties = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for members in np.split(order, starts[1:]) if len(order) else []:
+        picks, equals = front(u[members], v[members], [key[members] for key in keys], tolerance)
+        up = slice(None, None, -x_sense)  # the front goes down from the best x
+        chosen.append(members[picks[up]])
+        ties.append(equals[up])
+    result = search.at_ranks(ds, space, flat[np.concatenate(chosen)], np.concatenate(ties))
+    result["rank"].attrs["long_name"] = "place on the front: group by group, x ascending"
+    result["ties"].attrs["long_name"] = "points of the group equal to this one in both variables"
+    result.attrs |= {"pareto_x": x, "pareto_y": y, "pareto_x_sense": x_sense, "pareto_y_sense": y_sense}
+    result.attrs["pareto_by"] = ",".join(by)
+    return result
+
+
+def front(u, v, keys, tolerance):
+    """(indices, number of equals) of the front of points (u, v), both better larger, from the largest u down.
+
+    `keys` order equal points, smallest first. Points clearly behind the front of a sample are dropped first.
+    """
+    sample = slice(None, None, max(1, len(u) // SAMPLE))
+    near = np.flatnonzero(_near(u, v, *_exact(u[sample], v[sample]), tolerance))
+    near = near[np.argsort(-u[near])]
+    front_u, front_v = _exact(u[near], v[near])
+    near = near[_near(u[near], v[near], front_u, front_v, tolerance)]
+    heads = _heads(front_u, front_v, tolerance)
+    places = [_places(-front_u[heads], -u[near], tolerance), _places(front_v[heads], v[near], tolerance)]
+    first, last = np.maximum(places[0][0], places[1][0]), np.minimum(places[0][1], places[1][1])
+    near, cluster = near[first < last], first[first < last]
+    ranked = np.lexsort((near, *(key[near] for key in reversed(keys)), cluster))
+    starts = np.flatnonzero(np.diff(cluster[ranked], prepend=-1))
+    return near[ranked[starts]], np.diff(starts, append=len(ranked))
+
+
+def _exact(u, v):
+    """(u down, v up) of the front: a value of u is on it where its largest v exceeds that of every larger u."""
+    order = np.argsort(-u)
+    u, v = u[order], v[order]
+    runs = np.flatnonzero(np.diff(u, prepend=np.inf))  # one value of u each
+    u, v = u[runs], np.maximum.reduceat(v, runs)
+    on = v > np.concatenate([[-np.inf], np.maximum.accumulate(v)[:-1]])
+    return u[on], v[on]
+
+
+def _near(u, v, front_u, front_v, tolerance):
+    """Which points no point of a front exceeds in both by twice the tolerance: all that can be equal to one."""
+    beyond = np.searchsorted(-front_u, -(u + 2.0 * tolerance * np.abs(u)))  # front points with clearly larger u
+    wall = np.concatenate([[-np.inf], front_v])[beyond]
+    return v + 2.0 * tolerance * np.abs(v) >= wall
+
+
+def _heads(u, v, tolerance):
+    """Indices of the points of a front (u down, v up) that are not equal to the last such point before them."""
+    close = np.flatnonzero(_equal(u[1:], u[:-1], tolerance) & _equal(v[1:], v[:-1], tolerance)) + 1
+    kept, head = np.ones(len(u), bool), 0
+    for i in close.tolist():
+        head = i - 1 if kept[i - 1] else head
+        kept[i] = not (_equal(u[i], u[head], tolerance) and _equal(v[i], v[head], tolerance))
+    return np.flatnonzero(kept)
+
+
+def _places(heads, x, tolerance):
+    """[from, to) of the ascending `heads` that are equal to each of `x`."""
+    bounds = x * (1.0 - tolerance), x / (1.0 - tolerance)
+    return np.searchsorted(heads, np.minimum(*bounds), "left"), np.searchsorted(heads, np.maximum(*bounds), "right")
+
+
+def _equal(a, b, tolerance):
+    return np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b))

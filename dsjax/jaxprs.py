@@ -1,0 +1,122 @@
+"""Traced scalar programs: inlined, differentiated forward one input at a time, made continuous.
+
+A scalar formula is traced once; derivatives then work on its few hundred equations. What does not depend on an input
+is not touched for it: in a lifted program its tangent stays at the rank of the axes that it meets.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+_CALLS = ("jit", "pjit", "closed_call")
+
+
+def inlined(function, *args):
+    """ClosedJaxpr of `function(*args)` without nested calls."""
+    closed = jax.make_jaxpr(function)(*args)
+    return jax.make_jaxpr(lambda *args: run(closed, args))(*args)
+
+
+def columns(function, args):
+    """(function(*args), aux, [d function / d arg for each arg]) in forward mode.
+
+    `function` returns (scalar, aux). One column per arg: equations that the tangent of an arg does not reach are left
+    out of its column, not multiplied by zero.
+    """
+    value, linear, aux = jax.linearize(function, *args, has_aux=True)
+    closed = jax.make_jaxpr(linear)(*args)
+    return value, aux, [_column(closed, i) for i in range(len(args))]
+
+
+def run(closed, args, rule=None):
+    """[results] of a ClosedJaxpr at these arrays, nested calls inlined.
+
+    `rule(equation, values)` may give the results of an equation in its place (a list), or None.
+    """
+    return _run(closed.jaxpr, closed.consts, args, rule=rule)
+
+
+def continuous(whole, real):
+    """Rule of `run`: the integer `whole` becomes the real number `real` where it turns into a floating-point one,
+    and a ceiling lets real numbers through.
+
+    What stays on integers (parity, divisibility) keeps the integer.
+    """
+
+    def rule(equation, values):
+        name = equation.primitive.name
+        if name == "convert_element_type" and values[0] is whole and jnp.issubdtype(_dtype(equation), jnp.floating):
+            return [real.astype(_dtype(equation))]
+        return [values[0]] if name == "ceil" else None
+
+    return rule
+
+
+def is_literal(atom):
+    """Whether an operand of an equation is a number, not a variable."""
+    return hasattr(atom, "val")
+
+
+def _dtype(equation):
+    return equation.outvars[0].aval.dtype
+
+
+def _read(environment, atom):
+    return atom.val if is_literal(atom) else environment[atom]
+
+
+def _run(jaxpr, consts, args, rule=None):
+    environment = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+    for equation in jaxpr.eqns:
+        values = [_read(environment, atom) for atom in equation.invars]
+        results = rule(equation, values) if rule else None
+        if results is None:
+            results = results_of(jaxpr, equation, values, rule)
+        environment.update(zip(equation.outvars, results, strict=True))
+    return [_read(environment, atom) for atom in jaxpr.outvars]
+
+
+def results_of(jaxpr, equation, values, rule=None):
+    """Results of one equation at these operands; nested calls are inlined."""
+    if equation.primitive.name in _CALLS:
+        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+        return _run(inner.jaxpr, inner.consts, values, rule)
+    given = {atom: value for atom, value in zip(equation.invars, values) if not is_literal(atom)}
+    names = jaxpr.debug_info.with_unknown_names()
+    one = jaxpr.replace(
+        constvars=[], invars=list(given), outvars=list(equation.outvars), eqns=[equation], debug_info=names
+    )
+    return core.jaxpr_as_fun(core.ClosedJaxpr(one, []))(*given.values())
+
+
+def _column(closed, i):
+    """A linear jaxpr of scalars, with one result, at the unit vector i."""
+    jaxpr = closed.jaxpr
+    known = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    tangents = {jaxpr.invars[i]: jnp.ones((), jaxpr.invars[i].aval.dtype)}
+    linear = set(jaxpr.invars)  # variables that depend on a tangent, this one or another
+    for equation in jaxpr.eqns:
+        operands = [None if is_literal(atom) else atom for atom in equation.invars]
+        if not any(atom in linear for atom in operands):
+            known.update(zip(equation.outvars, results_of(jaxpr, equation, [_read(known, a) for a in equation.invars])))
+            continue
+        linear.update(equation.outvars)
+        reached = [atom for atom in operands if atom in tangents]
+        if not reached:
+            continue
+        result, only = equation.outvars[0], reached[0]
+        if equation.primitive.name in ("add", "add_any") and reached == [only] and only.aval.shape == result.aval.shape:
+            tangents[result] = tangents[only]
+            continue
+        values = [_tangent(atom, linear, tangents, known) for atom in equation.invars]
+        tangents.update(zip(equation.outvars, results_of(jaxpr, equation, values)))
+    result = jaxpr.outvars[0]
+    return _tangent(result, linear, tangents, known)
+
+
+def _tangent(atom, linear, tangents, known):
+    if is_literal(atom):
+        return atom.val
+    if atom in linear:
+        return tangents[atom] if atom in tangents else jnp.zeros(atom.aval.shape, atom.aval.dtype)
+    return known[atom]

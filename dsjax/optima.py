@@ -1,0 +1,56 @@
+"""The optimum as the SG2260E deployment study's own result file has it, with that file's keys."""
+
+from . import dataset
+
+# Key of the study's file -> name here, by section.
+_SECTIONS = {
+    "optimal_config": {
+        "MLA_TP": "tp",
+        "MLA_DP": "dp",
+        "MOE_TP": "moe_tp",
+        "MOE_EP": "ep",
+        "SP": "sp",
+        "batch_per_chip": "batch",
+        "prompts": "prompts",
+        "total_batch": "batch_total",
+    },
+    "performance": {
+        "tps_per_batch": "tps_per_user",
+        "FTL": "ttft",
+        "tps_per_chip": "tps_per_chip",
+        "total_tps": "tps_total",
+        "MFU": "mfu",
+        "memory_bytes_per_chip": "memory_per_chip",
+    },
+}
+_UNUSED = {"decode": ("sp", "prompts"), "prefill": ("batch",)}
+
+
+def of(ranked):
+    """The first of ranked points: {"chip_count", "model", "optimal_config": {...}, "performance": {...}}; {} if none.
+
+    SI units, nothing rounded; what the phase does not define is left out.
+    """
+    if not ranked.sizes["rank"]:
+        return {}
+    point = ranked.isel(rank=0)
+    phase = point["phase"].item() if "phase" in point else "decode"
+
+    def value(name):
+        number = point[name].item()
+        return int(number) if name in _SECTIONS["optimal_config"].values() else number
+
+    named = {name: point[name].item() for name in ("hardware", "nic", "model", "precision", "phase") if name in point}
+    result = {"chip_count": int(point["chips"].item()), **named}
+    for section, names in _SECTIONS.items():
+        known = {key: name for key, name in names.items() if name in point and name not in _UNUSED[phase]}
+        numbers = {key: value(name) for key, name in known.items() if point[name].item() == point[name].item()}
+        result[section] = numbers
+    return result
+
+
+def write_json(ranked, path, force=False):
+    """The optimum as a JSON file, written whole or not at all."""
+    dataset.check_output(path, force)
+    with dataset.replacing(path) as temporary:
+        temporary.write_text(dataset.to_json(of(ranked)) + "\n", encoding="utf-8")

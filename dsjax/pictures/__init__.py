@@ -1,0 +1,77 @@
+"""Pictures of results: what `dsjax plot` and `dsjax.plot` do. matplotlib is imported only when one is drawn."""
+
+import importlib
+import inspect
+
+from .. import run, sources
+from ..errors import InputError, unknown
+from . import canvas
+
+# kind -> module, whose `draw`(figure, ds, **options) returns one line that says what is seen
+KINDS = {
+    "pareto": "frontier",
+    "heatmap": "heat",
+    "roofline": "roofs",
+    "breakdown": "shares",
+    "tornado": "impacts",
+    "response": "responses",
+}
+
+
+def plot(kind, source="default", path=None, *, size=(9.0, 6.0), dpi=150, force=False, **options):
+    """A picture of results as a matplotlib `Figure`; written to `path` (.png or .svg) where one is given.
+
+    `kind`: "pareto" (x, y, by), "heatmap" (of, x, y), "roofline", "breakdown" (by, of, blocks), "tornado" (of, wrt),
+    "response" (x, y, by, of, until, between). All take `at`: {axis: value}, the only values that are shown, or "best".
+    The other `options` are those of `sweep`. `source`: a Dataset, a file dsjax wrote, or a grid. `size` [inch], `dpi`
+    [dots per inch]; an existing file is replaced only with `force`. No state of matplotlib is changed. Raises
+    `InputError` for bad input, and where no point is left to be shown.
+    """
+    return drawn(kind, source, path, size, dpi, force, options)[0]
+
+
+def drawn(kind, source, path, size, dpi, force, options):
+    """(figure, one line that says what it shows) of `plot`."""
+    check(kind, path, size, dpi, force, options)
+    wanted = {name: value for name, value in options.items() if name in allowed(kind)}
+    given = {name: value for name, value in options.items() if name not in wanted and value is not None}
+    ds = _results(source, given)
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    with canvas.style():
+        figure = canvas.figure(size, dpi)
+        conclusion = _draw(kind)(figure, ds, **wanted)
+        if path is not None:
+            canvas.save(figure, path, force, conclusion)
+    return figure, conclusion
+
+
+def check(kind, path, size, dpi, force, options):
+    """Refuse what no results could make right, before anything is computed."""
+    if kind not in KINDS:
+        raise unknown("plot", "kind", kind, KINDS)
+    known = (*allowed(kind), *sources.OF_GRID)
+    for name, value in options.items():
+        if name not in known and value is not None:
+            others = [k for k in KINDS if name in allowed(k)]
+            if others:
+                raise InputError(
+                    f"plot {kind}: {name}: {value!r} is an option of {', '.join(others)}; expected one of "
+                    f"{', '.join(allowed(kind))}"
+                )
+            raise unknown(f"plot {kind}", "option", name, known)
+    canvas.check(path, size, dpi, force)
+
+
+def allowed(kind):
+    """Options of a kind of picture."""
+    return tuple(inspect.signature(_draw(kind)).parameters)[2:]
+
+
+def _draw(kind):
+    return importlib.import_module(f".{KINDS[kind]}", __name__).draw
+
+
+def _results(source, options):
+    """The Dataset that `source` is, holds or describes."""
+    space, dtype, ds = sources.space_of(source, "plot", options)
+    return run.of_space(space, dtype, command="dsjax.plot") if ds is None else ds

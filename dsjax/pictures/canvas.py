@@ -1,0 +1,183 @@
+"""The sheet a picture is drawn on: style, titles, legends, units, labels that keep clear of each other, files."""
+
+import contextlib
+import math
+import re
+import textwrap
+from pathlib import Path
+
+from .. import dataset
+from ..errors import InputError
+
+# Okabe and Ito's colours, told apart by colour-blind readers, without the yellow that white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)), "-")
+LIMIT_COLOURS = {"compute": "#0072B2", "memory": "#E69F00", "network": "#009E73", "latency": "#CC79A7"}
+GREY = "#555555"
+STYLE = {
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.labelsize": 9.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "hatch.linewidth": 0.7,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "dsjax",  # names inside an SVG file are the same in every run
+}
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+MOST_PIXELS = 20_000  # on a side
+
+
+def check(path, size, dpi, force=False):
+    """Refuse a size, a path or a suffix that no picture can have, and say where matplotlib is missing."""
+    sides = size if isinstance(size, tuple | list) and len(size) == 2 else ()
+    if not sides or any(isinstance(x, bool) or not isinstance(x, int | float) or not 3 <= x <= 60 for x in sides):
+        raise InputError(f"size: {size!r}; expected width and height from 3 to 60 [inch]")
+    if isinstance(dpi, bool) or not isinstance(dpi, int | float) or not 30 <= dpi <= 1200:
+        raise InputError(f"dpi: {dpi!r}; expected a number from 30 to 1200 [dots per inch]")
+    if max(sides) * dpi > MOST_PIXELS:
+        raise InputError(f"dpi: {dpi!r}: {max(sides) * dpi:,.0f} dots on a side; expected at most {MOST_PIXELS:,}")
+    if path is not None:
+        if Path(path).suffix.lower() not in (".png", ".svg"):
+            raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a path ending in .png or .svg")
+        dataset.check_output(path, force)
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise InputError("plot: matplotlib is not installed; expected it: pip install dsjax[plot]") from None
+
+
+@contextlib.contextmanager
+def style():
+    """dsjax's style, whatever the user's own is; theirs is back afterwards."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def figure(size, dpi):
+    """An empty figure with a canvas of its own: pyplot and its state are not involved."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    result = Figure(figsize=tuple(size), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(result)
+    return result
+
+
+def save(fig, path, force, conclusion):
+    """Write a figure under a temporary name and rename it; the same picture is the same bytes."""
+    form = Path(path).suffix.lower().removeprefix(".")
+    extra = {"Date": None, "Creator": "dsjax"} if form == "svg" else {"Software": "dsjax"}
+    dataset.check_output(path, force)
+    with dataset.replacing(path) as temporary:
+        fig.savefig(temporary, format=form, dpi=fig.dpi, metadata={"Description": conclusion, **extra})
+
+
+def titles(fig, ax, title, subtitle, footer=""):
+    """Title of the figure, what is shown above the axes, what is fixed at the foot; wrapped to the room there is."""
+    fig.suptitle(
+        _wrapped(fig, title, 12.5, fig.bbox.width, fontweight="bold"),
+        fontsize=12.5,
+        fontweight="bold",
+        x=0.01,
+        ha="left",
+    )
+    if footer:
+        fig.supxlabel(_wrapped(fig, footer, 7.5, fig.bbox.width), fontsize=7.5, color=GREY, x=0.01, ha="left")
+    fig.draw_without_rendering()
+    room = fig.bbox.width - ax.get_window_extent().x0
+    ax.set_title(_wrapped(fig, subtitle, 8.5, room), fontsize=8.5, color=GREY, loc="left", pad=8)
+
+
+def _wrapped(fig, words, size, room, **style):
+    """A text broken into lines of at most `room` pixels."""
+    probe = fig.text(0.0, 0.0, words, fontsize=size, **style)
+    wide = probe.get_window_extent().width
+    probe.remove()
+    return textwrap.fill(words, max(20, int(0.95 * room / wide * len(words)))) if words else ""
+
+
+def legend(ax, handles, title=None):
+    """Legend right of the axes, where there are no data."""
+    return ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), title=title, alignment="left")
+
+
+def legend_below(ax, handles):
+    """Legend under the label of the axis across."""
+    from matplotlib.transforms import ScaledTranslation
+
+    fig = ax.figure
+    fig.draw_without_rendering()
+    down = (ax.get_window_extent().y0 - ax.get_tightbbox().y0) / fig.dpi + 0.05
+    under = ax.transAxes + ScaledTranslation(0.0, -down, fig.dpi_scale_trans)
+    return ax.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.0, 0.0), bbox_transform=under, borderaxespad=0.0
+    )
+
+
+def numbers(axis, log=False):
+    """Ticks as a reader writes numbers: 3,000 and 0.1, not 10^-1."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    if log:
+        low, high = sorted(axis.get_view_interval())
+        subs = (1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def scale(units, largest):
+    """(factor, unit) in which a quantity of this size reads best: seconds as ms, B/s as TB/s."""
+    if units == "s":
+        steps = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
+        return next((factor, unit) for low, factor, unit in steps if largest >= low)
+    if units in ("B", "B/s", "FLOP", "FLOP/s", "Hz"):
+        return next(((1.0 / size, prefix + units) for size, prefix in _PREFIXES if largest >= size), (1.0, units))
+    return 1.0, "" if units == "1" else units
+
+
+def label(name, attrs, unit, lines=1):
+    """Text of an axis: what is shown and its unit; on two `lines`, or only its name (3) where there is little room."""
+    if lines > 2:
+        return f"{name}\n[{unit}]" if unit else name
+    text = str(attrs.get("long_name", name)).partition(":")[0]
+    text = name if len(text) > 60 else text
+    known = re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) or "units" not in attrs
+    named = text if known else f"{text}{chr(10) if lines > 1 else ' '}({name})"
+    return named + (f" [{unit}]" if unit else "")
+
+
+def text(value):
+    """A number or a label as a reader writes it."""
+    if isinstance(value, str):
+        return value
+    value = float(value)
+    if value == int(value) and abs(value) < 1e6:
+        return f"{value:,.0f}"
+    if abs(value) >= 1e6:
+        factor, prefix = next((size, prefix) for size, prefix in _PREFIXES if abs(value) >= size)
+        return f"{value / factor:.4g} {prefix}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"
+
+
+def quantity(units, value):
+    """A value with its unit: 70.9 ms."""
+    factor, unit = scale(units, abs(value))
+    return f"{text(float(f'{factor * value:.4g}'))} {unit}".rstrip()
+
+
+def ticks(axis, values):
+    """One tick per value where they fit, else every second, third, ..."""
+    step = math.ceil(len(values) / 16)
+    shown = list(values)[::step]
+    axis.set_ticks(shown, labels=[text(v) for v in shown])
+    axis.set_ticks([], minor=True)

@@ -1,0 +1,90 @@
+"""Pareto fronts of two variables, one per group, before all feasible points."""
+
+import numpy as np
+
+from .. import dataset, fronts
+from ..errors import InputError
+from . import canvas, selection
+from .notes import Note, annotate_curves
+
+MOST_FAINT = (400, 300)  # cells across and up: of the points in one cell one is drawn
+
+
+def draw(figure, ds, at=None, x=None, y=None, by=None):
+    """Draw the fronts; returns what they say in one line."""
+    from matplotlib.lines import Line2D
+
+    space = dataset.space_of(ds)
+    x = selection.variable(space, x or next(name for name in ("tps_per_user", "ttft") if name in space.defined), "x")
+    y = selection.variable(space, y or "tps_per_chip", "y")
+    if x == y:
+        raise InputError(f"y: {y!r} is x too; expected another variable")
+    by = selection.groups(space, by)
+    cut, chosen, _ = selection.restricted(ds, at, by=by)
+    shown, count = selection.leaders(cut, space, by)
+    front = fronts.pareto(cut, x=x, y=y, by=list(by))
+    of = selection.labels(front, by)
+    load = "batch" if "tps_per_user" in space.defined else "prompts"
+    (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))
+
+    ax = figure.add_subplot()
+    flat = np.flatnonzero(np.broadcast_to(dataset.in_grid_order(cut, "feasible"), tuple(space.sizes.values())))
+    ax.scatter(*_thinned(ds, space, flat, x, y, fx, fy), s=5, color="#D9D9D9", lw=0, zorder=1, rasterized=True)
+    handles, notes = [], []
+    for i, name in enumerate(shown):
+        picked = np.array([label == name for label in of])
+        xs, ys = (factor * front[v].values[picked] for v, factor in ((x, fx), (y, fy)))
+        ax.plot(
+            xs, ys, color=canvas.COLOURS[i], ls=canvas.DASHES[i], marker=canvas.MARKERS[i], ms=4.5, label=name, zorder=3
+        )
+        handles.append(ax.lines[-1])
+        loads = front[load].broadcast_like(front["rank"]).values[picked]
+        notes.append([Note(a, b, canvas.text(n), canvas.COLOURS[i]) for a, b, n in zip(xs, ys, loads)])
+    _limits(ax, front, x, y, fx, fy)
+    faint = Line2D([], [], color="#BDBDBD", marker="o", ms=3, ls="", label="feasible points")
+    bounds = _bounds(ax, ds, space, x, fx, "x") + _bounds(ax, ds, space, y, fy, "y")
+    ax.set_xlabel(canvas.label(x, ds[x].attrs, unit_x))
+    ax.set_ylabel(canvas.label(y, ds[y].attrs, unit_y))
+    canvas.legend(ax, [*handles, faint, *bounds], f"front per {', '.join(by)}" if by else None)
+    total = int(np.isin(of, shown).sum())
+    few = f" (the best {len(shown)} of {count} groups)" if count > len(shown) else ""
+    says = f"{total} points of {len(shown)} Pareto fronts{few} among {len(flat):,} feasible points"
+    canvas.titles(
+        figure,
+        ax,
+        space.title,
+        f"{says}. Numbers at the points: {load}, where there is room.",
+        selection.fixed(space, chosen),
+    )
+    canvas.numbers(ax.xaxis, ax.get_xscale() == "log")
+    canvas.numbers(ax.yaxis, ax.get_yscale() == "log")
+    annotate_curves(ax, notes, handles + bounds)
+    return says
+
+
+def _thinned(ds, space, flat, x, y, fx, fy):
+    """Coordinates of the points, one per cell of a fine raster: what a reader could tell apart."""
+    at = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
+    xs, ys = (f * ds[v].values[tuple(at[d] for d in ds[v].dims)] for v, f in ((x, fx), (y, fy)))
+    xs, ys = np.broadcast_to(xs, len(flat)), np.broadcast_to(ys, len(flat))
+    cells = [np.floor(n * (v - v.min()) / (np.ptp(v) or 1.0)) for v, n in zip((xs, ys), MOST_FAINT)]
+    _, first = np.unique(cells[0] * (MOST_FAINT[1] + 1) + cells[1], return_index=True)
+    return xs[first], ys[first]
+
+
+def _limits(ax, front, x, y, fx, fy):
+    """Logarithmic where the fronts span more than a factor of 30, else from zero up."""
+    for name, factor, setter, limit in ((x, fx, ax.set_xscale, ax.set_xlim), (y, fy, ax.set_yscale, ax.set_ylim)):
+        values = factor * front[name].values
+        if values.min() > 0.0 and values.max() > 30.0 * values.min():
+            setter("log")
+        elif name == y:
+            limit(bottom=0.0)
+
+
+def _bounds(ax, ds, space, name, factor, side):
+    """Lines of the constraints on a variable."""
+    line = ax.axvline if side == "x" else ax.axhline
+    style = {"color": canvas.GREY, "ls": "--", "lw": 1.2, "zorder": 2}
+    found = selection.bounds(space, name, ds[name].attrs["units"])
+    return [line(factor * value, label=words, **style) for value, words in found]

@@ -1,0 +1,130 @@
+"""A variable over two axes, the best over the others; what refuses the rest."""
+
+import numpy as np
+
+from .. import dataset, search
+from ..errors import InputError
+from . import canvas, selection
+
+HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")
+MOST_WRITTEN = 160  # cells with their value written in
+
+
+def draw(figure, ds, at=None, of=None, x=None, y=None):
+    """Draw the map; returns its best cell in one line."""
+    from matplotlib.patches import Rectangle
+
+    space = dataset.space_of(ds)
+    sense = selection.objective(space, of)
+    name = (sense or space.objective).removeprefix("-")
+    x, y = _axes(space, x, y, at)
+    cut, chosen, mask = selection.restricted(ds, at, (x, y))
+    known = np.isfinite(dataset.in_grid_order(ds, name))  # an unknown price has no cost
+    ranked = search.best(
+        selection.with_feasible(cut, dataset.in_grid_order(cut, "feasible") & known), by=[x, y], objective=sense
+    )
+    if not ranked.sizes["rank"]:
+        raise InputError(selection.nothing(ds))
+    rows, columns = (space.axes[axis] for axis in (y, x))
+    cells = np.full((len(rows), len(columns)), np.nan)
+    where = [(rows.index(r), columns.index(c)) for r, c in zip(ranked[y].values.tolist(), ranked[x].values.tolist())]
+    values = ranked[name].broadcast_like(ranked["rank"]).values
+    cells[tuple(np.transpose(where))] = values
+    factor, unit = canvas.scale(ds[name].attrs["units"], np.nanmax(np.abs(cells)))
+    cells = np.ma.masked_invalid(factor * cells)
+
+    ax = figure.add_subplot()
+    ax.grid(False)
+    colours = ax.pcolormesh(cells, cmap="viridis", edgecolors="white", linewidth=0.4)
+    handles = _refused(ax, ds, space, mask, x, y, cells.mask)
+    _axis(ax.xaxis, ds, x, columns)
+    _axis(ax.yaxis, ds, y, rows)
+    if any(len(str(c)) > 5 for c in columns) and len(columns) > 6:
+        ax.tick_params(axis="x", rotation=45)
+    _written(ax, cells, colours)
+    bar = figure.colorbar(colours, ax=ax, pad=0.015, aspect=30)
+    bar.set_label(canvas.label(name, ds[name].attrs, unit))
+    bar.outline.set_visible(False)
+    canvas.numbers(bar.ax.yaxis)
+    if isinstance(rows[0], str):
+        ax.invert_yaxis()
+    best = ranked.isel(rank=0)
+    row, column = where[0]
+    ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=2.0, zorder=5, label="best"))
+    if handles:
+        canvas.legend_below(ax, handles)
+    others = selection.free(space, (x, y, *chosen))
+    won = selection.configuration(best, [y, x, *others])
+    says = f"best {name} {canvas.quantity(ds[name].attrs['units'], float(values[0]))} at {won}"
+    over = f"Each cell: best feasible over {', '.join(others)}. " if others else ""
+    canvas.titles(figure, ax, space.title, f"{over}Framed: {says}.", selection.fixed(space, chosen))
+    return says
+
+
+def _axes(space, x, y, at):
+    """The two axes: as given, else the longest that are free."""
+    named = at if isinstance(at, dict) else {}
+    long = sorted((a for a in space.axes if a not in named), key=lambda a: -space.sizes[a])
+    for what, axis in (("x", x), ("y", y)):
+        if axis is not None:
+            selection.axis_of(space, axis, what)
+            if axis in named:
+                raise InputError(f"at: {axis}: is {what} too; expected another axis")
+    rest = [axis for axis in long if axis not in (x, y)]
+    if (x is None) + (y is None) > len(rest):
+        raise InputError(f"plot heatmap: {len(long)} free axes; expected at least two")
+    x = rest.pop(0) if x is None else x
+    y = rest.pop(0) if y is None else y
+    if x == y:
+        raise InputError(f"y: {y!r} is x too; expected another axis")
+    return x, y
+
+
+def _refused(ax, ds, space, mask, x, y, empty):
+    """Hatch the cells without a feasible point by the constraint that refuses most of them; legend entries."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import Patch
+
+    order = list(space.axes)
+    across = tuple(i for i, axis in enumerate(order) if axis not in (x, y))
+    refused = selection.refusing(ds)
+    counts = []
+    for one in refused.values():
+        sums = (np.broadcast_to(one, mask.shape) & mask).sum(axis=across)
+        counts.append(sums if order.index(y) < order.index(x) else sums.T)
+    names, most = list(refused), np.argmax(counts, axis=0)
+    handles = []
+    for hatch, i in zip(HATCHES, [i for i in range(len(names)) if (empty & (most == i)).any()]):
+        here = np.argwhere(empty & (most == i))
+        corners = [[(c, r), (c + 1, r), (c + 1, r + 1), (c, r + 1)] for r, c in here]
+        style = {"facecolor": "#F0F0F0", "edgecolor": "#8C8C8C", "linewidth": 0.0, "hatch": hatch}
+        ax.add_collection(PolyCollection(corners, label=names[i], **style), autolim=False)
+        n = f"{len(here)} cell{'s' if len(here) > 1 else ''}"
+        words = f"no feasible point; most are refused by {names[i].removeprefix('ok_')} ({n})"
+        handles.append(Patch(label=words, **style))
+    return handles
+
+
+def _axis(axis, ds, name, values):
+    """Cells of equal size, one tick per value where there is room."""
+    step = -(-len(values) // 24)
+    places = np.arange(len(values))[::step]
+    axis.set_ticks(places + 0.5, labels=[canvas.text(values[i]) for i in places])
+    unit = ds[name].attrs.get("units", "1")
+    axis.set_label_text(canvas.label(name, ds[name].attrs, "" if unit == "1" else unit))
+    axis.set_tick_params(length=0)
+    for side in ("left", "bottom"):
+        axis.axes.spines[side].set_visible(False)
+
+
+def _written(ax, cells, colours):
+    """Values inside the cells where there are few of them, dark on light and light on dark."""
+    if cells.size > MOST_WRITTEN or cells.shape[1] > 16:
+        return
+    for (row, column), value in np.ndenumerate(cells.filled(np.nan)):
+        if np.isfinite(value):
+            dark = colours.norm(value) < 0.6
+            words = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+            ax.text(
+                column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=7, color="white" if dark else "black"
+            )

@@ -1,0 +1,68 @@
+"""What a change of each parameter is worth at one point: elasticities, the largest first."""
+
+import numpy as np
+
+from .. import dataset, elasticities
+from ..errors import InputError
+from . import canvas, selection
+
+MOST_BARS = 16
+
+
+def draw(figure, ds, at="best", of=None, wrt=None):
+    """Draw one bar per parameter; returns the strongest in one line."""
+    from matplotlib.patches import Patch
+
+    space = dataset.space_of(ds)
+    of = selection.variable(space, of or space.objective)
+    found = elasticities.sensitivity(ds, of=of, wrt=wrt, at=at)
+    values = np.asarray(found["elasticity"].values, float)
+    names = [str(name) for name in found["parameter"].values]
+    order = [i for i in np.argsort(-np.abs(values), kind="stable") if abs(values[i]) > 1e-12]
+    if not order:
+        raise InputError(f"plot tornado: no parameter moves {of} here; expected another --wrt or --at")
+    zero, order, total = len(names) - len(order), order[:MOST_BARS], len(order)
+    bars, rows = values[order], np.arange(len(order))
+    kinks = found["kink"].values[order].astype(bool)
+
+    ax = figure.add_subplot()
+    ax.grid(False, axis="y")
+    up, down = canvas.COLOURS[0], canvas.COLOURS[1]
+    drawn = ax.barh(rows, bars, height=0.62, color=[up if v > 0 else down for v in bars])
+    for bar, value, kink in zip(drawn, bars, kinks):
+        bar.set_hatch("" if value > 0 else "///")
+        bar.set_edgecolor("white")
+        side = "left" if value > 0 else "right"
+        ax.annotate(
+            f"{value:+.3g}{' *' if kink else ''}",
+            (value, bar.get_y() + 0.31),
+            xytext=(3 if value > 0 else -3, 0),
+            textcoords="offset points",
+            va="center",
+            ha=side,
+            fontsize=8,
+        )
+    ax.axvline(0.0, color="black", lw=0.8)
+    present = zip(found["parameter_value"].values[order], found["parameter_units"].values[order])
+    values_now = [canvas.quantity(str(units), float(value)) for value, units in present]
+    ax.set_yticks(rows, labels=[f"{names[i]}  {now}" for i, now in zip(order, values_now)], fontsize=8.5)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    low, high = min(0.0, bars.min()), max(0.0, bars.max())
+    pad = 0.24 * (high - low)  # room for the numbers
+    ax.set_xlim(low - pad * (low < 0), high + pad * (high > 0))
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    canvas.numbers(ax.xaxis)
+    ax.set_xlabel(f"elasticity: change of {of} in % per 1 % more of the parameter")
+    words = ((up, "", f"more of it raises {of}"), (down, "///", f"more of it lowers {of}"))
+    signs = [bars.max() > 0, bars.min() < 0]
+    canvas.legend(
+        ax, [Patch(facecolor=c, hatch=h, edgecolor="white", label=w) for (c, h, w), s in zip(words, signs) if s]
+    )
+    named = selection.configuration(found, [a for a, n in space.sizes.items() if n > 1 and a in found.coords])
+    left_out = [f"{total - len(order)} smaller ones are not shown"] * (total > len(order))
+    left_out += [f"{zero} without effect here"] * (zero > 0)
+    left_out += ["* less and more of it weigh differently (a kink)"] * bool(kinks.any())
+    more = f" {'; '.join(left_out)}." if left_out else ""
+    canvas.titles(figure, ax, f"{space.title}: what moves {of}", f"At {named}.{more}", selection.fixed(space))
+    return f"1 % more of {names[order[0]]} changes {of} by {values[order[0]]:+.3g} % at {named}"

@@ -1,0 +1,229 @@
+"""Variables of the best configuration along one axis of the results, or along any continuous number behind them."""
+
+import math
+
+import numpy as np
+
+from .. import dataset, inputs, inverse, questions
+from ..errors import InputError, unknown
+from ..space import parameters
+from ..units import number
+from ..variables import VARIABLES
+from . import canvas, curves, selection
+
+MOST_PANELS = 4
+VALUES = 41  # of a number that is not an axis
+RANGE = 10.0  # how far to both sides of its present value
+
+
+def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
+    """Draw one panel per variable and one line per group; returns where the target is met, or the best point."""
+    space = dataset.space_of(ds)
+    question = None if until is None else questions.of(space, until)
+    bound = None if until is None else _target(until, question)
+    names = _variables(space, y, question)
+    x, varied = _along(space, x, between)
+    by = tuple(name for name in selection.groups(space, by) if name != x)
+    of = _objective(space, of, names, question)
+    best = (of or space.objective).removeprefix("-")
+    cut, chosen, mask = selection.restricted(ds, at, (x,), by)
+    wanted = list(dict.fromkeys([*names, best]))
+    values = None if varied is None else _range(varied, between)
+    if varied is None:
+        found = curves.along_axis(cut, mask, x, by, of, wanted)
+    else:
+        found = curves.along_input(ds, varied, values, chosen, by, of, wanted)
+    if not found:
+        raise InputError(selection.nothing(ds))
+    sense = space.sense if of is None else -1 if of.startswith("-") else 1
+    shown = curves.leading(space, found, best, sense)
+
+    where = {} if question is None else _crossings(ds, space, varied, values, until, question, shown, chosen)
+    beside = [v * (1.0 + side) for found in where.values() for v in found for side in (-1e-6, 1e-6) if varied]
+    if beside:  # where the answer changes the curve may jump
+        more = curves.along_input(ds, varied, beside, chosen, by, of, wanted)
+        shown = {name: curves.merged(curve, more[name]) if name in more else curve for name, curve in shown.items()}
+
+    line = curves.Line.of(ds, space, x, varied, shown)
+    panels = [figure.add_subplot(len(names), 1, i + 1) for i in range(len(names))]
+    handles = {}
+    for panel, name in zip(panels, names):
+        target = bound if question is not None and question.variable == name else None
+        handles |= _panel(panel, ds, space, name, shown, line, target, len(names))
+        line.label(panel, panel is panels[-1])
+    met = f"last {x} with {until}" if varied is None else f"crossing of {until}"
+    if any(where.values()):
+        panel = panels[names.index(question.variable)]
+        handles[met] = _rings(panel, ds, where, shown, question.variable, bound, line, met)
+    canvas.legend(panels[0], list(handles.values()), ", ".join(by) or None)
+    few = f" The best {len(shown)} of {len(found)} groups." if len(found) > len(shown) else ""
+    others = selection.free(space, (x, *by, *chosen))
+    over = f"Each point: the feasible configuration with the best {best} over {', '.join(others)}." if others else ""
+    refused = any(not curve.feasible.all() for curve in shown.values())
+    words = " and ".join(name.removeprefix("ok_") for name in selection.asked(space))
+    over += f" Hollow: refused by {words} alone." if refused else ""
+    canvas.titles(figure, panels[0], space.title, f"{over}{few}".strip(), selection.fixed(space, chosen))
+    if question is not None:
+        return _answers(where, line, met)
+    return _extreme(ds, shown, best, sense, line)
+
+
+def _variables(space, y, question):
+    """Variables to show: as given, the target's, or the rates per user and per chip."""
+    if y is None:
+        rates = [name for name in ("tps_per_user", "ttft", "tps_per_chip") if name in space.defined]
+        y = rates if question is None or question.variable not in space.defined else [question.variable]
+    y = [name for name in y.split(",") if name] if isinstance(y, str) else list(y)
+    if not 1 <= len(y) <= MOST_PANELS or len(set(y)) < len(y):
+        raise InputError(f"y: {', '.join(y) or 'empty'}; expected 1 to {MOST_PANELS} different variables")
+    for name in y:
+        selection.variable(space, name, "y")
+    if question is not None and question.variable not in y:
+        raise InputError(
+            f"until: {question.variable} is not among y ({', '.join(y)}); expected a variable that is shown"
+        )
+    return y
+
+
+def _along(space, x, between):
+    """(name, None) of an axis, (name, `Input`) of another number."""
+    numeric = parameters(space.study)
+    if x is None:
+        x = next((a for a in ("batch", "prompts") if a in space.axes), None)
+        x = x or max(space.axes, key=lambda a: (a in numeric, space.sizes[a]))
+    axis = str(x).replace(".", "_")
+    if axis in space.axes:
+        if between is not None:
+            raise InputError(f"from, to: {x} is an axis with values of its own; expected no range")
+        return axis, None
+    if "." not in axis and "." not in str(x) and x not in space.fixed:
+        raise unknown("x", "axis", x, [*space.axes, "a parameter like nic.scale_out_bytes_per_s"])
+    return x, inputs.resolve("x", x, space)
+
+
+def _objective(space, of, names, question):
+    """What the best is the best of: the target's variable, or as given, or the first one shown."""
+    if question is None:
+        return selection.objective(space, of or names[0])
+    if of is not None and of.removeprefix("-") != question.variable:
+        raise InputError(f"of: {of!r} beside a target of {question.variable}; expected the same variable")
+    return question.objective
+
+
+def _range(varied, between):
+    """Values of a number, geometrically; without a range a factor RANGE to both sides of its present value."""
+    if between is None:
+        present = [value for value in varied.values.values() if value > 0.0]
+        if not present:
+            raise InputError(f"x: {varied.name} is 0 now; expected a range: from, to")
+        low, high = min(present) / RANGE, max(present) * RANGE
+        low, high = max(low, varied.meta["low"]), min(high, varied.meta["high"] or math.inf)
+    else:
+        low, high = (number(f"{side}: {varied.name}", v, varied.meta) for side, v in zip(("from", "to"), between))
+    if not 0.0 < low < high:
+        raise InputError(f"from, to: {low:g}, {high:g}; expected 0 < from < to [{varied.units}]")
+    return [low, *np.geomspace(low, high, VALUES)[1:-1].tolist(), high]
+
+
+def _panel(ax, ds, space, name, shown, line, bound, panels):
+    """One variable of every group; legend entries {text: artist}."""
+    values = [curve.values[name] for curve in shown.values()]
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    factor, unit = canvas.scale(ds[name].attrs["units"], high)
+    handles = []
+    for i, (label, curve) in enumerate(shown.items()):
+        xs, ys, ok = line.places(curve.x), factor * curve.values[name], curve.feasible
+        style = {"color": canvas.COLOURS[i], "zorder": 3}
+        near = ~ok | np.append(~ok[1:], False) | np.insert(~ok[:-1], 0, False)
+        if near.any():  # from the last feasible point through the refused ones
+            hollow = {"marker": canvas.MARKERS[i], "ms": 4.5, "mfc": "white"}
+            ax.plot(
+                xs,
+                np.where(near, ys, np.nan),
+                ls=line.dashes(":"),
+                lw=1.0,
+                label=f"_{label} refused",
+                **hollow,
+                **style,
+            )
+        marker = {"marker": canvas.MARKERS[i], "ms": 4.5} if line.grid and len(xs) <= 24 else {}
+        handles += ax.plot(
+            xs, np.where(ok, ys, np.nan), ls=line.dashes(canvas.DASHES[i]), **marker, label=label, **style
+        )
+    if low > 0.0 and high > 50.0 * low:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(min(0.0, 1.05 * factor * low), 1.08 * factor * high)
+    canvas.numbers(ax.yaxis, ax.get_yscale() == "log")
+    ax.set_ylabel(canvas.label(name, ds[name].attrs, unit, panels))
+    units = ds[name].attrs["units"]
+    levels = [(v, words, "--") for v, words in selection.bounds(space, name, units) if low <= v <= high and v != bound]
+    if bound is not None:
+        levels.append((bound, f"target: {name} = {canvas.quantity(units, bound)}", "-."))
+    for value, words, dashes in levels:
+        handles.append(ax.axhline(factor * value, color=canvas.GREY, ls=dashes, lw=1.1, zorder=2, label=words))
+    return {handle.get_label(): handle for handle in handles}
+
+
+def _target(until, question):
+    """The number of a target [SI]."""
+    if question.variable == "feasible":
+        raise InputError(f"until: {until!r}; expected '<variable> >= <number>' or '<variable> <= <number>'")
+    free = {
+        "units": VARIABLES[question.variable][0],
+        "low": -math.inf,
+        "open_low": True,
+        "high": None,
+        "integer": False,
+    }
+    return number(f"until: {question.variable}", until.partition("=")[2].strip(), free)
+
+
+def _crossings(ds, space, varied, values, until, question, shown, chosen):
+    """{group: values of x}: the last values of an axis that meet the target, or where the answer changes."""
+    if varied is None:
+        return {label: _last_met(curve, question) for label, curve in shown.items()}
+    found = {}
+    for label, curve in shown.items():
+        for name in curve.group:
+            selection.axis_of(space, name, "by, beside until")
+        solved = inverse.solve(ds, varied.name, until, between=(values[0], values[-1]), at=dict(chosen) | curve.group)
+        found[label] = solved["value"].values.tolist()
+    return found
+
+
+def _last_met(curve, question):
+    """Feasible values of x that meet the target, beside a neighbour that does not or is refused."""
+    answers = [question.state((y,)) in question.met for y in curve.values[question.variable].tolist()]
+    met = [answer and ok for answer, ok in zip(answers, curve.feasible.tolist())]
+    if all(met):
+        return []
+    beside = [(met[i - 1] if i else True) and (met[i + 1] if i + 1 < len(met) else True) for i in range(len(met))]
+    return [x for x, ok, inner in zip(curve.x, met, beside) if ok and not inner]
+
+
+def _rings(ax, ds, where, shown, variable, bound, line, words):
+    """Rings around the places where the target is met; legend entry."""
+    factor, _ = canvas.scale(ds[variable].attrs["units"], max(curve.values[variable].max() for curve in shown.values()))
+    xs, ys = [], []
+    for label, values in where.items():
+        curve = shown[label]
+        for x in values:
+            xs += line.places([x])
+            ys.append(factor * (curve.values[variable][curve.x.index(x)] if x in curve.x else bound))
+    return ax.plot(xs, ys, ls="", marker="o", ms=10, mfc="none", mec="black", mew=1.3, zorder=5, label=words)[0]
+
+
+def _answers(where, line, met):
+    """Where every group meets the target, as one line."""
+    parts = [f"{label}: {', '.join(map(line.text, values)) or 'nowhere between'}" for label, values in where.items()]
+    return f"{met} at {line.name} = " + "; ".join(parts)
+
+
+def _extreme(ds, shown, best, sense, line):
+    """The best feasible point of all, as one line."""
+    value, x, label = max(
+        ((v, x, label) for label, c in shown.items() for v, x, ok in zip(c.values[best], c.x, c.feasible) if ok),
+        key=lambda item: sense * item[0],
+    )
+    return f"best {best} {canvas.quantity(ds[best].attrs['units'], value)} at {line.name} = {line.text(x)} ({label})"

@@ -1,0 +1,151 @@
+"""Which points a picture shows: restricted to chosen values, best of every group, refused by which constraint."""
+
+import numpy as np
+
+from .. import dataset, points, search
+from ..errors import InputError, unknown
+from ..variables import SENSE
+from . import canvas
+
+MOST_GROUPS = 8  # as many as there are colours
+
+
+def restricted(ds, at, shown=(), by=()):
+    """(dataset with only the chosen points feasible, {axis: value} chosen, mask of the chosen points).
+
+    `at` "best": the best point's values of all axes but those that are `shown` or make the groups.
+    """
+    space = dataset.space_of(ds)
+    if at == "best":
+        named = {axis: value for axis, value in points.best(ds).items() if axis not in (*shown, *by)}
+    else:
+        named = points.chosen(space, at)
+    if both := [axis for axis in named if axis in shown]:
+        raise InputError(f"at: {both[0]}: is an axis of the picture; expected another one")
+    shape = tuple(space.sizes.values())
+    mask = np.ones((1,) * len(shape), bool)
+    for position, (axis, values) in enumerate(space.axes.items()):
+        if axis in named:
+            picked = np.array([value == named[axis] for value in values])
+            mask = mask & picked.reshape([-1 if i == position else 1 for i in range(len(shape))])
+    mask = np.broadcast_to(mask, shape)
+    if named:
+        ds = with_feasible(ds, dataset.in_grid_order(ds, "feasible") & mask)
+    return ds, named, mask
+
+
+def with_feasible(ds, mask):
+    """The same results with another set of points taken as feasible."""
+    dims = tuple(dataset.space_of(ds).axes)
+    return ds.assign(feasible=(dims, np.broadcast_to(mask, [ds.sizes[d] for d in dims]), ds["feasible"].attrs))
+
+
+def variable(space, name, what="of"):
+    """A variable that every phase of the space defines, or an InputError with the nearest name."""
+    if name not in space.defined:
+        raise unknown(what, "variable of this phase", name, space.defined)
+    return name
+
+
+def objective(space, of):
+    """The objective as `search.best` takes it; "tpot" alone asks for the smallest."""
+    if of is None or str(of).startswith("-"):
+        return of
+    variable(space, of)
+    if of == space.objective:
+        return None
+    return f"-{of}" if SENSE.get(of, 1) < 0 else of
+
+
+def axis_of(space, name, what):
+    """A name that is an axis of the space, or an InputError with the nearest one."""
+    if name not in space.axes:
+        raise unknown(what, "axis", name, space.axes)
+    return name
+
+
+def groups(space, by):
+    """What tells the groups apart: as given, or the first of the grid's own groups."""
+    if by is None:
+        return tuple(name for name in space.by if name in space.axes and space.sizes[name] > 1)[:1]
+    by = [name for name in by.split(",") if name] if isinstance(by, str) else by
+    return search.check(space, by)[0]
+
+
+def labels(ranked, by):
+    """The group of every ranked point, as the text of a legend."""
+    columns = [ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by]
+    named = [[v if isinstance(v, str) else f"{name} {canvas.text(v)}" for v in c] for name, c in zip(by, columns)]
+    return [", ".join(parts) for parts in zip(*named)] if by else ["all points"] * ranked.sizes["rank"]
+
+
+def leaders(ds, space, by, of=None):
+    """(groups to show, groups there are): the best MOST_GROUPS of them by the objective, in the order of the grid."""
+    ranked = search.best(ds, by=by, objective=of)
+    if not ranked.sizes["rank"]:
+        raise InputError(nothing(ds))
+    named = labels(ranked, by)
+    columns = {name: ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by}
+    kept = [(place(space, {name: columns[name][i] for name in by}), named[i]) for i in range(len(named))][:MOST_GROUPS]
+    return [label for _, label in sorted(kept)], len(named)
+
+
+def place(space, group):
+    """Where a group comes in the order of the grid, as a key to sort by."""
+    return [space.axes[name].index(value) if name in space.axes else value for name, value in group.items()]
+
+
+def nothing(ds):
+    """Why there is nothing to show: the constraints that refuse most."""
+    counts = sorted(search.refusals(ds).items(), key=lambda item: -item[1])
+    refused = ", ".join(f"{name} {n:,}" for name, n in counts if n)
+    points = dataset.space_of(ds).points
+    why = f"of {points:,} points refused by {refused}" if refused else "none of the points asked for is feasible"
+    return f"plot: no feasible point to show ({why}); expected at least one"
+
+
+def refusing(ds):
+    """{constraint: mask of the points it refuses}, in grid order."""
+    return {name: ~dataset.in_grid_order(ds, name) for name in ds.data_vars if name.startswith("ok_")}
+
+
+def asked(space):
+    """Constraints that the grid asks for: all others are what is impossible."""
+    return tuple(dict.fromkeys(f"ok_{key.partition('_')[2]}" for key in space.bounds))
+
+
+def refused_by_bounds(ds):
+    """Mask of the points that nothing refuses but what the grid asks for."""
+    space, masks = dataset.space_of(ds), refusing(ds)
+    refused = {True: np.zeros((), bool), False: np.zeros((), bool)}
+    for name, mask in masks.items():
+        refused[name in asked(space)] = refused[name in asked(space)] | mask
+    return np.broadcast_to(refused[True] & ~refused[False], tuple(space.sizes.values()))
+
+
+def bounds(space, name, units):
+    """[(value, words)] of the constraints that bound a variable by one number."""
+    found = []
+    for side, sign in (("min", "≥"), ("max", "≤")):
+        value = space.bounds.get(f"{side}_{name}")
+        if isinstance(value, int | float):
+            found.append((value, f"SLO: {name} {sign} {canvas.quantity(units, value)}"))
+    return found
+
+
+def configuration(point, names):
+    """A point's values of some axes as text: CX7, tp 1, batch 128."""
+    values = [(name, point[name].values.item()) for name in names]
+    return ", ".join(v if isinstance(v, str) else f"{name} {canvas.text(v)}" for name, v in values)
+
+
+def fixed(space, chosen=()):
+    """What does not vary in a picture, as one line."""
+    values = {name: value for name, value in space.fixed.items()}
+    values |= {axis: of[0] for axis, of in space.axes.items() if len(of) == 1} | dict(chosen)
+    return "Fixed: " + ", ".join(f"{name}\N{NO-BREAK SPACE}{canvas.text(value)}" for name, value in values.items())
+
+
+def free(space, shown):
+    """Axes of more than one value that a picture does not show: the best is taken over them."""
+    return [axis for axis, n in space.sizes.items() if n > 1 and axis not in shown]

@@ -1,0 +1,121 @@
+"""What a step's time is made of: stacked bars of the best configuration of every group."""
+
+import numpy as np
+
+from .. import dataset, explaining, search
+from ..errors import InputError
+from ..metrics import LIMITS
+from . import canvas, selection
+
+MOST_BARS = 12
+MOST_BLOCKS = 7  # with a colour of their own
+HATCHES = ("", "///", "\\\\\\", "...")
+
+
+def draw(figure, ds, at=None, by=None, of=None, blocks=False):
+    """Draw one bar per group; returns the first one's largest part in one line."""
+    space = dataset.space_of(ds)
+    by, sense = selection.groups(space, by), selection.objective(space, of)
+    cut, chosen, _ = selection.restricted(ds, at, by=by)
+    ranked = search.best(cut, by=by, objective=sense)
+    count = ranked.sizes["rank"]
+    if not count:
+        raise InputError(selection.nothing(ds))
+    ranked = ranked.isel(rank=slice(MOST_BARS))
+    steps = ranked["step_time"].broadcast_like(ranked["rank"]).values
+    parts = _of_blocks(cut, space, ranked) if blocks else _exposed(ranked)
+    sums = np.sum([values for values in parts.values()], axis=0)
+    factor, unit = canvas.scale("s", max(*steps, *sums))
+
+    ax = figure.add_subplot()
+    ax.grid(False, axis="y")
+    rows, left = np.arange(len(steps)), np.zeros(len(steps))
+    handles = []
+    colours = canvas.COLOURS[: len(parts) - 1] + ("#C9C9C9",) if blocks else tuple(canvas.LIMIT_COLOURS.values())
+    for i, ((name, values), colour) in enumerate(zip(parts.items(), colours)):
+        hatch = HATCHES[i % len(HATCHES)]
+        bars = ax.barh(rows, factor * values, left=factor * left, height=0.62, color=colour, label=name)
+        for bar in bars:
+            bar.set(hatch=hatch, edgecolor="white", linewidth=0.5)
+        handles.append(bars)
+        left = left + values
+    for row, total, step in zip(rows, sums, steps):
+        words = (
+            canvas.quantity("s", step)
+            if not blocks
+            else f"{canvas.quantity('s', total)}, step {canvas.quantity('s', step)}"
+        )
+        ax.text(factor * total, row, f"  {words}", va="center", fontsize=8.5, fontweight="bold")
+        if blocks:
+            style = {"color": "black", "lw": 2.0, "label": "step time"}
+            marks = ax.plot([factor * step] * 2, [row - 0.4, row + 0.4], **style)
+            handles += marks if row == 0 else []
+    others = selection.free(space, (*by, *chosen))
+    names = _names(ranked, by, others)
+    lines = len(rows) * max(name.count("\n") + 1 for name in names)
+    ax.set_yticks(rows, labels=names, fontsize=max(5.0, min(9.0, 72.0 * 0.55 * figure.get_figheight() / lines)))
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(0.0, factor * max(sums.max(), steps.max()) * (1.45 if blocks else 1.17))
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    what = (
+        "time of the blocks of a step, all layers, before overlap"
+        if blocks
+        else "time of one step: critical path given to what binds"
+    )
+    ax.set_xlabel(f"{what} [{unit}]")
+    canvas.legend(ax, handles, "block" if blocks else "critical path on")
+    name = (sense or space.objective).removeprefix("-")
+    few = f" Best {len(steps)} of {count} groups." if count > len(steps) else ""
+    bars = f"One bar per {', '.join(by)}: its" if by else "The"
+    canvas.titles(
+        figure,
+        ax,
+        space.title,
+        f"{bars} feasible configuration with the best {name}, best first.{few}",
+        selection.fixed(space, chosen),
+    )
+    first = max(parts, key=lambda part: parts[part][0])
+    made = f"{first} makes {parts[first][0] / sums[0]:.0%} of {canvas.quantity('s', float(sums[0]))}"
+    return (
+        f"{made} {'before overlap ' if blocks else ''}at {selection.configuration(ranked.isel(rank=0), [*by, *others])}"
+    )
+
+
+def _exposed(ranked):
+    return {limit: ranked[f"exposed_{limit}"].broadcast_like(ranked["rank"]).values for limit in LIMITS}
+
+
+def _of_blocks(ds, space, ranked):
+    """{block: seconds per bar}, the largest first, the small ones as one."""
+    if "block_time" in ds:
+        names = ds["block"].values.tolist()
+        table = ranked["block_time"].broadcast_like(ranked["rank"]).transpose("block", "rank").values
+    else:  # a large file is kept without them: the points are evaluated again
+        each = [_again(ds, space, ranked.isel(rank=i)) for i in range(ranked.sizes["rank"])]
+        names, table = each[0]["block"].values.tolist(), np.transpose([one["block_time"].values for one in each])
+    order = np.argsort(-table.max(axis=1), kind="stable")
+    parts = {names[i]: table[i] for i in order[:MOST_BLOCKS]}
+    rest = order[MOST_BLOCKS:]
+    return parts | {f"{len(rest)} others": table[rest].sum(axis=0)}
+
+
+def _again(ds, space, point):
+    return explaining.of_space(space, {axis: point[axis].values.item() for axis in space.axes}, "float64", ds)
+
+
+def _names(ranked, by, others):
+    """Two lines per bar: the group, and the rest of its configuration."""
+    groups = selection.labels(ranked, by)
+    rest = [selection.configuration(ranked.isel(rank=i), others) for i in range(len(groups))]
+    half = [_halved(text) for text in rest]
+    return [f"{group}\n{text}" if text else group for group, text in zip(groups, half)]
+
+
+def _halved(text):
+    """A long list of values on two lines."""
+    parts = text.split(", ")
+    if len(text) <= 34:
+        return text
+    middle = (len(parts) + 1) // 2
+    return ", ".join(parts[:middle]) + ",\n" + ", ".join(parts[middle:])

@@ -1,0 +1,111 @@
+"""Points of a space: the one that is named, the best one, and what is left of a dataset that was cut."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from . import around, dataset, search, sources
+from .errors import InputError, unknown
+from .space import Space, parameters
+from .units import number
+
+
+def left(ds, where):
+    """(space, dtype, whole) of a Dataset of `sweep` or `best`: the space its coordinates leave of `dsjax_spec`.
+
+    `whole`: nothing was cut. A dataset over `rank` is taken at its first one. `where` names the caller in errors.
+    """
+    if "rank" in ds.dims:
+        if ds.sizes["rank"] == 0:
+            raise InputError(f"{where}: no ranked point is left; expected a dataset with one")
+        ds = ds.isel(rank=0)
+    try:
+        space = Space.from_json(ds.attrs["dsjax_spec"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        space = dataset.space_of(ds)  # raises, with the reason
+    missing = [axis for axis in space.axes if axis not in ds.coords]
+    if missing:
+        raise InputError(f"{where}: coordinate {missing[0]}: missing; expected a dataset that dsjax made")
+    axes = {axis: tuple(np.atleast_1d(ds[axis].values).tolist()) for axis in space.axes}
+    whole = axes == space.axes
+    for axis, values in axes.items():
+        for value in values:
+            if value not in space.axes[axis]:
+                raise unknown(where, f"value of axis {axis}", value, space.axes[axis])
+    dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
+    return with_rows_in_use(dataclasses.replace(space, axes=axes)), dtype, whole
+
+
+def with_rows_in_use(space):
+    """A space without the rows that its axes, or what is fixed, no longer name."""
+    used = {record: space.axes.get(record, (space.fixed.get(record),)) for record in space.rows}
+    return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
+
+
+def only(space, point):
+    """The space of one point {axis: value}: every axis fixed."""
+    point = {axis: point[axis] for axis in space.axes}
+    return with_rows_in_use(dataclasses.replace(space, axes={}, fixed={**point, **space.fixed}, by=()))
+
+
+def chosen(space, at):
+    """{axis: value} that `at` names; what the space does not have is an InputError."""
+    if at is not None and not isinstance(at, dict):
+        raise InputError(f"at: {at!r}; expected {{axis: value}}")
+    numeric, named = parameters(space.study), {}
+    for axis, value in (at or {}).items():
+        if axis not in space.axes:
+            raise unknown("at", "axis", axis, space.axes)
+        values = space.axes[axis]
+        if axis in numeric:
+            si = number(f"at: {axis}", value, numeric[axis])
+            near = [v for v in values if math.isclose(v, si, rel_tol=1e-12)]
+        else:
+            near = [v for v in values if v == value]
+        if not near:
+            raise unknown("at", f"value of axis {axis}", value, values)
+        named[axis] = near[0]
+    return named
+
+
+def best(ds, objective=None):
+    """{axis: value} of the best feasible point, or of the best among those that the fewest constraints refuse.
+
+    `objective` as in `search.best`.
+    """
+    space = dataset.space_of(ds)
+    _, name, sense = search.check(space, (), 1, objective)
+    found = search.best(ds, by=(), objective=objective)
+    if found.sizes["rank"]:
+        return {axis: found[axis].values[0].item() for axis in space.axes}
+    masks = [mask for mask in ds.data_vars if mask.startswith("ok_")]
+    refusals = sum(np.where(dataset.in_grid_order(ds, mask), 0, 1) for mask in masks)
+    values = -sense * dataset.in_grid_order(ds, name)
+    shape = tuple(space.sizes.values())
+    keys = [np.broadcast_to(array, shape).ravel() for array in (values, refusals)]
+    where = np.unravel_index(np.lexsort(keys)[0], shape)
+    return {axis: values[i] for (axis, values), i in zip(space.axes.items(), where)}
+
+
+def resolved(source, command, options):
+    """(`Space`, dtype, Dataset of the whole space or None) of what a question is asked of."""
+    if sources.is_results(source):
+        if options:
+            raise InputError(f"{command}: {', '.join(options)} change a grid; expected a grid, not results")
+        ds = source if hasattr(source, "data_vars") else dataset.open_netcdf(source)
+        space, dtype, whole = left(ds, command)
+        return space, dtype, ds if whole and "rank" not in ds.dims else None
+    return sources.space_of(source, command, options)
+
+
+def point_of(space, at, dtype="float64", ds=None, objective=None):
+    """The space of one point: the best one, with the axes that `at` {axis: value} names at their values."""
+    if isinstance(at, str) and at != "best":
+        raise InputError(f"at: {at!r}; expected 'best' or {{axis: value}}")
+    named = chosen(space, {} if isinstance(at, str) else at)
+    named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
+    if named.keys() < space.axes.keys():
+        found = around.swept(space, space, space.objective, dtype) if ds is None else ds
+        named = best(found, objective) | named
+    return only(space, named)

@@ -1,0 +1,104 @@
+"""What can be asked of the best configuration: a target that it reaches, or that it equals another's best."""
+
+import dataclasses
+import math
+import re
+
+from .errors import InputError, unknown
+from .space import parameters
+from .units import number
+from .variables import VARIABLES
+
+EVEN, NONE = 0, 2  # states of a break-even: both equally good, neither feasible
+EQUAL = 1e-12  # two bests closer than this, relative to the larger, are equal
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What is asked of the best of every contender: `state(responses)` is one of `states`."""
+
+    text: str
+    variable: str  # of the response
+    sense: int  # 1: the largest value over the feasible points, -1: the smallest
+    contenders: tuple  # ((label, {axis: index}), ...)
+    states: dict  # {state: words}
+    state: object
+    met: tuple = ()  # the states in which the target is met; () for a break-even
+
+    @property
+    def everywhere(self):
+        """The states that answer the question where they hold at every value."""
+        return self.met or (EVEN,)
+
+    def kind(self, below, above):
+        """What a value is below which the state is one and above which it is the other."""
+        if self.met:
+            return "smallest" if above in self.met else "largest"
+        return "change" if NONE in (below, above) else "break-even"
+
+    @property
+    def objective(self):
+        """The same as `search.best` takes it."""
+        return None if self.variable == "feasible" else ("" if self.sense > 0 else "-") + self.variable
+
+
+def of(space, until=None, break_even=None):
+    """The `Question` that one of the two states; see `inverse.solve`."""
+    if (until is None) == (break_even is None):
+        raise InputError("solve: expected one of until and break_even")
+    return _target(space, until) if break_even is None else _break_even(space, break_even)
+
+
+def _target(space, until):
+    if not isinstance(until, str):
+        raise InputError(f"until: {until!r}; expected a text like 'tps_per_user >= 20'")
+    states = {0: "not met", 1: "met"}
+    if until.strip() == "feasible":
+        text = "a configuration is feasible"
+        return Question(text, "feasible", 1, (("best", {}),), states, lambda r: int(r[0] > 0.0), (1,))
+    match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(>=|<=)\s*(.+?)\s*", until)
+    if not match:
+        raise InputError(f"until: {until!r}; expected '<variable> >= <number>', '<variable> <= <number>' or 'feasible'")
+    name, sign, text = match.groups()
+    if name not in space.defined:
+        raise unknown("until", "variable of this phase", name, space.defined)
+    units = VARIABLES[name][0]
+    free = {"units": units, "low": -math.inf, "open_low": True, "high": None, "integer": False}
+    bound = number(f"until: {name}", text, free)
+    up = 1 if sign == ">=" else -1
+    best = name == space.objective
+    what = "the best" if best else "a feasible configuration has"
+    shown = f"{bound:,.6g}" + ("" if units == "1" else f" {units}")
+
+    def state(responses):
+        return int(math.isfinite(responses[0]) and up * responses[0] >= up * bound)
+
+    sense = space.sense if best else up
+    return Question(f"{what} {name} {sign} {shown}", name, sense, (("best", {}),), states, state, (1,))
+
+
+def _break_even(space, break_even):
+    if not isinstance(break_even, dict) or len(break_even) != 1:
+        raise InputError(f"break_even: {break_even!r}; expected {{axis: (label, label)}}")
+    ((axis, labels),) = break_even.items()
+    named = [name for name in space.axes if name not in parameters(space.study)]
+    if axis not in named:
+        raise unknown("break_even", "axis of names", axis, named)
+    if isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != 2 or labels[0] == labels[1]:
+        raise InputError(f"break_even: {axis} = {labels!r}; expected two different labels")
+    for label in labels:
+        if label not in space.axes[axis]:
+            raise unknown("break_even", axis, label, space.axes[axis])
+    one, other = labels
+    states = {1: f"{one} better", EVEN: "equal", -1: f"{other} better", NONE: "none feasible"}
+
+    def state(responses):
+        a, b = (space.sense * r for r in responses)
+        if a == b:
+            return EVEN if math.isfinite(a) else NONE
+        close = math.isfinite(a) and math.isfinite(b) and abs(a - b) <= EQUAL * max(abs(a), abs(b))
+        return EVEN if close else 1 if a > b else -1
+
+    contenders = tuple((label, {axis: space.axes[axis].index(label)}) for label in labels)
+    text = f"the best {space.objective} of {one} and of {other} are equal"
+    return Question(text, space.objective, space.sense, contenders, states, state)

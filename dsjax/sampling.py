@@ -1,0 +1,46 @@
+"""Statistics of samples: which input makes a variance, which candidate is the best."""
+
+import numpy as np
+
+
+def linear(elasticity, sigma):
+    """Share of every input of Var(ln y) ~ sum (e s)^2, s the standard deviation of ln x; zeros where y is constant."""
+    parts = (elasticity * sigma) ** 2
+    total = parts.sum()
+    return parts / total if total > 0.0 else np.zeros_like(parts)
+
+
+def sobol(value, normal, other, columns):
+    """(first-order, total) Sobol indices of y = value(draws) per column: pick and freeze.
+
+    A = `normal`, B = `other`: two independent tables of draws, A_B^i is A with column i of B.
+    S_i = mean (y_B - m) (y_AB^i - y_A) / Var y, m the mean (Saltelli), T_i = mean (y_A - y_AB^i)^2 / (2 Var y)
+    (Jansen): both exactly 0 for an input without effect, and off by about sqrt(2 S_i / samples) otherwise.
+    Source: Saltelli et al., Comput. Phys. Commun. 181 (2010) 259; Jansen, Comput. Phys. Commun. 117 (1999) 35.
+    """
+    first, second = value(normal), value(other)
+    together = np.concatenate([first, second])
+    mean, variance = together.mean(), together.var()
+    if not variance > 1e-24 * mean**2:
+        return np.zeros(len(columns)), np.zeros(len(columns))
+    indices, totals = [], []
+    for column in columns:
+        mixed = normal.copy()
+        mixed[:, column] = other[:, column]
+        y = value(mixed)
+        indices.append(np.mean((second - mean) * (y - first)) / variance)
+        totals.append(np.mean((first - y) ** 2) / (2.0 * variance))
+    return np.array(indices), np.array(totals)
+
+
+def chance_of_best(values, feasible, tolerance=1e-9):
+    """Share of samples in which each candidate has the largest value of those that are feasible; equals share it.
+
+    `values`, `feasible` over (candidate, sample). A sample in which none is feasible counts for nobody.
+    """
+    values = np.where(feasible & ~np.isnan(values), values, -np.inf)
+    best = values.max(axis=0)
+    some = np.isfinite(best)
+    close = values >= best - tolerance * np.abs(np.where(some, best, 0.0))
+    wins = np.where(some, close, False)
+    return (wins / np.maximum(wins.sum(axis=0), 1)).mean(axis=1)

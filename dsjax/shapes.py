@@ -1,0 +1,134 @@
+"""Shapes of operators: flops, parameters and elements moved are read off one shape, so they cannot disagree.
+
+Sizes may be Python integers (counts are then exact, of any size, and a split that does not divide is a `Fraction`) or
+JAX arrays (the sizes take the floating-point type of the model's numbers).
+"""
+
+from fractions import Fraction
+
+import jax.numpy as jnp
+
+from .specs import record
+
+
+@record
+class Gemm:
+    """`groups` products of activations (m, k) and weights (k, n)."""
+
+    groups: float
+    m: float
+    k: float
+    n: float
+
+    @property
+    def flops(self):
+        """2 G M K N [FLOP]."""
+        return 2 * self.groups * self.m * self.k * self.n
+
+    @property
+    def weights(self):
+        """G K N [parameter]."""
+        return self.groups * self.k * self.n
+
+    @property
+    def inputs(self):
+        """G M K [element]."""
+        return self.groups * self.m * self.k
+
+    @property
+    def outputs(self):
+        """G M N [element]."""
+        return self.groups * self.m * self.n
+
+
+@record
+class Attention:
+    """The two products Q K^T and P V of all heads on the chip."""
+
+    flops: float  # [FLOP]
+    inputs: float  # queries [element]
+    kv: float  # keys and values read, each once: the latent cache in decode, those of every head in prefill [element]
+    outputs: float  # [element]
+
+    @property
+    def weights(self):
+        """None [parameter]."""
+        return 0
+
+
+@record
+class Pointwise:
+    """Elements read, changed and written; its few flops are no matrix product and are not counted."""
+
+    weights: float  # [parameter]
+    inputs: float  # [element]
+    outputs: float  # [element]
+
+    @property
+    def flops(self):
+        """None [FLOP]."""
+        return 0
+
+
+@record
+class Lookup:
+    """`m` rows of width `n`, `found` of them in the `table` rows that are here, the others zeros."""
+
+    table: float
+    found: float
+    m: float
+    n: float
+
+    @property
+    def flops(self):
+        """None [FLOP]."""
+        return 0
+
+    @property
+    def weights(self):
+        """Table x N [parameter]."""
+        return self.table * self.n
+
+    @property
+    def inputs(self):
+        """Found x N, rows of the table that are read [element]."""
+        return self.found * self.n
+
+    @property
+    def outputs(self):
+        """M N [element]."""
+        return self.m * self.n
+
+
+def over(total, parts):
+    """total / parts, exact on Python integers."""
+    if isinstance(total, int | Fraction) and isinstance(parts, int | Fraction):
+        ratio = Fraction(total, parts)
+        return ratio.numerator if ratio.denominator == 1 else ratio
+    return total / parts
+
+
+def gemm(m, k, n, groups=1):
+    """`groups` products (m, k) x (k, n)."""
+    return Gemm(groups=groups, m=m, k=k, n=n)
+
+
+def norm(rows, width, streams=1):
+    """Normalisation of `rows` rows of `streams` streams of this width each."""
+    return Pointwise(weights=width, inputs=streams * rows * width, outputs=streams * rows * width)
+
+
+def latent_width(model):
+    """Elements of a token in the latent cache: R_kv + D_r."""
+    return model.kv_lora_rank + model.qk_rope_head_dim
+
+
+def query_width(model):
+    """Width of a query head: D_n + D_r."""
+    return model.qk_nope_head_dim + model.qk_rope_head_dim
+
+
+def like(model, *sizes):
+    """Arrays in the floating-point type of the model's numbers (integers of 32 bit would overflow); others as is."""
+    dtype = getattr(model.hidden_size, "dtype", None)
+    return [jnp.asarray(x, dtype) if dtype is not None and hasattr(x, "dtype") else x for x in sizes]

@@ -1,0 +1,239 @@
+"""What `dsjax pareto` and `dsjax recommend` print."""
+
+import json
+
+import click
+
+from . import dataset, report, search
+from .fleets import ASSUMPTIONS
+from .metrics import LIMITS
+from .tables import heading, shown, table
+
+# of a pool, what is not part of its configuration
+_SIZED = (
+    "instances",
+    "chips",
+    "chips_per_instance",
+    "tps_total",
+    "tps_per_chip",
+    "batch_total",
+    "tokens_per_s",
+    "load",
+)
+
+
+def front(ds, found, form, quiet):
+    """The points of Pareto fronts, group by group."""
+    space = dataset.space_of(ds)
+    x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
+    by = [name for name in found.attrs["pareto_by"].split(",") if name]
+    counts = {"points": space.points, "feasible": search.count_feasible(ds), "refused": search.refusals(ds)}
+    if form != "table":
+        names = [*space.axes, *(name for name in found.data_vars if "block" not in found[name].dims)]
+        columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
+        columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
+        summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
+        report.records(dataset.records(columns), form, summary, list(columns))
+        return
+    axes = [*by, *(axis for axis in space.axes if axis not in by)]
+    shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]
+    lines = []
+    for i in range(found.sizes["rank"]):
+        point = found.isel(rank=i)
+        labels = [_label(point[axis].item()) for axis in axes]
+        numbers = [shown(name, float(point[name])) for name in shows]
+        lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
+    if not quiet:
+        sides = [f"{name} ({_SIDES[found.attrs[f'pareto_{side}_sense']]})" for side, name in (("x", x), ("y", y))]
+        sizes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
+        click.echo(f"{space.title}: {sizes} = {space.points:,} points; front of {' and '.join(sides)}")
+    if lines:
+        click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by"], lines))
+    if not quiet:
+        for line in _ends(found, by, x, y):
+            click.echo(line)
+        refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
+        click.echo(
+            f"{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} (a point "
+            "may fail several)"
+        )
+
+
+_SIDES = {1: "more is better", -1: "less is better"}
+
+
+def _label(value):
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _ends(found, by, x, y):
+    """One line per front: its points, its two ends."""
+    columns = [found[name].broadcast_like(found["rank"]).values.tolist() for name in by]
+    labels = list(zip(*columns)) if columns else [()] * found.sizes["rank"]
+    for label in dict.fromkeys(labels):
+        members = [i for i, other in enumerate(labels) if other == label]
+        ends = [
+            ", ".join(f"{heading(name)} {shown(name, float(found[name][i]))}" for name in (x, y))
+            for i in (members[0], members[-1])
+        ]
+        named = ", ".join(f"{name} {_label(value)}" for name, value in zip(by, label))
+        n = f"{len(members):,} point{'s' if len(members) > 1 else ''}"
+        yield f"{named + ': ' if named else ''}{n}, from {ends[0]} to {ends[1]}"
+
+
+def fleets(ds, form, quiet):
+    """A fleet for every hardware and NIC, the arithmetic of the smallest and the cheapest, and who has none."""
+    asked, bounds, refused = (json.loads(ds.attrs[name]) for name in ("asked", "bounds", "refused"))
+    if form != "table":
+        rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
+        summary = {"asked": asked, "constraints": bounds, "assumptions": ASSUMPTIONS, "refused": _as_dicts(refused)}
+        report.records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
+        return
+    rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
+    if not quiet:
+        click.echo(f"{_demand(asked)}; {', '.join(f'{name} {_limit(x)}' for name, x in bounds.items()) or 'no SLO'}")
+        click.echo(f"(assumed: {ASSUMPTIONS})\n")
+    if rows:
+        click.echo(_summary(rows))
+        for why, row in _best(rows).items():
+            click.echo(f"\n{why}: {row['hardware']} with {row['nic']}\n{_arithmetic(row, asked)}")
+    if refused and not quiet:
+        click.echo("\nNo fleet where a pool has no feasible point:")
+        click.echo(table(["hardware", "nic", "pool", "points", "refused by"], [_refusal(*row) for row in refused]))
+    if not quiet:
+        click.echo("\n" + _conclusion(rows))
+        if rows and rows[0]["decode_instances"] == 1.0 and rows[0]["decode_load"] < 0.5:
+            size = rows[0]["decode_chips_per_instance"]
+            click.echo(
+                f"(the decode grid has no feasible instance below {size:,.0f} {rows[0]['hardware']}: try --axis ep=...)"
+            )
+
+
+def _demand(asked):
+    if asked["requests_per_s"] is not None:
+        demand = f"{asked['requests_per_s']:,g} requests/s"
+    else:
+        demand = f"{asked['concurrency']:,g} users being answered at once"
+    return f"{demand}, {asked['isl']:,g} prompt + {asked['osl']:,g} output tokens each"
+
+
+def _limit(bound):
+    return f"{bound:,.4g}" if isinstance(bound, int | float) else str(bound)
+
+
+def _as_dicts(refused):
+    return [dict(zip(("hardware", "nic", "pool", "points", "refused"), row)) for row in refused]
+
+
+def _refusal(hardware, nic, phase, points, counts):
+    most = [f"{name} {n:,}" if n else name for name, n in list(counts.items())[:3]]
+    return [hardware, nic, phase, f"{points:,}", ", ".join(most) + (", ..." if len(counts) > 3 else "")]
+
+
+def _best(rows):
+    """{why it is shown: row} of the smallest fleet, and of the cheapest where it is another one."""
+    priced = [row for row in rows if row["cost_per_hour"] is not None]
+    shows = {"Fewest chips": rows[0]}
+    if priced:
+        cheapest = min(priced, key=lambda row: row["cost_per_hour"])
+        if cheapest is rows[0]:
+            shows = {"Fewest chips, and cheapest of those with a price": rows[0]}
+        else:
+            shows["Cheapest of those with a price"] = cheapest
+    return shows
+
+
+def _summary(rows):
+    priced = any(row["cost_per_hour"] is not None for row in rows)
+    columns = ["", "hardware", "nic", "decode", "chips", "prefill", "chips", "total", "tok/s/user", "TTFT s"]
+    lines = []
+    for row in rows:
+        pools = []
+        for phase in ("decode", "prefill"):
+            n, size, chips = (row[f"{phase}_{name}"] for name in ("instances", "chips_per_instance", "chips"))
+            pools += [f"{n:,.0f} x {size:,.0f}", f"{chips:,.0f}"]
+        line = [str(row["rank"]), row["hardware"], row["nic"], *pools, f"{row['chips']:,.0f}"]
+        line += [shown(name, row[name]) for name in ("tps_per_user", "ttft")]
+        if priced:
+            line += [_usd(row["cost_per_hour"], ",.2f"), _usd(row["cost_per_million_tokens"], ",.3f")]
+        lines.append(line)
+    return table(columns + (["USD/h", "USD/Mtok out"] if priced else []), lines)
+
+
+def _usd(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def _arithmetic(row, asked):
+    """The numbers of one fleet, each line a formula with its numbers in."""
+    rate, osl, isl = row["requests_per_s"], asked["osl"], asked["isl"]
+    tpot, users = 1e3 * row["tpot"], row["concurrency"]
+    if asked["requests_per_s"] is not None:
+        law = f"{_n(rate)} requests/s x {osl:,g} tokens x {tpot:,.4g} ms = {_n(users)} users at once"
+    else:
+        law = f"{_n(users)} users / ({osl:,g} tokens x {tpot:,.4g} ms) = {_n(rate)} requests/s"
+    lines = [["demand", f"{law} (Little's law, at the TPOT of a full batch)"]]
+    for phase, length, what in (("decode", osl, "output"), ("prefill", isl, "prompt")):
+        lines += _pool(row, phase, length, what, rate, asked)
+    decode, prefill = row["decode_chips"], row["prefill_chips"]
+    lines.append(["total", f"{decode:,.0f} decode + {prefill:,.0f} prefill = {row['chips']:,.0f} chips"])
+    ratio = f"({isl:,g} / {row['prefill_tps_per_chip']:,.1f}) / ({osl:,g} / {row['decode_tps_per_chip']:,.1f})"
+    lines.append(["ratio", f"{ratio} = {row['chips_ratio']:.3f} prefill chips per decode chip keep both equally busy"])
+    lines.append(["", f"of whole instances: {prefill:,.0f} / {decode:,.0f} = {prefill / decode:.3f}"])
+    lines += _money(row, rate, osl)
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name.ljust(width)}  {text}" for name, text in lines)
+
+
+def _pool(row, phase, length, what, rate, asked):
+    size, n, chips = (row[f"{phase}_{name}"] for name in ("chips_per_instance", "instances", "chips"))
+    total, each, load = (row[f"{phase}_{name}"] for name in ("tps_total", "tps_per_chip", "load"))
+    flights = row[f"{phase}_batch_total"]
+    prefix = f"{phase}_"
+    axes = [name for name in row if name.startswith(prefix) and name.removeprefix(prefix) not in _SIZED]
+    labels = ", ".join(f"{name.removeprefix(prefix)} {_label(row[name])}" for name in axes)
+    demand = row[f"{phase}_tokens_per_s"]
+    instances = f"instance{'s' if n > 1 else ''}"
+    if phase == "decode":
+        speed = f"{row['tps_per_user']:,.2f} tok/s/user, TPOT {1e3 * row['tpot']:,.4g} ms; {flights:,.0f} sequences"
+    else:
+        speed = f"TTFT {row['ttft']:,.3g} s; {flights:,.0f} prompt{'s' if flights > 1 else ''}"
+    needed = f"{_n(demand)} / {_n(total)} = {demand / total:,.3f}"
+    if phase == "decode" and asked["concurrency"] is not None:
+        needed = f"{asked['concurrency']:,g} users / {flights:,.0f} sequences = {asked['concurrency'] / flights:,.3f}"
+    return [
+        [phase, f"{_n(rate)} requests/s x {length:,g} = {_n(demand)} {what} tokens/s"],
+        ["", f"fewest chips: {labels}"],
+        ["", f"{size:,.0f} chips an instance x {each:,.1f} tokens/s = {_n(total)} tokens/s; {speed} in flight"],
+        [
+            "",
+            f"{needed} -> {n:,.0f} {instances} x {size:,.0f} = {chips:,.0f} chips, {load:.0%} of their tokens/s asked",
+        ],
+    ]
+
+
+def _n(x):
+    return f"{x:,.0f}" if x >= 1000.0 else f"{x:,.4g}"
+
+
+def _money(row, rate, osl):
+    lines = []
+    if row["cost_per_hour"] is not None:
+        hour, price = row["cost_per_hour"], row["cost_per_hour"] / row["chips"]
+        lines.append(["cost", f"{row['chips']:,.0f} chips x {price:,.4g} USD/h = {hour:,.2f} USD/h"])
+        per_token = f"{hour:,.2f} / (3600 s x {_n(rate * osl)} output tokens/s) x 1e6"
+        lines.append(["", f"{per_token} = {row['cost_per_million_tokens']:,.3f} USD per million output tokens"])
+    if row["power"] is not None:
+        lines.append(["power", f"{row['power'] / 1e3:,.1f} kW rated, chips alone"])
+    return lines
+
+
+def _conclusion(rows):
+    if not rows:
+        return "No fleet: no hardware has a feasible point in both pools"
+    parts = []
+    for why, row in _best(rows).items():
+        cost = "" if row["cost_per_hour"] is None else f", {row['cost_per_hour']:,.2f} USD/h"
+        parts.append(f"{why.lower()}: {row['chips']:,.0f} {row['hardware']} ({row['nic']}){cost}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,201 @@
+"""What uncertain inputs do to the best configurations: quantiles, chances, and which input matters."""
+
+import dataclasses
+import numbers
+
+import jax
+import numpy as np
+import xarray as xr
+
+from . import evaluate, inputs, points, run, sampling, search, sources
+from .errors import InputError, unknown
+from .units import number
+from .variables import VARIABLES
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+STEP = 1e-4  # of ln x, for elasticities
+CHUNK = 2**10  # samples evaluated at once: one compiled program for any number of them
+SOBOL_SAMPLES = 2**14  # at least so many for the shares, whose error falls with their root only
+_ERROR = {"units": "1", "low": 0.0, "open_low": True, "high": None, "integer": False}
+
+
+def uncertainty(source="default", errors=None, *, samples=1024, seed=0, of=None, top=10, by=None, **options):
+    """The best configurations under uncertain inputs, as a Dataset over `rank`, best first.
+
+    `errors` {parameter: relative error}: a number or "5%", above 0 and below 1. A parameter is
+    `<record>.<row>.<field>`, `<record>.<field>` (every row on its own), a field of the workload, or a record: all its
+    continuous numbers. The more exact name wins. An input x0 with error s is x0 exp(s z), z standard normal,
+    independent of the others: its median is x0, s is the standard deviation of ln x, and it stays positive. A draw
+    above the upper bound of its domain (a share above 1) is set to the bound. An input that is 0 has no relative error
+    and is left out.
+
+    The candidates are the best feasible point of every group (`by`, default the grid's; () is one group), the first
+    `top` of them; they stay as they are while the inputs move. `of`: the output that is explained (the objective).
+    `options` are those of `sweep`, for a grid only. Over `rank` and `quantile` every output; over `rank` `p_feasible`,
+    `p_best` (share of the samples in which it is the best feasible candidate; equals share); over `constraint` and
+    `rank` `p_refused`. Over `input`, at the first candidate: `elasticity`, and shares of the variance of `of`:
+    `linear` (e s)^2 / sum (e s)^2, `sobol` (first order) and `sobol_total` (with what it does together with others),
+    by pick and freeze of at least 2^14 samples of their own
+    (`sampling.sobol`). The same seed gives the same numbers.
+    """
+    space, dtype, ds = sources.space_of(source, "uncertainty", options)
+    named = check(space, errors, samples, seed, of, top, by)
+    ds = run.of_space(space, dtype, blocks=False) if ds is None else ds
+    return of_dataset(ds, named, samples=samples, seed=seed, of=of, top=top, by=by)
+
+
+def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
+    """[(`Input` of one row, relative error)]; what the space does not have is an InputError."""
+    for name, value, least in (("samples", samples, 2), ("seed", seed, 0), ("top", top, 1)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+            raise InputError(f"{name}: {value!r}; expected an integer of at least {least}")
+    search.check(space, by, top)
+    if of is not None and of not in space.defined:
+        raise unknown("of", "variable of this phase", of, space.defined)
+    if not isinstance(errors, dict) or not errors:
+        raise InputError(f"errors: {errors!r}; expected {{parameter: relative error}}")
+    found = {}
+    for name in sorted(errors, key=lambda name: str(name).count(".")):  # the more exact name comes later and wins
+        where = f"error {name}"
+        sigma = number(where, errors[name], _ERROR)
+        if sigma >= 1.0:
+            raise InputError(f"{where}: {errors[name]!r}; expected a relative error above 0 and below 1")
+        whole = name in space.rows
+        given = inputs.of_record(where, name, space) if whole else [inputs.resolve(where, name, space)]
+        rows = [x for each in given for x in each.by_row() if all(value > 0.0 for value in x.values.values())]
+        if not rows:
+            raise InputError(f"{where}: is 0 or unknown; expected a positive number, which has a relative error")
+        found |= {x.name: (x, sigma) for x in rows}
+    return list(found.values())
+
+
+def of_dataset(ds, named, *, samples=1024, seed=0, of=None, top=10, by=None):
+    """`uncertainty` of a Dataset of `sweep`; `named` as `check` returns it."""
+    space = sources.space_of(ds, "uncertainty", {})[0]
+    of = of or space.objective
+    groups = space.by if by is None else by
+    best = search.best(ds, by=by, top=1 if len(groups) else top).isel(rank=slice(top))
+    chosen = [{axis: best[axis].values[i].item() for axis in space.axes} for i in range(best.sizes["rank"])]
+    normal, _ = _draws(seed, samples, len(named))
+    candidates = [_Candidate(space, point, named) for point in chosen]
+    drawn = [candidate.outputs(normal) for candidate in candidates]
+    result = _outputs(space, best, drawn)
+    if chosen:
+        result |= _chances(space, drawn)
+        result |= _shares(candidates[0], *_draws(seed + 1, max(samples, SOBOL_SAMPLES), len(named)), of)
+    coords = {name: variable for name, variable in best.coords.items() if name in space.axes or name == "rank"}
+    attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": space.objective}
+    attrs |= {"axes": list(space.axes), "dsjax_spec": space.to_json()}
+    coords |= {"quantile": list(QUANTILES)}
+    return xr.Dataset(result, coords, attrs)
+
+
+def _draws(seed, samples, n):
+    """Two independent tables of standard normals, (samples, n)."""
+    with jax.enable_x64(True):
+        return np.asarray(jax.random.normal(jax.random.key(seed), (2, samples, n), dtype="float64"))
+
+
+class _Candidate:
+    """One configuration, evaluated at many values of its inputs at once."""
+
+    def __init__(self, space, point, named):
+        one = points.only(space, point)
+        how, self.leaves = evaluate.plan(one)
+        self.how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(self.leaves))
+        positions = jax.tree.unflatten(how.treedef, range(len(self.leaves)))
+        self.names = []  # of the inputs it reads
+        self.used = []  # (column of the draws, position of the operand, relative error, upper bound) of each
+        for column, (x, sigma) in enumerate(named):
+            row = next(iter(x.values))
+            if row and row not in one.rows[x.record]:
+                continue  # of another candidate
+            records, curves, _ = positions
+            record = curves[0] if x.record == "curve" else records[x.record]
+            if hasattr(record, x.field):
+                self.names.append(x.name)
+                self.used.append((column, getattr(record, x.field), sigma, x.meta["high"]))
+
+    def outputs(self, normal):
+        """{variable: value in every sample} for standard normals (sample, input)."""
+        padded = np.zeros((-(-len(normal) // CHUNK) * CHUNK, normal.shape[1]))
+        padded[: len(normal)] = normal
+        chunks = [self._chunk(part) for part in np.split(padded, len(padded) // CHUNK)]
+        return {name: np.concatenate([chunk[name] for chunk in chunks])[: len(normal)] for name in chunks[0]}
+
+    def _chunk(self, normal):
+        values = [np.broadcast_to(leaf, (CHUNK,)).copy() for leaf in self.leaves]
+        for column, position, sigma, high in self.used:
+            values[position] *= np.exp(sigma * normal[:, column])
+            if high is not None:
+                np.minimum(values[position], high, out=values[position])
+        found = _evaluated(self.how, values)
+        return {name: np.broadcast_to(array, (CHUNK,)) for name, (_, array) in found.items()}
+
+
+def _evaluated(how, leaves):
+    """{variable: (dims, array)} of a plan whose operands all vary along one axis; the program is compiled once."""
+    variables = evaluate.layout(how, "float64")
+    names = tuple(name for name in variables if not name.startswith("block_time/"))
+    with jax.enable_x64(True):
+        arrays = jax.device_get(evaluate._compiled(how, "float64", names, tuple(x.shape for x in leaves))(leaves))
+    return {name: (variables[name][0], arrays[name]) for name in names}
+
+
+def _outputs(space, best, drawn):
+    """Quantiles of every output over all samples, feasible or not, and its value without errors."""
+    result = {}
+    for name in space.defined:
+        if name not in best.data_vars:
+            continue
+        meta = {"units": VARIABLES[name][0], "long_name": VARIABLES[name][1]}
+        table = [np.quantile(values[name], QUANTILES) for values in drawn]
+        result[name] = (("rank", "quantile"), np.reshape(table, (len(drawn), len(QUANTILES))), meta)
+        nominal = np.broadcast_to(best[name].values, len(drawn)).astype(float)
+        result[f"nominal_{name}"] = ("rank", nominal, meta | {"long_name": f"{meta['long_name']}, without errors"})
+    return result
+
+
+def _chances(space, drawn):
+    feasible = np.array([values["feasible"] for values in drawn])
+    objective = np.array([values[space.objective] for values in drawn])
+    masks = [name for name in drawn[0] if name.startswith("ok_")]
+    refused = np.array([[np.mean(~values[name]) for values in drawn] for name in masks])
+    meta = {"units": "1"}
+    return {
+        "constraint": ("constraint", np.array(masks, object), {"long_name": "constraint"}),
+        "p_refused": (("constraint", "rank"), refused, meta | {"long_name": "share of samples it refuses"}),
+        "p_feasible": ("rank", feasible.mean(axis=1), meta | {"long_name": "share of samples in which it is feasible"}),
+        "p_best": (
+            "rank",
+            sampling.chance_of_best(space.sense * objective, feasible),
+            meta | {"long_name": "share of samples in which it is the best feasible candidate; equals share"},
+        ),
+    }
+
+
+def _shares(candidate, normal, other, of):
+    """Shares of the variance of `of` at one candidate, per input that it reads (none: those of other candidates)."""
+    columns = [column for column, *_ in candidate.used]
+    sigma = np.array([sigma for _, _, sigma, _ in candidate.used])
+
+    def value(draws):
+        return candidate.outputs(draws)[of]
+
+    moves = np.zeros((len(columns), normal.shape[1]))
+    moves[np.arange(len(columns)), columns] = STEP / sigma
+    elasticity = np.zeros(0) if not columns else (np.log(value(moves)) - np.log(value(-moves))) / (2.0 * STEP)
+    both, total = sampling.sobol(value, normal, other, columns)
+    meta = {"units": "1"}
+    return {
+        "input": ("input", np.array(candidate.names, object), {"long_name": "uncertain input of the first candidate"}),
+        "error": ("input", sigma, meta | {"long_name": "relative error: standard deviation of ln x"}),
+        "elasticity": ("input", elasticity, meta | {"long_name": f"d ln {of} / d ln x, central difference"}),
+        "linear": (
+            "input",
+            sampling.linear(elasticity, sigma),
+            meta | {"long_name": f"share of the variance of {of}: linear"},
+        ),
+        "sobol": ("input", both, meta | {"long_name": f"share of the variance of {of}: Sobol, first order"}),
+        "sobol_total": ("input", total, meta | {"long_name": f"share of the variance of {of}: Sobol, total"}),
+    }
