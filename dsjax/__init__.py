@@ -12,14 +12,14 @@ __version__ = "0.1.0"
 # name -> module; imported on first use, so that `dsjax --help` does not wait for JAX
 _PUBLIC = {
     "InputError": "errors",
-    "best": "run",
+    "best": "searches",
     "compare": "comparing",
     "corrected": "corrections",
     "count": "counting",
     "explain": "explaining",
     "load_grid": "grid",
     "open_netcdf": "dataset",
-    "pareto": "fronts",
+    "pareto": "searches",
     "plot": "pictures",
     "recommend": "fleets",
     "reproduce": "published",

@@ -2,26 +2,11 @@
 
 import numpy as np
 
-from . import dataset, run, search, sources
+from . import dataset, search
 from .errors import InputError, unknown
 from .variables import SENSE
 
 SAMPLE = 4096  # points of a group whose front tells which others are worth sorting
-
-
-def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, **options):
-    """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
-
-    `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:
-    variables of the phase; rates and utilisation are better larger, times, memory, chips and costs smaller; "+name"
-    and "-name" say otherwise. `by`: axes or numbers of their rows, one front for each of their values (default: one
-    front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
-    in one. Down the front from the best x, points within `search.TOLERANCE` of it in both variables are equal to it,
-    and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
-    """
-    space, dtype, ds = sources.space_of(source, "pareto", options)
-    check(space, x, y, by)
-    return of_dataset(run.of_space(space, dtype, False, "dsjax.pareto") if ds is None else ds, x, y, by)
 
 
 def check(space, x, y, by=None):
@@ -45,7 +30,7 @@ def _side(space, where, text):
 
 
 def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
-    """`pareto` of a Dataset."""
+    """`searches.pareto` of a Dataset."""
     space = dataset.space_of(ds)
     by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
     for name in (x, y):
@@ -53,9 +38,16 @@ def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
             raise InputError(f"dataset: variable {name}: missing; expected a dataset that dsjax wrote")
     flat, at, (u, v) = search.candidates(ds, space, (x, y))
     u, v = (sense * a.astype(np.result_type(a, np.float32)) for sense, a in ((x_sense, u), (y_sense, v)))
-    group = search.groups(ds, space, by, at, len(flat))
-    keys = [search.tie_key(ds, key, at, len(flat)) for key in space.study.ties]
-    tolerance = max(search.TOLERANCE.get(str(ds[name].dtype), 0.0) for name in (x, y))
+    chosen, ties = choose(ds, space, by, at, u, v, x_sense)
+    return described(search.at_ranks(ds, space, flat[chosen], ties), by, (x, x_sense), (y, y_sense))
+
+
+def choose(ds, space, by, at, u, v, x_sense):
+    """(places of the points on the front, group by group; the number of equals of each), larger u and v better."""
+    n = len(u)
+    group = search.groups(ds, space, by, at, n)
+    keys = [search.tie_key(ds, key, at, n) for key in space.study.ties]
+    tolerance = max(search.TOLERANCE.get(str(a.dtype), 0.0) for a in (u, v))
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     chosen, ties = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -64,7 +56,12 @@ def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
         up = slice(None, None, -x_sense)  # the front goes down from the best x
         chosen.append(members[picks[up]])
         ties.append(equals[up])
-    result = search.at_ranks(ds, space, flat[np.concatenate(chosen)], np.concatenate(ties))
+    return np.concatenate(chosen), np.concatenate(ties)
+
+
+def described(result, by, x, y):
+    """Ranked points as a front of the variables `x` and `y`, (name, sign) each."""
+    (x, x_sense), (y, y_sense) = x, y
     result["rank"].attrs["long_name"] = "place on the front: group by group, x ascending"
     result["ties"].attrs["long_name"] = "points of the group equal to this one in both variables"
     result.attrs |= {"pareto_x": x, "pareto_y": y, "pareto_x_sense": x_sense, "pareto_y_sense": y_sense}
@@ -78,10 +75,10 @@ def front(u, v, keys, tolerance):
     `keys` order equal points, smallest first. Points clearly behind the front of a sample are dropped first.
     """
     sample = slice(None, None, max(1, len(u) // SAMPLE))
-    near = np.flatnonzero(_near(u, v, *_exact(u[sample], v[sample]), tolerance))
+    near = np.flatnonzero(near_front(u, v, *exact(u[sample], v[sample]), tolerance))
     near = near[np.argsort(-u[near])]
-    front_u, front_v = _exact(u[near], v[near])
-    near = near[_near(u[near], v[near], front_u, front_v, tolerance)]
+    front_u, front_v = exact(u[near], v[near])
+    near = near[near_front(u[near], v[near], front_u, front_v, tolerance)]
     heads = _heads(front_u, front_v, tolerance)
     places = [_places(-front_u[heads], -u[near], tolerance), _places(front_v[heads], v[near], tolerance)]
     first, last = np.maximum(places[0][0], places[1][0]), np.minimum(places[0][1], places[1][1])
@@ -91,7 +88,7 @@ def front(u, v, keys, tolerance):
     return near[ranked[starts]], np.diff(starts, append=len(ranked))
 
 
-def _exact(u, v):
+def exact(u, v):
     """(u down, v up) of the front: a value of u is on it where its largest v exceeds that of every larger u."""
     order = np.argsort(-u)
     u, v = u[order], v[order]
@@ -101,7 +98,7 @@ def _exact(u, v):
     return u[on], v[on]
 
 
-def _near(u, v, front_u, front_v, tolerance):
+def near_front(u, v, front_u, front_v, tolerance):
     """Which points no point of a front exceeds in both by twice the tolerance: all that can be equal to one."""
     beyond = np.searchsorted(-front_u, -(u + 2.0 * tolerance * np.abs(u)))  # front points with clearly larger u
     wall = np.concatenate([[-np.inf], front_v])[beyond]

@@ -40,12 +40,12 @@ def read(grid):
     return data, text, os.path.relpath(path) if path.is_absolute() else str(path)
 
 
-def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=()):
+def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=(), any_size=False):
     """`Space` of a grid (see `read`).
 
     `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`
     {"nic.CX7.<field>": number} changes catalog rows ("nic.<field>": all rows in use), `catalogs` are paths of the
-    user's own catalog files. Raises InputError naming file, key, value and what was expected.
+    user's own catalog files. `any_size`: also a grid that does not fit in memory. Raises InputError naming file, key, value and what was expected.
     """
     for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings)):
         if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
@@ -54,14 +54,14 @@ def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=()):
     for key in [key for key in settings if key.partition(".")[0] in ("workload", "deployment")]:
         fixed[key.partition(".")[2]] = settings.pop(key)  # their fields stand alone
     data, text, file = read(grid)
-    return _Reader(data, file, axes or {}, fixed).space(text, settings, catalogs)
+    return _Reader(data, file, axes or {}, fixed, any_size).space(text, settings, catalogs)
 
 
 class _Reader:
     """One grid while it is checked; `where(section, key)` names the place of a key in errors."""
 
-    def __init__(self, data, file, axes, fixed):
-        self.file, self.overridden = file, {}
+    def __init__(self, data, file, axes, fixed, any_size=False):
+        self.file, self.overridden, self.any_size = file, {}, any_size
         for key in data:
             if key not in SECTIONS:
                 raise unknown(file, "key", key, SECTIONS)
@@ -209,7 +209,7 @@ class _Reader:
     def check_points(self, lengths):
         """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made."""
         points, free = math.prod(lengths.values()), machine.available_memory()
-        if max(4 * points, 100 * max(lengths.values())) > free:
+        if max(0 if self.any_size else 4 * points, 100 * max(lengths.values())) > free:
             largest = max(lengths, key=lengths.get)
             raise InputError(
                 f"{self.file}: [axes]: {points:,} points need more than {machine.gigabytes(4 * points)} and "

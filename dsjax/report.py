@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from . import dataset, optima, published, search
+from . import dataset, optima, published
 from .metrics import LIMITS
 from .tables import heading, shown, table
 
@@ -13,26 +13,20 @@ ROWS_SHOWN = 40
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")
 
 
-def best(ds, ranked, form, quiet, objective=None):
-    """The ranked points of a dataset; as a table with the space before it and the refusals after it."""
-    space = dataset.space_of(ds)
+def best(space, ranked, counts, form, quiet, objective=None):
+    """The ranked points of a space; as a table with the space before it and the refusals (`counts`) after it."""
     if form == "table":
-        _best_table(ds, space, ranked, quiet, (objective or space.objective).removeprefix("-"))
+        _best_table(space, ranked, counts, quiet, (objective or space.objective).removeprefix("-"))
         return
     names = [*space.axes, *(name for name in ranked.data_vars if "block" not in ranked[name].dims)]
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
-    counts = {
-        "fixed": space.fixed,
-        "points": space.points,
-        "feasible": search.count_feasible(ds),
-        "refused": search.refusals(ds),
-    }
+    counts = {"fixed": space.fixed, **counts}
     records(dataset.records(columns), form, {"title": space.title, **optima.of(ranked), **counts}, list(columns))
 
 
-def _best_table(ds, space, ranked, quiet, objective):
+def _best_table(space, ranked, counts, quiet, objective):
     metrics = [name for name in METRICS if name in space.defined]
     metrics += [objective] if objective not in metrics else []
     rows = []
@@ -50,8 +44,8 @@ def _best_table(ds, space, ranked, quiet, objective):
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
             click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
-        refused = ", ".join(f"{name} {n:,}" for name, n in search.refusals(ds).items() if n)
-        feasible = f"{search.count_feasible(ds):,} of {space.points:,} points are feasible"
+        refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
+        feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
 
 

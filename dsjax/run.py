@@ -20,27 +20,34 @@ def sweep(source="default", *, axes=None, fixed=None, settings=None, catalogs=()
     million points). Raises `InputError` on bad input, before computing.
     """
     space = grid.load(source, axes=axes, fixed=fixed, settings=settings, catalogs=catalogs)
-    return of_space(space, dtype, blocks, _history(axes, fixed, settings, dtype))
+    return of_space(space, dtype, blocks, history(axes, fixed, settings, dtype))
 
 
-def _history(axes, fixed, settings, dtype):
+def history(axes, fixed, settings, dtype, command="sweep"):
+    """A call of Python's, for the history of a dataset."""
     changes = {"axes": axes, "fixed": fixed, "settings": settings, "dtype": dtype}
     given = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
-    return f"dsjax.sweep({given})"
+    return f"dsjax.{command}({given})"
 
 
 def of_space(space, dtype="float64", blocks=None, command="dsjax"):
     """Evaluate a resolved space; see `sweep`. `command` goes into the history of the dataset."""
+    dtype = checked(dtype)
+    blocks = space.points <= MOST_POINTS_WITH_BLOCKS if blocks is None else blocks
+    check_size(space, dtype, blocks)
+    names = None if blocks else [name for name in evaluate.nbytes(space, dtype) if not name.startswith("block_time/")]
+    return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names), command)
+
+
+def checked(dtype):
+    """Name of a floating-point type dsjax evaluates in."""
     try:
         dtype = np.dtype(dtype).name
     except TypeError:
         dtype = str(dtype)
     if dtype not in ("float64", "float32"):
         raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
-    blocks = space.points <= MOST_POINTS_WITH_BLOCKS if blocks is None else blocks
-    check_size(space, dtype, blocks)
-    names = None if blocks else [name for name in evaluate.nbytes(space, dtype) if not name.startswith("block_time/")]
-    return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names), command)
+    return dtype
 
 
 def check_size(space, dtype, blocks):
@@ -58,24 +65,3 @@ def check_size(space, dtype, blocks):
             f"grid: {space.points:,} points need {machine.gigabytes(needed)} and {machine.gigabytes(available)} of "
             f"memory is free; expected a smaller grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
         )
-
-
-def best(source="default", by=None, top=1, objective=None, **options):
-    """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
-
-    `options` are those of `sweep`, for a grid only.
-    """
-    if hasattr(source, "data_vars") or str(source).lower().endswith(".nc"):
-        if options:
-            raise InputError(f"best: {', '.join(options)} change a grid; expected a grid, not results")
-        ds = source if hasattr(source, "data_vars") else dataset.open_netcdf(source)
-    else:
-        if unknown := options.keys() - inspect.signature(sweep).parameters.keys():
-            raise InputError(f"best: unknown option {min(unknown)!r}; expected those of sweep")
-        changes = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
-        space = grid.load(source, **changes)
-        search.check(space, by, top, objective)
-        dtype = options.get("dtype", "float64")
-        command = _history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype)
-        ds = of_space(space, dtype, options.get("blocks"), command)
-    return search.best(ds, by=by, top=top, objective=objective)

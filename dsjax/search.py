@@ -25,11 +25,18 @@ def best(ds, by=None, top=1, objective=None):
     space = dataset.space_of(ds)
     by, name, sense = check(space, by, top, objective)
     flat, at, (values,) = candidates(ds, space, (name,))
-    values = sense * values
+    chosen, ties = choose(ds, space, by, flat, at, sense * values, top)
+    return at_ranks(ds, space, flat[chosen], ties)
+
+
+def choose(ds, space, by, flat, at, values, top):
+    """(places in `flat` of the best points, best first; the number of equals of each), larger `values` better.
+
+    `flat` and `at` {axis: indices} are points of the grid, `ds` holds what groups and the tie rule read.
+    """
     group = groups(ds, space, by, at, len(flat))
     tie_keys = [tie_key(ds, key, at, len(flat)) for key in space.study.ties]
-
-    tolerance = TOLERANCE[str(ds[name].dtype)]
+    tolerance = TOLERANCE[str(values.dtype)]
     order = np.lexsort((-values, group))
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     chosen, ties = [], []
@@ -39,7 +46,7 @@ def best(ds, by=None, top=1, objective=None):
             ties.append(equal)
     chosen, ties = np.array(chosen, np.int64), np.array(ties, np.int64)
     ranked = np.lexsort((flat[chosen], -values[chosen]))
-    return at_ranks(ds, space, flat[chosen[ranked]], ties[ranked])
+    return chosen[ranked], ties[ranked]
 
 
 def check(space, by=None, top=1, objective=None):
@@ -143,12 +150,22 @@ def at_ranks(ds, space, flat, ties):
     """The points with these flat indices as a Dataset over `rank`, in their order."""
     where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
     picked = ds.isel({axis: xr.DataArray(index, dims="rank") for axis, index in where.items()})
+    return numbered(picked, ties)
+
+
+def numbered(picked, ties):
+    """Points over `rank` with their number of equals and their ranks."""
     picked["ties"] = (
         "rank",
         ties,
         {"units": "1", "long_name": "points of the group equal to this one when it was chosen"},
     )
-    return picked.assign_coords(rank=("rank", np.arange(1, len(flat) + 1), {"long_name": "rank, best first"}))
+    return picked.assign_coords(rank=("rank", np.arange(1, len(ties) + 1), {"long_name": "rank, best first"}))
+
+
+def counted(ds):
+    """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a dataset."""
+    return {"points": dataset.space_of(ds).points, "feasible": count_feasible(ds), "refused": refusals(ds)}
 
 
 def refusals(ds):

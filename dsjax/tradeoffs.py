@@ -4,7 +4,7 @@ import json
 
 import click
 
-from . import dataset, report, search
+from . import dataset, report
 from .fleets import ASSUMPTIONS
 from .metrics import LIMITS
 from .tables import heading, shown, table
@@ -22,12 +22,10 @@ _SIZED = (
 )
 
 
-def front(ds, found, form, quiet):
-    """The points of Pareto fronts, group by group."""
-    space = dataset.space_of(ds)
+def front(space, found, counts, form, quiet):
+    """The points of Pareto fronts, group by group; `counts` of the space as `search.counted` has them."""
     x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
     by = [name for name in found.attrs["pareto_by"].split(",") if name]
-    counts = {"points": space.points, "feasible": search.count_feasible(ds), "refused": search.refusals(ds)}
     if form != "table":
         names = [*space.axes, *(name for name in found.data_vars if "block" not in found[name].dims)]
         columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}

@@ -1,5 +1,8 @@
 """One strict JAX for all tests: no silent broadcasting, no silent promotion, no half-initialised defaults."""
 
+import tempfile
+from pathlib import Path
+
 import jax
 import pytest
 
@@ -7,6 +10,9 @@ import dsjax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Workers share what takes long to compile.
+jax.config.update("jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / "dsjax-tests"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(scope="session")

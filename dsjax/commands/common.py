@@ -46,6 +46,11 @@ GRID_OPTIONS = options_of(
         help="Floating-point type of the evaluation (default: float64).",
     ),
 )
+STREAM_OPTION = click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Search without ever holding the whole grid (default: where it would not fit in memory).",
+)
 OUTPUT_OPTIONS = options_of(
     click.option(
         "--format",
@@ -59,10 +64,10 @@ OUTPUT_OPTIONS = options_of(
 )
 
 
-def space_of(grid, axes, fixed, settings, model, catalogs):
+def space_of(grid, axes, fixed, settings, model, catalogs, any_size=False):
     from .. import grid as grids
 
-    return grids.load(grid, **changes_of(axes, fixed, settings, model, catalogs))
+    return grids.load(grid, **changes_of(axes, fixed, settings, model, catalogs), any_size=any_size)
 
 
 def changes_of(axes, fixed, settings, model, catalogs):
@@ -87,6 +92,15 @@ def sweep_of(space, dtype, blocks, quiet):
 
     with progress(f"evaluating {space.points:,} points", quiet), compilation_cache():
         return run.of_space(space, dtype or "float64", blocks, shlex.join(["dsjax", *sys.argv[1:]]))
+
+
+def searched(space, dtype, quiet, stream, materialised, streamed):
+    """(result, counts) of a search of a space: of its Dataset, or streamed."""
+    from .. import searches
+
+    command = shlex.join(["dsjax", *sys.argv[1:]])
+    with progress(f"searching {space.points:,} points", quiet), compilation_cache():
+        return searches.of_space(space, dtype or "float64", stream, materialised, streamed, command, counts=True)
 
 
 def is_file(source, *changes):

@@ -1,5 +1,6 @@
 """Commands that evaluate a grid or read a file of results: sweep, best, explain."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from ..errors import InputError
 from .common import (
     GRID_OPTIONS,
     OUTPUT_OPTIONS,
+    STREAM_OPTION,
     compilation_cache,
     exit_by,
     is_file,
     progress,
+    searched,
     space_of,
     sweep_of,
     values_of,
@@ -75,7 +78,7 @@ def sweep(
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
         if json_best is not None:
             optima.write_json(ranked, json_best, force)
-    report.best(ds, ranked, form, quiet)
+    report.best(dataset.space_of(ds), ranked, search.counted(ds), form, quiet)
     if form == "table" and not quiet:
         for path in outputs:
             click.echo(f"wrote {path} ({os.path.getsize(path) / 1e6:,.1f} MB)")
@@ -93,9 +96,10 @@ def sweep(
 @click.option(
     "--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's."
 )
+@STREAM_OPTION
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
-def best(source, by, top, objective, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+def best(source, by, top, objective, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
     """The best feasible points of a grid or of a file, per group.
 
     Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
@@ -105,18 +109,28 @@ def best(source, by, top, objective, axes, fixed, settings, model, catalogs, dty
     dsjax best space.nc --by hardware,nic
     dsjax best --by '' --top 10
     dsjax best --objective -step_time --by hardware
+    dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from .. import dataset, report, search
+    from .. import dataset, report, search, streams
 
     groups = None if by is None else [name for name in by.split(",") if name]
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_netcdf(source)
+        space, counts = dataset.space_of(ds), search.counted(ds)
+        ranked = search.best(ds, by=groups, top=top, objective=objective)
     else:
-        space = space_of(source, axes, fixed, settings, model, catalogs)
+        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
         search.check(space, groups, top, objective)
-        ds = sweep_of(space, dtype, False, quiet)
-    report.best(ds, search.best(ds, by=groups, top=top, objective=objective), form, quiet, objective)
-    exit_by(ds)
+        ranked, counts = searched(
+            space,
+            dtype,
+            quiet,
+            stream,
+            lambda ds: search.best(ds, by=groups, top=top, objective=objective),
+            functools.partial(streams.best, by=groups, top=top, objective=objective),
+        )
+    report.best(space, ranked, counts, form, quiet, objective)
+    sys.exit(0 if counts["feasible"] else 1)
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """Commands that weigh one thing against another: pareto, recommend."""
 
+import functools
 import sys
 
 import click
@@ -7,13 +8,13 @@ import click
 from .common import (
     GRID_OPTIONS,
     OUTPUT_OPTIONS,
+    STREAM_OPTION,
     changes_of,
     compilation_cache,
-    exit_by,
     is_file,
     progress,
+    searched,
     space_of,
-    sweep_of,
 )
 
 
@@ -22,9 +23,10 @@ from .common import (
 @click.option("--x", default="tps_per_user", show_default=True, metavar="VARIABLE", help="'-name': less is better.")
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
+@STREAM_OPTION
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
-def pareto(source, x, y, by, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+def pareto(source, x, y, by, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
     """The Pareto front of two variables: the points that no other feasible point beats in both.
 
     Rates and utilisation are better larger; times, memory, chips and costs smaller. Points equal in both (within
@@ -35,18 +37,25 @@ def pareto(source, x, y, by, axes, fixed, settings, model, catalogs, dtype, form
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from .. import dataset, fronts, tradeoffs
+    from .. import dataset, fronts, search, streams, tradeoffs
 
     groups = [name for name in by.split(",") if name]
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
+    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_netcdf(source)
-        fronts.check(dataset.space_of(ds), x, y, groups)
+        space, counts, found = dataset.space_of(ds), search.counted(ds), fronts.of_dataset(ds, x, y, groups)
     else:
-        space = space_of(source, axes, fixed, settings, model, catalogs)
+        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
         fronts.check(space, x, y, groups)
-        ds = sweep_of(space, dtype, False, quiet)
-    tradeoffs.front(ds, fronts.of_dataset(ds, x, y, groups), form, quiet)
-    exit_by(ds)
+        found, counts = searched(
+            space,
+            dtype,
+            quiet,
+            stream,
+            lambda ds: fronts.of_dataset(ds, x, y, groups),
+            functools.partial(streams.pareto, x=x, y=y, by=groups),
+        )
+    tradeoffs.front(space, found, counts, form, quiet)
+    sys.exit(0 if counts["feasible"] else 1)
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import dataset, fronts
+from .. import dataset, searches
 from ..errors import InputError
 from . import canvas, selection
 from .notes import Note, annotate_curves
@@ -22,7 +22,7 @@ def draw(figure, ds, at=None, x=None, y=None, by=None):
     by = selection.groups(space, by)
     cut, chosen, _ = selection.restricted(ds, at, by=by)
     shown, count = selection.leaders(cut, space, by)
-    front = fronts.pareto(cut, x=x, y=y, by=list(by))
+    front = searches.pareto(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
     load = "batch" if "tps_per_user" in space.defined else "prompts"
     (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))

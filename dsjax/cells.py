@@ -1,0 +1,173 @@
+"""What the cells of a grid can hold at most, without materialising it: the first pass of a streamed search.
+
+A cell is a block of points along the innermost axes. One compiled program per slab of cells gives, for every cell, the
+largest value of a variable among its feasible points: the pieces of the model at their own rank, the full rank only
+inside the loop that reduces it. Sums are regrouped for speed (`regroup`), so a maximum is off by rounding; it is
+raised by that much, and so is an upper bound of what the second pass finds.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import itertools
+import math
+import operator
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jax.interpreters import partial_eval
+
+from . import constraints, evaluate, factor, jaxprs, metrics, regroup
+
+SLAB = 2**23  # points of one slab, at most
+CELL = 2**13  # points of one cell, at least, where the axes allow
+ROUNDING = {"float64": 1e-12, "float32": 1e-5}  # relative; of a regrouped sum, and of a bound it is compared with
+SHARES = (0.002, 0.15)  # of a slab: results up to these sizes are evaluated before the loops over all points
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the axes of a space are walked."""
+
+    policies: tuple  # axes of labels that choose a function
+    kept: tuple  # axes with an entry per cell, in the order of the grid
+    inner: tuple  # axes of a cell, the longest last
+    sizes: tuple  # ((axis, length), ...) of one slab
+
+
+@functools.lru_cache(maxsize=32)
+def function_of(name, sign, relaxation):
+    """Scalar function of a point: `sign` x the variable, larger is better, and whether the point is feasible.
+
+    `ok` is the conjunction of all masks, the grid's own bounds relaxed by `relaxation`, so that rounding refuses
+    nothing that is feasible.
+    """
+
+    def searched(step, point, bounds, **policies):
+        result = step(point, **policies)
+        values = metrics.of(result)
+        readable = evaluate.fields_by_name(point) | values
+        own = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | result.masks
+        wider = {key: jax.tree.map(functools.partial(_wider, key), bound) for key, bound in bounds.items()}
+        masks = [*own.values(), *constraints.bounded(readable, wider).values()]
+        return {"value": sign * values[name], "ok": functools.reduce(operator.and_, masks)}
+
+    def _wider(key, bound):
+        return bound + (-1.0 if key.startswith("min") else 1.0) * relaxation * jnp.abs(bound)
+
+    return searched
+
+
+def layout_of(space, by=()):
+    """`Layout` of a space whose axes in `by` keep an entry per cell."""
+    policies = tuple(axis for axis in (*space.study.policies, "curve") if axis in space.axes)
+    lifted = [axis for axis in space.axes if axis not in policies]
+    inner, points = [], 1
+    for axis in sorted((axis for axis in lifted if axis not in by), key=lambda axis: -space.sizes[axis]):
+        if points >= CELL or points * space.sizes[axis] > SLAB:
+            break
+        inner.append(axis)
+        points *= space.sizes[axis]
+    kept = tuple(axis for axis in lifted if axis not in inner)
+    sizes, room = {axis: space.sizes[axis] for axis in reversed(inner)}, SLAB // points
+    for axis in reversed(kept):
+        sizes[axis] = max(n for n in range(1, min(room, space.sizes[axis]) + 1) if space.sizes[axis] % n == 0)
+        room = room // sizes[axis] if sizes[axis] == space.sizes[axis] else 1
+    return Layout(policies, kept, tuple(reversed(inner)), tuple(sizes.items()))
+
+
+@functools.lru_cache(maxsize=64)
+def mask_of(name):
+    """Scalar function of a point: whether the constraint `ok_<name>` holds, or all of them ("feasible")."""
+
+    def masked(step, point, bounds, **policies):
+        return {"value": evaluate.of_step(step(point, **policies), point, bounds)[name]}
+
+    return masked
+
+
+def largest(space, layout, name, sign, dtype="float32"):
+    """Array over (policies, kept): the most that `sign` x the variable reaches in a cell, -inf where none is feasible.
+
+    Every entry is at least the value, as `evaluate` gives it, of any feasible point of its cell.
+    """
+    found = _reduced(space, layout, function_of(name, sign, ROUNDING[dtype]), dtype, np.dtype(dtype))
+    return found + ROUNDING[dtype] * np.abs(found, where=np.isfinite(found), out=np.zeros_like(found))
+
+
+def count(space, layout, name, dtype="float32"):
+    """Points at which the mask `name` holds."""
+    return int(_reduced(space, layout, mask_of(name), dtype, np.dtype(np.int64)).sum())
+
+
+def _reduced(space, layout, function, dtype, kind):
+    """Array over (policies, kept) of what `_cell` makes of every cell."""
+    how, leaves = evaluate.plan(space, function)
+    leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
+    sizes = dict(layout.sizes)
+    found = np.empty([space.sizes[axis] for axis in (*layout.policies, *layout.kept)], kind)
+    starts = [range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept]
+
+    def slab(corner):
+        window = {axis: slice(i, i + sizes[axis]) for axis, i in zip(layout.kept, corner, strict=True)}
+        part = [leaf[window[axis]] if axis in window else leaf for leaf, axis in zip(leaves, how.leaf_axes)]
+        with evaluate.precision(dtype):
+            for picks, cells in _kernel(how, dtype, layout, tuple(x.shape for x in part))(part):
+                found[(*picks, *window.values())] = np.asarray(cells)
+
+    # Every thread runs one slab at a time: compiled programs release the interpreter.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=cores()) as pool:
+        corners = itertools.product(*starts)
+        slab(next(corners))  # compiles
+        for _ in pool.map(slab, corners):
+            pass
+    return found
+
+
+def cores():
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.lru_cache(maxsize=32)
+def _kernel(plan, dtype, layout, shapes):
+    """Compiled: operands of one slab -> [(index of the policies' choices, array over the cells), ...]."""
+    types = [t.update(shape=shape) for t, shape in zip(evaluate.operand_types(plan, dtype), shapes, strict=True)]
+    walked = [(axis, len(choices)) for axis, choices, _ in plan.policies]
+    picks = list(itertools.product(*(range(n) for _, n in walked)))
+    of_axis = {axis: i for i, (axis, _) in enumerate(walked) if axis}
+
+    def run(leaves):
+        return [_cell(plan, dtype, layout, pick, leaves) for pick in picks]
+
+    points = math.prod(n for _, n in layout.sizes)
+    compiled = factor.staged(*jax.make_jaxpr(run, return_shape=True)(types), [share * points for share in SHARES])
+    places = [tuple(pick[of_axis[axis]] for axis in layout.policies) for pick in picks]
+    return lambda leaves: zip(places, compiled(leaves), strict=True)
+
+
+def _cell(plan, dtype, layout, pick, leaves):
+    """Over the cells of a slab: the largest value of a feasible point, or the number of points where a mask holds."""
+    choice = [choices[i] for (_, choices, _), i in zip(plan.policies, pick, strict=True)]
+    scalar, types = evaluate.scalar_of(plan, choice, pick[-1]), evaluate.operand_types(plan, dtype)
+    order, sizes = (*layout.kept, *layout.inner), dict(layout.sizes)
+
+    def flat(*operands):
+        return list(scalar(list(operands)).values())
+
+    closed = jaxprs.inlined(flat, *types)
+    used, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
+    supports = [frozenset([axis]) if axis in sizes else frozenset() for axis in plan.leaf_axes]
+    function = regroup.regrouped(core.ClosedJaxpr(used, closed.consts), supports, sizes)
+
+    def lifted(leaves):
+        value, *ok = function(*leaves)
+        return jnp.where(ok[0] & ~jnp.isnan(value), value, -jnp.inf) if ok else value
+
+    for axis in reversed(order):
+        lifted = jax.vmap(lifted, in_axes=([0 if leaf == axis else None for leaf in plan.leaf_axes],))
+    found, inner = lifted(leaves), tuple(range(len(layout.kept), len(order)))
+    return found.sum(inner, dtype="int32") if found.dtype == bool else jnp.max(found, inner)

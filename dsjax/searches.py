@@ -1,0 +1,67 @@
+"""Best points and Pareto fronts of whatever holds points: a Dataset, a file, a grid, or a grid too large to hold."""
+
+import functools
+
+from . import dataset, evaluate, fronts, grid, machine, run, search, sources, streams
+from .errors import InputError, unknown
+
+
+def best(source="default", by=None, top=1, objective=None, stream=None, **options):
+    """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
+
+    `options` are those of `sweep`, for a grid only. `stream`: search the grid without ever holding it (default: where
+    it would not fit in memory); the same points come out.
+    """
+    materialised = functools.partial(search.best, by=by, top=top, objective=objective)
+    streamed = functools.partial(streams.best, by=by, top=top, objective=objective)
+    return _of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, stream, options)
+
+
+def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream=None, **options):
+    """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
+
+    `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:
+    variables of the phase; rates and utilisation are better larger, times, memory, chips and costs smaller; "+name"
+    and "-name" say otherwise. `by`: axes or numbers of their rows, one front for each of their values (default: one
+    front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
+    in one. Down the front from the best x, points within `search.TOLERANCE` of it in both variables are equal to it,
+    and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
+    `stream` as in `best`.
+    """
+    materialised = functools.partial(fronts.of_dataset, x=x, y=y, by=by)
+    streamed = functools.partial(streams.pareto, x=x, y=y, by=by)
+    return _of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, stream, options)
+
+
+def _of(source, command, check, materialised, streamed, stream, options):
+    if sources.is_results(source):
+        if options or stream is not None:
+            names = ", ".join([*options, *(["stream"] if stream is not None else [])])
+            raise InputError(f"{command}: {names} change a grid; expected a grid, not results")
+        return materialised(source if hasattr(source, "data_vars") else dataset.open_netcdf(source))
+    known = (*sources.OF_GRID, "blocks")
+    for name in options:
+        if name not in known:
+            raise unknown(command, "option", name, known)
+    changes = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
+    space = grid.load(source, **changes, any_size=stream is not False)
+    check(space)
+    dtype = options.get("dtype") or "float64"
+    call = run.history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype, command)
+    return of_space(space, dtype, stream, materialised, streamed, call)[0]
+
+
+def of_space(space, dtype, stream, materialised, streamed, command, counts=False):
+    """(result, `search.counted` if `counts`) of a search of a space, streamed where `stream` or the memory says so."""
+    if stream or (stream is None and not fits(space, dtype)):
+        dtype = run.checked(dtype)
+        return streamed(space, dtype=dtype, command=command), streams.counted(space, dtype) if counts else None
+    ds = run.of_space(space, dtype, False, command)
+    return materialised(ds), search.counted(ds) if counts else None
+
+
+def fits(space, dtype):
+    """Whether all variables of a space fit in half the memory that is free (a search needs the other half)."""
+    sizes = evaluate.nbytes(space, dtype)
+    needed = sum(size for name, size in sizes.items() if not name.startswith("block_time/"))
+    return needed <= machine.available_memory() / 2

@@ -1,0 +1,182 @@
+"""Searches over grids that are never materialised: best points and Pareto fronts, the same as over a Dataset.
+
+First pass: the most that every cell of the grid can hold (`cells`). Second pass: cells are evaluated point by point
+as in `sweep`, the most promising first, until no other cell can hold a point that would be chosen.
+"""
+
+import dataclasses
+import heapq
+import math
+
+import numpy as np
+import xarray as xr
+
+from . import cells, dataset, evaluate, fronts, points, search
+from .errors import InputError
+
+MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
+
+
+def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"):
+    """`search.best` of a space without its Dataset: the same points in the same order, ties counted.
+
+    A cell is looked at while it may hold a point within twice the tolerance of the `top`-th best value of its group.
+    """
+    by, name, sense = search.check(space, by, top, objective)
+    stream = _Stream(space, by, dtype)
+    most = stream.largest(name, sense)
+    found = []
+    for members in stream.groups():
+        heap = []  # the largest `top` values so far
+        for cell in members[np.argsort(-most[members], kind="stable")]:
+            least = stream.less(heap[0]) if len(heap) == top else -np.inf
+            if most[cell] == -np.inf or most[cell] < least:
+                break
+            flat, (values,) = stream.points(cell, (name,))
+            values = sense * values
+            near = values >= least
+            found.append((flat[near], values[near]))
+            for value in np.sort(values[near])[-top:].tolist():
+                (heapq.heappush if len(heap) < top else heapq.heappushpop)(heap, value)
+            stream.check_room(int(near.sum()))
+    flat, values = stream.joined(found, 1)
+    chosen, ties = search.choose(stream.coords, space, by, flat, stream.at(flat), values, top)
+    return stream.dataset(flat[chosen], ties, command)
+
+
+def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", command="dsjax"):
+    """`searches.pareto` of a space without its Dataset.
+
+    A cell is looked at while the corner of its largest x and its largest y is not behind the front found so far.
+    """
+    by, (x, x_sense), (y, y_sense) = fronts.check(space, x, y, by)
+    stream = _Stream(space, by, dtype)
+    most = stream.largest(x, x_sense), stream.largest(y, y_sense)
+    tolerance = search.TOLERANCE[dtype]
+    found = []
+    for members in stream.groups():
+        u, v = (values[members] for values in most)
+        front = np.empty(0, dtype), np.empty(0, dtype)
+        order = np.argsort(-(_places(u) + _places(v)), kind="stable")  # corners far out first
+        for i in order[(u[order] > -np.inf) & (v[order] > -np.inf)]:
+            if not fronts.near_front(u[i : i + 1], v[i : i + 1], *front, tolerance)[0]:
+                continue
+            flat, (a, b) = stream.points(members[i], (x, y))
+            a, b = x_sense * a, y_sense * b
+            if len(flat):
+                front = fronts.exact(np.concatenate([front[0], a]), np.concatenate([front[1], b]))
+            near = fronts.near_front(a, b, *front, tolerance)
+            found.append((flat[near], a[near], b[near]))
+            stream.check_room(int(near.sum()))
+    flat, u, v = stream.joined(found, 2)
+    chosen, ties = fronts.choose(stream.coords, space, by, stream.at(flat), u, v, x_sense)
+    return fronts.described(stream.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
+
+
+def counted(space, dtype="float32"):
+    """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `search.counted` has it."""
+    variables = evaluate.layout(evaluate.plan(space)[0], dtype)
+    layout, points, held = cells.layout_of(space), space.points, {}
+    for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
+        own = math.prod(space.sizes[axis] for axis in variables[name][0])
+        if own <= MOST_CANDIDATES:  # a mask of few axes
+            ((_, mask),) = evaluate.evaluate(space, dtype, (name,)).values()
+            held[name] = int(mask.sum()) * (points // own)
+        else:
+            held[name] = cells.count(space, layout, name, dtype)
+    feasible = held.pop("feasible")
+    return {"points": points, "feasible": feasible, "refused": {name: points - n for name, n in held.items()}}
+
+
+def _places(values):
+    places = np.empty(len(values))
+    places[np.argsort(values, kind="stable")] = np.arange(len(values))
+    return places
+
+
+class _Stream:
+    """A space cut into cells, none of which belongs to two groups."""
+
+    def __init__(self, space, by, dtype):
+        if space.points >= 2**63:
+            raise InputError(f"grid: {space.points:.3g} points; expected fewer than 2^63")
+        self.space, self.by, self.dtype = space, by, dtype
+        self.coords = xr.Dataset(coords=dataset.coordinates(space))
+        self.layout = cells.layout_of(space, {axis for key in by for axis in self.coords[key].dims})
+        self.axes = (*self.layout.policies, *self.layout.kept)
+        self.shape = tuple(space.sizes[axis] for axis in self.axes)
+        self.sizes = tuple(space.sizes.values())
+        self.kept = 0  # points that may be chosen
+
+    def largest(self, name, sign):
+        """The most of `sign` x a variable that every cell can hold, flat."""
+        return cells.largest(self.space, self.layout, name, sign, self.dtype).ravel()
+
+    def less(self, value):
+        """What may still be equal to a value, and twice that far."""
+        return value - 2.0 * search.TOLERANCE[self.dtype] * abs(value)
+
+    def groups(self):
+        """Flat indices of the cells of every group."""
+        n = int(np.prod(self.shape))
+        at = self.index(np.arange(n))
+        group = search.groups(self.coords, self.space, self.by, at, n)
+        order = np.argsort(group, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+    def index(self, cell):
+        """{axis: index} of cells by their flat index; nothing where the grid is one cell."""
+        return dict(zip(self.axes, np.unravel_index(cell, self.shape))) if self.shape else {}
+
+    def points(self, cell, names):
+        """(flat indices in the grid, values of each variable) of the feasible points of a cell, as `sweep` has them."""
+        index = self.index(cell)
+        one = self.part({axis: (values[index[axis]],) for axis, values in self.space.axes.items() if axis in index})
+        shape = tuple(one.sizes.values())
+        *values, ok = (
+            np.broadcast_to(array.reshape([one.sizes[axis] if axis in dims else 1 for axis in one.axes]), shape)
+            for dims, array in evaluate.evaluate(one, self.dtype, (*names, "feasible")).values()
+        )
+        ok = np.logical_and.reduce([ok, *(~np.isnan(x) for x in values)])
+        where = [i if axis not in index else i + index[axis] for axis, i in zip(one.axes, np.nonzero(ok))]
+        return np.ravel_multi_index(where, self.sizes), [x[ok] for x in values]
+
+    def part(self, axes):
+        """The space with some of its axes cut."""
+        return points.with_rows_in_use(dataclasses.replace(self.space, axes=self.space.axes | axes))
+
+    def at(self, flat):
+        """{axis: indices} of flat indices of the grid."""
+        return dict(zip(self.space.axes, np.unravel_index(flat, self.sizes)))
+
+    def joined(self, found, n):
+        """Chunks of (flat indices, `n` columns of values) as arrays, in the order of the grid."""
+        kinds = [np.int64, *[self.dtype] * n]
+        columns = zip(*found) if found else [()] * (n + 1)
+        flat, *values = (np.concatenate([np.empty(0, kind), *column]) for kind, column in zip(kinds, columns))
+        order = np.argsort(flat)
+        return [flat[order], *(x[order] for x in values)]
+
+    def check_room(self, more):
+        """Refuse a search in which nearly everything is equal."""
+        self.kept += more
+        if self.kept > MOST_CANDIDATES:
+            raise InputError(
+                f"grid: more than {MOST_CANDIDATES:,} points are as good as the best; expected an objective that "
+                "depends on the axes of the grid"
+            )
+
+    def dataset(self, flat, ties, command):
+        """All variables of the chosen points over `rank`, as `search.at_ranks` gives them."""
+        at, rows = self.at(flat), []
+        names = evaluate.known(self.space, evaluate.layout(evaluate.plan(self.space)[0], self.dtype))
+        names = [name for name in names if not name.startswith("block_time/")]
+        for i in range(len(flat)):
+            one = self.part({axis: (values[at[axis][i]],) for axis, values in self.space.axes.items()})
+            arrays = evaluate.evaluate(one, self.dtype, names)
+            rows.append({name: array.reshape(()) for name, (_, array) in arrays.items()})
+        picked = self.coords.isel({axis: xr.DataArray(index, dims="rank") for axis, index in at.items()})
+        for name in rows[0] if rows else ():
+            if name not in picked.coords:
+                picked[name] = ("rank", np.stack([row[name] for row in rows]), dataset.attributes(name))
+        return search.numbered(picked, ties).assign_attrs(dataset.provenance(self.space, command))

@@ -1,0 +1,221 @@
+"""Streamed searches find what searches of the whole Dataset find; regrouped programs give the same up to rounding."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import dsjax
+from dsjax import cells, cli, evaluate, fronts, grid, jaxprs, regroup, run, search, searches, streams
+
+STUDY = "decode_gpu_2025"
+LONG = {"batch": {"start": 8, "stop": 512, "step": 8}, "context": {"start": 512, "stop": 16384, "step": 512}}
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def long(request):
+    """A space of many cells, and its Dataset."""
+    space = grid.load(STUDY, axes=LONG | {"nic_scale_out_bytes_per_s": [1e10, 5e10]}, fixed={"nic": "CX7"})
+    return space, run.of_space(space, request.param, False), request.param
+
+
+@pytest.fixture(autouse=True)
+def small_cells(monkeypatch):
+    """Cells and slabs small enough for several of them."""
+    monkeypatch.setattr(cells, "CELL", 2**8)
+    monkeypatch.setattr(cells, "SLAB", 2**12)
+
+
+def assert_same(streamed, whole, space):
+    """The same points in the same order; in float32 rounding may swap what is closer than the tolerance."""
+    if streamed[space.objective].dtype == np.float32:
+        order = [ds.isel(rank=np.lexsort([ds[axis] for axis in space.axes])) for ds in (streamed, whole)]
+        streamed, whole = (ds.assign_coords(rank=np.arange(ds.sizes["rank"])) for ds in order)
+    assert dict(streamed.sizes) == {"rank": whole.sizes["rank"]}
+    for name in (*space.axes, "ties", "rank"):
+        np.testing.assert_array_equal(streamed[name], whole[name], err_msg=name)
+    for name in whole.data_vars:
+        if whole[name].dtype.kind == "f":
+            np.testing.assert_allclose(streamed[name], whole[name], rtol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(streamed[name], whole[name], err_msg=name)
+        assert str(streamed[name].attrs) == str(whole[name].attrs), name
+    assert set(streamed.variables) == set(whole.variables)
+    assert streamed.attrs["dsjax_spec"] == whole.attrs["dsjax_spec"]
+
+
+@pytest.mark.parametrize(
+    ("by", "top", "objective"),
+    [
+        (None, 1, None),
+        ((), 10, None),
+        (("hardware", "batch"), 1, None),
+        (("precision",), 40, "-tpot"),  # ties: what the NIC does not change
+        (("kv_bytes", "mtp"), 3, "mfu"),
+        ((), 3, "-memory_per_chip"),  # nearly everything is equal
+    ],
+)
+def test_best_is_that_of_the_whole_dataset(long, by, top, objective):
+    space, ds, dtype = long
+    assert len(cells.layout_of(space, set(by or ())).kept) > 2
+    streamed = streams.best(space, by=by, top=top, objective=objective, dtype=dtype)
+    assert_same(streamed, search.best(ds, by=by, top=top, objective=objective), space)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "by"),
+    [
+        ("tps_per_user", "tps_per_chip", ()),
+        ("tps_per_user", "tps_per_chip", ("hardware", "mtp")),
+        ("memory_per_chip", "tps_per_chip", ("ep",)),
+        ("-batch_total", "+mfu", ()),
+    ],
+)
+def test_fronts_are_those_of_the_whole_dataset(long, x, y, by):
+    space, ds, dtype = long
+    streamed, whole = streams.pareto(space, x, y, by, dtype), fronts.of_dataset(ds, x, y, by)
+    if dtype == "float64":
+        assert_same(streamed, whole, space)
+    else:  # of points that rounding alone separates, one more or one less
+        assert abs(streamed.sizes["rank"] - whole.sizes["rank"]) <= 2
+        for one, other in ((streamed, whole), (whole, streamed)):
+            signs = [[[one.attrs["pareto_x_sense"]]], [[one.attrs["pareto_y_sense"]]]]
+            a, b = (ds[[x.lstrip("+-"), y.lstrip("+-")]].to_array().values for ds in (one, other))
+            behind = signs * (a[:, :, None] / b[:, None, :] - 1.0) <= 2e-6  # of one front, points not beyond the other's
+            assert behind.all(0).any(1).all()
+    assert {k: v for k, v in streamed.attrs.items() if k.startswith("pareto")} == {
+        k: v for k, v in whole.attrs.items() if k.startswith("pareto")
+    }
+
+
+def test_counts_are_those_of_the_whole_dataset(long, monkeypatch):
+    space, ds, dtype = long
+    monkeypatch.setattr(streams, "MOST_CANDIDATES", 1000)  # so that masks are counted slab by slab
+    assert streams.counted(space, dtype) == search.counted(ds)
+
+
+def test_a_cell_is_bounded_by_what_it_holds_at_most(long):
+    space, ds, dtype = long
+    layout = cells.layout_of(space)
+    most = cells.largest(space, layout, "tps_per_chip", 1, dtype)
+    order = (*layout.policies, *layout.kept, *layout.inner)
+    value = ds.tps_per_chip.where(ds.feasible, -np.inf).broadcast_like(ds.step_time).transpose(*order)
+    truth = value.max(layout.inner).values
+    assert (most >= truth).all()
+    near = np.isfinite(truth)
+    np.testing.assert_allclose(most[near], truth[near], rtol=5 * cells.ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("name", ["sg2260e", "prefill"])
+def test_other_models_and_phases(name):
+    cut = {"nic": ["one-layer"], "chips": [32, 128]} if name == "sg2260e" else {"hardware": ["H800", "L20"]}
+    space = grid.load(name, axes=cut)
+    assert_same(streams.best(space, top=2), search.best(run.of_space(space, "float32", False), top=2), space)
+
+
+def test_nothing_feasible_is_nothing_found():
+    space = dataclasses.replace(grid.load(STUDY), bounds={"min_tps_per_user": 1e9})
+    found = streams.best(space)
+    assert found.sizes["rank"] == 0 and streams.counted(space)["feasible"] == 0
+    assert streams.pareto(space).sizes["rank"] == 0
+
+
+def test_too_many_equals_are_refused(monkeypatch):
+    monkeypatch.setattr(streams, "MOST_CANDIDATES", 10)
+    with pytest.raises(dsjax.InputError, match="more than 10 points are as good as the best"):
+        streams.best(grid.load(STUDY), by=(), objective="-memory_per_chip")
+
+
+def test_from_python_and_the_command_line_the_same(tmp_path):
+    whole, streamed = (dsjax.best(STUDY, by=["hardware"], top=2, stream=stream) for stream in (False, True))
+    assert_same(streamed, whole, grid.load(STUDY))
+    assert "dsjax.best(dtype=float64)" in streamed.attrs["history"]
+    whole, streamed = (dsjax.pareto(STUDY, by=["hardware"], stream=stream) for stream in (False, True))
+    assert_same(streamed, whole, grid.load(STUDY))
+    for args in (["best", STUDY, "--by", "hardware"], ["pareto", STUDY]):
+        printed = [CliRunner().invoke(cli.main, [*args, how]) for how in ("--stream", "--no-stream")]
+        assert printed[0].exit_code == 0 and printed[0].output == printed[1].output, args
+    path = tmp_path / "x.nc"
+    dsjax.write_netcdf(dsjax.sweep(STUDY), path)
+    refused = CliRunner().invoke(cli.main, ["best", str(path), "--stream"])
+    assert refused.exit_code == 2 and "expected a grid" in refused.output
+    with pytest.raises(dsjax.InputError, match="stream change a grid"):
+        dsjax.best(dsjax.sweep(STUDY), stream=True)
+
+
+def test_what_does_not_fit_is_streamed(monkeypatch):
+    space = grid.load(STUDY)
+    monkeypatch.setattr(searches.machine, "available_memory", lambda: 30_000.0)
+    assert not searches.fits(space, "float64")
+    found = dsjax.best(STUDY, by=())
+    assert found["tps_per_chip"].values[0] == pytest.approx(3702.8, rel=1e-4)
+    with pytest.raises(dsjax.InputError, match="is free"):
+        dsjax.best(STUDY, by=(), stream=False)
+
+
+def random_program(rng, depth):
+    """A scalar function of six positive numbers: sums, products, selects, quotients."""
+    steps = rng.integers(0, 6, (depth, 4))
+
+    def function(*x):
+        values = list(x)
+        for kind, i, j, k in steps:
+            a, b, c = (values[n % len(values)] for n in (i, j + 1, k + 2))
+            made = (a + b, 0.5 * a, jnp.where(a >= b, b, c), a / (b + c), jnp.where(a >= b, a, b) + c, a * b)[kind]
+            values.append(made / (1.0 + made))
+        return [sum(values[6:]), values[-1] >= values[-2]]
+
+    return function
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_regrouped_programs_give_the_same(seed):
+    rng = np.random.default_rng(seed)
+    function = random_program(rng, 12)
+    sizes = {"a": 7, "b": 5, "c": 3}
+    axes = ["a", "b", "c", None, "a", "b"]
+    with jax.enable_x64(True):
+        types = [jax.ShapeDtypeStruct((), "float64")] * 6
+        closed = jaxprs.inlined(function, *types)
+        supports = [frozenset([axis]) if axis else frozenset() for axis in axes]
+        rearranged = regroup.regrouped(closed, supports, sizes)
+        leaves = [jnp.asarray(rng.uniform(0.5, 2.0, sizes[axis] if axis else ())) for axis in axes]
+        results = []
+        for one in (function, rearranged):
+            lifted = one
+            for axis in reversed(sizes):
+                lifted = jax.vmap(lifted, in_axes=[0 if a == axis else None for a in axes])
+            results.append(jax.jit(lifted)(*leaves))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-13)
+    assert (results[1][1] != results[0][1]).mean() < 0.01
+
+
+def test_regrouping_keeps_small_terms_out_of_the_full_rank():
+    """a + b + c + d over axes a, b, a, b: one sum of full rank instead of three."""
+    sizes = {"a": 100, "b": 100}
+    types = [jax.ShapeDtypeStruct((), "float32")] * 4
+    closed = jaxprs.inlined(lambda a, b, c, d: [(a + b) + c + d], *types)
+    supports = [frozenset(x) for x in "abab"]
+
+    def full(function):
+        lifted = jax.vmap(jax.vmap(function, in_axes=(None, 0, None, 0)), in_axes=(0, None, 0, None))
+        jaxpr = jax.make_jaxpr(lifted)(*(jax.ShapeDtypeStruct((100,), "float32"),) * 4).jaxpr
+        return sum(e.primitive.name == "add" and e.outvars[0].aval.size == 10_000 for e in jaxpr.eqns)
+
+    assert full(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x)) == 3
+    assert full(regroup.regrouped(closed, supports, sizes)) == 1
+
+
+def test_layouts_cut_every_axis_into_whole_slabs():
+    space = grid.load(STUDY, axes=LONG)
+    layout = cells.layout_of(space, {"hardware"})
+    assert "hardware" in layout.kept and layout.policies == ("pipeline",)
+    sizes = dict(layout.sizes)
+    assert all(space.sizes[axis] % n == 0 for axis, n in sizes.items())
+    assert np.prod(list(sizes.values())) <= cells.SLAB
+    assert all(sizes[axis] == space.sizes[axis] for axis in layout.inner)
+    assert {*layout.policies, *layout.kept, *layout.inner} == set(space.axes)
+    assert evaluate.plan(space)[0].axes == tuple(space.axes)
