@@ -22,7 +22,9 @@ from jax.interpreters import partial_eval
 
 from . import constraints, evaluate, factor, jaxprs, metrics, regroup
 
-SLAB = 2**23  # points of one slab, at most
+# Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
+# use, and touching fresh pages again takes longer than the arithmetic.
+SLAB = 2**24
 CELL = 2**13  # points of one cell, at least, where the axes allow
 ROUNDING = {"float64": 1e-12, "float32": 1e-5}  # relative; of a regrouped sum, and of a bound it is compared with
 SHARES = (0.002, 0.15)  # of a slab: results up to these sizes are evaluated before the loops over all points
@@ -61,18 +63,19 @@ def function_of(name, sign, relaxation):
     return searched
 
 
-def layout_of(space, by=()):
+def layout_of(space, by=(), dtype="float32"):
     """`Layout` of a space whose axes in `by` keep an entry per cell."""
     policies = tuple(axis for axis in (*space.study.policies, "curve") if axis in space.axes)
     lifted = [axis for axis in space.axes if axis not in policies]
+    most = SLAB // np.dtype(dtype).itemsize // math.prod(space.sizes[axis] for axis in policies)
     inner, points = [], 1
     for axis in sorted((axis for axis in lifted if axis not in by), key=lambda axis: -space.sizes[axis]):
-        if points >= CELL or points * space.sizes[axis] > SLAB:
+        if points >= CELL or points * space.sizes[axis] > max(most, CELL):
             break
         inner.append(axis)
         points *= space.sizes[axis]
     kept = tuple(axis for axis in lifted if axis not in inner)
-    sizes, room = {axis: space.sizes[axis] for axis in reversed(inner)}, SLAB // points
+    sizes, room = {axis: space.sizes[axis] for axis in reversed(inner)}, max(1, most // points)
     for axis in reversed(kept):
         sizes[axis] = max(n for n in range(1, min(room, space.sizes[axis]) + 1) if space.sizes[axis] % n == 0)
         room = room // sizes[axis] if sizes[axis] == space.sizes[axis] else 1

@@ -76,7 +76,7 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
 def counted(space, dtype="float32"):
     """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `search.counted` has it."""
     variables = evaluate.layout(evaluate.plan(space)[0], dtype)
-    layout, points, held = cells.layout_of(space), space.points, {}
+    layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
     for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
         own = math.prod(space.sizes[axis] for axis in variables[name][0])
         if own <= MOST_CANDIDATES:  # a mask of few axes
@@ -102,7 +102,8 @@ class _Stream:
             raise InputError(f"grid: {space.points:.3g} points; expected fewer than 2^63")
         self.space, self.by, self.dtype = space, by, dtype
         self.coords = xr.Dataset(coords=dataset.coordinates(space))
-        self.layout = cells.layout_of(space, {axis for key in by for axis in self.coords[key].dims})
+        groups = {axis for key in by for axis in self.coords[key].dims}
+        self.layout = cells.layout_of(space, groups, dtype)
         self.axes = (*self.layout.policies, *self.layout.kept)
         self.shape = tuple(space.sizes[axis] for axis in self.axes)
         self.sizes = tuple(space.sizes.values())
