@@ -1,5 +1,6 @@
 """The [constraints] of a grid: bounds of variables, limits by prompt length, a margin on what users feel."""
 
+import itertools
 import math
 
 from .errors import InputError, unknown
@@ -43,8 +44,15 @@ def _by_length(place, limits, meta, given):
         except (TypeError, ValueError):
             raise InputError(f"{place}: {length!r}; expected prompt lengths in tokens, {{ 4096 = 3 }}") from None
         where = f"{place} {length}"
-        pairs.append((number(where, tokens, _TOKENS), number(where, limit, meta)))
+        pairs.append((number(where, tokens, _TOKENS), number(where, limit, meta | {"low": 0.0})))
     pairs.sort()
+    for (shorter, low), (longer, high) in itertools.pairwise(pairs):
+        if shorter == longer:
+            raise InputError(f"{place}: {longer:g} tokens are there twice; expected distinct lengths")
+        if low > high:
+            raise InputError(
+                f"{place}: {low:g} s up to {shorter:g} tokens, {high:g} s up to {longer:g}; expected no fall"
+            )
     fixed = given.get("isl", given.get("context"))
     if isinstance(fixed, int | float):
         return next((limit for longest, limit in pairs if fixed <= longest), pairs[-1][1])

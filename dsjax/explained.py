@@ -9,6 +9,7 @@ import numpy as np
 from . import dataset, report
 from .metrics import LIMITS
 from .nearby import MOST_SEQUENCES, load_of
+from .pipelines import LOWER_BOUNDS
 from .tables import table
 from .variables import VARIABLES
 
@@ -100,18 +101,18 @@ def arithmetic(ds, point):
     if not math.isclose(float(ds["time_of_pipeline"]), v["step_time"], rel_tol=1e-6):
         step += f" = {_ms(float(ds['time_of_pipeline']))}, with software and host time"
     lines = [f"{step} = {_ms(v['step_time'])} per step"]
-    whole = f"{v['tps_per_chip']:,.1f} tokens/s/chip x {v['chips']:,.0f} chips = {v['tps_total']:,.0f} tokens/s"
+    whole = f"{v['tps_per_chip']:,.6g} tokens/s/chip x {v['chips']:,.0f} chips = {v['tps_total']:,.0f} tokens/s"
     if load_of(point) == "prompts":
         tokens = v["tps_total"] * v["step_time"] / point["prompts"]
         rate = (
             f"{point['prompts']:,.0f} prompts x {tokens:,.0f} tokens / {v['step_time']:.4g} s / {v['chips']:,.0f} chips"
         )
-        return [*lines, f"{rate} = {whole}"]
+        return [*lines, f"TTFT {float(ds['ttft']):,.4g} s: the first token after one step", f"{rate} = {whole}"]
     tpot, user = float(ds["tpot"]), float(ds["tps_per_user"])
     return [
         *lines,
-        f"{_ms(v['step_time'])} / {v['step_time'] / tpot:.4g} tokens = {_ms(tpot)} per token = 1 / {user:.2f} tokens/s/user",
-        f"{user:.2f} tokens/s/user x {point['batch']:,.0f} sequences = {whole}",
+        f"{_ms(v['step_time'])} / {v['step_time'] / tpot:.4g} tokens = {_ms(tpot)} per token = 1 / {user:.6g} tokens/s/user",
+        f"{user:.6g} tokens/s/user x {point['batch']:,.0f} sequences = {whole}",
     ]
 
 
@@ -250,7 +251,7 @@ def _memory_bar(x):
 def _pipelines_table(x):
     rows = [
         [
-            r["alternative"],
+            r["alternative"] + " (lower bound)" * (r["alternative"] in LOWER_BOUNDS),
             f"{1e3 * r['alternative_step_time']:,.3f}",
             f"{r['alternative_tps_per_chip']:,.1f}",
             "yes" if r["alternative_feasible"] else "no",

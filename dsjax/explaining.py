@@ -142,7 +142,9 @@ def _network(bare, dtype):
     total = math.fsum(value for name, value in bare.items() if name.startswith("block/") and "exposed_network" in name)
     rows = {name: tuple(bare[f"network/{name}/{where}"] for where in ("blocks", "step")) for name in COLLECTIVES}
     sent, exposed = (sum(column) for column in zip(*rows.values()))
-    rows["all-reduce"] = (total - sent, bare["exposed_network"] - exposed)
+    exchanged = bare.get("block/kv_exchange/exposed_network", 0.0) > 0.0
+    rest = "all-reduce, KV exchange" if exchanged else "all-reduce"
+    rows[rest] = (total - sent, bare["exposed_network"] - exposed)
     noise = search.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
     seconds, exposed = (np.array([x if abs(x) > noise else 0.0 for x in column]) for column in zip(*rows.values()))
     return nearby.over(

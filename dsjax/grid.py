@@ -68,6 +68,8 @@ class _Reader:
         self.title = data.get("title", "")
         if not isinstance(self.title, str):
             raise InputError(f"{file}: title: {self.title!r}; expected a text")
+        if "model" in fixed and isinstance(data.get("model"), str) and fixed["model"] != data["model"]:
+            self.title = self.title.replace(data["model"], str(fixed["model"]))
         if data.get("study") == "core":
             raise unknown(f"{file}: study", "study", "core", studies.names())  # the core model is what no study is
         self.study = studies.get(data.get("study", "core"), f"{file}: study")
@@ -88,6 +90,22 @@ class _Reader:
                 self.sections[target][key] = value
                 self.sections[other].pop(key, None)
                 self.overridden[target, key] = f"--{'axis' if target == 'axes' else 'fix'} {key}"
+        self.choose_lengths({*axes, *fixed})
+
+    def choose_lengths(self, overridden):
+        """Either `context`, or `isl` and `osl`: what an option gives takes the place of what the file gives."""
+        axes, fixed = (self.sections[name] for name in ("axes", "fixed"))
+        given, lengths = axes.keys() | fixed.keys(), {"isl", "osl"}
+        if overridden & lengths and "context" not in overridden:
+            axes.pop("context", None), fixed.pop("context", None)
+        elif "context" in overridden and not overridden & lengths:
+            for name in lengths:
+                axes.pop(name, None), fixed.pop(name, None)
+        elif "context" in given and given & lengths:
+            where = self.where("axes" if "context" in axes else "fixed", "context")
+            raise InputError(f"{where}: beside {', '.join(sorted(given & lengths))}; expected one or the other")
+        if "osl" in axes.keys() | fixed.keys() and "isl" not in axes.keys() | fixed.keys():
+            raise InputError(f"{self.where('axes' if 'osl' in axes else 'fixed', 'osl')}: without isl; expected both")
 
     def where(self, section, key):
         return self.overridden.get((section, key), f"{self.file}: [{section}] {key}")

@@ -1,6 +1,7 @@
 """The optimum as the SG2260E deployment study's own result file has it, with that file's keys."""
 
 from . import dataset
+from .space import Space
 
 # Key of the study's file -> name here, by section.
 _SECTIONS = {
@@ -27,9 +28,10 @@ _UNUSED = {"decode": ("sp", "prompts"), "prefill": ("batch",)}
 
 
 def of(ranked):
-    """The first of ranked points: {"chip_count", "model", "optimal_config": {...}, "performance": {...}}; {} if none.
+    """The first of ranked points: {"chip_count", "model", "point", "optimal_config", "performance"}; {} if none.
 
-    SI units, nothing rounded; what the phase does not define is left out.
+    `point` is the whole configuration by its names here. SI units, nothing rounded; what the phase does not define is
+    left out.
     """
     if not ranked.sizes["rank"]:
         return {}
@@ -40,8 +42,10 @@ def of(ranked):
         number = point[name].item()
         return int(number) if name in _SECTIONS["optimal_config"].values() else number
 
+    space = Space.from_json(ranked.attrs["dsjax_spec"])
     named = {name: point[name].item() for name in ("hardware", "nic", "model", "precision", "phase") if name in point}
     result = {"chip_count": int(point["chips"].item()), **named}
+    result["point"] = {name: point[name].item() for name in (*space.axes, *space.fixed)}
     for section, names in _SECTIONS.items():
         known = {key: name for key, name in names.items() if name in point and name not in _UNUSED[phase]}
         numbers = {key: value(name) for key, name in known.items() if point[name].item() == point[name].item()}

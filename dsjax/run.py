@@ -1,10 +1,9 @@
 """Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
 
-import inspect
 
 import numpy as np
 
-from . import dataset, evaluate, grid, machine, search
+from . import dataset, evaluate, grid, machine
 from .errors import InputError
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.

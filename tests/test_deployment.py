@@ -159,6 +159,9 @@ def test_a_margin_is_the_same_as_tighter_slos():
         ({"max_ttft": {"x": 1}}, "max_ttft: 'x'; expected prompt lengths in tokens"),
         ({"max_ttft": {"-5": 1}}, "max_ttft -5: -5.0 is out of range"),
         ({"max_ttft": {"4096": "1 GB"}}, "max_ttft 4096"),
+        ({"max_ttft": {"4096": -1}}, "max_ttft 4096: -1 is out of range"),
+        ({"max_ttft": {"4096": 3, "4096.0": 5}}, "4096 tokens are there twice"),
+        ({"max_ttft": {"4096": 5, "8192": 3}}, "5 s up to 4096 tokens, 3 s up to 8192; expected no fall"),
         ({"max_ttft": {}}, r"max_ttft: \{\} is a dict; expected a number"),
         ({"max_tpot": {"4096": 1}}, "max_tpot: .* is a dict; expected a number"),
         ({"slo_margin": 0.1}, "slo_margin: 0.1; expected it beside one of min_tps_per_user"),
@@ -242,6 +245,7 @@ def test_the_optimum_has_the_keys_of_the_study(tmp_path):
     assert found["chip_count"] == 128
     config = {"MLA_TP": 4, "MLA_DP": 32, "MOE_TP": 1, "MOE_EP": 128, "batch_per_chip": 10, "total_batch": 1280}
     assert found["optimal_config"] == config
+    assert found["point"] | {"nic": "one-layer", "tp": 4, "batch": 10, "pipeline": "naive"} == found["point"]
     assert round(found["performance"]["tps_per_chip"]) == 108
     printed = CliRunner().invoke(cli.main, ["best", *args[1:5], "--format", "json"])
     printed = json.loads(printed.output)
@@ -258,3 +262,37 @@ def test_an_optimum_of_nothing_is_an_empty_object(tmp_path):
     args = ["sweep", "sg2260e_decode_128", "--axis", "batch=16", "--axis", "tp=32", "--json-best", str(path)]
     assert CliRunner().invoke(cli.main, args).exit_code == 1
     assert json.loads(path.read_text(encoding="utf-8")) == {}
+
+
+def test_a_context_or_input_and_output_lengths():
+    """What an option gives takes the place of what the file gives; both at once are refused."""
+    lengths = dsjax.load_grid("default", fixed={"isl": 4096, "osl": 1024})
+    assert "context" not in lengths.fixed and lengths.fixed["isl"] == 4096
+    ds = dsjax.sweep("default", axes={"hardware": ["H800"], "batch": [64]}, fixed={"isl": 4096, "osl": 1024})
+    assert "context" not in ds.coords and ds.isl == 4096
+    again = dsjax.load_grid({"axes": {"tp": [1]}, "fixed": FIXED | DECODE}, axes={"isl": [4096]}, fixed={"osl": 10})
+    assert "context" not in again.fixed
+    back = {"axes": {"tp": [1]}, "fixed": {k: v for k, v in (FIXED | DECODE).items() if k != "context"}}
+    back["fixed"] |= {"isl": 4096, "osl": 1024}
+    assert dsjax.load_grid(back, fixed={"context": 77}).fixed["context"] == 77
+    for wrong, message in (
+        (back["fixed"] | {"context": 5}, "context: beside isl, osl"),
+        (FIXED | DECODE | {"osl": 5}, "context: beside osl"),
+    ):
+        with pytest.raises(dsjax.InputError, match=message):
+            dsjax.load_grid({"axes": {"tp": [1]}, "fixed": wrong})
+    with pytest.raises(dsjax.InputError, match="--fix osl: without isl"):
+        dsjax.load_grid("default", fixed={"osl": 4096})
+
+
+def test_the_title_names_the_model_in_use(own_models):
+    assert dsjax.load_grid("default", fixed={"model": "grouped"}, catalogs=own_models).title == "GPU decode of grouped"
+
+
+def test_explain_names_what_the_network_carries():
+    ds = dsjax.explain({"axes": {"kv_split": [1, 8]}, "fixed": FIXED | DECODE | {"tp": 8}}, at={"kv_split": 8})
+    assert ds.collective.values.tolist() == ["dispatch", "combine", "all-reduce, KV exchange"]
+    text = (
+        CliRunner().invoke(cli.main, ["explain", "prefill", "--axis", "hardware=H800", "--at", "tp=8,chips=16"]).output
+    )
+    assert "TTFT" in text and "windows (lower bound)" in text and "tbo (lower bound)" in text

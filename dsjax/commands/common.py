@@ -36,7 +36,7 @@ GRID_OPTIONS = options_of(
         "settings",
         multiple=True,
         metavar="ROW=NUMBER",
-        help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="50 GB/s".',
+        help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="100 GB/s".',
     ),
     click.option("--model", metavar="MODEL", help="Shorthand of --fix model=MODEL."),
     click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's."),
