@@ -17,6 +17,7 @@ _PUBLIC = {
     "corrected": "corrections",
     "count": "counting",
     "explain": "explaining",
+    "histogram": "histograms",
     "load_grid": "grid",
     "open_netcdf": "dataset",
     "pareto": "searches",

@@ -20,7 +20,7 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from . import constraints, evaluate, factor, jaxprs, metrics, regroup
+from . import constraints, evaluate, factor, jaxprs, regroup
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
 # use, and touching fresh pages again takes longer than the arithmetic.
@@ -50,7 +50,7 @@ def function_of(name, sign, relaxation):
 
     def searched(step, point, bounds, **policies):
         result = step(point, **policies)
-        values = metrics.of(result)
+        values = evaluate.of_step(result, point, {})
         readable = evaluate.fields_by_name(point) | values
         own = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | result.masks
         wider = {key: jax.tree.map(functools.partial(_wider, key), bound) for key, bound in bounds.items()}

@@ -50,6 +50,7 @@ def main():
 for _command in (
     results.sweep,
     results.best,
+    results.histogram,
     results.explain,
     tradeoffs.pareto,
     tradeoffs.recommend,

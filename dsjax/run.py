@@ -1,6 +1,5 @@
 """Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
 
-
 import numpy as np
 
 from . import dataset, evaluate, grid, machine

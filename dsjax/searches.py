@@ -14,7 +14,7 @@ def best(source="default", by=None, top=1, objective=None, stream=None, **option
     """
     materialised = functools.partial(search.best, by=by, top=top, objective=objective)
     streamed = functools.partial(streams.best, by=by, top=top, objective=objective)
-    return _of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, stream, options)
+    return of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, stream, options)
 
 
 def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream=None, **options):
@@ -30,10 +30,11 @@ def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream
     """
     materialised = functools.partial(fronts.of_dataset, x=x, y=y, by=by)
     streamed = functools.partial(streams.pareto, x=x, y=y, by=by)
-    return _of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, stream, options)
+    return of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, stream, options)
 
 
-def _of(source, command, check, materialised, streamed, stream, options):
+def of(source, command, check, materialised, streamed, stream, options):
+    """The result of a search of whatever holds points: `materialised(ds)` or `streamed(space, dtype=, command=)`."""
     if sources.is_results(source):
         if options or stream is not None:
             names = ", ".join([*options, *(["stream"] if stream is not None else [])])

@@ -94,13 +94,13 @@ def sweep_of(space, dtype, blocks, quiet):
         return run.of_space(space, dtype or "float64", blocks, shlex.join(["dsjax", *sys.argv[1:]]))
 
 
-def searched(space, dtype, quiet, stream, materialised, streamed):
-    """(result, counts) of a search of a space: of its Dataset, or streamed."""
+def searched(space, dtype, quiet, stream, materialised, streamed, counts=True):
+    """(result, counts or None) of a search of a space: of its Dataset, or streamed."""
     from .. import searches
 
     command = shlex.join(["dsjax", *sys.argv[1:]])
     with progress(f"searching {space.points:,} points", quiet), compilation_cache():
-        return searches.of_space(space, dtype or "float64", stream, materialised, streamed, command, counts=True)
+        return searches.of_space(space, dtype or "float64", stream, materialised, streamed, command, counts)
 
 
 def is_file(source, *changes):

@@ -135,6 +135,36 @@ def best(source, by, top, objective, stream, axes, fixed, settings, model, catal
 
 @click.command()
 @click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.option("--of", metavar="VARIABLE", help="The variable (default: the grid's objective).")
+@click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
+@STREAM_OPTION
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """How a variable is distributed over the feasible points: counts per range, and quantiles.
+
+    \b
+    dsjax histogram space.nc
+    dsjax histogram --of tpot --bins 10
+    dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
+    """
+    from .. import dataset, distributions, histograms
+    from ..units import number
+
+    options = {"of": of, "bins": number("--bins", bins, histograms.BINS)}
+    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
+        found = histograms.of_dataset(dataset.open_netcdf(source), **options)
+    else:
+        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
+        histograms.variable(space, of)
+        held = functools.partial(histograms.of_dataset, **options)
+        streamed = functools.partial(histograms.of_space, **options)
+        found, _ = searched(space, dtype, quiet, stream, held, streamed, counts=False)
+    distributions.show(found, form, quiet)
+
+
+@click.command()
+@click.argument("source", default="default", metavar="GRID|FILE.nc")
 @click.option(
     "--at", metavar="NAME=VALUE,...", help="Values of axes: batch=10,tp=4. The others are those of the best point."
 )

@@ -1,0 +1,102 @@
+"""How a variable is distributed over the feasible points of a Dataset, a file, or a grid, held or streamed."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import xarray as xr
+
+from . import cells, dataset, search, searches
+from .errors import InputError
+from .units import number
+from .variables import VARIABLES
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+PRECISION = 1e-4  # of a streamed quantile, relative to the range of the variable
+BINS = {"units": "1", "low": 1, "open_low": False, "high": 1000, "integer": True}
+_SHARE = {"units": "1", "low": 0.0, "open_low": False, "high": 1.0, "integer": False}
+
+
+def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=None, **options):
+    """Counts of the feasible points in `bins` equal ranges of a variable, and its quantiles: a Dataset.
+
+    `of`: the variable (default: the grid's objective). `source`, `stream` and `options` as in `best`. Ranges are
+    closed below and open above, but for the last. A quantile q is the smallest value that a share q of the points
+    does not exceed; of a grid that is not held it is found to 1e-4 of the range of the variable. Points where the
+    variable is unknown take no part. Over `bin`: `count`, `lower`, `upper`; over `quantile`: `value`.
+    """
+    bins = number("bins", bins, BINS)
+    shares = tuple(number("quantiles", q, _SHARE) for q in quantiles)
+    held = functools.partial(of_dataset, of=of, bins=bins, quantiles=shares)
+    streamed = functools.partial(of_space, of=of, bins=bins, quantiles=shares)
+    return searches.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, options)
+
+
+def variable(space, of):
+    """The variable that is counted; one that the space does not define is an InputError."""
+    return search.check(space, (), 1, of)[1]
+
+
+def of_dataset(ds, of=None, bins=20, quantiles=QUANTILES):
+    """`histogram` of a Dataset."""
+    space = dataset.space_of(ds)
+    name = variable(space, of)
+    _, _, (values,) = search.candidates(ds, space, (name,))
+    values = np.sort(values.astype(float))
+    if not len(values):
+        raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")
+    edges = np.linspace(values[0], values[-1], bins + 1)
+    counts, _ = np.histogram(values, edges)
+    found = values[np.clip(np.ceil(np.array(quantiles) * len(values)).astype(int) - 1, 0, None)]
+    return _described(space, name, edges, counts, quantiles, found, "dsjax.histogram")
+
+
+def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", command="dsjax"):
+    """`histogram` of a space that is never held: points above an edge are counted, one pass for each edge."""
+    name = variable(space, of)
+    layout = cells.layout_of(space, (), dtype)
+    most, least = (cells.largest(space, layout, name, sign, dtype).max() for sign in (1, -1))
+    if most == -np.inf:
+        raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")
+    low, high = float(-least), float(most)
+
+    @functools.cache
+    def above(edge):
+        """Feasible points with at least this value, and those where it is unknown."""
+        key = f"min_{name}"
+        bounds = space.bounds | {key: max(edge, space.bounds.get(key, -np.inf))}
+        return cells.count(dataclasses.replace(space, bounds=bounds), layout, "feasible", dtype)
+
+    unknown, beyond = above(1e300 if dtype == "float64" else 1e38), high + 1e-4 * (high - low)
+    points = above(low) - unknown
+    edges = np.linspace(low, high, bins + 1)
+    reached = np.array([above(float(edge)) for edge in edges[:-1]] + [unknown])
+    found = [_quantile(q, points, lambda edge: points - (above(edge) - unknown), low, beyond) for q in quantiles]
+    return _described(space, name, edges, -np.diff(reached), quantiles, found, command)
+
+
+def _quantile(share, points, below, low, high):
+    """The value that a share of the points is below, by bisection."""
+    precision = PRECISION * (high - low)
+    while high - low > precision:
+        middle = 0.5 * (low + high)
+        if below(middle) >= share * points:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _described(space, name, edges, counts, quantiles, found, command):
+    units = {"units": VARIABLES[name][0]}
+    data = {
+        "count": ("bin", np.asarray(counts, np.int64), {"units": "1", "long_name": "feasible points in the range"}),
+        "value": ("quantile", np.asarray(found, float), units | {"long_name": f"quantile of {name}"}),
+    }
+    coords = {
+        "lower": ("bin", edges[:-1], units | {"long_name": f"{name} from"}),
+        "upper": ("bin", edges[1:], units | {"long_name": f"{name} to"}),
+        "quantile": ("quantile", np.array(quantiles), {"units": "1", "long_name": "share of the feasible points"}),
+    }
+    ds = xr.Dataset(data, coords)
+    return ds.assign_attrs(dataset.provenance(space, command) | {"of": name})
