@@ -160,7 +160,7 @@ def _dataset(asked, values, crossings):
     rows = [row for place, x in places for row in _examined(asked, place, x)]
     names = {
         "kind": "what the value is",
-        "value": f"{text} where the answer changes; for a target, on the side that meets it",
+        "value": f"{text} where the answer changes, on the side that meets what is asked",
         "below": f"value (1 - {CHECK:g}), where it is verified",
         "above": f"value (1 + {CHECK:g}), where it is verified",
         "state_below": "answer just below",
@@ -189,8 +189,10 @@ def _dataset(asked, values, crossings):
             {**meta, "long_name": _WORDS.get(name, VARIABLES.get(name, ("", name))[1])},
         )
     coords = {"scan": ("scan", values, {"units": varied.units, "long_name": f"{text} that was tried"})}
-    coords["contender"] = np.array([label for label, _ in question.contenders], object)
-    coords["crossing"] = np.arange(1, len(found) + 1)
+    labels = np.array([label for label, _ in question.contenders], object)
+    coords["contender"] = ("contender", labels, {"long_name": "whose best configuration: a label, or all points"})
+    numbered = {"units": "1", "long_name": "change of the answer, smallest value first"}
+    coords["crossing"] = ("crossing", np.arange(1, len(found) + 1), numbered)
     present = [x for x in varied.values.values() if math.isfinite(x)]
     attrs = {"title": asked.space.title, "vary": varied.name, "units": varied.units, "until": question.text}
     attrs |= {"present": sorted(set(present)), "variable": question.variable}
@@ -203,7 +205,7 @@ def _dataset(asked, values, crossings):
 def _verified(asked, below, above):
     """One crossing: its value, its sides, and whether the answers 1e-6 beside it are those of the sides."""
     before, after = asked.state(below), asked.state(above)
-    met = asked.question.met
+    met = asked.question.everywhere
     value = above if after in met else below if before in met else math.sqrt(below * above)
     high = asked.varied.meta["high"]
     down, up = value * (1.0 - CHECK), value * (1.0 + CHECK)

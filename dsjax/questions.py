@@ -32,8 +32,8 @@ class Question:
 
     def kind(self, below, above):
         """What a value is below which the state is one and above which it is the other."""
-        if self.met:
-            return "smallest" if above in self.met else "largest"
+        if self.met or {below, above} == {EVEN, NONE}:  # equal wherever one is feasible
+            return "smallest" if above in self.everywhere else "largest"
         return "change" if NONE in (below, above) else "break-even"
 
     @property

@@ -133,6 +133,23 @@ def test_what_is_equal_everywhere_is_even_at_every_value():
     assert not never.attrs["answered"] and set(never["state"].values) == {"CX7 better"}
 
 
+def test_equal_wherever_one_is_feasible(tmp_path):
+    """From the value on at which the SLO is met: an answer, although nothing is feasible below."""
+    grid = GRID | {"axes": GRID["axes"] | {"nic": ["CX7", "E810"]}, "fixed": {"mtp": 1, "context": 5120}}
+    found = dsjax.solve(grid, "nic.scale_out_bytes_per_s", break_even={"nic": ("CX7", "E810")})
+    assert found.attrs["answered"] and found["kind"].values.tolist() == ["smallest"]
+    x = found["value"].item()
+    assert np.isnan(best(grid, settings={"nic.scale_out_bytes_per_s": 0.999 * x}))
+    above = [
+        best(grid, fixed={"nic": nic}, settings={f"nic.{nic}.scale_out_bytes_per_s": x}) for nic in ("CX7", "E810")
+    ]
+    assert above[0] == above[1] > 0
+    path = tmp_path / "study.nc"
+    dsjax.write_netcdf(dsjax.sweep(grid), path)
+    text = command("solve", path, "--vary", "nic.scale_out_bytes_per_s", "--break-even", "nic=CX7,E810")
+    assert "Equal wherever one is feasible: from " in text and "At no value" not in text
+
+
 def test_another_target_compiles_nothing():
     dsjax.solve(GRID, NIC, "tps_per_chip >= 3900")
     before = evaluate._compiled.cache_info().misses

@@ -118,7 +118,19 @@ def sentence(ds):
     if not ds.attrs["answered"]:
         lines.append(f"At no value of {name} from {ends}: {until}.")
         lines += _why(ds)
+    elif set(ds["state"].values) == {"equal", "none feasible"}:
+        lines.append(f"Equal wherever one is feasible: {_where_met(ds)}.")
     return "\n".join(lines)
+
+
+def _where_met(ds):
+    """The ranges of the input between the smallest and the largest values that the crossings are."""
+    from ..inputs import quantity
+
+    words = {"smallest": "from {} on", "largest": "up to {}"}
+    found = zip(ds["kind"].values, ds["value"].values)
+    text = ", ".join(words[kind].format(quantity(float(x), ds.attrs["units"])) for kind, x in found)
+    return text.replace(" on, up to", " to")
 
 
 _KINDS = {"smallest": "smallest value", "largest": "largest value", "break-even": "break-even", "change": "change"}
