@@ -6,7 +6,7 @@ import click
 
 from . import __version__
 from .commands import comparing, inverse, pictures, reference, results, sensitivity, tradeoffs, uncertainty
-from .errors import InputError
+from .errors import InputError, NothingFeasible
 
 
 class _Group(click.Group):
@@ -15,6 +15,9 @@ class _Group(click.Group):
     def invoke(self, context):
         try:
             return super().invoke(context)
+        except NothingFeasible as answer:
+            click.echo(str(answer))
+            context.exit(1)
         except InputError as error:
             click.echo(f"error: {error}", err=True)
             context.exit(2)

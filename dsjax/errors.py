@@ -1,4 +1,4 @@
-"""The one error a user's input can raise."""
+"""The errors that a user's input can raise."""
 
 import difflib
 
@@ -8,6 +8,10 @@ class InputError(ValueError):
 
     def __init__(self, message):
         super().__init__(" ".join(message.split("\n")))
+
+
+class NothingFeasible(InputError):
+    """The input is good, but no point is feasible: asked and answered, exit code 1 of the command line."""
 
 
 def unknown(where, what, name, known):

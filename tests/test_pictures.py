@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, pictures
+from dsjax import cli, errors, pictures
 from dsjax.pictures import canvas
 
 GRID = {
@@ -370,8 +370,20 @@ def test_bad_input_is_one_line(ds, kind, options, message):
 @pytest.mark.parametrize("kind", ["pareto", "heatmap", "breakdown", "response"])
 def test_nothing_feasible_says_what_refuses(ds, kind):
     none = ds.assign(feasible=ds["feasible"] & False, ok_tps_per_user=ds["ok_tps_per_user"] & False)
-    with pytest.raises(dsjax.InputError, match="no feasible point to show .*ok_tps_per_user 64"):
+    with pytest.raises(errors.NothingFeasible, match="no feasible point to show .*ok_tps_per_user 64"):
         dsjax.plot(kind, none)
+
+
+def test_nothing_feasible_is_an_answer(ds, tmp_path):
+    """Exit code 1, the reason on stdout, no picture; bad input stays 2."""
+    path, picture = tmp_path / "none.nc", tmp_path / "none.svg"
+    none = ds.assign(feasible=ds["feasible"] & False, ok_tps_per_user=ds["ok_tps_per_user"] & False)
+    dsjax.write_netcdf(none, path)
+    found = CliRunner().invoke(cli.main, ["plot", "pareto", str(path), "-o", str(picture)])
+    assert found.exit_code == 1 and found.stdout.startswith("plot: no feasible point") and not found.stderr
+    assert not picture.exists()
+    bad = CliRunner().invoke(cli.main, ["plot", "pareto", str(path), "-o", str(picture), "--x", "tps"])
+    assert bad.exit_code == 2 and bad.stderr.startswith("error: ")
 
 
 def test_without_matplotlib_it_says_what_to_install(ds, monkeypatch):

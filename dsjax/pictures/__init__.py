@@ -25,7 +25,7 @@ def plot(kind, source="default", path=None, *, size=(9.0, 6.0), dpi=150, force=F
     "response" (x, y, by, of, until, between). All take `at`: {axis: value}, the only values that are shown, or "best".
     The other `options` are those of `sweep`. `source`: a Dataset, a file dsjax wrote, or a grid. `size` [inch], `dpi`
     [dots per inch]; an existing file is replaced only with `force`. No state of matplotlib is changed. Raises
-    `InputError` for bad input, and where no point is left to be shown.
+    `InputError` for bad input, and its subclass `NothingFeasible` where no feasible point is left to be shown.
     """
     return drawn(kind, source, path, size, dpi, force, options)[0]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import dataset, search
-from ..errors import InputError
+from ..errors import InputError, NothingFeasible
 from . import canvas, selection
 
 HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")
@@ -24,7 +24,7 @@ def draw(figure, ds, at=None, of=None, x=None, y=None):
         selection.with_feasible(cut, dataset.in_grid_order(cut, "feasible") & known), by=[x, y], objective=sense
     )
     if not ranked.sizes["rank"]:
-        raise InputError(selection.nothing(ds))
+        raise NothingFeasible(selection.nothing(ds))
     rows, columns = (space.axes[axis] for axis in (y, x))
     cells = np.full((len(rows), len(columns)), np.nan)
     where = [(rows.index(r), columns.index(c)) for r, c in zip(ranked[y].values.tolist(), ranked[x].values.tolist())]

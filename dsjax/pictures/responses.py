@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import dataset, inputs, inverse, questions
-from ..errors import InputError, unknown
+from ..errors import InputError, NothingFeasible, unknown
 from ..space import parameters
 from ..units import number
 from ..variables import VARIABLES
@@ -34,7 +34,7 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     else:
         found = curves.along_input(ds, varied, values, chosen, by, of, wanted)
     if not found:
-        raise InputError(selection.nothing(ds))
+        raise NothingFeasible(selection.nothing(ds))
     sense = space.sense if of is None else -1 if of.startswith("-") else 1
     shown = curves.leading(space, found, best, sense)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import dataset, points, search
-from ..errors import InputError, unknown
+from ..errors import InputError, NothingFeasible, unknown
 from ..variables import SENSE
 from . import canvas
 
@@ -83,7 +83,7 @@ def leaders(ds, space, by, of=None):
     """(groups to show, groups there are): the best MOST_GROUPS of them by the objective, in the order of the grid."""
     ranked = search.best(ds, by=by, objective=of)
     if not ranked.sizes["rank"]:
-        raise InputError(nothing(ds))
+        raise NothingFeasible(nothing(ds))
     named = labels(ranked, by)
     columns = {name: ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by}
     kept = [(place(space, {name: columns[name][i] for name in by}), named[i]) for i in range(len(named))][:MOST_GROUPS]
@@ -101,7 +101,7 @@ def nothing(ds):
     refused = ", ".join(f"{name} {n:,}" for name, n in counts if n)
     points = dataset.space_of(ds).points
     why = f"of {points:,} points refused by {refused}" if refused else "none of the points asked for is feasible"
-    return f"plot: no feasible point to show ({why}); expected at least one"
+    return f"plot: no feasible point to show ({why})"
 
 
 def refusing(ds):

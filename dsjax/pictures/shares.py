@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import dataset, explaining, search
-from ..errors import InputError
+from ..errors import NothingFeasible
 from ..metrics import LIMITS
 from . import canvas, selection
 
@@ -20,7 +20,7 @@ def draw(figure, ds, at=None, by=None, of=None, blocks=False):
     ranked = search.best(cut, by=by, objective=sense)
     count = ranked.sizes["rank"]
     if not count:
-        raise InputError(selection.nothing(ds))
+        raise NothingFeasible(selection.nothing(ds))
     ranked = ranked.isel(rank=slice(MOST_BARS))
     steps = ranked["step_time"].broadcast_like(ranked["rank"]).values
     parts = _of_blocks(cut, space, ranked) if blocks else _exposed(ranked)
