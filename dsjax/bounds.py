@@ -31,9 +31,16 @@ def read(section, where, known, given):
             bounds[key] = _by_length(place, bound, meta, given)
         else:
             bounds[key] = number(place, bound, meta)
-    if MARGIN in section:
-        return _tightened(where("constraints", MARGIN), section[MARGIN], bounds)
-    return bounds
+    share = margin(section, where)
+    if MARGIN in section and not felt(share).keys() & bounds.keys():
+        place = where("constraints", MARGIN)
+        raise InputError(f"{place}: {section[MARGIN]!r}; expected it beside one of {', '.join(felt(share))}")
+    return tightened(bounds, share)
+
+
+def margin(section, where):
+    """`slo_margin` of a grid's [constraints]; 0 where there is none."""
+    return number(where("constraints", MARGIN), section[MARGIN], _MARGIN) if MARGIN in section else 0.0
 
 
 def _by_length(place, limits, meta, given):
@@ -59,15 +66,16 @@ def _by_length(place, limits, meta, given):
     return tuple(pairs)
 
 
-def _tightened(place, margin, bounds):
-    """Bounds with a margin m on what users feel: a least rate x (1 + m), a longest time / (1 + m)."""
-    factor = 1.0 + number(place, margin, _MARGIN)
-    felt = {"min_tps_per_user": factor, "max_tpot": 1.0 / factor, "max_ttft": 1.0 / factor}
-    if not felt.keys() & bounds.keys():
-        raise InputError(f"{place}: {margin!r}; expected it beside one of {', '.join(felt)}")
-    tighter = {}
+def felt(margin):
+    """{bound of what users feel: its factor under a margin m}: a least rate x (1 + m), a longest time / (1 + m)."""
+    return {"min_tps_per_user": 1.0 + margin, "max_tpot": 1.0 / (1.0 + margin), "max_ttft": 1.0 / (1.0 + margin)}
+
+
+def tightened(bounds, margin):
+    """Bounds with a margin on what users feel (`felt`)."""
+    factors, tighter = felt(margin), {}
     for key, bound in bounds.items():
-        scale = felt.get(key, 1.0)
+        scale = factors.get(key, 1.0)
         pairs = isinstance(bound, tuple)
         tighter[key] = tuple((length, limit * scale) for length, limit in bound) if pairs else bound * scale
     return tighter

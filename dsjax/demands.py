@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import grid
+from . import bounds, grid
 from .errors import InputError
 from .units import number
 
@@ -74,9 +74,9 @@ def _named(phase, source):
 
 
 def _limited(space, limits):
-    """A space whose bounds on what `limits` names are replaced, where one of them is given."""
+    """A space whose bounds on what `limits` names are replaced, its margin kept, where one of them is given."""
     given = {key: limit for key, limit in limits.items() if limit is not None}
     if not given:
         return space
     kept = {key: bound for key, bound in space.bounds.items() if key not in limits}
-    return dataclasses.replace(space, bounds=kept | given)
+    return dataclasses.replace(space, bounds=kept | bounds.tightened(given, space.margin))

@@ -41,7 +41,8 @@ def recommend(
 
     `decode`, `prefill`: grids of the core model; `isl`, `osl`: tokens of a prompt and of an answer. The demand is
     `requests_per_s` r or `concurrency` c, users who are being answered at once; c = r osl tpot (Little's law).
-    `min_tps_per_user` or `max_tpot`, and `max_ttft`, replace what the grids ask. `axes` and `fixed` go to the grid
+    `min_tps_per_user` or `max_tpot`, and `max_ttft`, replace what the grids ask; the grid's `slo_margin` holds for
+    them too. `axes` and `fixed` go to the grid
     that names them, to both where none does; `settings`, `catalogs`, `dtype` as in `sweep`.
 
     A pool is n whole instances of one configuration of N chips: decode n = ceil(r osl / tps_total), or
@@ -226,6 +227,7 @@ def _dataset(rows, asked, decode, prefill):
         "title": "Fewest chips for a demand: " + ASSUMPTIONS,
         "asked": json.dumps(asked),
         "bounds": json.dumps(decode.space.bounds | prefill.space.bounds),
+        "margins": json.dumps({"decode": decode.space.margin, "prefill": prefill.space.margin}),
         "refused": json.dumps(_refused(decode, prefill, rows)),
         "decode_spec": decode.space.to_json(),
         "prefill_spec": prefill.space.to_json(),

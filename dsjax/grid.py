@@ -31,6 +31,8 @@ def read(grid):
     if not isinstance(grid, str | os.PathLike):
         raise InputError(f"grid: {grid!r} is a {type(grid).__name__}; expected a name, a path or a dict")
     path = Path(grid)
+    if path.suffix.lower() == ".nc":
+        raise InputError(f"{path}: a file of results; expected a grid: the name of one, or a path ending in .toml")
     known = sorted(p.stem for p in folder().glob("*.toml"))
     if str(grid) in known:
         path = folder() / f"{grid}.toml"
@@ -150,6 +152,7 @@ class _Reader:
             by=by,
             defined=tuple(self.defined(axes, fixed)),
             text=text,
+            margin=bounds.margin(self.sections["constraints"], self.where),
         )
 
     def defined(self, axes, fixed):

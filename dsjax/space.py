@@ -23,6 +23,7 @@ class Space:
     by: tuple
     defined: tuple  # variables that every phase of the space defines
     text: str  # the grid as given
+    margin: float = 0.0  # by which `bounds` are tighter than the grid says (`slo_margin`)
 
     @property
     def sizes(self):

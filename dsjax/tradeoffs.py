@@ -81,15 +81,22 @@ def _ends(found, by, x, y):
 
 def fleets(ds, form, quiet):
     """A fleet for every hardware and NIC, the arithmetic of the smallest and the cheapest, and who has none."""
-    asked, bounds, refused = (json.loads(ds.attrs[name]) for name in ("asked", "bounds", "refused"))
+    asked, bounds, margins, refused = (json.loads(ds.attrs[n]) for n in ("asked", "bounds", "margins", "refused"))
     if form != "table":
         rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
-        summary = {"asked": asked, "constraints": bounds, "assumptions": ASSUMPTIONS, "refused": _as_dicts(refused)}
+        summary = {
+            "asked": asked,
+            "constraints": bounds,
+            "margins": margins,
+            "assumptions": ASSUMPTIONS,
+            "refused": _as_dicts(refused),
+        }
         report.records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
     rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
     if not quiet:
-        click.echo(f"{_demand(asked)}; {', '.join(f'{name} {_limit(x)}' for name, x in bounds.items()) or 'no SLO'}")
+        limits = ", ".join(f"{name} {_limit(x)}" for name, x in bounds.items())
+        click.echo(f"{_demand(asked)}; {limits or 'no SLO'}{_margins(margins)}")
         click.echo(f"(assumed: {ASSUMPTIONS})\n")
     if rows:
         click.echo(_summary(rows))
@@ -113,6 +120,12 @@ def _demand(asked):
     else:
         demand = f"{asked['concurrency']:,g} users being answered at once"
     return f"{demand}, {asked['isl']:,g} prompt + {asked['osl']:,g} output tokens each"
+
+
+def _margins(margins):
+    """The margins that the limits include."""
+    given = [f"{100 * share:g} % of the {phase} grid" for phase, share in margins.items() if share]
+    return f" (with the SLO margin: {', '.join(given)})" if given else ""
 
 
 def _limit(bound):

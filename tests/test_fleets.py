@@ -148,6 +148,28 @@ def test_limits_replace_those_of_the_grids():
     assert by_rate.chips.values.tolist() == by_time.chips.values.tolist()
 
 
+def test_the_grids_margin_holds_for_given_limits(files, tmp_path):
+    asked = dict.fromkeys(demands.ASKED) | {"isl": ISL, "osl": OSL, "requests_per_s": 1}
+    tight = DECODE | {"constraints": {"min_tps_per_user": 20, "slo_margin": "10 %"}}
+
+    def bounds(**limits):
+        return [space.bounds for space in demands.spaces_of(tight, PREFILL, asked | limits, {})]
+
+    assert bounds() == bounds(min_tps_per_user=20) == [{"min_tps_per_user": 22.0}, {"max_ttft": 2}]
+    assert bounds(max_tpot=0.05, max_ttft=1.5) == [{"max_tpot": 0.05 / 1.1}, {"max_ttft": 1.5}]
+    path = tmp_path / "tight.toml"
+    path.write_text(files[0].read_text() + "\nslo_margin = 0.1\n")
+    printed = command("recommend", path, *files[1:], "--requests-per-s", 1, "--min-tps-per-user", 20)
+    assert "min_tps_per_user 22, max_ttft 2 (with the SLO margin: 10 % of the decode grid)" in printed
+    assert "SLO margin" not in command("recommend", *files, "--requests-per-s", 1)
+
+
+def test_results_are_no_grid():
+    for grids in (("space.nc", PREFILL), (DECODE, "space.nc")):
+        with pytest.raises(dsjax.InputError, match="space.nc: a file of results; expected a grid"):
+            dsjax.recommend(*grids, isl=ISL, osl=OSL, requests_per_s=1)
+
+
 def test_changes_go_to_the_grid_that_names_the_axis():
     asked = dict.fromkeys(demands.ASKED) | {"isl": ISL, "osl": OSL, "requests_per_s": 1}
     changes = {"axes": {"batch": [16], "prompts": [2]}, "fixed": {"hardware": "H800", "expert_imbalance": 2}}

@@ -65,7 +65,11 @@ def pareto(source, x, y, by, stream, axes, fixed, settings, model, catalogs, dty
 @click.option("--concurrency", metavar="USERS", help="Or: users who are being answered at once.")
 @click.option("--isl", metavar="TOKENS", help="Tokens of a prompt (input sequence length).")
 @click.option("--osl", metavar="TOKENS", help="Tokens of an answer (output sequence length).")
-@click.option("--min-tps-per-user", metavar="RATE", help="Least tokens per second of a user, for the grid's own.")
+@click.option(
+    "--min-tps-per-user",
+    metavar="RATE",
+    help="Least tokens per second of a user, for the grid's own; its slo_margin is kept.",
+)
 @click.option("--max-tpot", metavar="TIME", help='Or: longest time per output token, 0.05 or "50 ms".')
 @click.option("--max-ttft", metavar="TIME", help="Longest time to the first token, for the grid's own.")
 @GRID_OPTIONS
