@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import numpy as np
+
 from . import catalog, inputs, specs
 from .errors import InputError, unknown
 from .variables import MEASURES, NEEDS
@@ -12,7 +14,7 @@ RECORDS = ("hardware", "nic", "curve", "precision", "workload")
 
 
 def parameters(space, wrt=None):
-    """[(record, field)] of the parameters that `wrt` names (see `sensitivity`)."""
+    """[(record, field)] of the parameters that `wrt` names (see `sensitivity`); of one row, "<row>.<field>"."""
     known = known_parameters(space)
     if wrt is None:
         return tuple(name for name in known if _by_default(*name))
@@ -60,6 +62,8 @@ def _named(space, known, name):
         record, field = "workload", name
     if (record, field) in known:
         return [(record, field)]
+    if row_of(field) and record in space.rows and record in RECORDS:
+        return [_of_row(space, known, name)]
     records = {"deployment": specs.Deployment, "model": specs.Model, "precision": specs.Precision}
     discrete = {f"{r}.{k}" for r, cls in records.items() for k in specs.fields(cls)}
     discrete |= {f"{r}.{k}" for r in ("hardware", "nic") for k in _fields(space, r)} | set(
@@ -71,6 +75,37 @@ def _named(space, known, name):
         )
     everything = [*(f"{r}.{k}" for r, k in known), *dict.fromkeys(r for r, _ in known), "all"]
     raise unknown("wrt", "parameter", name, everything)
+
+
+def _of_row(space, known, name):
+    """(record, "<row>.<field>") of a name with a row; a row or a number that the space does not read is an error."""
+    record, _, rest = name.partition(".")
+    row, _, field = rest.rpartition(".")
+    if row not in space.rows[record]:
+        raise unknown("wrt", f"{record} of this grid", row, space.rows[record])
+    _named(space, known, f"{record}.{field}")  # raises where it has no such parameter
+    if f"{record}_{field}" in space.axes or f"{record}_{field}" in space.fixed:
+        given = f"{record}_{field}"
+        raise InputError(f"wrt: {name} is overridden by {given} of the grid; expected {record}.{field}")
+    return record, rest
+
+
+def row_of(field):
+    """Row that a parameter's field names; "" where it is one number for all rows."""
+    return field.rpartition(".")[0]
+
+
+def field_of(field):
+    """A parameter's field without its row."""
+    return field.rpartition(".")[2]
+
+
+def in_use(space, record, field):
+    """Whether a parameter is of the rows of a space at each of its points: a bool, or one for each row of an axis."""
+    row = row_of(field)
+    if record in space.axes and row:
+        return np.array([label == row for label in space.axes[record]])
+    return not row or space.fixed.get(record) == row
 
 
 def check_output(space, of):
@@ -89,9 +124,12 @@ def check_output(space, of):
 
 
 def scaled(point, names, factors):
-    """The point with each parameter multiplied by its factor; a curve without the knot stays as it is."""
+    """The point with each parameter multiplied by its factor; a curve without the knot stays as it is.
+
+    A point does not know its rows: what names one is multiplied in all of them (see `in_use`).
+    """
     for (record, field), factor in zip(names, factors, strict=True):
-        of = getattr(point, record)
+        of, field = getattr(point, record), field_of(field)
         if hasattr(of, field):
             changed = dataclasses.replace(of, **{field: getattr(of, field) * factor})
             point = dataclasses.replace(point, **{record: changed})
@@ -99,7 +137,11 @@ def scaled(point, names, factors):
 
 
 def moved(space, record, field, factor):
-    """The space with a parameter multiplied, in every row and value of an axis: the compiled program stays the same."""
+    """The space with a parameter multiplied, in its row, or in every row and value of an axis.
+
+    The compiled program stays the same.
+    """
+    only, field = row_of(field), field_of(field)
     name = field if record == "workload" else f"{record}_{field}"
     if name in space.axes:
         return dataclasses.replace(space, axes=space.axes | {name: tuple(factor * x for x in space.axes[name])})
@@ -107,14 +149,19 @@ def moved(space, record, field, factor):
         return dataclasses.replace(space, fixed=space.fixed | {name: factor * space.fixed[name]})
     if record not in space.rows:
         return space  # not given, and not read
-    rows = {k: row | ({field: factor * row[field]} if field in row else {}) for k, row in space.rows[record].items()}
+    rows = dict(space.rows[record])
+    for label, row in rows.items():
+        if field in row and only in ("", label):
+            rows[label] = row | {field: factor * row[field]}
     return dataclasses.replace(space, rows=space.rows | {record: rows})
 
 
 def value_of(space, record, field):
-    """Present value of a parameter at the one point of a space; NaN for a knot that its curve does not have."""
+    """Present value of a parameter at the one point of a space; NaN for a knot, or a row, that is not in use."""
+    row, field = row_of(field), field_of(field)
     name = field if record == "workload" else f"{record}_{field}"
     if name in space.fixed:
         return float(space.fixed[name])
-    row = next(iter(space.rows.get(record, {}).values()), {})
+    rows = space.rows.get(record, {})
+    row = rows.get(row, {}) if row else next(iter(rows.values()), {})
     return float(row.get(field, 0.0 if record == "workload" else math.nan))

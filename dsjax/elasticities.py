@@ -15,7 +15,7 @@ from jax.extend import core
 
 from . import around, dataset, evaluate, jaxprs, machine, nearby, points
 from . import envelope as relaxation
-from .differentiable import check_output, known_parameters, moved, parameters, scaled, value_of
+from .differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 from .errors import InputError
 
 STEP = 1e-6  # relative step of one-sided slopes
@@ -34,7 +34,8 @@ def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, env
     best of those that the fewest constraints refuse); or {axis: value}, the rest from the best one.
     `wrt`: None, the rates, times and utilisations of hardware and NIC and the start times of the curve; a name like
     "hardware.hbm_bytes_per_s", a record ("hardware", "nic", "curve", "precision", "workload") for all of its numbers,
-    "all", or a list of these. A parameter is one number for all its rows: x dy/dx is taken at each point's own value.
+    "all", or a list of these. A parameter is one number for all its rows: x dy/dx is taken at each point's own value;
+    "hardware.H800.hbm_bytes_per_s" is the number of one row, and 0 where another row is in use.
 
     `elasticity(parameter, ...)` over the axes it can depend on. Where x is 0 (no latency, a rate that the chip
     lacks) it is 0: x dy/dx / y. `kink(parameter, ...)`: 1 where the elasticities on both sides, which at one point
@@ -65,7 +66,7 @@ def of_space(space, of=None, wrt=None, at=None, dtype="float64", ds=None, *, kin
         return over_grid(space, of, names, dtype, kinks)
     one = points.point_of(space, at, dtype, ds)
     check_output(one, of)
-    return at_point(one, of, names)
+    return at_point(one, of, names, space)
 
 
 def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
@@ -75,7 +76,7 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     swept = around.swept(space, space, of, dtype) if ds is None or of not in ds else ds
     one = points.point_of(space, at, dtype, swept, around.search_for(space, of))
     check_output(one, of)
-    ds = at_point(one, of, names)
+    ds = at_point(one, of, names, space)
     ds.attrs |= {"load": nearby.load_of(one.fixed), "sense": around.sense_of(space, of)}
     return ds.assign(relaxation.variables(space, one, of, names, swept))
 
@@ -154,13 +155,13 @@ def one_sided(space, of, names):
     return dims, sides
 
 
-def at_point(space, of, names):
-    """`sensitivity` at the one point of a space, in float64."""
+def at_point(space, of, names, whole):
+    """`sensitivity` at the one point of a space, in float64; `whole` has the rows that are not in use there."""
     function = slopes_at_point(of, names)
     found = evaluate.evaluate(space, function=function)
     plain = {name: value for name, value in found.items() if "/" not in name}
     ds = dataset.to_dataset(space, {k: plain[k] for k in evaluate.known(space, plain)}, "dsjax sensitivity")
-    ad = np.array([found[f"elasticity/{i}"][1] for i in range(len(names))])
+    ad = np.array([found[f"elasticity/{i}"][1] * in_use(space, *name) for i, name in enumerate(names)])
     below, above = np.array(one_sided(space, of, names)[1]).T
     ds = ds.assign_coords(_coordinate(names)).assign(
         elasticity=_variable(("parameter",), ad, of),
@@ -168,10 +169,12 @@ def at_point(space, of, names):
         elasticity_above=_variable(("parameter",), above, of, ", for more of x"),
         kink=_kink(("parameter",), np.abs(above - below) > SHARP),
     )
-    known, units = known_parameters(space), "parameter_units"
-    values = [value_of(space, *name) for name in names]
-    ds["parameter_value"] = nearby.variable("parameter", values, "", f"present value, in the unit of `{units}`")
-    ds[units] = nearby.variable("parameter", np.array([known[n]["units"] for n in names], object), "", "unit")
+    known, units = known_parameters(whole), "parameter_units"
+    values = [value_of(space if in_use(space, *name) else whole, *name) for name in names]
+    text = f"present value, in the unit that `{units}` names"
+    ds["parameter_value"] = nearby.variable("parameter", values, f"of {units}", text)
+    symbols = np.array([known[record, field_of(field)]["units"] for record, field in names], object)
+    ds[units] = nearby.variable("parameter", symbols, "", "unit of parameter x")
     ds.attrs |= {"of": of}
     return ds
 
@@ -191,7 +194,7 @@ def over_grid(space, of, names, dtype="float64", kinks=None):
     found = evaluate.evaluate(space, dtype, function=slopes(of, names))
     ds = dataset.to_dataset(space, {name: x for name, x in found.items() if "/" not in name}, "dsjax sensitivity")
     ds = ds.assign_coords(_coordinate(names))
-    ds["elasticity"] = _variable(*_stacked(space, found, len(names)), of)
+    ds["elasticity"] = _variable(*_stacked(space, found, names), of)
     if kinks:
         dims, sides = one_sided(space, of, names)
         sharp = [np.abs(above - below) > SHARP for below, above in sides]
@@ -200,14 +203,22 @@ def over_grid(space, of, names, dtype="float64", kinks=None):
     return ds
 
 
-def _stacked(space, found, n):
-    """(dims, array) of `elasticity/<i>` for i below n: dim `parameter` first, then the axes that any of them has."""
-    parts = [found[f"elasticity/{i}"] for i in range(n)]
+def _stacked(space, found, names):
+    """(dims, array) of `elasticity/<i>` of all `names`: dim `parameter` first, then the axes that any of them has."""
+    parts = [_of_row(space, name, *found[f"elasticity/{i}"]) for i, name in enumerate(names)]
     axes = tuple(axis for axis in space.axes if any(axis in dims for dims, _ in parts))
-    stacked = np.empty((n, *(space.sizes[axis] for axis in axes)), parts[0][1].dtype)
+    stacked = np.empty((len(names), *(space.sizes[axis] for axis in axes)), parts[0][1].dtype)
     for slot, (dims, array) in zip(stacked, parts, strict=True):
         slot[...] = array.reshape([space.sizes[axis] if axis in dims else 1 for axis in axes])
     return ("parameter", *axes), stacked
+
+
+def _of_row(space, name, dims, array):
+    """An elasticity, 0 at the points that do not use the parameter's row: its formula can depend on the row's axis."""
+    used = in_use(space, *name)
+    if np.ndim(used) and name[0] in dims:
+        used = used.reshape([-1 if dim == name[0] else 1 for dim in dims])
+    return dims, array * np.asarray(used if np.ndim(used) == 0 or name[0] in dims else 0, array.dtype)
 
 
 def _coordinate(names):

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import around, constraints, evaluate, jaxprs, nearby
 from .around import sense_of
-from .differentiable import COUNTS, moved, scaled
+from .differentiable import COUNTS, in_use, moved, scaled
 from .variables import MEASURES, VARIABLES
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
@@ -253,6 +253,7 @@ class Problem:
         nothing = best is None
         value = math.nan if nothing else math.exp(self.at(best.load)[0][0])
         moves = np.full(n, math.nan) if nothing else self.elasticities(best)
+        moves = np.where([in_use(self.space, *name) for name in self.names], moves, 0.0)  # of another row
         excess = np.full(m, math.nan) if nothing else self.at(best.load)[0][1:]
         active = np.zeros(m, bool)
         if not nothing and best.active >= 0:

@@ -94,6 +94,30 @@ def test_every_parameter_at_a_point(study_best):
     assert float(ds.parameter_value.sel(parameter="workload.context")) == 5120.0
 
 
+def test_the_number_of_one_row():
+    """Counts where its row is in use, and is 0 elsewhere; the rows together are the number of all."""
+    rows = ["nic.CX7.scale_out_bytes_per_s", "nic.E810.scale_out_bytes_per_s", "hardware.H800.hbm_bytes"]
+    names = ["nic.scale_out_bytes_per_s", *rows]
+    small = {"batch": [64], "ep": [320], "hardware": ["H800", "A100"]}
+    for of in ("tps_per_chip", "memory_per_chip"):  # one that the bandwidth moves, one that it does not
+        whole = dsjax.sensitivity(STUDY, of=of, wrt=names, axes=small).elasticity.transpose("parameter", ...)
+        np.testing.assert_array_equal(whole[1] + whole[2], whole[0])
+    whole = dsjax.sensitivity(STUDY, wrt=names, axes=small)
+    assert (whole.elasticity[1].sel(nic="E810") == 0.0).all() and (whole.elasticity[1].sel(nic="CX7") > 0.0).any()
+    for nic, used in (("CX7", 1), ("E810", 2)):
+        one = dsjax.sensitivity(STUDY, wrt=names, axes=small, at={"nic": nic, "hardware": "H800"}, envelope=True)
+        for name in ("elasticity", "elasticity_below", "elasticity_above", "elasticity_reoptimised"):
+            expected = np.zeros(4)
+            expected[[0, used]] = one[name].values[0]
+            np.testing.assert_array_equal(one[name], expected, err_msg=name)
+        assert one.elasticity.values[0] > 0.1 and np.isfinite(one.parameter_value).all()
+        assert one.parameter_value.attrs["units"] == "of parameter_units"
+    with pytest.raises(dsjax.InputError, match="did you mean 'CX7'"):
+        dsjax.sensitivity(STUDY, wrt="nic.CX8.scale_out_bytes_per_s")
+    with pytest.raises(dsjax.InputError, match="overridden by nic_scale_out_bytes_per_s"):
+        dsjax.sensitivity(STUDY, wrt=rows[0], fixed={"nic_scale_out_bytes_per_s": 5e10})
+
+
 def test_a_point_is_the_grid_there(study_best):
     names = ["hardware.fp8_flops_per_s", "nic.scale_out_bytes_per_s"]
     small = {"batch": [64, 128], "ep": [320], "hardware": ["H800", "A100"]}

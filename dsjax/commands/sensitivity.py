@@ -17,7 +17,8 @@ from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, pr
 @click.option(
     "--wrt",
     metavar="NAMES",
-    help="Parameters x, separated by commas: names, records (hardware, nic, curve, precision, workload), or 'all'. "
+    help="Parameters x, separated by commas: names, also of one row (nic.CX7.latency_s), "
+    "records (hardware, nic, curve, precision, workload), or 'all'. "
     "Default: rates, times and utilisations.",
 )
 @click.option(
