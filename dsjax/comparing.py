@@ -12,6 +12,7 @@ from .space import auxiliary, group_names, parameters
 from .variables import VARIABLES
 
 SIDES = ("a", "b")
+FOLLOWS = {"shared_tp": "tp"}  # an axis that equals another one where it is not given
 
 
 def compare(a="default", b=None, by=None, **options):
@@ -47,6 +48,9 @@ def of_datasets(a, b, by=None):
     if objectives[0] != objectives[1]:
         raise InputError(f"compare: objectives {objectives[0]} and {objectives[1]}; expected the same one")
     by = _groups(spaces, by)
+    phases = [side.phases() for side in pair]
+    if phases[0] != phases[1] and "phase" not in by:
+        raise InputError(f"compare: phases {' and '.join(map(', '.join, phases))}; expected the same phase in a and b")
     for side in pair:
         side.group(by)
     keys = list(dict.fromkeys([*pair[0].best, *pair[1].best]))
@@ -122,15 +126,25 @@ class _Side:
             key: [mask for mask, values in limits.items() if values[i] > -np.inf] for i, key in enumerate(keys)
         }
 
+    def phases(self):
+        """The phases of the space, in the order of their names."""
+        return sorted(self.space.axes.get("phase", (self.space.fixed.get("phase", "decode"),)))
+
     def value(self, point, axis):
-        """Value of an axis at a point, also where it is fixed; None where the space has no such axis."""
-        return point[axis].values.item() if axis in self.space.axes else self.space.fixed.get(axis)
+        """Value of an axis at a point, also where it is fixed, derived, or follows another; None where none is."""
+        if axis in self.space.axes or (axis not in self.space.fixed and axis in ("ep", "chips")):
+            return point[axis].values.item() if axis in point.variables else None
+        return self.space.fixed.get(axis, self.value(point, FOLLOWS[axis]) if axis in FOLLOWS else None)
 
     def find(self, values):
         """(point with these {axis: value}, why there is none)."""
         index = {}
         for axis, value in values.items():
             there = self.axes.get(axis)
+            if axis not in self.axes:  # follows another one here
+                there = values.get(FOLLOWS[axis], self.space.fixed.get(FOLLOWS[axis]))
+                if there != value:
+                    return None, f"{axis} is {FOLLOWS[axis]} = {there}, not {value}"
             if axis in self.space.fixed and there != value:
                 return None, f"{axis} is {there}, not {value}"
             if axis in self.space.axes:
@@ -163,7 +177,7 @@ def _row(pair, key, axes):
     row["newly_binding"] = ", ".join(mask for mask in limits[1] if mask not in limits[0])
     row["no_longer_binding"] = ", ".join(mask for mask in limits[0] if mask not in limits[1])
     row["ratio"] = row["objective"][1] / row["objective"][0]
-    shared = [axis for axis in axes if all(axis in side.axes for side in pair)]
+    shared = [axis for axis in axes if all(row[axis])]
     differ = [axis for axis in shared if row[axis][0] != row[axis][1]]
     row["changed"] = ", ".join(differ) if all(p is not None for p in points) else ""
     return row | _kept(a, b, points[0], name)
@@ -175,7 +189,9 @@ def _kept(a, b, point, name):
     if point is None:
         return none | {"kept_missing": "a has no feasible point"}
     shared = [axis for axis in a.axes if axis in b.axes and not _swapped(a, b, axis)]
-    there, why = b.find({axis: a.value(point, axis) for axis in shared})
+    shared += [axis for axis in a.space.axes if axis not in b.axes and axis in FOLLOWS]
+    values = {axis: a.value(point, axis) for axis in (*shared, *(x for x in b.space.axes if x not in a.axes))}
+    there, why = b.find({axis: value for axis, value in values.items() if value is not None})
     if there is None:
         return none | {"kept_missing": why}
     refused = [mask for mask in there.data_vars if mask.startswith("ok_") and not bool(there[mask])]
@@ -228,7 +244,7 @@ def _dataset(pair, by, keys, axes, rows):
         meta |= {} if array.dtype.kind in "Ob" else {"units": units.get(column, unit)}
         array = array.T if isinstance(values[0], list) else array
         data[column] = (("side", "group") if array.ndim == 2 else "group", array, meta)
-    coords = {"side": list(SIDES)}
+    coords = {"side": ("side", list(SIDES), {"long_name": "side of the comparison"})}
     for i, key in enumerate(by):
         if f"group_{key}" not in data:
             coords[f"group_{key}"] = ("group", np.array([k[i] for k in keys]), {"long_name": f"{key} of the group"})

@@ -95,6 +95,29 @@ def test_what_is_fixed_differently_is_the_question():
     assert np.isnan(other["kept_ratio"].item()) and "no batch = 128" in other["kept_missing"].item()
 
 
+def test_an_axis_that_is_not_given_follows_another():
+    """Without `shared_tp` the shared expert is split as tp; without `chips`, they are moe_tp ep."""
+    fixed = {"hardware": "H800", "nic": "CX7", "precision": "fp8", "context": 5120, "mtp": 0, "pipeline": "naive"}
+    axes = {"tp": [4], "batch": [32, 64], "ep": [144]}
+    one = {"axes": axes, "fixed": fixed, "objective": {"minimize": "memory_per_chip"}}  # fewest bytes: split
+    plain = dsjax.sweep(one, blocks=False)
+    split = dsjax.sweep(one, axes={"shared_tp": [1, 2, 4]}, blocks=False)
+    found = dsjax.compare(plain, split)
+    assert found["kept_missing"].item() == "" and found["kept_ratio"].item() == 1.0
+    assert found["shared_tp"].values.ravel().tolist() == ["4", "4"]
+    replicated = dsjax.sweep(one, axes={"shared_tp": [1, 2, 3]}, blocks=False)
+    assert dsjax.compare(plain, replicated)["kept_missing"].item() == "no shared_tp = 4"
+    back = dsjax.compare(replicated, plain)
+    assert back["kept_missing"].item() == "shared_tp is tp = 4, not 2" and "shared_tp" in back["changed"].item()
+    chips = dsjax.sweep(one | {"axes": {"tp": [4], "batch": [32, 64], "chips": [144]}}, blocks=False)
+    for pair in ((plain, chips), (chips, plain)):
+        assert dsjax.compare(*pair)["kept_ratio"].item() == 1.0
+    spec = json.loads(plain.attrs["dsjax_spec"])
+    prefill = plain.assign_attrs(dsjax_spec=json.dumps(spec | {"fixed": spec["fixed"] | {"phase": "prefill"}}))
+    with pytest.raises(dsjax.InputError, match="phases decode and prefill; expected the same phase"):
+        dsjax.compare(plain, prefill)
+
+
 def test_bad_input(tmp_path, pair):
     foreign = tmp_path / "foreign.nc"
     xr.Dataset({"x": 1.0}).to_netcdf(foreign)
@@ -134,7 +157,7 @@ def test_command_line(tmp_path, pair):
     ("arguments", "words"),
     [
         (("decode_gpu_2025",), "A and B are the same"),
-        (("x.nc", "--set-b", f"{NIC}=1"), "cannot be changed"),
+        (("x.nc", "--set-b", f"{NIC}=1"), "cannot be changed; expected a grid in its place"),
         (("decode_gpu_2025", "--set-b", "nic.CX8.scale_out_bytes_per_s=1"), "did you mean 'CX7'"),
     ],
 )
@@ -153,7 +176,7 @@ def test_answers_have_units_and_can_be_written(tmp_path, pair):
         "uncertainty": dsjax.uncertainty(GRID, {"nic": 0.1}),
     }
     for name, ds in answers.items():
-        for variable in ds.data_vars.values():
+        for variable in [*ds.data_vars.values(), *(ds[name] for name in {*ds.dims} & {*ds.coords})]:
             assert variable.attrs["long_name"] and (variable.dtype.kind != "f" or "units" in variable.attrs), variable
         path = tmp_path / f"{name}.nc"
         ds.to_netcdf(path)

@@ -57,7 +57,7 @@ def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet
     if b is None and not any(changes.values()):
         raise InputError("compare: A and B are the same; expected B, or a change of one side such as --set-b")
     if b is None and a.lower().endswith(".nc"):
-        raise InputError(f"{a}: a file of results cannot be changed; expected B")
+        raise InputError(f"{a}: a file of results cannot be changed; expected a grid in its place, or B")
     common = {"axes": axes, "fixed": fixed, "settings": settings}
     spaces = {}
     for side, source in (("a", a), ("b", a if b is None else b)):
