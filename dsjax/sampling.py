@@ -11,26 +11,26 @@ def linear(elasticity, sigma):
 
 
 def sobol(value, normal, other, columns):
-    """(first-order, total) Sobol indices of y = value(draws) per column: pick and freeze.
+    """(first-order, total) Sobol indices of y = value(draws) per column, and their standard errors: pick and freeze.
 
     A = `normal`, B = `other`: two independent tables of draws, A_B^i is A with column i of B.
     S_i = mean (y_B - m) (y_AB^i - y_A) / Var y, m the mean (Saltelli), T_i = mean (y_A - y_AB^i)^2 / (2 Var y)
-    (Jansen): both exactly 0 for an input without effect, and off by about sqrt(2 S_i / samples) otherwise.
+    (Jansen): both exactly 0 for an input without effect. Standard errors are those of these means, Var y as known.
     Source: Saltelli et al., Comput. Phys. Commun. 181 (2010) 259; Jansen, Comput. Phys. Commun. 117 (1999) 35.
     """
     first, second = value(normal), value(other)
     together = np.concatenate([first, second])
     mean, variance = together.mean(), together.var()
     if not variance > 1e-24 * mean**2:
-        return np.zeros(len(columns)), np.zeros(len(columns))
-    indices, totals = [], []
+        return (np.zeros(len(columns)),) * 4
+    terms = []
     for column in columns:
         mixed = normal.copy()
         mixed[:, column] = other[:, column]
         y = value(mixed)
-        indices.append(np.mean((second - mean) * (y - first)) / variance)
-        totals.append(np.mean((first - y) ** 2) / (2.0 * variance))
-    return np.array(indices), np.array(totals)
+        parts = (second - mean) * (y - first) / variance, (first - y) ** 2 / (2.0 * variance)
+        terms.append([part.mean() for part in parts] + [part.std() / np.sqrt(len(part)) for part in parts])
+    return tuple(np.reshape(terms, (-1, 4)).T)
 
 
 def chance_of_best(values, feasible, tolerance=1e-9):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from . import evaluate, inputs, points, run, sampling, search, sources
+from . import evaluate, inputs, machine, points, run, sampling, search, sources
 from .errors import InputError, unknown
 from .units import number
 from .variables import VARIABLES
@@ -16,6 +16,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEP = 1e-4  # of ln x, for elasticities
 CHUNK = 2**10  # samples evaluated at once: one compiled program for any number of them
 SOBOL_SAMPLES = 2**14  # at least so many for the shares, whose error falls with their root only
+MOST_SEED = 2**63 - 1
+TRIED = 8  # times as many of the best points are tried as candidates are wanted: some are equals of others
+EQUAL = 1e-9  # outputs closer than this, relative, are equal
 _ERROR = {"units": "1", "low": 0.0, "open_low": True, "high": None, "integer": False}
 
 
@@ -26,17 +29,19 @@ def uncertainty(source="default", errors=None, *, samples=1024, seed=0, of=None,
     `<record>.<row>.<field>`, `<record>.<field>` (every row on its own), a field of the workload, or a record: all its
     continuous numbers. The more exact name wins. An input x0 with error s is x0 exp(s z), z standard normal,
     independent of the others: its median is x0, s is the standard deviation of ln x, and it stays positive. A draw
-    above the upper bound of its domain (a share above 1) is set to the bound. An input that is 0 has no relative error
-    and is left out.
+    above the upper bound of its domain (a share above 1) is set to the bound: `clipped` has the share of samples.
+    An input that is 0 has no relative error and is left out.
 
     The candidates are the best feasible point of every group (`by`, default the grid's; () is one group), the first
-    `top` of them; they stay as they are while the inputs move. `of`: the output that is explained (the objective).
+    `top` of them; they stay as they are while the inputs move. In one group, configurations whose outputs are equal in
+    every sample (two precisions of the same bytes and rates) are one candidate: `ties` counts the others, `tied` says
+    how they differ. `of`: the output that is explained (the objective).
     `options` are those of `sweep`, for a grid only. Over `rank` and `quantile` every output; over `rank` `p_feasible`,
     `p_best` (share of the samples in which it is the best feasible candidate; equals share); over `constraint` and
     `rank` `p_refused`. Over `input`, at the first candidate: `elasticity`, and shares of the variance of `of`:
-    `linear` (e s)^2 / sum (e s)^2, `sobol` (first order) and `sobol_total` (with what it does together with others),
-    by pick and freeze of at least 2^14 samples of their own
-    (`sampling.sobol`). The same seed gives the same numbers.
+    `linear` (e s)^2 / sum (e s)^2, without clipping, `sobol` (first order) and `sobol_total` (with what it does
+    together with others), by pick and freeze of at least 2^14 samples of their own (`sampling.sobol`), with their
+    standard errors. The same seed gives the same numbers.
     """
     space, dtype, ds = sources.space_of(source, "uncertainty", options)
     named = check(space, errors, samples, seed, of, top, by)
@@ -49,6 +54,8 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
     for name, value, least in (("samples", samples, 2), ("seed", seed, 0), ("top", top, 1)):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
             raise InputError(f"{name}: {value!r}; expected an integer of at least {least}")
+    if seed > MOST_SEED:
+        raise InputError(f"seed: {seed}; expected an integer of at most {MOST_SEED}")
     search.check(space, by, top)
     if of is not None and of not in space.defined:
         raise unknown("of", "variable of this phase", of, space.defined)
@@ -66,27 +73,41 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
         if not rows:
             raise InputError(f"{where}: is 0 or unknown; expected a positive number, which has a relative error")
         found |= {x.name: (x, sigma) for x in rows}
+    _check_size(space, samples, len(found), min(top, space.points))
     return list(found.values())
+
+
+def _check_size(space, samples, n, candidates):
+    """Refuse more samples of `n` inputs than fit in the memory that is free: draws, and the outputs of candidates."""
+    kinds = evaluate.layout(evaluate.plan(space)[0], "float64")
+    outputs = sum(kind.itemsize for name, (_, kind) in kinds.items() if not name.startswith("block_time/"))
+    # Twice the draws, their bits, and a table with one column of another; a candidate's chunks, then joined.
+    needed = max(samples, SOBOL_SAMPLES) * (6 * 8 * n + outputs * (candidates + 2))
+    available = machine.available_memory()
+    if needed > available:
+        raise InputError(
+            f"samples: {samples:,} of {n} inputs for {candidates} candidates need {machine.gigabytes(needed)} and "
+            f"{machine.gigabytes(available)} of memory is free; expected fewer samples, inputs or candidates"
+        )
 
 
 def of_dataset(ds, named, *, samples=1024, seed=0, of=None, top=10, by=None):
     """`uncertainty` of a Dataset of `sweep`; `named` as `check` returns it."""
     space = sources.space_of(ds, "uncertainty", {})[0]
     of = of or space.objective
-    groups = space.by if by is None else by
-    best = search.best(ds, by=by, top=1 if len(groups) else top).isel(rank=slice(top))
-    chosen = [{axis: best[axis].values[i].item() for axis in space.axes} for i in range(best.sizes["rank"])]
     normal, _ = _draws(seed, samples, len(named))
-    candidates = [_Candidate(space, point, named) for point in chosen]
-    drawn = [candidate.outputs(normal) for candidate in candidates]
+    best, candidates, drawn = _candidates(ds, space, named, normal, top, by)
     result = _outputs(space, best, drawn)
-    if chosen:
+    if drawn:
         result |= _chances(space, drawn)
-        result |= _shares(candidates[0], *_draws(seed + 1, max(samples, SOBOL_SAMPLES), len(named)), of)
+        again = (int(seed) + 1) % (MOST_SEED + 1)
+        result |= _shares(candidates[0], *_draws(again, max(samples, SOBOL_SAMPLES), len(named)), of)
+        result |= _clipped(named, normal)
     coords = {name: variable for name, variable in best.coords.items() if name in space.axes or name == "rank"}
     attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": space.objective}
     attrs |= {"axes": list(space.axes), "dsjax_spec": space.to_json()}
-    coords |= {"quantile": list(QUANTILES)}
+    text = "share of the samples that are smaller"
+    coords |= {"quantile": ("quantile", list(QUANTILES), {"units": "1", "long_name": text})}
     return xr.Dataset(result, coords, attrs)
 
 
@@ -94,6 +115,59 @@ def _draws(seed, samples, n):
     """Two independent tables of standard normals, (samples, n)."""
     with jax.enable_x64(True):
         return np.asarray(jax.random.normal(jax.random.key(seed), (2, samples, n), dtype="float64"))
+
+
+def _candidates(ds, space, named, normal, top, by):
+    """(best points over `rank`, their `_Candidate`s, their outputs in every sample); equals of one group are one."""
+    one = not len(space.by if by is None else by)
+    best = search.best(ds, by=by, top=TRIED * top if one else 1)
+    kept, drawn, tied = {}, [], []
+    for i in range(best.sizes["rank"]):
+        point = {axis: best[axis].values[i].item() for axis in space.axes}
+        candidate = _Candidate(space, point, named)
+        found = candidate.outputs(normal)
+        twin = next((k for k, other in enumerate(drawn) if one and _equal(found, other)), None)
+        if twin is not None:
+            tied[twin].append(_difference(best, list(kept)[twin], point))
+        elif len(kept) < top:
+            kept[i] = candidate
+            drawn.append(found)
+            tied.append([])
+        elif not one or not np.isclose(*best[space.objective].values[[i, max(kept)]], rtol=EQUAL, atol=0.0):
+            break  # what comes later equals none
+    best = best.isel(rank=np.array(list(kept), int))
+    best = best.assign_coords(rank=best["rank"].copy(data=np.arange(1, len(kept) + 1)))
+    texts = np.array(["; ".join(words) for words in tied], object)
+    best["ties"] = ("rank", [len(words) for words in tied], _TIES)
+    best["tied"] = ("rank", texts, {"long_name": "what differs in them"})
+    return best, list(kept.values()), drawn
+
+
+_TIES = {"units": "1", "long_name": "other configurations with the same outputs in every sample"}
+
+
+def _equal(one, other):
+    """Whether two candidates have the same outputs in every sample."""
+    return all(np.allclose(one[name], other[name], rtol=EQUAL, atol=0.0, equal_nan=True) for name in one)
+
+
+def _difference(best, i, point):
+    """The axes of a point that differ from the i-th best point's."""
+    return ", ".join(f"{axis} {value}" for axis, value in point.items() if best[axis].values[i] != value)
+
+
+def _clipped(named, normal):
+    """Share of the samples in which each input is set to the upper bound of its domain."""
+    shares = np.zeros(len(named))
+    for i, (x, sigma) in enumerate(named):
+        if x.meta["high"] is not None:
+            shares[i] = np.mean(next(iter(x.values.values())) * np.exp(sigma * normal[:, i]) > x.meta["high"])
+    names = np.array([x.name for x, _ in named], object)
+    text = "share of samples in which it is set to the upper bound of its domain"
+    return {
+        "drawn": ("drawn", names, {"long_name": "uncertain input of any candidate"}),
+        "clipped": ("drawn", shares, {"units": "1", "long_name": text}),
+    }
 
 
 class _Candidate:
@@ -116,18 +190,18 @@ class _Candidate:
                 self.names.append(x.name)
                 self.used.append((column, getattr(record, x.field), sigma, x.meta["high"]))
 
-    def outputs(self, normal):
-        """{variable: value in every sample} for standard normals (sample, input)."""
+    def outputs(self, normal, clip=True):
+        """{variable: value in every sample} for standard normals (sample, input); within their domains by `clip`."""
         padded = np.zeros((-(-len(normal) // CHUNK) * CHUNK, normal.shape[1]))
         padded[: len(normal)] = normal
-        chunks = [self._chunk(part) for part in np.split(padded, len(padded) // CHUNK)]
+        chunks = [self._chunk(part, clip) for part in np.split(padded, len(padded) // CHUNK)]
         return {name: np.concatenate([chunk[name] for chunk in chunks])[: len(normal)] for name in chunks[0]}
 
-    def _chunk(self, normal):
+    def _chunk(self, normal, clip):
         values = [np.broadcast_to(leaf, (CHUNK,)).copy() for leaf in self.leaves]
         for column, position, sigma, high in self.used:
             values[position] *= np.exp(sigma * normal[:, column])
-            if high is not None:
+            if clip and high is not None:
                 np.minimum(values[position], high, out=values[position])
         found = _evaluated(self.how, values)
         return {name: np.broadcast_to(array, (CHUNK,)) for name, (_, array) in found.items()}
@@ -144,7 +218,7 @@ def _evaluated(how, leaves):
 
 def _outputs(space, best, drawn):
     """Quantiles of every output over all samples, feasible or not, and its value without errors."""
-    result = {}
+    result = {name: best[name].variable for name in ("ties", "tied")}
     for name in space.defined:
         if name not in best.data_vars:
             continue
@@ -179,13 +253,15 @@ def _shares(candidate, normal, other, of):
     columns = [column for column, *_ in candidate.used]
     sigma = np.array([sigma for _, _, sigma, _ in candidate.used])
 
-    def value(draws):
-        return candidate.outputs(draws)[of]
+    def value(draws, clip=True):
+        return candidate.outputs(draws, clip)[of]
 
     moves = np.zeros((len(columns), normal.shape[1]))
     moves[np.arange(len(columns)), columns] = STEP / sigma
-    elasticity = np.zeros(0) if not columns else (np.log(value(moves)) - np.log(value(-moves))) / (2.0 * STEP)
-    both, total = sampling.sobol(value, normal, other, columns)
+    elasticity = (
+        np.zeros(0) if not columns else (np.log(value(moves, False)) - np.log(value(-moves, False))) / (2.0 * STEP)
+    )
+    first, total, *errors = sampling.sobol(value, normal, other, columns)
     meta = {"units": "1"}
     return {
         "input": ("input", np.array(candidate.names, object), {"long_name": "uncertain input of the first candidate"}),
@@ -194,8 +270,10 @@ def _shares(candidate, normal, other, of):
         "linear": (
             "input",
             sampling.linear(elasticity, sigma),
-            meta | {"long_name": f"share of the variance of {of}: linear"},
+            meta | {"long_name": f"share of the variance of {of}: linear, without clipping"},
         ),
-        "sobol": ("input", both, meta | {"long_name": f"share of the variance of {of}: Sobol, first order"}),
+        "sobol": ("input", first, meta | {"long_name": f"share of the variance of {of}: Sobol, first order"}),
         "sobol_total": ("input", total, meta | {"long_name": f"share of the variance of {of}: Sobol, total"}),
+        "sobol_error": ("input", errors[0], meta | {"long_name": "standard error of sobol, from its samples"}),
+        "sobol_total_error": ("input", errors[1], meta | {"long_name": "standard error of sobol_total"}),
     }

@@ -27,11 +27,16 @@ def test_sobol_and_linear_shares_of_a_power_law():
         return 3.0 * np.exp(z @ (powers * sigma))
 
     normal, other = uncertainties._draws(0, 2**17, 4)
-    first, total = sampling.sobol(law, normal, other, range(4))
+    first, total, *errors = sampling.sobol(law, normal, other, range(4))
     v = (powers * sigma) ** 2
     np.testing.assert_allclose(first, np.expm1(v) / np.expm1(v.sum()), atol=0.015)
     np.testing.assert_allclose(total, np.expm1(v) * np.exp(v.sum() - v) / np.expm1(v.sum()), atol=0.015)
-    assert first[2] == total[2] == 0.0
+    assert first[2] == total[2] == errors[0][2] == errors[1][2] == 0.0
+    exact = np.expm1(v) / np.expm1(v.sum()), np.expm1(v) * np.exp(v.sum() - v) / np.expm1(v.sum())
+    smaller = sampling.sobol(law, normal[: 2**13], other[: 2**13], range(4))
+    for k in (0, 1):
+        assert (np.abs((first, total)[k] - exact[k]) <= 4.0 * errors[k]).all() and (errors[k] < 0.01).all()
+        np.testing.assert_allclose(smaller[2 + k], 4.0 * errors[k], rtol=0.3)  # 16 times fewer samples
     np.testing.assert_allclose(sampling.linear(powers, sigma), v / v.sum(), rtol=1e-12)
     assert (sampling.linear(np.zeros(2), sigma[:2]) == 0.0).all()
     flat = sampling.sobol(lambda z: np.ones(len(z)), normal, other, range(4))
@@ -117,6 +122,36 @@ def test_a_share_stays_a_share():
     assert float(tokens[-1]) == pytest.approx(2.0, rel=1e-12) and float(tokens[0]) < 1.5
 
 
+def test_what_is_clipped_is_said():
+    z = uncertainties._draws(0, 1024, 1)[0][:, 0]
+    result = dsjax.uncertainty(GRID, {"acceptance": 0.3}, top=1)
+    assert result["drawn"].values.tolist() == ["acceptance"]
+    assert result["clipped"].item() == np.mean(0.85 * np.exp(0.3 * z) > 1.0) > 0.2
+    assert (dsjax.uncertainty(GRID, {NIC: 0.3}, top=1)["clipped"] == 0.0).all()
+    at_bound = dsjax.uncertainty(GRID, {"acceptance": 0.3}, fixed={"acceptance": 1.0}, top=1)
+    # tokens per step 1 + a: the elasticity a / (1 + a) is that of the formula, not half of it
+    assert at_bound["elasticity"].item() == pytest.approx(0.5, rel=1e-6)
+    asked = ["uncertainty", "decode_gpu_2025", "--top", 1, "--by", "", "--error", "acceptance=30%", "--error", "nic=1%"]
+    text = command(*asked)
+    assert "acceptance: set to the upper bound of its domain in " in text and "linear %, unclipped" in text
+    assert "nic.CX7.scale_out_bytes_per_s: set" not in text and " +- " in text
+    assert list(json.loads(command(*asked, "--format", "json"))["clipped"]) == ["acceptance"]
+
+
+def test_twins_are_one_candidate():
+    """Two precisions of the same bytes and rates: the same in every sample, unless one of the rows moves."""
+    axes = {"batch": [64, 32], "precision": ["fp8", "w8a8"], "hardware": ["B200"]}
+    grid_ = CORE | {"axes": axes, "fixed": {k: v for k, v in CORE["fixed"].items() if k not in axes} | {"ep": 72}}
+    result = dsjax.uncertainty(grid_, {"nic": 0.1}, by=(), samples=64)
+    assert result["batch"].values.tolist() == [64, 32]
+    assert result["ties"].values.tolist() == [1, 1] and set(result["tied"].values) == {"precision w8a8"}
+    assert float(result["p_best"][0]) == float(result["p_feasible"][0]) == 1.0
+    apart = dsjax.uncertainty(grid_, {"precision.fp8.weight_bytes": 0.1}, by=(), samples=64)
+    assert apart.sizes["rank"] == 4 and (apart["ties"] == 0).all()
+    first = dsjax.uncertainty(grid_, {"nic": 0.1}, by=(), samples=64, top=1)
+    assert first["ties"].values.tolist() == [1]
+
+
 def test_inputs_of_other_candidates_have_no_share():
     result = dsjax.uncertainty(GRID, {"hardware.H20.fp8_flops_per_s": 0.1})
     assert result.sizes["input"] == 0 and result["hardware"].values.tolist() == ["H800", "H20"]
@@ -145,6 +180,8 @@ def test_inputs_of_other_candidates_have_no_share():
         ({NIC: 0.1}, {"samples": 1}, "at least 2"),
         ({NIC: 0.1}, {"samples": 10.5}, "expected an integer"),
         ({NIC: 0.1}, {"seed": -1}, "at least 0"),
+        ({NIC: 0.1}, {"seed": 10**23}, "at most 9223372036854775807"),
+        ({NIC: 0.1}, {"samples": 10**11}, "of memory is free; expected fewer samples"),
         ({NIC: 0.1}, {"top": 0}, "expected"),
         ({NIC: 0.1}, {"by": ["hardwear"]}, "did you mean 'hardware'"),
     ],

@@ -70,7 +70,15 @@ def _show(ds, form, quiet):
     summary = {name: ds.attrs[name] for name in ("title", "of", "objective", "samples", "seed")}
     inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
     summary["inputs"] = dataset.records(inputs) if inputs else []
+    summary["clipped"] = clipped(ds)
     report.records(dataset.records(columns), form, summary, list(columns))
+
+
+def clipped(ds):
+    """{input: share of the samples in which it is set to the upper bound of its domain}, of those that are."""
+    if "clipped" not in ds:
+        return {}
+    return {name: share for name, share in zip(ds["drawn"].values, ds["clipped"].values.tolist()) if share > 0.0}
 
 
 def _axes(ds):
@@ -86,6 +94,8 @@ def _tables(ds, quiet):
         return
     if not quiet:
         click.echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
+        for name, share in clipped(ds).items():
+            click.echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
     lines = []
     for i in range(ds.sizes["rank"]):
         row = ds.isel(rank=i)
@@ -97,6 +107,10 @@ def _tables(ds, quiet):
     quantiles = [f"{100 * q:g} %" for q in ds["quantile"].values]
     heads = ["", *_axes(ds), heading(of), *quantiles, "feasible %", "best %", "refused by"]
     click.echo(table(heads, lines))
+    tied = ds["tied"].values.tolist()
+    for text in dict.fromkeys(filter(None, tied)):
+        ranks = ", ".join(str(i + 1) for i, other in enumerate(tied) if other == text)
+        click.echo(f"  {ranks}: the same in every sample with {text}")
     click.echo(f"\nShare of the variance of {of} of configuration 1, by input:")
     click.echo(_inputs(ds))
     click.echo(conclusion(ds))
@@ -110,11 +124,15 @@ def _inputs(ds):
     lines = []
     for i in (i for i in order if shares[i] >= SMALL):
         x = ds.isel(input=i)
-        percent = [f"{100 * float(x[name]):.1f}" for name in ("linear", "sobol", "sobol_total")]
+        percent = [f"{100 * float(x['linear']):.1f}"]
+        for name in ("sobol", "sobol_total"):
+            percent.append(f"{100 * float(x[name]):.1f} +- {100 * float(x[name + '_error']):.1f}")
         lines.append([x["input"].item(), f"{100 * float(x['error']):g}", f"{float(x['elasticity']):+.3f}", *percent])
     total = [f"{100 * float(ds[name].sum()):.1f}" for name in ("linear", "sobol")]
     lines.append(["sum of all", "", "", *total, ""])
-    text = table(["input", "error %", "elasticity", "linear %", "Sobol %", "Sobol total %"], lines)
+    linear = "linear %, unclipped" if clipped(ds).keys() & set(ds["input"].values) else "linear %"
+    text = table(["input", "error %", "elasticity", linear, "Sobol %", "Sobol total %"], lines)
+    text += "\n  (Sobol: +- one standard error of its samples)" if len(lines) > 1 else ""
     small = [ds["input"].values[i] for i in order if shares[i] < SMALL]
     return text + (f"\n  below {SMALL:.1%} each: {', '.join(small)}" if small else "")
 
