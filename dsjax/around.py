@@ -4,6 +4,7 @@ import numpy as np
 
 from . import dataset, evaluate, nearby, search
 from .differentiable import moved
+from .tables import label
 from .variables import SENSE, VARIABLES
 
 SWITCH = 0.01  # of a parameter
@@ -47,7 +48,7 @@ def neighbours(ds, space, one, of):
             there = position | {axis: i}
             value = float(at(of, there))
             refused = ", ".join(name.removeprefix("ok_") for name in masks if not at(name, there))
-            rows.append((axis, str(values[i]), value, value / here - 1.0, refused))
+            rows.append((axis, label(values[i]), value, value / here - 1.0, refused))
     columns = list(zip(*rows)) or [()] * 5
     texts = [np.array(column, dtype=object) for column in (columns[0], columns[1], columns[4])]
     return nearby.over(

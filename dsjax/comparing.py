@@ -9,6 +9,7 @@ from . import binding, dataset, search, sources
 from .errors import InputError, unknown
 from .metrics import LIMITS
 from .space import auxiliary, group_names, parameters
+from .tables import label
 from .variables import VARIABLES
 
 SIDES = ("a", "b")
@@ -78,7 +79,7 @@ class _Side:
     """One of the two: its space, and the best point of every group."""
 
     def __init__(self, ds, where):
-        self.ds, self.space = ds, dataset.space_of(ds, where)
+        self.ds, self.space = ds, dataset.results_of(ds, where)
         self.axes = self.space.axes | self.space.fixed
 
     def group(self, by):
@@ -210,7 +211,7 @@ def _swapped(a, b, axis):
 
 
 def _text(value):
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "" if value is None else label(value)
 
 
 def _dataset(pair, by, keys, axes, rows):

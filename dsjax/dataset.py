@@ -77,6 +77,23 @@ def space_of(ds, where="dataset", kind="dataset"):
     return space
 
 
+def results_of(ds, where="dataset", kind="dataset"):
+    """The `Space` of a dataset that holds the results of a sweep, all of them; any other is an InputError."""
+    space = space_of(ds, where, kind)
+    wanted = f"expected the results of a sweep, a {kind} that dsjax sweep wrote"
+    if not space.axes:
+        raise InputError(f"{where}: no axis: one configuration; {wanted}")
+    if name := missing(ds, space):
+        raise InputError(f"{where}: variable {name}: missing; {wanted}")
+    return space
+
+
+def missing(ds, space):
+    """First variable of a sweep that a dataset lacks; "" where it holds the results of one."""
+    named = next((name for name in (*space.defined, "bottleneck", "feasible") if name not in ds.variables), "")
+    return named or ("" if any(name.startswith("ok_") for name in ds.data_vars) else "ok_<constraint>")
+
+
 def attributes(name):
     """CF attributes of a variable."""
     if name == "bottleneck":
@@ -217,6 +234,13 @@ def open_netcdf(path):
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}); expected a NetCDF file that dsjax wrote") from None
     space_of(ds, str(path), "NetCDF file")
+    return ds
+
+
+def open_results(path):
+    """The dataset in a file that holds the results of a sweep; anything else is an InputError."""
+    ds = open_netcdf(path)
+    results_of(ds, str(path), "NetCDF file")
     return ds
 
 

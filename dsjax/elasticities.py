@@ -31,7 +31,7 @@ def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, env
 
     `source`: a Dataset of dsjax's (evaluated again at the points its coordinates name), a file, or a grid (`options`
     are those of `sweep`). `at`: None, the whole grid; "best", the best feasible point (where none is feasible, the
-    best of those that the fewest constraints refuse); or {axis: value}, the rest from the best one.
+    best of those that the fewest constraints refuse); or {axis: value}, the best of the points with these values.
     `wrt`: None, the rates, times and utilisations of hardware and NIC and the start times of the curve; a name like
     "hardware.hbm_bytes_per_s", a record ("hardware", "nic", "curve", "precision", "workload") for all of its numbers,
     "all", or a list of these. A parameter is one number for all its rows: x dy/dx is taken at each point's own value;

@@ -21,12 +21,13 @@ COLLECTIVES = ("dispatch", "combine")
 
 
 def explain(source="default", at=None, **options):
-    """One configuration in full, as a Dataset: the best feasible point, or the one that `at` {axis: value} names.
+    """One configuration in full, as a Dataset: the best feasible point of those that `at` {axis: value} leaves.
 
-    `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). Axes that
-    `at` does not name come from the best feasible point; where none is feasible, from the best of those that the
-    fewest constraints refuse. A Dataset that was cut is explained at the coordinates it has left, `dsjax.best(...)`
-    at its first rank. Raises `InputError` for an axis or a value the space does not have.
+    `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). Without `at`
+    it is the best point of all; `at` that names every axis is one point, refused ones too. Where none of the points
+    that `at` leaves is feasible, it is the best of those that the fewest constraints refuse. A Dataset that was cut
+    is explained at the coordinates it has left, `dsjax.best(...)` at its first rank. Raises `InputError` for an axis
+    or a value the space does not have.
 
     Beside the variables of `sweep`: over `block` `block_<resource>` (critical path before overlap), `block_ideal`,
     `block_flops`, `block_bytes`; over `collective` its `transfer_time` and the part of it that is exposed; over
@@ -54,7 +55,7 @@ def of_space(space, at=None, dtype="float64", ds=None):
     named = points.chosen(space, at)
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
-        named = points.best(run.of_space(space, dtype, blocks=False) if ds is None else ds) | named
+        named = points.best(run.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
     return _explained(points.only(space, named), dtype)
 
 

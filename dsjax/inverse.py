@@ -123,8 +123,10 @@ def _range(varied, between):
         present = [value for value in varied.values.values() if value > 0.0]
         if not present:
             raise InputError(f"vary: {varied.name} is 0 or unknown now; expected a range: from, to")
-        low, high = min(present) / RANGE, max(present) * RANGE
-        return max(low, meta["low"]), high if meta["high"] is None else meta["high"]
+        low, high = max(min(present) / RANGE, meta["low"]), max(present) * RANGE
+        if varied.units == "token":  # whole ones, and at least one
+            low, high = max(1.0, float(math.floor(low))), float(math.ceil(high))
+        return low, high if meta["high"] is None else meta["high"]
     if isinstance(between, str) or not hasattr(between, "__len__") or len(between) != 2:
         raise InputError(f"between: {between!r}; expected (low, high)")
     low, high = (number(f"{side}: {varied.name}", x, meta) for side, x in zip(("from", "to"), between))

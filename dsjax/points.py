@@ -14,7 +14,8 @@ from .units import number
 def left(ds, where):
     """(space, dtype, whole) of a Dataset of `sweep` or `best`: the space its coordinates leave of `dsjax_spec`.
 
-    `whole`: nothing was cut. A dataset over `rank` is taken at its first one. `where` names the caller in errors.
+    `whole`: it holds the results of the whole space, nothing was cut. A dataset over `rank` is taken at its
+    first one. `where` names the caller in errors.
     """
     if "rank" in ds.dims:
         if ds.sizes["rank"] == 0:
@@ -28,7 +29,7 @@ def left(ds, where):
     if missing:
         raise InputError(f"{where}: coordinate {missing[0]}: missing; expected a dataset that dsjax made")
     axes = {axis: tuple(np.atleast_1d(ds[axis].values).tolist()) for axis in space.axes}
-    whole = axes == space.axes
+    whole = axes == space.axes and not dataset.missing(ds, space)
     for axis, values in axes.items():
         for value in values:
             if value not in space.axes[axis]:
@@ -69,11 +70,21 @@ def chosen(space, at):
     return named
 
 
-def best(ds, objective=None):
+def at_values(ds, named):
+    """The results at these values {axis: value} of some axes, which keep their dims."""
+    space = dataset.space_of(ds)
+    places = {axis: [space.axes[axis].index(value)] for axis, value in named.items()}
+    axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
+    ds = ds.isel(places)
+    return ds.assign_attrs(dsjax_spec=dataclasses.replace(space, axes=axes).to_json())
+
+
+def best(ds, objective=None, at=None):
     """{axis: value} of the best feasible point, or of the best among those that the fewest constraints refuse.
 
-    `objective` as in `search.best`.
+    `objective` as in `search.best`. `at` {axis: value}: the best of the points with these values.
     """
+    ds = at_values(ds, at) if at else ds
     space = dataset.space_of(ds)
     _, name, sense = search.check(space, (), 1, objective)
     found = search.best(ds, by=(), objective=objective)
@@ -100,12 +111,12 @@ def resolved(source, command, options):
 
 
 def point_of(space, at, dtype="float64", ds=None, objective=None):
-    """The space of one point: the best one, with the axes that `at` {axis: value} names at their values."""
+    """The space of one point: the best one of those that `at` {axis: value} leaves."""
     if isinstance(at, str) and at != "best":
         raise InputError(f"at: {at!r}; expected 'best' or {{axis: value}}")
     named = chosen(space, {} if isinstance(at, str) else at)
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
         found = around.swept(space, space, space.objective, dtype) if ds is None else ds
-        named = best(found, objective) | named
+        named = best(found, objective, named)
     return only(space, named)

@@ -7,7 +7,7 @@ import click
 
 from . import dataset, optima, published
 from .metrics import LIMITS
-from .tables import heading, shown, table
+from .tables import axis_label, heading, label, shown, table
 
 ROWS_SHOWN = 40
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")
@@ -32,12 +32,13 @@ def _best_table(space, ranked, counts, quiet, objective):
     rows = []
     for i in range(min(ranked.sizes["rank"], ROWS_SHOWN)):
         point = ranked.isel(rank=i)
-        labels = [str(point[axis].values) for axis in space.axes]
+        labels = [axis_label(point, axis) for axis in space.axes]
         numbers = [shown(name, float(point[name])) for name in metrics]
         rows.append([str(i + 1), *labels, *numbers, LIMITS[int(point["bottleneck"])]])
     if not quiet:
         axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
-        fixed = ", ".join(f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in space.fixed.items())
+        units = {name: ranked[name].attrs.get("units", "1") for name in space.fixed}
+        fixed = ", ".join(f"{name} {label(value, units[name])}" for name, value in space.fixed.items())
         click.echo(f"{space.title}: {axes} = {space.points:,} points ({fixed})")
     if rows:
         click.echo(table(["", *space.axes, *map(heading, metrics), "bound by"], rows))

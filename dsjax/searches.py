@@ -39,7 +39,11 @@ def of(source, command, check, materialised, streamed, stream, options):
         if options or stream is not None:
             names = ", ".join([*options, *(["stream"] if stream is not None else [])])
             raise InputError(f"{command}: {names} change a grid; expected a grid, not results")
-        return materialised(source if hasattr(source, "data_vars") else dataset.open_netcdf(source))
+        if not hasattr(source, "data_vars"):
+            return materialised(dataset.open_results(source))
+        if not dataset.space_of(source, command).axes:
+            raise InputError(f"{command}: no axis: one configuration; expected the results of a sweep")
+        return materialised(source)
     known = (*sources.OF_GRID, "blocks")
     for name in options:
         if name not in known:

@@ -34,4 +34,6 @@ def space_of(source, command, options):
 def dataset_of(source, command, options):
     """Dataset of a Dataset, a file, or a grid, which is evaluated (see `space_of`)."""
     space, dtype, ds = space_of(source, command, options)
+    if ds is not None:
+        dataset.results_of(ds, command if hasattr(source, "data_vars") else str(source))
     return run.of_space(space, dtype, blocks=False, command=f"dsjax.{command}") if ds is None else ds

@@ -1,14 +1,16 @@
 """Plain-text tables for a terminal."""
 
 import math
+import re
 
 from .variables import VARIABLES
 
-# variable -> (heading, factor, format); others print with four significant digits in SI
+DIGITS = 4  # significant ones of a number without a format of its own
+# variable -> (heading, factor, format); others print with DIGITS significant digits in SI
 _SHOWN = {
-    "step_time": ("step ms", 1e3, ".4g"),
-    "tpot": ("TPOT ms", 1e3, ".4g"),
-    "ttft": ("TTFT s", 1.0, ".4g"),
+    "step_time": ("step ms", 1e3, ""),
+    "tpot": ("TPOT ms", 1e3, ""),
+    "ttft": ("TTFT s", 1.0, ""),
     "tps_per_user": ("tok/s/user", 1.0, ".2f"),
     "tps_per_chip": ("tok/s/chip", 1.0, ",.1f"),
     "tps_total": ("tok/s total", 1.0, ",.0f"),
@@ -17,7 +19,11 @@ _SHOWN = {
     "mbu": ("MBU %", 100.0, ".1f"),
     "cost_per_million_tokens": ("USD/Mtok", 1.0, ".3f"),
     "energy_per_token": ("J/token", 1.0, ".3f"),
+    **{name: (name, 1.0, ",.10g") for name in ("chips", "dp", "ep", "batch_total")},  # counts
 }
+
+
+_UNIT = re.compile(r" [kMGTPmun]?(B|B/s|FLOP/s|s|Hz)$")
 
 
 def table(columns, rows, indent="  "):
@@ -39,8 +45,37 @@ def table(columns, rows, indent="  "):
 
 def shown(name, value):
     """A variable's value as a table shows it: "-" where it is unknown."""
-    _, factor, form = _SHOWN.get(name, (name, 1.0, ".4g"))
-    return "-" if math.isnan(value) else format(factor * value, form)
+    _, factor, form = _SHOWN.get(name, (name, 1.0, ""))
+    if math.isnan(value):
+        return "-"
+    return format(factor * value, form) if form else significant(factor * value)
+
+
+def significant(value, digits=DIGITS):
+    """A number with so many significant digits, zeros at the end kept, so that a column has one form: 39.50 ms."""
+    if not math.isfinite(value) or not value:
+        return f"{value:g}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.9999 is 10.00
+    if not -4 <= exponent < 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def label(value, units="1"):
+    """A value of an axis as a reader writes it: H800, 2048, 100 GB/s, 1e+11."""
+    from .inputs import quantity
+
+    if isinstance(value, str | bool):
+        return str(value)
+    if units in ("B/s", "FLOP/s", "B", "s", "Hz"):
+        return quantity(float(value), units)
+    value = float(value)
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.6g}"
+
+
+def axis_label(point, axis):
+    """The value of an axis at a point of results, with its unit where it is a quantity."""
+    return label(point[axis].item(), point[axis].attrs.get("units", "1"))
 
 
 def heading(name):
@@ -61,7 +96,7 @@ def _number(text):
     if text == "-":
         return True
     try:
-        float(text.replace(",", ""))
+        float(_UNIT.sub("", text).replace(",", ""))
     except ValueError:
         return False
     return True

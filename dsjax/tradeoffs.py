@@ -7,7 +7,7 @@ import click
 from . import dataset, report
 from .fleets import ASSUMPTIONS
 from .metrics import LIMITS
-from .tables import heading, shown, table
+from .tables import axis_label, heading, label, shown, table
 
 # of a pool, what is not part of its configuration
 _SIZED = (
@@ -38,7 +38,7 @@ def front(space, found, counts, form, quiet):
     lines = []
     for i in range(found.sizes["rank"]):
         point = found.isel(rank=i)
-        labels = [_label(point[axis].item()) for axis in axes]
+        labels = [axis_label(point, axis) for axis in axes]
         numbers = [shown(name, float(point[name])) for name in shows]
         lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
     if not quiet:
@@ -60,21 +60,17 @@ def front(space, found, counts, form, quiet):
 _SIDES = {1: "more is better", -1: "less is better"}
 
 
-def _label(value):
-    return value if isinstance(value, str) else f"{value:g}"
-
-
 def _ends(found, by, x, y):
     """One line per front: its points, its two ends."""
     columns = [found[name].broadcast_like(found["rank"]).values.tolist() for name in by]
-    labels = list(zip(*columns)) if columns else [()] * found.sizes["rank"]
-    for label in dict.fromkeys(labels):
-        members = [i for i, other in enumerate(labels) if other == label]
+    groups = list(zip(*columns)) if columns else [()] * found.sizes["rank"]
+    for group in dict.fromkeys(groups):
+        members = [i for i, other in enumerate(groups) if other == group]
         ends = [
             ", ".join(f"{heading(name)} {shown(name, float(found[name][i]))}" for name in (x, y))
             for i in (members[0], members[-1])
         ]
-        named = ", ".join(f"{name} {_label(value)}" for name, value in zip(by, label))
+        named = ", ".join(f"{name} {label(value)}" for name, value in zip(by, group))
         n = f"{len(members):,} point{'s' if len(members) > 1 else ''}"
         yield f"{named + ': ' if named else ''}{n}, from {ends[0]} to {ends[1]}"
 
@@ -202,7 +198,7 @@ def _pool(row, phase, length, what, rate, asked):
     flights = row[f"{phase}_batch_total"]
     prefix = f"{phase}_"
     axes = [name for name in row if name.startswith(prefix) and name.removeprefix(prefix) not in _SIZED]
-    labels = ", ".join(f"{name.removeprefix(prefix)} {_label(row[name])}" for name in axes)
+    labels = ", ".join(f"{name.removeprefix(prefix)} {label(row[name])}" for name in axes)
     demand = row[f"{phase}_tokens_per_s"]
     instances = f"instance{'s' if n > 1 else ''}"
     if phase == "decode":

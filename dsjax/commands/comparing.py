@@ -84,7 +84,7 @@ def _merged(common, own):
 def _results(space, source, dtype, quiet):
     from .. import dataset
 
-    return dataset.open_netcdf(source) if space is None else sweep_of(space, dtype, False, quiet)
+    return dataset.open_results(source) if space is None else sweep_of(space, dtype, False, quiet)
 
 
 def _show(ds, form, quiet):

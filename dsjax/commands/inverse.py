@@ -1,6 +1,7 @@
 """The command that asks backwards: solve."""
 
 import json
+import math
 import sys
 
 import click
@@ -97,11 +98,21 @@ def _configurations(ds):
         value = "as it is" if x != x else quantity(x, ds.attrs["units"])
         numbers = ["-" if float(row[n]) != float(row[n]) else shown(n, float(row[n])) for n in measures]
         who = [] if single else [row["of"].item()]
-        labels = [row[a].item() or "-" for a in axes]
+        labels = [_axis(row[a].item()) for a in axes]
         end = [row["bottleneck"].item() or "none feasible", f"{int(row['feasible']):,}"]
         lines.append([row["place"].item(), value, *who, *labels, *numbers, *end])
     heads = ["", "x", *([] if single else ["best of"]), *axes, *map(heading, measures), "bound by", "feasible"]
     return table(heads, lines)
+
+
+def _axis(text):
+    """A value of an axis, which the results hold as text."""
+    from ..tables import label
+
+    try:
+        return label(float(text))
+    except ValueError:
+        return text or "-"
 
 
 def sentence(ds):
@@ -136,12 +147,17 @@ def _where_met(ds):
 _KINDS = {"smallest": "smallest value", "largest": "largest value", "break-even": "break-even", "change": "change"}
 
 
+_WHOLE = {"smallest": math.ceil, "largest": math.floor}  # towards the side that meets the target
+
+
 def _crossing(ds, one):
     from ..inputs import quantity
 
     units, value, present = ds.attrs["units"], float(one["value"]), ds.attrs["present"]
     number = f"{value:.10g}" + ("" if units == "1" else f" {units}")
     short = quantity(value, units)
+    if units == "token" and one["kind"].item() in _WHOLE:
+        number += f" (in whole tokens {_WHOLE[one['kind'].item()](value):,})"
     number += f" ({short})" if units in ("B/s", "FLOP/s", "B", "s", "Hz") else ""
     if len(present) == 1 and present[0]:
         number += f" = {value / present[0]:.6g} x the present {quantity(present[0], units)}"

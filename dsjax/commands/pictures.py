@@ -1,6 +1,7 @@
 """The command that draws: plot."""
 
 import os
+import sys
 
 import click
 
@@ -46,6 +47,8 @@ def plot(
     dsjax plot heatmap space.nc -o heat.svg --x batch --y tp --at hardware=H800
     dsjax plot response space.nc -o batch.png --x batch --y tps_per_user,tps_per_chip
     dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 3000"
+
+    Exit code 1 where no point is feasible.
     """
     from .. import dataset, pictures
 
@@ -59,13 +62,15 @@ def plot(
     size = _size(size)
     pictures.check(kind, output, size, dpi, force, options)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_netcdf(source)
+        ds = dataset.open_results(source)
     else:
         ds = sweep_of(space_of(source, axes, fixed, settings, model, catalogs), dtype, None, quiet)
     with progress(f"drawing {kind}", quiet), compilation_cache():
         _, conclusion = pictures.drawn(kind, ds, output, size, dpi, force, options)
     if not quiet:
         click.echo(f"{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
+    # Of a refused point that is the answer to "the best one"; along a parameter others may be feasible.
+    sys.exit(0 if "x" in options or isinstance(options.get("at"), dict) or ds["feasible"].any() else 1)
 
 
 def _size(text):

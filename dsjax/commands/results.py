@@ -115,7 +115,7 @@ def best(source, by, top, objective, stream, axes, fixed, settings, model, catal
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_netcdf(source)
+        ds = dataset.open_results(source)
         space, counts = dataset.space_of(ds), search.counted(ds)
         ranked = search.best(ds, by=groups, top=top, objective=objective)
     else:
@@ -166,12 +166,16 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
 @click.command()
 @click.argument("source", default="default", metavar="GRID|FILE.nc")
 @click.option(
-    "--at", metavar="NAME=VALUE,...", help="Values of axes: batch=10,tp=4. The others are those of the best point."
+    "--at",
+    metavar="NAME=VALUE,...",
+    help="Values of axes: batch=10,tp=4. The others are those of the best point there.",
 )
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
 def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, quiet):
-    """One configuration in full: the best feasible point, or the one that --at names, refused ones too.
+    """One configuration in full: the best feasible point, of those that --at leaves; refused ones too.
+
+    Where none that --at leaves is feasible, it is the best of those that the fewest constraints refuse.
 
     Metrics and their arithmetic, every block and what binds it, network, critical path, memory and the largest batch,
     why it is refused, whether TBO would pay, where the numbers come from. --format csv prints the blocks.

@@ -26,7 +26,7 @@ from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, pr
     default="best",
     show_default=True,
     metavar="best|grid|NAME=VALUE,...",
-    help="The best point, the whole grid, or a point: axes that are not named are those of the best one.",
+    help="The best point, the whole grid, or a point: axes that are not named are those of the best one there.",
 )
 @click.option(
     "--envelope", is_flag=True, help="Also choose the batch anew: limits, their prices, neighbours, switches."
@@ -145,12 +145,12 @@ def _point_text(ds, rows, quiet):
     import json
 
     from ..metrics import LIMITS
-    from ..tables import heading, shown, table
+    from ..tables import heading, label, shown, table
 
     of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])
     lines = []
     if not quiet:
-        fixed = ", ".join(f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in spec["fixed"].items())
+        fixed = ", ".join(f"{name} {label(value)}" for name, value in spec["fixed"].items())
         allowed = "feasible" if bool(ds["feasible"]) else "not feasible"
         lines += [f"{ds.attrs['title']}: {fixed}"]
         lines += [f"{heading(of)} {shown(of, float(ds[of]))}, {allowed}, bound by {LIMITS[int(ds['bottleneck'])]}", ""]

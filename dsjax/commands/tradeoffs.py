@@ -41,7 +41,7 @@ def pareto(source, x, y, by, stream, axes, fixed, settings, model, catalogs, dty
 
     groups = [name for name in by.split(",") if name]
     if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_netcdf(source)
+        ds = dataset.open_results(source)
         space, counts, found = dataset.space_of(ds), search.counted(ds), fronts.of_dataset(ds, x, y, groups)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 
-from .. import run, sources
+from .. import dataset, run, sources
 from ..errors import InputError, unknown
 from . import canvas
 
@@ -25,7 +25,7 @@ def plot(kind, source="default", path=None, *, size=(9.0, 6.0), dpi=150, force=F
     "response" (x, y, by, of, until, between). All take `at`: {axis: value}, the only values that are shown, or "best".
     The other `options` are those of `sweep`. `source`: a Dataset, a file dsjax wrote, or a grid. `size` [inch], `dpi`
     [dots per inch]; an existing file is replaced only with `force`. No state of matplotlib is changed. Raises
-    `InputError` for bad input, and its subclass `NothingFeasible` where no feasible point is left to be shown.
+    `InputError` for bad input, `NothingFeasible`, one of them, where no feasible point is left to be shown.
     """
     return drawn(kind, source, path, size, dpi, force, options)[0]
 
@@ -74,4 +74,7 @@ def _draw(kind):
 def _results(source, options):
     """The Dataset that `source` is, holds or describes."""
     space, dtype, ds = sources.space_of(source, "plot", options)
-    return run.of_space(space, dtype, command="dsjax.plot") if ds is None else ds
+    if ds is None:
+        return run.of_space(space, dtype, command="dsjax.plot")
+    dataset.results_of(ds, "plot" if hasattr(source, "data_vars") else str(source))
+    return ds

@@ -53,6 +53,35 @@ def merged(curve, other):
     return Curve(curve.group, xs[order].tolist(), values, np.append(curve.feasible, other.feasible)[order])
 
 
+def impossible(ds, mask, x, shown):
+    """{label: (values of x without a point, constraint that makes most of them impossible)} of the points in `mask`."""
+    space, found = dataset.space_of(ds), {}
+    possible = selection.asked(space)
+    refusing = {name: refused for name, refused in selection.refusing(ds).items() if name not in possible}
+    for label, curve in shown.items():
+        here = mask
+        for name, value in curve.group.items():
+            here = here & (dataset.in_grid_order(ds, name) == value)
+        values = [value for value in space.axes[x] if value not in curve.x]
+        here = here & np.isin(dataset.in_grid_order(ds, x), values)
+        counts = {name: int((refused & here).sum()) for name, refused in refusing.items()}
+        most = max(counts, key=counts.get, default="")
+        if values and counts.get(most):
+            found[label] = values, most.removeprefix("ok_")
+    return found
+
+
+def hidden(curves, name, log):
+    """How many later ones lie on each curve: within 1.5 % of the height, at half of the values of x that they share."""
+    heights = [dict(zip(c.x, np.log(c.values[name]) if log else c.values[name])) for c in curves]
+    near = 0.015 * np.ptp([y for of in heights for y in of.values()])
+    under = []
+    for i, lower in enumerate(heights):
+        both = [[abs(y - upper[x]) <= near for x, y in lower.items() if x in upper] for upper in heights[i + 1 :]]
+        under.append(sum(bool(close) and 2 * sum(close) >= len(close) for close in both))
+    return under
+
+
 def _rows(ranked, x, by, names, feasible):
     """{label: (group, {value of x: ({variable: number}, feasible)})}; `x` is an axis, or the value it has."""
     ranked = ranked.drop_dims([dim for dim in ranked.dims if dim != "rank"])

@@ -20,8 +20,8 @@ def draw(figure, ds, at=None, x=None, y=None, by=None):
     if x == y:
         raise InputError(f"y: {y!r} is x too; expected another variable")
     by = selection.groups(space, by)
-    cut, chosen, _ = selection.restricted(ds, at, by=by)
-    shown, count = selection.leaders(cut, space, by)
+    cut, chosen, mask = selection.restricted(ds, at, by=by)
+    shown, count = selection.leaders(cut, space, by, mask)
     front = searches.pareto(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
     load = "batch" if "tps_per_user" in space.defined else "prompts"

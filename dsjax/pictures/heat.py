@@ -3,7 +3,8 @@
 import numpy as np
 
 from .. import dataset, search
-from ..errors import InputError, NothingFeasible
+from ..errors import InputError
+from ..tables import significant
 from . import canvas, selection
 
 HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")
@@ -24,7 +25,7 @@ def draw(figure, ds, at=None, of=None, x=None, y=None):
         selection.with_feasible(cut, dataset.in_grid_order(cut, "feasible") & known), by=[x, y], objective=sense
     )
     if not ranked.sizes["rank"]:
-        raise NothingFeasible(selection.nothing(ds))
+        raise selection.nothing(ds, mask)
     rows, columns = (space.axes[axis] for axis in (y, x))
     cells = np.full((len(rows), len(columns)), np.nan)
     where = [(rows.index(r), columns.index(c)) for r, c in zip(ranked[y].values.tolist(), ranked[x].values.tolist())]
@@ -124,7 +125,7 @@ def _written(ax, cells, colours):
     for (row, column), value in np.ndenumerate(cells.filled(np.nan)):
         if np.isfinite(value):
             dark = colours.norm(value) < 0.6
-            words = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+            words = significant(value, 3)
             ax.text(
                 column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=7, color="white" if dark else "black"
             )

@@ -67,7 +67,7 @@ class Labels:
         words = self.ax.annotate(note.text, (note.x, note.y), xytext=(0, 0), **style)
         words.set(path_effects=halo(), in_layout=False, zorder=6)
         extent = words.get_window_extent()
-        wide, high, more = extent.width, 0.8 * extent.height, max(0.0, note.radius - 3.0)
+        wide, high, more = extent.width, extent.height, max(0.0, note.radius - 3.0)
         for dx, dy in places:
             dx, dy = dx + more * ((dx > 0) - (dx < 0)), dy + more * ((dy > 0) - (dy < 0))
             box = _box(self.spot(note), dx * self.pixel, dy * self.pixel, wide, high)
@@ -95,7 +95,8 @@ def _along(corners, pixel):
     for (x0, y0), (x1, y1) in zip(corners, corners[1:]):
         n = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / (3 * pixel)))
         spots = [(x0 + (x1 - x0) * i / n, y0 + (y1 - y0) * i / n) for i in range(n + 1)]
-        boxes += [(x - pixel, y - pixel, x + pixel, y + pixel) for x, y in spots]
+        room = 1.5 * pixel  # a text next to a line is read as struck through
+        boxes += [(x - room, y - room, x + room, y + room) for x, y in spots]
     return boxes
 
 

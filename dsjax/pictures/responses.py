@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from .. import dataset, inputs, inverse, questions
-from ..errors import InputError, NothingFeasible, unknown
+from ..errors import InputError, unknown
 from ..space import parameters
 from ..units import number
-from ..variables import VARIABLES
+from ..variables import SENSE, VARIABLES
 from . import canvas, curves, selection
 
 MOST_PANELS = 4
@@ -34,9 +34,10 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     else:
         found = curves.along_input(ds, varied, values, chosen, by, of, wanted)
     if not found:
-        raise NothingFeasible(selection.nothing(ds))
+        raise selection.nothing(ds, mask)
     sense = space.sense if of is None else -1 if of.startswith("-") else 1
     shown = curves.leading(space, found, best, sense)
+    ends = _ends(ds, mask, x, varied, values, shown)
 
     where = {} if question is None else _crossings(ds, space, varied, values, until, question, shown, chosen)
     beside = [v * (1.0 + side) for found in where.values() for v in found for side in (-1e-6, 1e-6) if varied]
@@ -50,6 +51,8 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     for panel, name in zip(panels, names):
         target = bound if question is not None and question.variable == name else None
         handles |= _panel(panel, ds, space, name, shown, line, target, len(names))
+        if varied is not None:
+            handles |= _present(panel, varied, line)
         line.label(panel, panel is panels[-1])
     met = f"last {x} with {until}" if varied is None else f"crossing of {until}"
     if any(where.values()):
@@ -62,10 +65,15 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     refused = any(not curve.feasible.all() for curve in shown.values())
     words = " and ".join(name.removeprefix("ok_") for name in selection.asked(space))
     over += f" Hollow: refused by {words} alone." if refused else ""
-    canvas.titles(figure, panels[0], space.title, f"{over}{few}".strip(), selection.fixed(space, chosen))
+    canvas.titles(figure, panels[0], space.title, f"{over}{few}{ends}".strip(), selection.fixed(space, chosen))
     if question is not None:
         return _answers(where, line, met)
-    return _extreme(ds, shown, best, sense, line)
+    extremes = [_extreme(ds, shown, best, sense, line, "best")]
+    for name in names:
+        if name != best:
+            way = SENSE.get(name, 1)
+            extremes.append(_extreme(ds, shown, name, way, line, "largest" if way > 0 else "smallest"))
+    return "; ".join(extremes)
 
 
 def _variables(space, y, question):
@@ -130,13 +138,15 @@ def _panel(ax, ds, space, name, shown, line, bound, panels):
     values = [curve.values[name] for curve in shown.values()]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     factor, unit = canvas.scale(ds[name].attrs["units"], high)
-    handles = []
+    log = low > 0.0 and high > 50.0 * low
+    handles, under = [], curves.hidden(list(shown.values()), name, log)
     for i, (label, curve) in enumerate(shown.items()):
         xs, ys, ok = line.places(curve.x), factor * curve.values[name], curve.feasible
         style = {"color": canvas.COLOURS[i], "zorder": 3}
+        wide, mark = 1.6 + 2.2 * under[i], 4.5 + 2.8 * under[i]  # a curve below others shows on both sides of them
         near = ~ok | np.append(~ok[1:], False) | np.insert(~ok[:-1], 0, False)
         if near.any():  # from the last feasible point through the refused ones
-            hollow = {"marker": canvas.MARKERS[i], "ms": 4.5, "mfc": "white"}
+            hollow = {"marker": canvas.MARKERS[i], "ms": mark, "mfc": "white"}
             ax.plot(
                 xs,
                 np.where(near, ys, np.nan),
@@ -146,11 +156,11 @@ def _panel(ax, ds, space, name, shown, line, bound, panels):
                 **hollow,
                 **style,
             )
-        marker = {"marker": canvas.MARKERS[i], "ms": 4.5} if line.grid and len(xs) <= 24 else {}
+        marker = {"marker": canvas.MARKERS[i], "ms": mark} if line.grid and len(xs) <= 24 else {}
         handles += ax.plot(
-            xs, np.where(ok, ys, np.nan), ls=line.dashes(canvas.DASHES[i]), **marker, label=label, **style
+            xs, np.where(ok, ys, np.nan), ls=line.dashes(canvas.DASHES[i]), lw=wide, **marker, label=label, **style
         )
-    if low > 0.0 and high > 50.0 * low:
+    if log:
         ax.set_yscale("log")
     else:
         ax.set_ylim(min(0.0, 1.05 * factor * low), 1.08 * factor * high)
@@ -163,6 +173,34 @@ def _panel(ax, ds, space, name, shown, line, bound, panels):
     for value, words, dashes in levels:
         handles.append(ax.axhline(factor * value, color=canvas.GREY, ls=dashes, lw=1.1, zorder=2, label=words))
     return {handle.get_label(): handle for handle in handles}
+
+
+def _present(ax, varied, line):
+    """Marks of the values that the rows in use have now; legend entries {text: artist}."""
+    rows = {}
+    for row, value in varied.values.items():
+        rows.setdefault(value, []).append(row)
+    handles = {}
+    for value, names in sorted(rows.items()):
+        if line.values[0] <= value <= line.values[-1]:
+            words = f"present: {canvas.quantity(line.units, value)}" + (f"\n({', '.join(names)})" if any(names) else "")
+            style = {"color": canvas.GREY, "ls": ":", "lw": 1.2, "zorder": 2}
+            handles[words] = ax.axvline(line.factor * value, label=words, **style)
+    return handles
+
+
+def _ends(ds, mask, x, varied, values, shown):
+    """Where a line ends and why, in words."""
+    if varied is not None:
+        gaps = any(len(curve.x) < len(values) for curve in shown.values())
+        return " A line is missing where no point is feasible." if gaps else ""
+    parts = []
+    for label, (missing, why) in curves.impossible(ds, mask, x, shown).items():
+        last = shown[label].x[-1]
+        ordered = not isinstance(last, str) and min(missing) > max(shown[label].x)
+        where = f"above {canvas.text(last)}" if ordered else f"at {', '.join(map(canvas.text, missing))}"
+        parts.append(f"{label} {where} ({why})")
+    return f" Impossible, so not drawn: {'; '.join(parts)}." if parts else ""
 
 
 def _target(until, question):
@@ -220,10 +258,10 @@ def _answers(where, line, met):
     return f"{met} at {line.name} = " + "; ".join(parts)
 
 
-def _extreme(ds, shown, best, sense, line):
-    """The best feasible point of all, as one line."""
+def _extreme(ds, shown, best, sense, line, word):
+    """The extreme of a variable over all feasible points that are drawn, in words."""
     value, x, label = max(
         ((v, x, label) for label, c in shown.items() for v, x, ok in zip(c.values[best], c.x, c.feasible) if ok),
         key=lambda item: sense * item[0],
     )
-    return f"best {best} {canvas.quantity(ds[best].attrs['units'], value)} at {line.name} = {line.text(x)} ({label})"
+    return f"{word} {best} {canvas.quantity(ds[best].attrs['units'], value)} at {line.name} = {line.text(x)} ({label})"

@@ -12,7 +12,7 @@ from .notes import Note, annotate
 
 
 def draw(figure, ds, at=None):
-    """Draw the roofline of one configuration, the best one where `at` does not say; what bounds the most time."""
+    """Draw the roofline of one configuration, the best one that `at` leaves; what bounds the most time."""
     space = dataset.space_of(ds)
     one = explaining.of_dataset(ds, points.best(ds) if at == "best" else at)
     at_point = dataset.Space.from_json(one.attrs["dsjax_spec"])
@@ -53,7 +53,7 @@ def draw(figure, ds, at=None):
     ax.set_ylabel(f"needed flops / time of the operator [{unit}]")
     canvas.legend(ax, handles)
     most, part = _bound(limits, share[on])
-    names = one["block"].values[~on]
+    names = one["block"].values[~on & (seconds > 0.0)]
     without = (
         f" Without flops or bytes: {', '.join(names)}, {share[~on].sum():.0%} of the blocks' time."
         if len(names)

@@ -79,11 +79,11 @@ def labels(ranked, by):
     return [", ".join(parts) for parts in zip(*named)] if by else ["all points"] * ranked.sizes["rank"]
 
 
-def leaders(ds, space, by, of=None):
+def leaders(ds, space, by, mask, of=None):
     """(groups to show, groups there are): the best MOST_GROUPS of them by the objective, in the order of the grid."""
     ranked = search.best(ds, by=by, objective=of)
     if not ranked.sizes["rank"]:
-        raise NothingFeasible(nothing(ds))
+        raise nothing(ds, mask)
     named = labels(ranked, by)
     columns = {name: ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by}
     kept = [(place(space, {name: columns[name][i] for name in by}), named[i]) for i in range(len(named))][:MOST_GROUPS]
@@ -95,13 +95,13 @@ def place(space, group):
     return [space.axes[name].index(value) if name in space.axes else value for name, value in group.items()]
 
 
-def nothing(ds):
-    """Why there is nothing to show: the constraints that refuse most."""
-    counts = sorted(search.refusals(ds).items(), key=lambda item: -item[1])
-    refused = ", ".join(f"{name} {n:,}" for name, n in counts if n)
-    points = dataset.space_of(ds).points
-    why = f"of {points:,} points refused by {refused}" if refused else "none of the points asked for is feasible"
-    return f"plot: no feasible point to show ({why})"
+def nothing(ds, mask):
+    """The error that says why there is nothing to show: the constraints that refuse most of the points in `mask`."""
+    counts = {name: int((refused & mask).sum()) for name, refused in refusing(ds).items()}
+    most = sorted(counts.items(), key=lambda item: -item[1])
+    refused = ", ".join(f"{name} {n:,}" for name, n in most if n) or "none, but the variable is unknown there"
+    points = int(np.count_nonzero(mask))
+    return NothingFeasible(f"plot: no feasible point to show (of {points:,} points refused by {refused})")
 
 
 def refusing(ds):

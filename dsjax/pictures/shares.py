@@ -3,7 +3,6 @@
 import numpy as np
 
 from .. import dataset, explaining, search
-from ..errors import NothingFeasible
 from ..metrics import LIMITS
 from . import canvas, selection
 
@@ -16,11 +15,11 @@ def draw(figure, ds, at=None, by=None, of=None, blocks=False):
     """Draw one bar per group; returns the first one's largest part in one line."""
     space = dataset.space_of(ds)
     by, sense = selection.groups(space, by), selection.objective(space, of)
-    cut, chosen, _ = selection.restricted(ds, at, by=by)
+    cut, chosen, mask = selection.restricted(ds, at, by=by)
     ranked = search.best(cut, by=by, objective=sense)
     count = ranked.sizes["rank"]
     if not count:
-        raise NothingFeasible(selection.nothing(ds))
+        raise selection.nothing(ds, mask)
     ranked = ranked.isel(rank=slice(MOST_BARS))
     steps = ranked["step_time"].broadcast_like(ranked["rank"]).values
     parts = _of_blocks(cut, space, ranked) if blocks else _exposed(ranked)
