@@ -133,6 +133,7 @@ _PREFIXES = (
 def quantity(value, units):
     """A number as people write it: 12.5 GB/s, 3.2 us."""
     if units not in ("B/s", "FLOP/s", "B", "s", "Hz"):
-        return f"{value:,.6g}" + ("" if units == "1" else f" {units}")
+        number = f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
+        return number + ("" if units == "1" else f" {units}")
     factor, prefix = next((x for x in _PREFIXES if abs(value) >= x[0] * (1.0 - 1e-12)), _PREFIXES[-1])
     return f"{value / (factor if value else 1.0):,.6g} {prefix if value else ''}{units}"

@@ -70,7 +70,9 @@ def _ends(found, by, x, y):
             ", ".join(f"{heading(name)} {shown(name, float(found[name][i]))}" for name in (x, y))
             for i in (members[0], members[-1])
         ]
-        named = ", ".join(f"{name} {label(value)}" for name, value in zip(by, group))
+        named = ", ".join(
+            f"{name} {label(value, found[name].attrs.get('units', '1'))}" for name, value in zip(by, group)
+        )
         n = f"{len(members):,} point{'s' if len(members) > 1 else ''}"
         yield f"{named + ': ' if named else ''}{n}, from {ends[0]} to {ends[1]}"
 

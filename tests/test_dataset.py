@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
 import dsjax
-from dsjax import dataset, grid
+from dsjax import cli, dataset, grid
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,64 @@ def test_cf_flags_and_compression_are_in_the_file(path):
         assert filters.get("zstd") or filters.get("zlib")
         assert file["step_time"].chunking() != "contiguous"
         assert not hasattr(file["step_time"], "_FillValue")
+
+
+@pytest.fixture(scope="module")
+def not_sweeps(tmp_path_factory):
+    """Files that dsjax wrote, but no sweeps."""
+    grid = {"study": "decode_gpu_2025", "axes": {"hardware": ["H800", "A100"], "batch": [16, 32]}}
+    grid["fixed"] = {"nic": "CX7", "ep": 144, "precision": "kv1-w1", "mtp": 1, "pipeline": "naive"}
+    found = {
+        "slopes.nc": dsjax.sensitivity(grid, wrt="nic.scale_out_bytes_per_s"),
+        "one.nc": dsjax.explain(grid),
+        "cut.nc": dsjax.sweep(grid).drop_vars("step_time"),
+        "bare.nc": (sweep := dsjax.sweep(grid)).drop_vars([name for name in sweep if name.startswith("ok_")]),
+    }
+    folder = tmp_path_factory.mktemp("files")
+    for name, ds in found.items():
+        dsjax.write_netcdf(ds, folder / name)
+    dsjax.write_netcdf(sweep, folder / "sweep.nc")
+    return folder
+
+
+MISSING = {
+    "slopes.nc": "variable step_time",
+    "one.nc": "no axis",
+    "cut.nc": "variable step_time",
+    "bare.nc": "variable ok_<constraint>",
+}
+PLOTS = ("pareto", "heatmap", "roofline", "breakdown", "tornado", "response")
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_file_that_holds_no_sweep_is_refused_by_name(not_sweeps, name):
+    path, picture = str(not_sweeps / name), str(not_sweeps / "x.png")
+    asked = [["best", path], ["pareto", path], ["compare", str(not_sweeps / "sweep.nc"), path]]
+    asked += [["plot", kind, path, "-o", picture] for kind in PLOTS]
+    for args in asked:
+        found = CliRunner().invoke(cli.main, args)
+        assert found.exit_code == 2, (args, found.output)
+        assert found.output.startswith(f"error: {path}: {MISSING[name]}"), (args, found.output)
+        assert found.output.count("\n") == 1 and "expected the results of a sweep" in found.output
+    assert not (not_sweeps / "x.png").exists()
+
+
+def test_a_dataset_that_holds_no_sweep_is_refused(not_sweeps):
+    cut, one = (dsjax.open_netcdf(not_sweeps / name) for name in ("cut.nc", "one.nc"))
+    sweep = dsjax.open_netcdf(not_sweeps / "sweep.nc")
+    with pytest.raises(dsjax.InputError, match="variable step_time: missing"):
+        dsjax.compare(sweep, cut)
+    with pytest.raises(dsjax.InputError, match="plot: variable step_time: missing"):
+        dsjax.plot("breakdown", cut)
+    with pytest.raises(dsjax.InputError, match="best: no axis"):
+        dsjax.best(one)
+    assert dsjax.best(cut, by=()).sizes["rank"] == 1  # what it needs is there
+
+
+def test_what_is_evaluated_again_needs_no_sweep(not_sweeps):
+    names = ("slopes.nc", "cut.nc", "sweep.nc")
+    slopes, cut, sweep = (dsjax.explain(not_sweeps / name, {"hardware": "A100"}) for name in names)
+    assert float(slopes["step_time"]) == float(cut["step_time"]) == float(sweep["step_time"])
 
 
 def test_provenance_rebuilds_the_space(study, path):

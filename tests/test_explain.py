@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, explained, reasons
+from dsjax import cli, explained, points, reasons
 
 B10 = {"nic": "one-layer", "tp": 4, "moe_tp": 1, "batch": 10}
 CORE = {
@@ -110,6 +110,28 @@ def test_cut_and_ranked_datasets(study):
     assert a100.hardware == "A100" and float(a100.tps_per_chip) == float(best.tps_per_chip[best.hardware == "A100"][0])
     assert dsjax.explain(best).hardware == best.hardware[0]
     assert dsjax.explain(best.isel(rank=1)).hardware == best.hardware[1]
+
+
+def test_at_leaves_the_points_among_which_the_best_is_taken(core, study):
+    best = dsjax.best(study, by=["hardware"])
+    for i, name in enumerate(best.hardware.values):
+        found, point = dsjax.explain(study, {"hardware": name}), best.isel(rank=i)
+        assert bool(found.feasible) and all(found[axis].item() == point[axis].item() for axis in study.step_time.dims)
+    # A100 has no fp8: nothing is feasible there, and the fewest constraints refuse.
+    there = core.sel(hardware="A100")
+    point = there.sel({k: v for k, v in points.best(core, at={"hardware": "A100"}).items() if k != "hardware"})
+    masks = [name for name in there if name.startswith("ok_")]
+    refusals = sum((~there[name]).astype(int) for name in masks)
+    assert sum(not point[name] for name in masks) == int(refusals.min()) > 0
+    fewest = there["tps_per_chip"].where(refusals == refusals.min())
+    assert float(point["tps_per_chip"]) == float(fewest.max())
+
+
+def test_sensitivity_at_some_values_is_of_the_best_point_there(study):
+    found = dsjax.sensitivity(study, at={"hardware": "A100"}, wrt="nic.scale_out_bytes_per_s")
+    best = study["tps_per_chip"].where(study["feasible"]).sel(hardware="A100").max()
+    assert found["hardware"] == "A100" and bool(found["feasible"])
+    assert float(found["tps_per_chip"]) == pytest.approx(float(best))
 
 
 def test_time_adds_up(b10, core, dual):

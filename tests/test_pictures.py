@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, errors, pictures
-from dsjax.pictures import canvas
+from dsjax import cli, errors, explaining, pictures
+from dsjax.pictures import canvas, notes
 
 GRID = {
     "title": "A few points",
@@ -282,6 +282,78 @@ def test_response_along_a_parameter_marks_the_crossing(ds):
     assert ax.get_xlabel() == f"bandwidth outside the scale-up domain, per chip, one way ({name}) [GB/s]"
 
 
+def test_response_marks_the_present_values_and_says_the_extreme_of_every_variable(ds, file, tmp_path):
+    ax = dsjax.plot("response", ds, **NIC).axes[0]
+    rows = dsjax.load_grid(GRID).rows["nic"]
+    for name, row in rows.items():
+        words = f"present: {canvas.quantity('B/s', row['scale_out_bytes_per_s'])}\n({name})"
+        np.testing.assert_allclose(line(ax, words).get_xdata(), 1e-9 * row["scale_out_bytes_per_s"])
+        assert words in legend(ax)
+    command = ["plot", "response", str(file), "-o", str(tmp_path / "x.png"), "--x", "batch", "--y", "tpot,tps_per_chip"]
+    said = CliRunner().invoke(cli.main, command).output
+    tpot, chip = (ds[name].where(ds["feasible"]) for name in ("tpot", "tps_per_chip"))
+    assert f"best tpot {canvas.quantity('s', float(tpot.min()))} at batch = 4" in said
+    least = tpot.min(["tp", "moe_tp"])
+    drawn = chip.where(tpot == least).max()
+    assert f"; largest tps_per_chip {canvas.quantity('token/s', float(drawn))} at batch = 10" in said
+
+
+def test_response_says_why_a_line_ends(ds):
+    far = ds.assign(ok_tp=ds["ok_tp"] & ((ds["batch"] < 11) | (ds["nic"] == "one-layer")))
+    ax = dsjax.plot("response", far, x="batch").axes[0]
+    title = ax.get_title(loc="left").replace("\n", " ")
+    assert "Impossible, so not drawn: two-layer above 10 (tp)." in title
+    assert "Impossible" not in dsjax.plot("response", ds, x="batch").axes[0].get_title(loc="left")
+
+
+def test_curves_on_one_another_are_all_seen(ds):
+    same = dsjax.sweep(
+        GRID, settings={"nic.two-layer.scale_out_bytes_per_s": 1.0001e10, "nic.one-layer.scale_out_bytes_per_s": 1e10}
+    )
+    ax = dsjax.plot("response", same, x="batch", y="tpot").axes[0]
+    lower, upper = line(ax, "one-layer"), line(ax, "two-layer")
+    np.testing.assert_allclose(lower.get_ydata(), upper.get_ydata(), rtol=0.01)
+    assert lower.get_linewidth() >= 2 * upper.get_linewidth() and lower.get_markersize() > upper.get_markersize()
+    apart = dsjax.plot("response", ds, x="batch", y="tpot").axes[0]
+    assert line(apart, "one-layer").get_linewidth() == line(apart, "two-layer").get_linewidth()
+
+
+def test_no_label_is_on_a_line_or_crossed_by_the_tie_of_another():
+    figure = canvas.figure((5, 4), 100)
+    ax = figure.add_subplot(xlim=(0, 10), ylim=(0, 10))
+    roofs = ax.plot([0, 10], [6, 6]) + ax.plot([0, 10], [5, 5])
+    spots = [(1 + 0.8 * i, 5.8 if i % 2 else 5.3) for i in range(10)]
+    notes.annotate(ax, [notes.Note(x, y, f"operator {i}") for i, (x, y) in enumerate(spots)], roofs)
+    texts = [text for text in ax.texts if text.get_text()]
+    assert len(texts) == 10
+    figure.draw_without_rendering()
+    ties = [text.arrow_patch.get_path().vertices for text in ax.texts if not text.get_text()]
+    assert ties
+    share = np.linspace(0.0, 1.0, 1000)[:, None]
+    for text in texts:
+        box = text.get_window_extent()
+        for roof in roofs:
+            a, b = roof.get_transform().transform(roof.get_xydata())
+            assert not box.count_contains(a + (b - a) * share), text
+
+
+def test_what_takes_no_time_is_not_listed_in_the_roofline(ds, monkeypatch):
+    one = dsjax.explain(ds)
+    first, *others = one["block"].values[one["block_flops"].values == 0.0]
+    absent = one.assign(block_time=one["block_time"].where(one["block"] != first, 0.0))
+    monkeypatch.setattr(explaining, "of_dataset", lambda *_: absent)
+    ax = dsjax.plot("roofline", ds).axes[0]
+    listed = ax.get_title(loc="left").replace("\n", " ").partition("Without flops or bytes: ")[2].split(", ")
+    assert others and listed[:-1] == others
+
+
+def test_roofline_at_some_values_is_the_best_point_there(ds):
+    at = {"nic": "one-layer", "batch": 4}
+    best = dsjax.best(ds.assign(feasible=ds["feasible"] & (ds["nic"] == "one-layer") & (ds["batch"] == 4)), by=[])
+    title = dsjax.plot("roofline", ds, at=at).axes[0].get_title(loc="left")
+    assert f"one-layer, tp {best['tp'].item()}, moe_tp {best['moe_tp'].item()}, batch 4." in title.replace("\n", " ")
+
+
 def test_more_groups_than_colours_are_the_best_ones(study):
     figure = dsjax.plot("pareto", study, by=["hardware", "nic", "ep"])
     ranked = dsjax.best(study, by=["hardware", "nic", "ep"])
@@ -384,6 +456,22 @@ def test_nothing_feasible_is_an_answer(ds, tmp_path):
     assert not picture.exists()
     bad = CliRunner().invoke(cli.main, ["plot", "pareto", str(path), "-o", str(picture), "--x", "tps"])
     assert bad.exit_code == 2 and bad.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("kind", pictures.KINDS)
+def test_nothing_feasible_exits_with_1(kind, ds, tmp_path):
+    none = ds.assign(feasible=ds["feasible"] & False, ok_tps_per_user=ds["ok_tps_per_user"] & False)
+    dsjax.write_netcdf(none, tmp_path / "none.nc")
+    found = CliRunner().invoke(cli.main, ["plot", kind, str(tmp_path / "none.nc"), "-o", str(tmp_path / "x.png")])
+    assert found.exit_code == 1, found.output
+    drawn = kind in ("roofline", "tornado")  # of the best of the refused
+    assert (tmp_path / "x.png").exists() == drawn and ("no feasible point to show" in found.output) != drawn
+
+
+def test_what_refuses_is_counted_among_the_points_asked_for(ds):
+    none = ds.assign(feasible=ds["feasible"] & False, ok_tps_per_user=ds["ok_tps_per_user"] & False)
+    with pytest.raises(dsjax.InputError, match="of 16 points refused by ok_tps_per_user 16"):
+        dsjax.plot("breakdown", none, at={"batch": 4})
 
 
 def test_without_matplotlib_it_says_what_to_install(ds, monkeypatch):

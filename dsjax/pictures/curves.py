@@ -72,13 +72,13 @@ def impossible(ds, mask, x, shown):
 
 
 def hidden(curves, name, log):
-    """How many later ones lie on each curve: within 1.5 % of the height, at half of the values of x that they share."""
+    """How many later ones lie on each curve: within 1.5 % of the height, at a third of the x that they share."""
     heights = [dict(zip(c.x, np.log(c.values[name]) if log else c.values[name])) for c in curves]
     near = 0.015 * np.ptp([y for of in heights for y in of.values()])
     under = []
     for i, lower in enumerate(heights):
         both = [[abs(y - upper[x]) <= near for x, y in lower.items() if x in upper] for upper in heights[i + 1 :]]
-        under.append(sum(bool(close) and 2 * sum(close) >= len(close) for close in both))
+        under.append(sum(bool(close) and 3 * sum(close) >= len(close) for close in both))
     return under
 
 

@@ -48,7 +48,7 @@ class Labels:
         self.ax, self.fontsize, self.pixel = ax, fontsize, ax.figure.dpi / 72.0
         frame = ax.get_window_extent()
         self.inside = (frame.x0, frame.y0, frame.x1, frame.y1)
-        self.taken = []
+        self.taken, self.texts = [], []
         for note in notes:
             (x, y), r = self.spot(note), note.radius * self.pixel
             self.taken.append((x - r, y - r, x + r, y + r))
@@ -57,6 +57,11 @@ class Labels:
 
     def spot(self, note):
         return tuple(self.ax.transData.transform((note.x, note.y)))
+
+    def _tie(self, note, dx, dy):
+        """Small boxes along the line from a point to its text."""
+        x, y = self.spot(note)
+        return _along([(x, y), (x + dx * self.pixel, y + dy * self.pixel)], self.pixel)
 
     def place(self, notes, places):
         """The notes that found room at one of the places (offsets in points)."""
@@ -71,16 +76,20 @@ class Labels:
         for dx, dy in places:
             dx, dy = dx + more * ((dx > 0) - (dx < 0)), dy + more * ((dy > 0) - (dy < 0))
             box = _box(self.spot(note), dx * self.pixel, dy * self.pixel, wide, high)
-            if _within(box, self.inside) and not any(_overlap(box, other) for other in self.taken):
+            tied = max(abs(dx), abs(dy)) > 9.0 + more
+            tie = self._tie(note, dx, dy) if tied else []
+            crossed = any(_overlap(part, text) for part in tie for text in self.texts)
+            if _within(box, self.inside) and not crossed and not any(_overlap(box, other) for other in self.taken):
                 break
         else:
             words.remove()
             return False
-        self.taken.append(box)
+        self.taken += [box, *tie]
+        self.texts.append(box)
         sideways = "left" if dx > 0 else "right" if dx < 0 else "center"
         upright = "bottom" if dy > 0 else "top" if dy < 0 else "center"
         words.set(position=(dx, dy), horizontalalignment=sideways, verticalalignment=upright)
-        if max(abs(dx), abs(dy)) > 9.0 + more:
+        if tied:
             style = {"xytext": (dx, dy), "textcoords": "offset points"}
             tie = self.ax.annotate(
                 "", (note.x, note.y), arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY}, **style

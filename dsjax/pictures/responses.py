@@ -143,7 +143,7 @@ def _panel(ax, ds, space, name, shown, line, bound, panels):
     for i, (label, curve) in enumerate(shown.items()):
         xs, ys, ok = line.places(curve.x), factor * curve.values[name], curve.feasible
         style = {"color": canvas.COLOURS[i], "zorder": 3}
-        wide, mark = 1.6 + 2.2 * under[i], 4.5 + 2.8 * under[i]  # a curve below others shows on both sides of them
+        wide, mark = 1.6 + 1.8 * under[i], 4.5 + 2.4 * under[i]  # a curve below others shows on both sides of them
         near = ~ok | np.append(~ok[1:], False) | np.insert(~ok[:-1], 0, False)
         if near.any():  # from the last feasible point through the refused ones
             hollow = {"marker": canvas.MARKERS[i], "ms": mark, "mfc": "white"}

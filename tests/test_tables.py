@@ -1,0 +1,84 @@
+"""Numbers in tables: one form per column, values of axes as a reader writes them."""
+
+import os
+
+import pytest
+from click.testing import CliRunner
+
+import dsjax
+from dsjax import cli, inputs, tables
+from dsjax.commands import inverse
+
+GRID = {
+    "study": "decode_gpu_2025",
+    "axes": {"nic_scale_out_bytes_per_s": [1e11, 2.5e10], "context": [2048.0, 4096.5], "batch": [16, 32]},
+    "fixed": {"hardware": "H800", "nic": "CX7", "ep": 144, "precision": "kv1-w1", "mtp": 1, "pipeline": "naive"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_compilation_cache():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", os.devnull)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (39.5, "39.50"),
+        (48.0, "48.00"),
+        (9.738, "9.738"),
+        (9.99996, "10.00"),
+        (0.0012345, "0.001234"),
+        (1634.4, "1,634"),
+        (12345678.0, "12,345,678"),
+        (3e-9, "3.000e-09"),
+        (-2.5, "-2.500"),
+        (0.0, "0"),
+    ],
+)
+def test_significant_digits_keep_their_zeros(value, text):
+    assert tables.significant(value) == text
+    assert float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
+
+
+def test_counts_and_unknowns():
+    assert tables.shown("chips", 320.0) == "320" and tables.shown("cost_per_million_tokens", float("nan")) == "-"
+    assert tables.shown("tpot", 0.048) == "48.00" and tables.shown("busy_compute", 0.5) == "0.5000"
+
+
+def test_values_of_axes():
+    assert (
+        tables.label(2048.0, "token") == "2048" and tables.label(4096.5) == "4096.5" and tables.label("H800") == "H800"
+    )
+    assert tables.label(1e11) == "1e+11" and tables.label(1e11, "B/s") == "100 GB/s" and tables.label(4) == "4"
+    assert inputs.quantity(5.12e6, "token") == "5,120,000 token"
+
+
+def test_quantities_are_set_right_like_numbers():
+    lines = tables.table(["x", "y"], [["100 GB/s", "one"], ["2.5 GB/s", "two three"]]).splitlines()
+    assert [line.index("GB/s") for line in lines[2:]] == [6, 6] and lines[2].endswith("one")
+
+
+def test_the_ranked_table(tmp_path):
+    dsjax.write_netcdf(dsjax.sweep(GRID), tmp_path / "x.nc")
+    found = CliRunner().invoke(cli.main, ["best", str(tmp_path / "x.nc"), "--by", "", "--top", "8"])
+    assert found.exit_code == 0, found.output
+    rows = [line.split() for line in found.output.splitlines() if "GB/s" in line]
+    assert len(rows) == 8 and "000000" not in found.output and "2048.0" not in found.output
+    after = rows[0].index("GB/s") + 1
+    assert {row[after] for row in rows} == {"2048", "4096.5"}
+    headings = found.output.splitlines()[1].replace("TPOT ms", "TPOT").split()
+    places = [row[headings.index("TPOT") + 2] for row in rows]  # the rank has no heading, GB/s is a word of its own
+    assert {len(text.replace(".", "")) for text in places} == {4}, places
+
+
+def test_values_of_tokens_are_whole():
+    axes = {name: values for name, values in GRID["axes"].items() if name == "batch"}
+    found = dsjax.solve(
+        GRID | {"axes": axes, "fixed": GRID["fixed"] | {"context": 5120}}, "context", "tps_per_user >= 40"
+    )
+    assert found["scan"].values[[0, -1]].tolist() == [5.0, 5_120_000.0]
+    assert found["kind"].values.tolist() == ["largest"]
+    assert f"(in whole tokens {int(found['value'][0]):,})" in inverse.sentence(found)
