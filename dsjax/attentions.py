@@ -102,6 +102,60 @@ def cache_width(model, tp):
     return jnp.where(model.kv_lora_rank > 0.0, latent_width(model), grouped)
 
 
+def shares(model, context):
+    """(P / S of a layer that sees all positions, P / S of a layer with a sliding window): positions a token attends to.
+
+    min(S, `index_topk`) / S where attention is sparse, else 1; min(S, `sliding_window`) / S. Source: DeepSeek-V3.2
+    (2025), section 2.1 (sparse); Beltagy et al. (arXiv:2004.05150) (window).
+    """
+    return tuple(_share(limit, *like(model, context)) for limit in (model.index_topk, model.sliding_window))
+
+
+def _share(limit, context):
+    if isinstance(limit, int | Fraction) and isinstance(context, int | Fraction):
+        return over(min(context, limit), context) if limit else 1
+    return jnp.where(limit > 0.0, jnp.minimum(context, limit) / context, 1.0)
+
+
+def causal_pairs(share):
+    """Pairs of a prompt whose tokens attend to at most share x S positions, of S^2 / 2: share (2 - share)."""
+    return share * (2 - share)
+
+
+def sliding_share(model):
+    """Share of the layers that have a sliding window."""
+    return over(model.sliding_layers, model.num_hidden_layers)
+
+
+def kept_positions(model, context):
+    """Positions whose keys and values a layer keeps, mean of all: S, and min(S, W) in those with a sliding window."""
+    sliding = sliding_share(model)
+    return context * (1 - sliding + sliding * shares(model, context)[1])
+
+
+def indexer(model, rows, sequences, context, kv_split=1, causal=False):
+    """What picks the positions of sparse attention: h_i `index_n_heads`, D_i `index_head_dim`; the same on every chip.
+
+        index_q (T, R_q, h_i D_i); index_k (T, H, D_i + h_i): one key, and the weights of the heads
+        index_scores: 2 T h_i S D_i [FLOP], half of it if causal; reads a key of D_i elements of every position
+
+    `rows` are the tokens T a chip does this for, `kv_split` chips score a share of the positions each. Without an
+    indexer every shape is without work. Source: DeepSeek-V3.2 (2025), section 2.1, equation 1.
+    """
+    rows, sequences, context, kv_split = like(model, rows, sequences, context, kv_split)
+    heads, width = model.index_n_heads, model.index_head_dim
+    return {
+        "index_q": gemm(rows, query_input(model), heads * width),
+        "index_k": gemm(rows, model.hidden_size, width + heads),
+        "index_scores": Attention(
+            flops=over((1 if causal else 2) * rows * heads * context * width, kv_split),
+            inputs=rows * heads * width,
+            kv=over(sequences * context * width, kv_split),
+            outputs=0 * rows,
+        ),
+    }
+
+
 def query_input(model):
     """Columns that the queries of MLA are made from: R_q, or H where they are not compressed."""
     if isinstance(model.q_lora_rank, int):

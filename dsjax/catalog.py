@@ -3,16 +3,19 @@
 A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs` and a `source`. `base =
 "row"` takes the missing fields from another row of the same record, except optional ones (prices, power): those
 belong to their row and are 0, unknown, where it does not give them. Values are SI numbers, or text with a unit ("3.3
-TiB/s", "1233/1979"). A row is kept as {field: SI number} plus `source` (and `form` for a curve).
+TiB/s", "1233/1979"); `unverified = ["watts"]` names fields that nobody has checked. A row is kept as {field: SI
+number} plus `source` (`form` of a curve, `unverified` and `quantisation` where there are any). The models are Hugging
+Face configs (`configs`).
 """
 
 import collections.abc
+import functools
 import json
 import os
 import tomllib
 from pathlib import Path
 
-from . import curves, specs
+from . import configs, curves, specs
 from .errors import InputError, unknown
 from .units import number
 
@@ -71,8 +74,7 @@ def load(records=specs.RECORDS, *own):
     for file, record in _FILES.items():
         if record not in records or records[record] is specs.RECORDS[record]:  # else the study has rows of its own
             rows[record].raw |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
-    for path in sorted((DATA / "models").glob("*.json")):
-        rows["model"].raw[path.stem] = (path.name, json.loads(path.read_text(encoding="utf-8")))
+    rows["model"].raw |= _models()
     for tables, file in own:
         for record, table in tables.items():
             if record not in KINDS:
@@ -81,6 +83,20 @@ def load(records=specs.RECORDS, *own):
                 raise InputError(f"{file}: [{record}]: expected tables [{record}.<row>]")
             rows[record].raw |= {name: (file, row) for name, row in table.items()}
     return rows
+
+
+@functools.cache
+def _models():
+    """{model: (file, row)} of dsjax's own configs."""
+    paths = sorted((DATA / "models").glob("*.json"))
+    return {p.stem: (p.name, configs.row(json.loads(p.read_text(encoding="utf-8")), p.name)) for p in paths}
+
+
+def add_configs(rows, names):
+    """Make those of `names` that mean a Hugging Face config, and no row of the catalog, rows of the models."""
+    for name in names:
+        if isinstance(name, str) and name not in rows["model"] and (path := configs.path_of(name)):
+            rows["model"].raw[name] = (str(path), configs.read(path))
 
 
 def users(paths=()):
@@ -97,17 +113,21 @@ def record_class(records, record, row):
 def _row(raw, records, record, name):
     file, row = raw[name]
     where = f"{file}: [{record}.{name}]"
-    merged, chain = dict(row), [name]
+    merged, chain, doubted = dict(row), [name], list(row.get("unverified", ()))
     while "base" in merged:
         base = merged.pop("base")
         if base in chain or base not in raw:
             raise unknown(f"{where} base", record, base, [n for n in raw if n not in chain])
         chain.append(base)
-        merged = _required(raw[base][1], records, record) | merged
+        inherited = _required(raw[base][1], records, record)
+        doubted += [field for field in inherited.pop("unverified", ()) if field in inherited.keys() - merged.keys()]
+        merged = inherited | merged
     if record == "curve" and merged.get("form") not in curves.FORMS:
         raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
     fields = specs.fields(record_class(records, record, merged))
     allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
+    extra = {"quantisation": merged.pop("quantisation", None)} if record == "model" else {}
+    extra["unverified"] = _unverified(where, merged.pop("unverified", None), doubted, fields)
     for key in merged:
         if key not in allowed:
             raise unknown(where, "key", key, sorted(allowed))
@@ -116,13 +136,24 @@ def _row(raw, records, record, name):
         raise InputError(f"{where}: missing {', '.join(missing)}; expected every field of {record}")
     if not isinstance(merged["source"], str) or not merged["source"].strip():
         raise InputError(f"{where} source: {merged['source']!r}; expected a text that names the source")
-    return {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
+    numbers = {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
+    return numbers | {key: found for key, found in extra.items() if found}
+
+
+def _unverified(where, given, doubted, fields):
+    """The fields of a row that nobody has checked, its own and those of its base."""
+    if given is not None and not (isinstance(given, list) and all(isinstance(field, str) for field in given)):
+        raise InputError(f"{where} unverified: {given!r}; expected a list of fields")
+    for field in given or ():
+        if field not in fields:
+            raise unknown(f"{where} unverified", "field", field, fields)
+    return sorted(set(doubted))
 
 
 def _required(row, records, record):
     """A base row without its optional fields."""
     fields = specs.fields(records[record]) if record in records else {}
-    return {key: x for key, x in row.items() if "default" not in fields.get(key, {})}
+    return {key: x for key, x in row.items() if fields.get(key, {}).get("lent", True)}
 
 
 def value(where, record, key, raw, fields):
@@ -138,4 +169,4 @@ def value(where, record, key, raw, fields):
 
 def numbers(row):
     """A row without its texts."""
-    return {key: v for key, v in row.items() if not isinstance(v, str)}
+    return {key: v for key, v in row.items() if isinstance(v, int | float)}

@@ -7,7 +7,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from . import layers, memory, network, phases, pipelines, roofline, specs, studies
+from . import attentions, layers, memory, network, phases, pipelines, roofline, specs, studies
 from .collectives import all_to_all_bytes
 from .metrics import Step
 from .operators import Cost
@@ -95,11 +95,28 @@ class Kernels:
         return present * self._time(shape.flops, n_bytes, self.precision.expert_rate, curve)
 
     def core(self, load):
-        """Time of the attention core (section 3)."""
-        shape, precision = load.core, self.precision
-        moved = shape.inputs + shape.outputs + load.kv_as_activations
-        n_bytes = moved * precision.activation_bytes + load.kv_elements * precision.kv_bytes
-        return self._time(shape.flops, n_bytes, precision.attention_rate, self._attention(self.curve, load.core_size))
+        """Time of the attention core, mean of all layers (section 3)."""
+        shape, precision, model = load.core, self.precision, self.point.model
+        moved = (shape.inputs + shape.outputs + load.kv_as_activations) * precision.activation_bytes
+        cached = load.kv_elements * precision.kv_bytes
+
+        def time(share):  # of the positions
+            pairs, read = (attentions.causal_pairs(share), 1.0) if load.causal else (share, share)
+            curve = self._attention(self.curve, share * load.core_size)
+            return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, curve)
+
+        # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
+        whole, window = (time(share) for share in attentions.shares(model, self.point.workload.context))
+        sliding = attentions.sliding_share(model)
+        return (1.0 - sliding) * whole + sliding * window
+
+    def scores(self, shape, load):
+        """Time of the indexer's scores, whose keys have one byte an element (section 3)."""
+        n_bytes = shape.inputs * self.precision.activation_bytes + shape.kv
+        curve = self._attention(self.curve, load.core_size)
+        if curve.start_s is not None:  # nothing else takes time where there is no indexer
+            curve = curve._replace(start_s=jnp.where(shape.flops > 0.0, curve.start_s, 0.0))
+        return self._time(shape.flops, n_bytes, self.precision.attention_rate, curve)
 
     def pointwise(self, elements, layers=None):
         """Time of pointwise work that reads and writes `elements`, in a share `layers` of a layer's launches."""
@@ -153,7 +170,10 @@ def _moe_layer(point, split, kernels, load):
     """`LayerTimes` of a MoE layer."""
     model, precision, workload = point.model, point.precision, point.workload
     hidden = model.hidden_size
-    gemms = kernels.gemms(load.before | load.after | layers.router(model, load.rows))
+    split_by = 1.0 if load.causal else split.kv_split
+    index = attentions.indexer(model, load.rows, load.sequences, workload.context, split_by, load.causal)
+    scores = index.pop("index_scores")
+    gemms = kernels.gemms(load.before | index | load.after | layers.router(model, load.rows))
     rows, slots_hit = routed_rows(model, workload, split, load.all_tokens)
     routed = layers.routed_experts(model, rows, slots_hit, split.moe_tp)
     shared = layers.shared_expert(model, load.tokens * split.shared_tp / split.tp, split.shared_tp)
@@ -176,6 +196,7 @@ def _moe_layer(point, split, kernels, load):
         before={
             "pointwise": kernels.pointwise(4.0 * load.rows * hidden + 2.0 * load.rows * ranks, 0.5),
             **{name: gemms[name] for name in load.before},
+            "indexer": gemms["index_q"] + gemms["index_k"] + kernels.scores(scores, load),
         },
         after={
             "core": kernels.core(load),
@@ -218,7 +239,9 @@ def _blocks(model, both):
     before, after, shared, routed = layer.before, layer.after, layer.shared, layer.routed
     kv_b = before["kv_b"] + after["absorb_v"] if "absorb_v" in after else before["kv_b"]
     blocks = {name: everywhere * before[name] for name in ("q_a", "kv_a", "q_b")}
-    blocks |= {"kv_b": everywhere * kv_b} | {name: everywhere * after[name] for name in ("core", "o")}
+    blocks |= {"kv_b": everywhere * kv_b, "indexer": everywhere * before["indexer"]} | {
+        name: everywhere * after[name] for name in ("core", "o")
+    }
     swiglu = shared["shared_swiglu"] + routed["routed_swiglu"]
     blocks["pointwise"] = everywhere * (before["pointwise"] + after["ffn_norm"]) + sparse * swiglu
     blocks["kv_exchange"] = everywhere * after.get("kv_exchange", 0.0 * after["all_reduce"])
@@ -232,7 +255,7 @@ def _blocks(model, both):
 def _definition():
     once, every, dense, moe = (getattr(studies, n) for n in ("once", "every_layer", "dense_layers", "moe_layers"))
     blocks = {"embedding": once} | dict.fromkeys(
-        "pointwise q_a kv_a q_b kv_b core kv_exchange o all_reduce".split(), every
+        "pointwise q_a kv_a q_b kv_b indexer core kv_exchange o all_reduce".split(), every
     )
     blocks |= dict.fromkeys("router dispatch shared routed combine".split(), moe)
     return studies.Study(

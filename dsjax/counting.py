@@ -40,11 +40,13 @@ def count(model="DeepSeek-V3", *, phase="decode", batch=1, context=4096, precisi
     `layer_*`.
 
     Decode: one new token per sequence, attending to `context`. Prefill: whole prompts of `context` tokens. `model`
-    and `precision` are rows of the catalog. Without `ep`, the experts are spread over the fewest chips that tp and
-    moe_tp allow. Counts are int64; where one passes 2^63 - 1, float64 with a `comment`. Reads of weights (an
-    expectation), communication and means per chip are float64.
+    and `precision` are rows of the catalog; a model may be the path of a Hugging Face config.json too. Without `ep`,
+    the experts are spread over the fewest chips that tp and moe_tp allow. Counts are int64; where one passes
+    2^63 - 1, float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are
+    float64.
     """
     loaded = catalog.load()
+    catalog.add_configs(loaded, [model])
     _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)
     shape = shape_of(model, loaded["model"])

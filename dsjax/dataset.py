@@ -24,25 +24,38 @@ CHUNK = 2**20  # elements of one compressed chunk in a file
 
 def to_dataset(space, arrays, command="dsjax"):
     """Dataset of `evaluate`'s {variable: (dims, array)}, with coordinates, units, CF flags and provenance."""
-    blocks = {name: arrays[key] for name in space.study.blocks if (key := f"block_time/{name}") in arrays}
-    data = {name: (axes, array, attributes(name)) for name, (axes, array) in arrays.items() if "/" not in name}
     coords = coordinates(space)
-    data = {name: value for name, value in data.items() if name not in coords}
-    ds = xr.Dataset(data, coords=coords)
-    if blocks:
-        ds["block_time"] = _stack_blocks(space, blocks)
-        ds = ds.assign_coords(block=("block", list(blocks), {"long_name": "block of the model"}))
-        if "model" in space.fixed and not any(name.startswith("model_") for name in space.axes):
-            fixed = {name.removeprefix("model_"): value for name, value in space.fixed.items()}
-            model = types.SimpleNamespace(**(space.rows["model"][space.fixed["model"]] | fixed))
-            layers = [float(space.study.blocks[name](model)) for name in blocks]
-            meta = {
-                "units": "1",
-                "long_name": "layers that hold the block: block_time / layers is the time in one layer",
-            }
-            ds = ds.assign_coords(layers=("block", layers, meta))
+    ds = xr.Dataset(variables(space, arrays, coords), coords=coords | block_coordinates(space, arrays))
     ds.attrs = provenance(space, command)
     return ds
+
+
+def variables(space, arrays, coords=()):
+    """{variable of a dataset: (dims, array, attributes)} of `evaluate`'s arrays, blocks stacked, without `coords`."""
+    data = {name: (axes, array, attributes(name)) for name, (axes, array) in arrays.items() if "/" not in name}
+    data = {name: value for name, value in data.items() if name not in coords}
+    if blocks := _blocks(space, arrays):
+        data["block_time"] = _stack_blocks(space, [arrays[f"block_time/{name}"] for name in blocks])
+    return data
+
+
+def block_coordinates(space, names):
+    """Coordinates of the dim `block`: empty where `names` of `evaluate` hold no block."""
+    blocks = _blocks(space, names)
+    if not blocks:
+        return {}
+    coords = {"block": ("block", blocks, {"long_name": "block of the model"})}
+    if "model" in space.fixed and not any(name.startswith("model_") for name in space.axes):
+        fixed = {name.removeprefix("model_"): value for name, value in space.fixed.items()}
+        model = types.SimpleNamespace(**(space.rows["model"][space.fixed["model"]] | fixed))
+        layers = [float(space.study.blocks[name](model)) for name in blocks]
+        meta = {"units": "1", "long_name": "layers that hold the block: block_time / layers is the time in one layer"}
+        coords["layers"] = ("block", layers, meta)
+    return coords
+
+
+def _blocks(space, names):
+    return [name for name in space.study.blocks if f"block_time/{name}" in names]
 
 
 def provenance(space, command):
@@ -137,12 +150,11 @@ def coordinates(space):
 
 
 def _stack_blocks(space, blocks):
-    axes = tuple(axis for axis in space.axes if any(axis in dims for dims, _ in blocks.values()))
-    shape = tuple(space.sizes[axis] for axis in axes)
-    stacked = np.empty((len(blocks), *shape), next(iter(blocks.values()))[1].dtype)
-    for slot, (dims, array) in zip(stacked, blocks.values()):
+    axes = tuple(axis for axis in space.axes if any(axis in dims for dims, _ in blocks))
+    stacked = np.empty((len(blocks), *(space.sizes[axis] for axis in axes)), blocks[0][1].dtype)
+    for slot, (dims, array) in zip(stacked, blocks):
         slot[...] = array.reshape([space.sizes[a] if a in dims else 1 for a in axes])
-    return xr.DataArray(stacked, dims=("block", *axes), attrs=_meta("block_time"))
+    return ("block", *axes), stacked, _meta("block_time")
 
 
 def check_output(path, force=False):
@@ -194,25 +206,35 @@ def replacing(path):
 
 def write_netcdf(ds, path, force=False):
     """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
-    import netCDF4
-
     check_output(path, force)
-    filters = (
-        {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
-    )
-    encoding = {}
-    for name, variable in ds.variables.items():
-        if variable.size > 1 and name in ds.data_vars:
-            encoding[name] = filters | {"chunksizes": _chunks(variable.shape), "shuffle": variable.dtype.itemsize > 1}
-        if variable.dtype.kind == "f" and not np.isnan(variable.values.flat[0]):  # what a phase lacks is NaN
-            encoding.setdefault(name, {})["_FillValue"] = None
     # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
     # variable.
     ds = ds.copy()
     for variable in ds.variables.values():
         variable.encoding["coordinates"] = None
     with replacing(path) as temporary:
-        ds.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+        ds.to_netcdf(temporary, engine="netcdf4", encoding=encodings(ds))
+
+
+def encodings(ds):
+    """{variable: encoding} of a NetCDF file."""
+    encoding = {}
+    for name, variable in ds.variables.items():
+        if variable.size > 1 and name in ds.data_vars:
+            encoding[name] = storage(variable.shape, variable.dtype)
+        if variable.dtype.kind == "f" and not np.isnan(variable.values.flat[0]):  # what a phase lacks is NaN
+            encoding.setdefault(name, {})["_FillValue"] = None
+    return encoding
+
+
+def storage(shape, dtype):
+    """Compression of an array of this shape in a NetCDF file: zstd level 1 where the library has it, else zlib 1."""
+    import netCDF4
+
+    filters = (
+        {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
+    )
+    return filters | {"chunksizes": _chunks(shape), "shuffle": dtype.itemsize > 1}
 
 
 def _chunks(shape):

@@ -186,7 +186,7 @@ def _sources(space):
     tags = []
     for record, _, row in rows:
         changed = [name for name in own if name.removeprefix(f"{record}_") in row and name.startswith(f"{record}_")]
-        tags.append(reasons.tag(row["source"], changed))
+        tags.append(reasons.tag(row["source"], changed, row.get("unverified", ())))
     return nearby.over(
         "row",
         [f"{record}.{name}" for record, name, _ in rows],

@@ -117,6 +117,9 @@ class _Reader:
         self.catalog = catalog.load(
             self.study.records, (self.study.tables, self.study.path.name), *catalog.users(catalogs)
         )
+        given = self.sections["axes"].get("model", ())
+        given = (*given, self.sections["fixed"].get("model")) if isinstance(given, list | tuple) else ()
+        catalog.add_configs(self.catalog, given)
         if not self.sections["axes"]:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
         if len(self.sections["axes"]) > MOST_AXES:
@@ -228,14 +231,18 @@ class _Reader:
         return (*(float(f"{start + step * i:.15g}") for i in range(n)), float(stop))
 
     def check_points(self, lengths):
-        """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made."""
+        """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made.
+
+        `any_size`, where it is a number of bytes, is the room on a disk, which is as good.
+        """
         points, free = math.prod(lengths.values()), machine.available_memory()
-        if max(0 if self.any_size else 4 * points, 100 * max(lengths.values())) > free:
+        disk = self.any_size if self.any_size is not True else math.inf
+        if 4 * points > max(free, disk) or 100 * max(lengths.values()) > free:
             largest = max(lengths, key=lengths.get)
             raise InputError(
                 f"{self.file}: [axes]: {points:,} points need more than {machine.gigabytes(4 * points)} and "
-                f"{machine.gigabytes(free)} of memory is free; expected a smaller grid: axis {largest} has "
-                f"{lengths[largest]:,} values"
+                f"{machine.gigabytes(free)} of memory{f' and {machine.gigabytes(disk)} of disk' if disk else ''} is free; "
+                f"expected a smaller grid: axis {largest} has {lengths[largest]:,} values"
             )
 
     def kind(self, where, name):

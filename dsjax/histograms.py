@@ -29,7 +29,7 @@ def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=No
     shares = tuple(number("quantiles", q, _SHARE) for q in quantiles)
     held = functools.partial(of_dataset, of=of, bins=bins, quantiles=shares)
     streamed = functools.partial(of_space, of=of, bins=bins, quantiles=shares)
-    return searches.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, options)
+    return searches.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, None, options)
 
 
 def variable(space, of):

@@ -9,12 +9,13 @@ context [token], I width of an FFN, E routed experts, V vocabulary. Sources: Dee
 (multi-token prediction).
 """
 
-from .shapes import Lookup, Pointwise, gemm, like, norm, over
+from .shapes import Lookup, Pointwise, gemm, like, norm, over, query_width
 
 # Every chip of a tensor-parallel group does the whole of these, so tp multiplies them.
 REPLICATED = frozenset(
-    ("attention_norm", "q_a", "q_a_norm", "kv_a", "kv_a_norm", "ffn_norm", "router", "final_norm")
+    ("attention_norm", "q_a", "q_a_norm", "kv_a", "kv_a_norm", "ffn_norm", "router", "router_bias", "final_norm")
     + ("embedding_norm", "hidden_norm", "eh_proj", "mtp_norm")
+    + ("qk_norm", "index_q", "index_k", "index_k_norm", "index_scores")
 )
 
 
@@ -60,6 +61,42 @@ def norms(model, tokens, sp=1):
         "kv_a_norm": norm(rows, model.kv_lora_rank),
         "ffn_norm": norm(rows, model.hidden_size, streams=2),
     }
+
+
+def attention_extras(model, tokens, tp):
+    """Parameters of attention beside its products, for those models that have them.
+
+    qk_norm: two norms of head width, of every query and key head; index_k_norm: LayerNorm of the indexer's key, with a
+    bias; attention_bias: of queries, keys, values and the output projection, and the sinks, added in passing.
+    """
+    tokens, tp = like(model, tokens, tp)
+    heads, kv, query = model.num_attention_heads, model.num_key_value_heads, query_width(model)
+    qkv = heads * query + kv * (query + model.v_head_dim)
+    biases = model.qkv_bias * qkv + model.o_bias * model.hidden_size + model.attention_sinks * heads
+    normed, key = tokens * model.qk_norm * (heads + kv) * query, tokens * model.index_head_dim
+    return {
+        "qk_norm": Pointwise(weights=2 * model.qk_norm * query, inputs=normed, outputs=normed),
+        "index_k_norm": Pointwise(weights=2 * model.index_head_dim, inputs=key, outputs=key),
+        "attention_bias": _bias(over(biases, tp)),
+    }
+
+
+def dense_bias(model, tp):
+    """Biases of gate, up and down of a dense FFN, for those models that have them."""
+    return {"dense_bias": _bias(over(model.mlp_bias * (2 * model.intermediate_size + model.hidden_size), tp))}
+
+
+def moe_biases(model, experts, moe_tp):
+    """Biases of the router and of the `experts` routed experts of a card, for those models that have them."""
+    each = model.mlp_bias * (2 * model.moe_intermediate_size + model.hidden_size)
+    return {
+        "router_bias": _bias(model.mlp_bias * model.n_routed_experts),
+        "routed_bias": _bias(over(experts * each, moe_tp)),
+    }
+
+
+def _bias(weights):
+    return Pointwise(weights=weights, inputs=0, outputs=0)
 
 
 def embedding(model, tokens, tp=1, sp=1):

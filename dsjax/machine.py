@@ -2,6 +2,14 @@
 
 import math
 import os
+import shutil
+from pathlib import Path
+
+from .errors import InputError
+from .units import number
+
+RESERVE = 0.3e9  # bytes that compiling and the libraries take beside arrays
+_BYTES = {"units": "B", "low": 0.0, "open_low": True, "high": None, "integer": False}
 
 
 def gigabytes(n):
@@ -27,3 +35,34 @@ def available_memory():
         if math.isinf(free) and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
             free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return free
+
+
+def resident_memory():
+    """Memory this process holds [B]; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def room(max_memory=None):
+    """Bytes that arrays may take: what is free, or what a limit of the process's memory leaves of it.
+
+    `max_memory`: bytes, or text like "4 GB".
+    """
+    free = available_memory()
+    if max_memory is None:
+        return free
+    limit, held = number("--max-memory", max_memory, _BYTES), resident_memory() + RESERVE
+    if limit <= held:
+        raise InputError(f"--max-memory {max_memory}: dsjax itself takes {gigabytes(held)}; expected more than that")
+    return min(free, limit - held)
+
+
+def disk(path):
+    """Free bytes where a file is to be written; 0 where there is no folder."""
+    try:
+        return shutil.disk_usage(Path(path).resolve().parent).free
+    except OSError:
+        return 0

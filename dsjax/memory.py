@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from .attentions import cache_width, kv_heads, query_input
+from .attentions import cache_width, kept_positions, kv_heads, query_input
 from .operators import mla_kv_bytes
 from .shapes import query_width
 
@@ -27,13 +27,20 @@ def mla_down_weights(model):
 def attention_weights(model, tp):
     """Parameters of one attention layer on one chip: of MLA what has no heads and 1 / tp of the rest.
 
-    Of GQA (h D_qk + h D_v) H / tp + hd_kv (D_qk + D_v) H, hd_kv heads of keys and values on a chip.
+    Of GQA (h D_qk + h D_v) H / tp + hd_kv (D_qk + D_v) H, hd_kv heads of keys and values on a chip. The indexer of
+    sparse attention beside either, whole.
     """
     replicated = mla_down_weights(model)
     latent = replicated + (mla_weights(model) - replicated) / tp
     query, values = query_width(model), model.v_head_dim
     grouped = (model.num_attention_heads / tp + kv_heads(model, tp)) * (query + values) * model.hidden_size
-    return jnp.where(model.kv_lora_rank > 0.0, latent, grouped)
+    return jnp.where(model.kv_lora_rank > 0.0, latent, grouped) + indexer_weights(model)
+
+
+def indexer_weights(model):
+    """Parameters of the indexer of one layer: R_q h_i D_i + H (D_i + h_i); 0 where there is none."""
+    heads, width = model.index_n_heads, model.index_head_dim
+    return query_input(model) * heads * width + model.hidden_size * (width + heads)
 
 
 def dense_weights(model):
@@ -80,7 +87,8 @@ def per_chip(point, split, load, rows, drafts):
     experts += router_weights(model) * precision.weight_bytes
     has_mtp = 0.0 if drafts is None else jnp.where(drafts > 0.0, 1.0, 0.0)
     module = attention * precision.weight_bytes + experts + 2.0 * hidden * hidden * precision.weight_bytes
-    cached = load.sequences * (model.num_hidden_layers + has_mtp) / split.kv_split
+    cached, context = load.sequences * (model.num_hidden_layers + has_mtp) / split.kv_split, point.workload.context
+    keys = context * model.index_head_dim  # of the indexer, one byte an element
     core = load.core.inputs + load.core.outputs + load.kv_as_activations
     live = jnp.maximum(load.rows * hidden + core, rows * (hidden + model.moe_intermediate_size / split.moe_tp))
     live = jnp.maximum(live, jnp.maximum(4.0 * load.rows * hidden, load.head_rows * model.vocab_size / tp))
@@ -90,6 +98,6 @@ def per_chip(point, split, load, rows, drafts):
         "experts": sparse * experts,
         "embedding": (2.0 - model.tie_word_embeddings) * embedding_weights(model) / tp * precision.weight_bytes,
         "mtp": has_mtp * module,
-        "kv_cache": cached * point.workload.context * cache_width(model, tp) * precision.kv_bytes,
+        "kv_cache": cached * (kept_positions(model, context) * cache_width(model, tp) * precision.kv_bytes + keys),
         "activations": 2.0 * precision.activation_bytes * live,
     }

@@ -39,12 +39,17 @@ class Load:
     all_tokens: float  # of all groups
     head_rows: float
     before: dict  # {operator: Gemm} of attention before the core
-    core: Attention
-    core_size: float  # what the efficiency of the core depends on
+    core: Attention  # of a layer whose tokens see all of the context
+    core_size: float  # what the efficiency of that core depends on
     kv_elements: float  # of the KV cache one layer reads (decode) or writes (prefill)
     kv_as_activations: float  # keys and values that are read as activations (prefill)
     exchanged: tuple  # elements of queries and of results that the chips of a split cache exchange (decode)
     after: dict  # {operator: Gemm} of attention after the core
+
+    @property
+    def causal(self):
+        """Whether whole prompts are worked on: known while tracing, as only decode exchanges anything."""
+        return not self.exchanged
 
 
 def split(deployment, model, dtype):
@@ -159,7 +164,7 @@ class Outcome:
 
 
 def decode_outcome(point, parts):
-    """1 + sum a^i tokens per user and step; `ok_sp`: sequence parallelism is for prefill."""
+    """1 + sum a^i tokens per user and step; `ok_sp`: sequence parallelism is for prefill; `ok_mtp`: has a module."""
     d, w = point.deployment, point.workload
     batch, drafts = (jnp.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
     gained = 1.0 + accepted_tokens(w.acceptance, d.mtp)
@@ -169,7 +174,11 @@ def decode_outcome(point, parts):
         batch_total=batch * parts.chips,
         drafts=drafts,
         ttft_steps=None,
-        masks={"sp": parts.masks["sp"] & (d.sp == 1), "prompts": jnp.ones((), bool)},
+        masks={
+            "sp": parts.masks["sp"] & (d.sp == 1),
+            "prompts": jnp.ones((), bool),
+            "mtp": (d.mtp == 0) | (point.model.num_nextn_predict_layers > 0.0),
+        },
         even=(d.batch % 2 == 0) | (d.tp % 2 == 0),
     )
 
@@ -185,7 +194,7 @@ def prefill_outcome(point, parts):
         batch_total=prompts,
         drafts=None,
         ttft_steps=jnp.ones((), context.dtype),
-        masks={"sp": parts.masks["sp"], "prompts": d.prompts % groups == 0},
+        masks={"sp": parts.masks["sp"], "prompts": d.prompts % groups == 0, "mtp": jnp.ones((), bool)},
         even=(d.prompts // groups) % 2 == 0,
     )
 

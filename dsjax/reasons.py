@@ -33,14 +33,18 @@ def why(space, values, mask):
     return f"{mask} is outside what is asked for"
 
 
-def tag(source, changed=()):
-    """Kind of a source: published, assumed, or set by the user, from its text; `changed` fields were given apart."""
+def tag(source, changed=(), unverified=()):
+    """Kind of a source: published, assumed, or set by the user, from its text; `changed` fields were given apart.
+
+    `unverified` fields of the row are published somewhere, and nobody has checked them.
+    """
     tags = []
     if source.startswith("assumed"):
         tags.append("assumed")
     else:
         guessed = any(word in source.lower() for word in ("assum", "effective:", "stands for", "stands in"))
-        tags.append("published, partly assumed" if guessed else "published")
+        parts = ["partly assumed"] * guessed + ["partly unverified"] * bool(unverified)
+        tags.append(", ".join(["published", *parts]))
     if "set by the user" in source or changed:
         tags.append("set by the user")
     return "; ".join(tags)
@@ -123,6 +127,7 @@ def _memory(v):
 
 
 _SENTENCES = {
+    "mtp": lambda v: f"mtp = {v['mtp']:g} draft tokens, and the model comes without a module that makes them",
     "tp": _tp,
     "moe_tp": lambda v: _divides("moe_tp", v["moe_tp"], (v["model_moe_intermediate_size"], "columns of an expert")),
     "ep": lambda v: _divides("ep", v["ep"], (v["model_n_routed_experts"], "experts, and none is held twice")),

@@ -2,23 +2,55 @@
 
 import numpy as np
 
-from . import dataset, evaluate, grid, machine
+from . import dataset, evaluate, grid, machine, outputs, slabs
 from .errors import InputError
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.
 MOST_POINTS_WITH_BLOCKS = 1_000_000
+# Above this many points a grid is evaluated in slabs.
+MOST_POINTS_IN_ONE_PIECE = 4_000_000
 
 
-def sweep(source="default", *, axes=None, fixed=None, settings=None, catalogs=(), dtype="float64", blocks=None):
+def sweep(
+    source="default",
+    *,
+    axes=None,
+    fixed=None,
+    settings=None,
+    catalogs=(),
+    dtype="float64",
+    blocks=None,
+    max_memory=None,
+    devices=None,
+    output=None,
+    resume=False,
+    force=False,
+    client=None,
+):
     """Evaluate a whole grid and return it as an `xarray.Dataset`.
 
     `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name:
     values} replaces or adds axes, `fixed` {name: value} fixes one, `settings` {"nic.CX7.scale_out_bytes_per_s":
     number} changes catalog rows. `dtype` "float64" or "float32". `blocks`: keep `block_time` (default: up to a
-    million points). Raises `InputError` on bad input, before computing.
+    million points). `max_memory`: bytes, or text like "4 GB", that the process may hold (default: what is free).
+    `devices`: evaluate on so many JAX devices of this machine.
+
+    `output`, a path ending in .nc or .zarr: every slab of the grid is written when it is finished, so that a grid
+    may be larger than the memory; the Dataset returned is read from there when it is used. `resume` goes on where an
+    interrupted sweep of the same grid stopped, `force` starts again and overwrites. `client`: the workers of this
+    `dask.distributed.Client` evaluate, into a Zarr store. Raises `InputError` on bad input, before computing.
     """
-    space = grid.load(source, axes=axes, fixed=fixed, settings=settings, catalogs=catalogs)
-    return of_space(space, dtype, blocks, history(axes, fixed, settings, dtype))
+    if output is None:
+        for name, given in (("resume", resume), ("force", force), ("client", client)):
+            if given:
+                raise InputError(f"{name}: goes with an output; expected output='FILE.nc' or 'FILE.zarr'")
+    changes = {"axes": axes, "fixed": fixed, "settings": settings, "catalogs": catalogs}
+    space = grid.load(source, **changes, any_size=machine.disk(output) if output else False)
+    command = history(axes, fixed, settings, dtype)
+    if output is None:
+        return of_space(space, dtype, blocks, command, max_memory, devices)
+    write(space, output, dtype, blocks, command, max_memory, devices, resume=resume, force=force, client=client)
+    return outputs.opened(output)
 
 
 def history(axes, fixed, settings, dtype, command="sweep"):
@@ -28,13 +60,48 @@ def history(axes, fixed, settings, dtype, command="sweep"):
     return f"dsjax.{command}({given})"
 
 
-def of_space(space, dtype="float64", blocks=None, command="dsjax"):
-    """Evaluate a resolved space; see `sweep`. `command` goes into the history of the dataset."""
+def of_space(space, dtype="float64", blocks=None, command="dsjax", max_memory=None, devices=None, progress=None):
+    """Evaluate a resolved space; see `sweep`. `command` goes into the history of the dataset.
+
+    `progress(points)` is called for every slab of a large space.
+    """
+    dtype, blocks, names = _wanted(space, dtype, blocks)
+    room = machine.room(max_memory)
+    check_size(space, dtype, blocks, room)
+    if space.points <= MOST_POINTS_IN_ONE_PIECE and max_memory is None and devices is None:
+        return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names), command)
+    cut = slabs.within(space, dtype, names, room - slabs.nbytes(space, dtype, names))
+    devices = () if devices is None else slabs.local_devices(devices)
+    return dataset.to_dataset(space, slabs.arrays_of(cut, dtype, names, progress, devices), command)
+
+
+def write(
+    space,
+    path,
+    dtype="float64",
+    blocks=None,
+    command="dsjax",
+    max_memory=None,
+    devices=None,
+    *,
+    resume=False,
+    force=False,
+    client=None,
+    progress=None,
+):
+    """Evaluate a resolved space into a file, slab by slab; see `sweep`. The counts of `outputs.write`."""
+    dtype, blocks, _ = _wanted(space, dtype, blocks)
+    outputs.check(path, force)
+    devices = () if devices is None else slabs.local_devices(devices)
+    job = outputs.Job(dtype, blocks, command, machine.room(max_memory), resume, force, devices)
+    return outputs.write(space, path, job, progress, client)
+
+
+def _wanted(space, dtype, blocks):
+    """(dtype, blocks, names of the variables) of a sweep."""
     dtype = checked(dtype)
     blocks = space.points <= MOST_POINTS_WITH_BLOCKS if blocks is None else blocks
-    check_size(space, dtype, blocks)
-    names = None if blocks else [name for name in evaluate.nbytes(space, dtype) if not name.startswith("block_time/")]
-    return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names), command)
+    return dtype, blocks, slabs.names_of(space, dtype, blocks)
 
 
 def checked(dtype):
@@ -48,18 +115,13 @@ def checked(dtype):
     return dtype
 
 
-def check_size(space, dtype, blocks):
-    """Refuse a grid whose result does not fit in the memory that is free, and say how to shrink it."""
-    sizes = evaluate.nbytes(space, dtype)
-    stacked = {name: size for name, size in sizes.items() if name.startswith("block_time/")}
-    needed = sum(sizes.values()) - sum(stacked.values())
-    if blocks and stacked:
-        needed += len(stacked) * space.points * (8 if dtype == "float64" else 4)
-    available = machine.available_memory()
-    if needed > available:
+def check_size(space, dtype, blocks, room):
+    """Refuse a grid whose result does not fit in `room` bytes of memory, and say what would help."""
+    needed = slabs.nbytes(space, dtype, slabs.names_of(space, dtype, blocks))
+    if needed > room:
         largest = max(space.sizes, key=space.sizes.get)
         advice = "; float32 halves it" if dtype == "float64" else ""
         raise InputError(
-            f"grid: {space.points:,} points need {machine.gigabytes(needed)} and {machine.gigabytes(available)} of "
+            f"grid: {space.points:,} points need {machine.gigabytes(needed)} and {machine.gigabytes(room)} of "
             f"memory is free; expected a smaller grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
         )

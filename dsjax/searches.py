@@ -6,18 +6,19 @@ from . import dataset, evaluate, fronts, grid, machine, run, search, sources, st
 from .errors import InputError, unknown
 
 
-def best(source="default", by=None, top=1, objective=None, stream=None, **options):
+def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, **options):
     """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
 
     `options` are those of `sweep`, for a grid only. `stream`: search the grid without ever holding it (default: where
-    it would not fit in memory); the same points come out.
+    it would not fit in memory, or in `max_memory`: bytes, or text like "4 GB"); the same points come out.
     """
     materialised = functools.partial(search.best, by=by, top=top, objective=objective)
     streamed = functools.partial(streams.best, by=by, top=top, objective=objective)
-    return of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, stream, options)
+    how = stream, max_memory
+    return of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, *how, options)
 
 
-def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream=None, **options):
+def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream=None, max_memory=None, **options):
     """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
 
     `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:
@@ -26,18 +27,19 @@ def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream
     front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
     in one. Down the front from the best x, points within `search.TOLERANCE` of it in both variables are equal to it,
     and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
-    `stream` as in `best`.
+    `stream` and `max_memory` as in `best`.
     """
     materialised = functools.partial(fronts.of_dataset, x=x, y=y, by=by)
     streamed = functools.partial(streams.pareto, x=x, y=y, by=by)
-    return of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, stream, options)
+    how = stream, max_memory
+    return of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, *how, options)
 
 
-def of(source, command, check, materialised, streamed, stream, options):
+def of(source, command, check, materialised, streamed, stream, max_memory, options):
     """The result of a search of whatever holds points: `materialised(ds)` or `streamed(space, dtype=, command=)`."""
     if sources.is_results(source):
-        if options or stream is not None:
-            names = ", ".join([*options, *(["stream"] if stream is not None else [])])
+        given = {"stream": stream, "max_memory": max_memory}
+        if names := ", ".join([*options, *(name for name, value in given.items() if value is not None)]):
             raise InputError(f"{command}: {names} change a grid; expected a grid, not results")
         if not hasattr(source, "data_vars"):
             return materialised(dataset.open_results(source))
@@ -53,20 +55,20 @@ def of(source, command, check, materialised, streamed, stream, options):
     check(space)
     dtype = options.get("dtype") or "float64"
     call = run.history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype, command)
-    return of_space(space, dtype, stream, materialised, streamed, call)[0]
+    return of_space(space, dtype, stream, materialised, streamed, call, max_memory=max_memory)[0]
 
 
-def of_space(space, dtype, stream, materialised, streamed, command, counts=False):
+def of_space(space, dtype, stream, materialised, streamed, command, counts=False, max_memory=None):
     """(result, `search.counted` if `counts`) of a search of a space, streamed where `stream` or the memory says so."""
-    if stream or (stream is None and not fits(space, dtype)):
+    if stream or (stream is None and not fits(space, dtype, max_memory)):
         dtype = run.checked(dtype)
         return streamed(space, dtype=dtype, command=command), streams.counted(space, dtype) if counts else None
-    ds = run.of_space(space, dtype, False, command)
+    ds = run.of_space(space, dtype, False, command, max_memory)
     return materialised(ds), search.counted(ds) if counts else None
 
 
-def fits(space, dtype):
+def fits(space, dtype, max_memory=None):
     """Whether all variables of a space fit in half the memory that is free (a search needs the other half)."""
     sizes = evaluate.nbytes(space, dtype)
     needed = sum(size for name, size in sizes.items() if not name.startswith("block_time/"))
-    return needed <= machine.available_memory() / 2
+    return needed <= machine.room(max_memory) / 2

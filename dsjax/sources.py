@@ -1,11 +1,9 @@
 """What a question is asked of: a Dataset, a file that dsjax wrote, or a grid."""
 
-import inspect
-
 from . import dataset, grid, run
 from .errors import InputError, unknown
 
-OF_GRID = tuple(name for name in inspect.signature(run.sweep).parameters if name not in ("source", "blocks"))
+OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid
 
 
 def is_results(source):

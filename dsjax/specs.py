@@ -39,8 +39,13 @@ def amount(units, doc):
 
 
 def optional(units, doc):
-    """An amount that a row may leave out: 0 there, which says that it is unknown."""
-    return _field(units, doc, open_low=False, default=0.0)
+    """An amount that a row may leave out: 0 there, which says that it is unknown. No other row lends it."""
+    return dataclasses.field(default=0.0, metadata=feature(units, doc).metadata | {"lent": False})
+
+
+def feature(units, doc, high=None):
+    """An amount that a row may leave out: 0 there, which says that there is none."""
+    return _field(units, doc, open_low=False, high=high, default=0.0)
 
 
 def seconds(doc):
@@ -72,6 +77,7 @@ class Chip:
     bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
     fp8_flops_per_s: float = amount("FLOP/s", "dense peak rate, fp8 (0: the chip has none)")
     int8_flops_per_s: float = amount("FLOP/s", "dense peak rate, int8 (0: the chip has none)")
+    fp4_flops_per_s: float = feature("FLOP/s", "dense peak rate, fp4 (0: the chip has none)")
     usd_per_hour: float = optional("USD/h", "price of one chip for an hour, as rented (0: unknown)")
     watts: float = optional("W", "rated power of one chip, without host, network and cooling (0: unknown)")
 
@@ -104,7 +110,7 @@ class Nic(Link):
 
 
 # What a `*_rate` of a precision may name, in the order of its index.
-RATES = ("bf16", "fp8", "int8")
+RATES = ("bf16", "fp8", "int8", "fp4")
 
 
 @record
@@ -139,7 +145,7 @@ def has_rate(hardware, index):
 
 @record
 class Model:
-    """Shape of a DeepSeek-V3-class model; names as in the Hugging Face `config.json`."""
+    """Shape of a model; names as in the Hugging Face `config.json`. What follows the vocabulary most models lack."""
 
     hidden_size: float = size("1", "width of the residual stream")
     num_hidden_layers: float = size("1", "layers, dense and MoE, without MTP")
@@ -151,7 +157,7 @@ class Model:
     qk_rope_head_dim: float = amount("1", "rotary width, shared by all heads in the cache (GQA: 0)")
     v_head_dim: float = size("1", "value head width")
     intermediate_size: float = size("1", "width of the dense FFN")
-    first_k_dense_replace: float = amount("1", "first layers with a dense FFN instead of experts")
+    first_k_dense_replace: float = amount("1", "layers with a dense FFN instead of experts, the first ones")
     num_nextn_predict_layers: float = amount("1", "multi-token prediction modules the model comes with")
     moe_intermediate_size: float = size("1", "width of one expert")
     n_routed_experts: int = count("routed experts")
@@ -159,6 +165,18 @@ class Model:
     num_experts_per_tok: float = size("1", "routed experts per token (top-k)")
     vocab_size: float = size("1", "vocabulary")
     tie_word_embeddings: float = fraction("1: embedding and head are one table")
+    sliding_window: float = feature(
+        "token", "positions that a layer with a sliding window attends to (0: none has one)"
+    )
+    sliding_layers: float = feature("1", "layers with a sliding window")
+    index_topk: float = feature("token", "positions that sparse attention picks for a token (0: attends to all)")
+    index_n_heads: float = feature("1", "heads of the indexer that picks them")
+    index_head_dim: float = feature("1", "head width of the indexer, one key of which every position keeps")
+    qk_norm: float = feature("1", "1: norms of the query and key heads, one each of head width (counted only)", 1.0)
+    qkv_bias: float = feature("1", "1: biases of queries, keys and values (counted only)", 1.0)
+    o_bias: float = feature("1", "1: bias of the output projection of attention (counted only)", 1.0)
+    mlp_bias: float = feature("1", "1: biases of router, experts and dense FFNs (counted only)", 1.0)
+    attention_sinks: float = feature("1", "1: a learned sink in every query head (counted only)", 1.0)
 
 
 @record

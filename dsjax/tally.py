@@ -74,8 +74,8 @@ def exact(model, phase, batch, context, width, layout):
             "flops": everywhere * shape.flops,
             "stored_bytes": everywhere * weight * shape.weights,
             "weight_bytes": everywhere * weight * read,
-            "activation_bytes": everywhere * width["activation_bytes"] * _activations(shape, phase),
-            "kv_bytes": everywhere * width["kv_bytes"] * _cached(name, shape, phase),
+            "activation_bytes": everywhere * width["activation_bytes"] * _activations(name, shape, phase),
+            "kv_bytes": everywhere * _cached(name, shape, phase, model, width["kv_bytes"]),
             "communication_bytes": 0,
         }
         result[name] = Operator(block, n, shape, {key: whole(value) for key, value in counts.items()})
@@ -98,20 +98,43 @@ def _shapes(model, phase, batch, context, layout):
     else:
         tokens, sizes = sequences * context, (model, sequences, context, layout.tp)
         heads = attentions.mla_prefill(*sizes) if model.kv_lora_rank else attentions.gqa_prefill(*sizes)
+    causal = phase == "prefill"
+    heads |= {"attention": _attended(model, heads["attention"], context, causal)}
+    heads |= attentions.indexer(model, tokens, sequences, context, causal=causal)
     rows = over(tokens * layout.dp * model.num_experts_per_tok, layout.ep)
     slots = expert_slots(model.n_routed_experts, layout.ep)
     shared = layers.shared_expert(model, tokens, layout.tp)
     n, dense = model.num_hidden_layers, model.first_k_dense_replace
+    biases = _held(layers.moe_biases(model, slots, layout.moe_tp))
     blocks = (
         ("embedding", 1, layers.embedding(model, tokens, layout.tp)),
         ("norm", n, layers.norms(model, tokens)),
+        ("norm", n, _held(layers.attention_extras(model, tokens, layout.tp))),
         (_kind(model), n, {name: shape for name, shape in heads.items() if shape.flops}),
-        ("dense", dense, layers.dense_ffn(model, tokens, layout.tp)),
+        ("dense", dense, layers.dense_ffn(model, tokens, layout.tp) | _held(layers.dense_bias(model, layout.tp))),
         ("moe", n - dense, layers.router(model, tokens) | shared),
-        ("moe", n - dense, layers.routed_experts(model, rows, slots, layout.moe_tp)),
+        ("moe", n - dense, layers.routed_experts(model, rows, slots, layout.moe_tp) | biases),
         ("head", 1, layers.head(model, sequences, layout.tp)),
     )
     return {name: (block, times, shape) for block, times, shapes in blocks for name, shape in shapes.items() if times}
+
+
+def _held(shapes):
+    """Those of some shapes that have parameters."""
+    return {name: shape for name, shape in shapes.items() if shape.weights}
+
+
+def _attended(model, attention, context, causal):
+    """The core of attention, mean of all layers: less where it is sparse or has a sliding window."""
+    share = _mean(model, [attentions.causal_pairs(x) if causal else x for x in attentions.shares(model, context)])
+    read = 1 if causal else share  # keys and values of a prompt are read once whoever attends to them
+    return dataclasses.replace(attention, flops=share * attention.flops, kv=read * attention.kv)
+
+
+def _mean(model, shares):
+    """Mean of all layers of (a share of those that see everything, of those with a sliding window)."""
+    sliding = attentions.sliding_share(model)
+    return (1 - sliding) * shares[0] + sliding * shares[1]
 
 
 def _kind(model):
@@ -120,25 +143,34 @@ def _kind(model):
 
 
 def _active(model, name, parameters):
-    """Of `parameters`, those one token uses; norms are not counted, as in the published 37 B."""
+    """Of `parameters`, those one token uses; norms are not counted, as in the published 37 B, nor biases."""
+    if name.endswith(("norm", "bias")):
+        return 0
     if name.startswith("routed"):
         return over(parameters * model.num_experts_per_tok, model.n_routed_experts)
-    return 0 if name.endswith("norm") else parameters
+    return parameters
 
 
-def _activations(shape, phase):
+def _activations(name, shape, phase):
     """Elements read and written that are neither weights nor KV cache; in prefill keys and values are activations."""
     if isinstance(shape, shapes.Lookup):
         return shape.outputs
-    unfolded = shape.kv if phase == "prefill" and isinstance(shape, shapes.Attention) else 0
+    unfolded = shape.kv if phase == "prefill" and name == "attention" else 0
     return shape.inputs + shape.outputs + unfolded
 
 
-def _cached(name, shape, phase):
-    """Elements of the KV cache that attention reads in decode, and that the compression of new tokens writes."""
+def _cached(name, shape, phase, model, kv_bytes):
+    """Bytes of the KV cache that attention reads in decode, and that the compression of new tokens writes.
+
+    An element of the indexer's keys takes one byte; a prompt reads them too.
+    """
+    if name == "index_scores":
+        return shape.kv
+    if name == "index_k":
+        return shape.m * model.index_head_dim
     if isinstance(shape, shapes.Attention):
-        return shape.kv if phase == "decode" else 0
-    return shape.outputs if name in ("kv_a", "kv") else 0
+        return shape.kv * kv_bytes if phase == "decode" else 0
+    return shape.outputs * kv_bytes if name in ("kv_a", "kv") else 0
 
 
 def _collectives(model, batch, tokens, width, layout):
@@ -170,22 +202,24 @@ def scalars(operators, model, phase, batch, context, width, layout):
     """{variable: number}: the totals, and what is no sum over all operators."""
     tokens = batch * (context if phase == "prefill" else 1)
     total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
-    attention = operators["attention"].counts["flops"]
+    attention = sum(operators[name].counts["flops"] for name in ("attention", "index_scores") if name in operators)
     repeated = sum(o.counts["flops"] for name, o in operators.items() if name in layers.REPLICATED)
     unfolded = attentions.mla_prefill if model.kv_lora_rank else attentions.gqa_prefill
     pair = unfolded(model, 1, 1, 1, causal=False)["attention"].flops  # of one token with one position
     layer = _shapes(model, phase, 1, 1, Layout()).items()
     layer = {name: shape for name, (block, _, shape) in layer if block in LAYER_KINDS["moe"]}
     module = layers.mtp_module(model, 1, 1, layer, 1)
-    per_token = model.num_hidden_layers * width["kv_bytes"]
-    cache = batch * context * per_token * attentions.cache_width(model, 1)
-    on_a_chip = batch * context * per_token * attentions.cache_width(model, layout.tp)
+    own = sum(shape.weights for name, shape in module.items() if name != "mtp_head")
+    kept, keys = attentions.kept_positions(model, context) * width["kv_bytes"], context * model.index_head_dim
+    n = model.num_hidden_layers
+    cache = batch * n * (kept * attentions.cache_width(model, 1) + keys)
+    on_a_chip = batch * n * (kept * attentions.cache_width(model, layout.tp) + keys)
     values = {f"total_{name}": value for name, value in total.items()} | {
         "active_parameters_without_embedding": total["active_parameters"] - operators["embedding"].counts["parameters"],
-        "mtp_parameters": sum(shape.weights for name, shape in module.items() if name != "mtp_head"),
+        "mtp_parameters": own if model.num_nextn_predict_layers else 0,
         "linear_flops": total["flops"] - attention,
         "attention_flops": attention,
-        "attention_flops_unfolded": model.num_hidden_layers * tokens * context * pair,
+        "attention_flops_unfolded": n * tokens * context * _mean(model, attentions.shares(model, context)) * pair,
         "replicated_flops": over(repeated * (layout.tp - 1), layout.tp),
         "bytes_moved": total["weight_bytes"] + total["activation_bytes"] + total["kv_bytes"],
         "kv_cache_bytes": cache,

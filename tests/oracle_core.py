@@ -53,9 +53,11 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     s.D_v, s.I, s.I_e, s.E = m.v_head_dim, m.intermediate_size, m.moe_intermediate_size, m.n_routed_experts
     s.n_s, s.k, s.V, s.w_tied = m.n_shared_experts, m.num_experts_per_tok, m.vocab_size, m.tie_word_embeddings
     s.h_kv, s.D_qk, s.mla = m.num_key_value_heads, s.D_n + s.D_r, s.R_kv > 0
+    s.W, s.L_s, s.K, s.modules = m.sliding_window, m.sliding_layers, m.index_topk, m.num_nextn_predict_layers
+    s.h_i, s.D_i = m.index_n_heads, m.index_head_dim
     s.b_w, s.b_e, s.b_a, s.b_kv = p.weight_bytes, p.expert_bytes, p.activation_bytes, p.kv_bytes
     s.b_d, s.b_c = p.dispatch_bytes, p.combine_bytes
-    peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s)
+    peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s, hw.fp4_flops_per_s)
     rates = [peaks[int(i)] for i in (p.weight_rate, p.expert_rate, p.attention_rate)]
     s.has_rates = all(r > 0 for r in rates)
     s.P_w, s.P_e, s.P_a = (r if r > 0 else hw.bf16_flops_per_s for r in rates)
@@ -121,17 +123,36 @@ def pointwise(s, elements, launches):
     return cost(seconds, 0.0, moved)
 
 
-def core(s, z):
-    """Section 3."""
+def core_at(s, z, P):
+    """Section 3, of a layer whose tokens attend to P positions."""
     if s.decode:
-        flops = 2 * z.T * s.hd * s.S * (s.query + s.result)
-        cached = x = z.B * s.S / s.c  # positions on this chip
+        flops = 2 * z.T * s.hd * P * (s.query + s.result)
+        cached = x = z.B * P / s.c  # positions on this chip
     else:
-        flops = 2 * z.B * s.hd * (s.S**2 / 2) * (s.D_qk + s.D_v)
-        cached, x = z.T / s.c, s.S
-    moved = cached * s.Z * s.b_kv + z.X * s.b_a
+        flops = 2 * z.B * s.hd * (P * s.S - P**2 / 2) * (s.D_qk + s.D_v)
+        cached, x = z.T / s.c, P
+    return attention(s, flops, cached * s.Z * s.b_kv + z.X * s.b_a, x)
+
+
+def attention(s, flops, moved, x):
     e_c = s.curve.attention_compute * x / (x + s.curve.attention_rows)
     return kernel(s, flops, moved, s.P_a, e_c, s.curve.attention_memory, s.curve.attention_start_s)
+
+
+def core(s, z):
+    """Section 3: the mean of the layers with a window and of the others."""
+    elsewhere = core_at(s, z, min(s.S, s.K) if s.K > 0 else s.S)
+    if not s.L_s:
+        return elsewhere
+    return (s.L - s.L_s) / s.L * elsewhere + s.L_s / s.L * core_at(s, z, min(s.S, s.W))
+
+
+def index_scores(s, z):
+    """Section 3: every position against every token, one byte for an element of a key."""
+    queries = z.T_s * s.h_i * s.D_i
+    if s.decode:
+        return attention(s, 2 * queries * s.S / s.c, z.B * s.S / s.c * s.D_i + queries * s.b_a, z.B * s.S / s.c)
+    return attention(s, 2 * queries * s.S / 2, z.B * s.S * s.D_i + queries * s.b_a, s.S)
 
 
 def half_all_reduce(s, b, chips):
@@ -169,7 +190,7 @@ def operators(s, z):
     What the model or the phase does not have is a cost of nothing, without a launch.
     """
     shared, routed, dense = s.n_s * s.I_e / s.st, s.I_e / s.moe_tp, s.I / s.tp
-    o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared"), cost())
+    o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared", "indexer"), cost())
     compressed = s.mla and s.R_q > 0  # queries
     if compressed:
         o["q_a"] = gemm(s, 1, z.T_s, s.H, s.R_q, s.b_w, s.P_w)
@@ -184,6 +205,9 @@ def operators(s, z):
     elif s.mla:
         o["kv_b"] = gemm(s, 1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v), s.b_w, s.P_w)
     o["core"] = core(s, z)
+    if s.h_i > 0:
+        o["indexer"] = gemm(s, 1, z.T_s, s.R_q or s.H, s.h_i * s.D_i, s.b_w, s.P_w)
+        o["indexer"] += gemm(s, 1, z.T_s, s.H, s.D_i + s.h_i, s.b_w, s.P_w) + index_scores(s, z)
     o["o"] = gemm(s, 1, z.T, s.hd * s.D_v, s.H, s.b_w, s.P_w)
     o["router"] = gemm(s, 1, z.T_s, s.H, s.E, s.b_w, s.P_w)
     launches = s.curve.pointwise_kernels  # of a layer; each pointwise kernel below has its share
@@ -211,7 +235,7 @@ def parts(s, z):
     """Section 6: the parts of one MoE layer, and `dense_layer`."""
     o = operators(s, z)
     p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"], head=o["head"])
-    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"]
+    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"] + o["indexer"]
     after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
     p.after = after + o["router"]
     p.shared, p.routed = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"]
@@ -269,6 +293,8 @@ def memory(s):
         attention = (s.H * (s.R_q + s.R_kv + s.D_r) + divided / s.tp) * s.b_w
     else:
         attention = s.H * (s.hd + s.hd_kv) * (s.D_qk + s.D_v) * s.b_w
+    attention += ((s.R_q or s.H) * s.h_i * s.D_i + s.H * (s.D_i + s.h_i)) * s.b_w
+    kept = s.S if not s.L_s else ((s.L - s.L_s) * s.S + s.L_s * min(s.S, s.W)) / s.L
     experts = (s.slots * 3 * s.H * s.I_e / s.moe_tp + s.n_s * 3 * s.H * s.I_e / s.st) * s.b_e + s.H * s.E * s.b_w
     has_mtp = 1 if s.m > 0 and s.decode else 0
     around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + s.I_e / s.moe_tp)
@@ -279,7 +305,7 @@ def memory(s):
         "experts": s.L_m * experts,
         "embedding": (2 - s.w_tied) * s.V * s.H / s.tp * s.b_w,
         "mtp": has_mtp * (attention + experts + 2 * s.H**2 * s.b_w),
-        "kv_cache": z.B * s.S / s.c * (s.L + has_mtp) * s.Z * s.b_kv,
+        "kv_cache": z.B / s.c * (s.L + has_mtp) * (kept * s.Z * s.b_kv + s.S * s.D_i),
         "activations": 2 * s.b_a * widest,
     }
 
@@ -293,6 +319,7 @@ def masks(s, pipeline, used):
         "ok_chips": s.moe_tp * s.ep == s.N and s.N % s.tp == 0,
         "ok_tp": all(width % s.tp == 0 for width in (s.h, s.I, s.V))
         and (s.mla or s.h_kv % s.tp == 0 or s.tp % s.h_kv == 0),
+        "ok_mtp": not s.decode or s.m == 0 or s.modules > 0,
         "ok_moe_tp": s.I_e % s.moe_tp == 0,
         "ok_shared_tp": s.tp % s.st == 0 and s.n_s * s.I_e % s.st == 0,
         "ok_kv_split": s.tp % s.c == 0,

@@ -80,7 +80,7 @@ GRIDS = {
         "{ start = 1, stop = 2, step = 1 }": "list",
     },
     "axes.nic": {None: "missing axis", '["CX8"]': "'CX8' CX7 E810"},
-    "axes.precision": {None: "missing axis", '["fp4"]': "'fp4' kv1-w1"},
+    "axes.precision": {None: "missing axis", '["kv3-w3"]': "'kv3-w3' kv1-w1"},
     "axes.ep": {None: "missing axis", "[0]": "0 from 1", "[72.5]": "72.5 integer"},
     "axes.mtp": {"[2]": "2 [0, 1]", "[0, -1]": "-1 from 0"},
     "axes.model": {'["DeepSeek-V4"]': "'DeepSeek-V4' 'DeepSeek-V3'"},
@@ -235,7 +235,7 @@ OPTIONS = {
         "nic.CX9.scale_out_bytes_per_s=1": "'CX9' CX7",
         "nic.CX7.source=me": "scale_out_bytes_per_s",
         "nic.CX7.bytes=1": "'bytes' scale_out_bytes_per_s",
-        "precision.kv1-w1.weight_rate=fp4": "weight_rate 'fp4' fp8",
+        "precision.kv1-w1.weight_rate=fp6": "weight_rate 'fp6' fp8",
         **{
             f"nic.CX7.scale_out_bytes_per_s={value}": f"scale_out_bytes_per_s {value} expected B/s"
             for value in ("-1", "0", "nan", "inf", "1e999", "fast", "50GB")

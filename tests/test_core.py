@@ -13,8 +13,10 @@ from dsjax.core import CORE
 
 MODEL = catalog.numbers(catalog.load()["model"]["DeepSeek-V3"])
 NOT_GIVEN = {"ep": 0, "chips": 0, "batch": 1, "prompts": 1, "shared_tp": 0}
-ATTENTION = ("q_a", "kv_a", "q_b", "core", "kv_exchange", "o")
+ATTENTION = ("q_a", "kv_a", "q_b", "indexer", "core", "kv_exchange", "o")
 EXPERTS = ("router", "dispatch", "combine", "shared", "routed")
+# What most models lack.
+NOTHING_MORE = {name: meta["default"] for name, meta in specs.fields(specs.Model).items() if "default" in meta}
 WORKLOAD = specs.fields(specs.Workload).keys() - {"isl", "osl"}
 
 
@@ -97,11 +99,14 @@ def random_models(rng, tp, seed):
     unshared = {"n_shared_experts": 0}
     dense = unshared | {"first_k_dense_replace": 24, "n_routed_experts": 1, "num_experts_per_tok": 1}
     grouped = {"q_lora_rank": 0, "kv_lora_rank": 0}
+    # Contexts are drawn on both sides of these.
+    window = {"sliding_window": int(rng.choice([50, 4000])), "sliding_layers": int(rng.choice([7, 24]))}
+    sparse = {"index_topk": int(rng.choice([60, 3000])), "index_n_heads": 5, "index_head_dim": 96}
     some_tp = sorted(tp)[1]  # of the three of `tp` one is below that many KV heads and one above
     kinds = {
-        "whole-queries": {"q_lora_rank": 0, "n_shared_experts": 2},
-        "grouped": grouped | {"num_key_value_heads": some_tp},
-        "unshared": unshared | (grouped if seed % 2 else {}),
+        "whole-queries": {"q_lora_rank": 0, "n_shared_experts": 2} | (sparse if seed % 2 else {}),
+        "grouped": grouped | {"num_key_value_heads": some_tp} | ({} if seed % 2 else window),
+        "unshared": unshared | (grouped | {"num_nextn_predict_layers": 0} if seed % 2 else sparse | window),
         "dense": dense | ({} if seed % 2 else grouped),
     }
 
@@ -114,7 +119,7 @@ def random_models(rng, tp, seed):
             "num_key_value_heads": size(1, 6, 48), "q_lora_rank": size(768, 1000), "kv_lora_rank": size(256, 500),
             "qk_nope_head_dim": size(64, 128, 192), "qk_rope_head_dim": size(0, 32, 64), "v_head_dim": size(64, 128),
             "intermediate_size": size(6144, 12288), "first_k_dense_replace": size(0, 1, 5),
-            "num_nextn_predict_layers": 1, "moe_intermediate_size": size(768, 1536, 1408),
+            **NOTHING_MORE, "num_nextn_predict_layers": 1, "moe_intermediate_size": size(768, 1536, 1408),
             "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "num_experts_per_tok": size(2, 6, 8),
             "vocab_size": size(49152, 102400, 153600), "tie_word_embeddings": size(0, 1),
         }  # fmt: skip

@@ -26,7 +26,8 @@ RATES = (
 
 def sweep(phase, axes, **fixed):
     axes = {"pipeline": PIPELINES} | axes
-    fixed = {k: v for k, v in (FIXED | PHASES[phase] | fixed).items() if k not in axes}
+    given = FIXED | PHASES[phase] | fixed
+    fixed = {k: v for k, v in given.items() if k not in axes and not (k == "context" and "isl" in given)}
     return dsjax.sweep({"phase": phase, "axes": axes, "fixed": fixed})
 
 

@@ -146,7 +146,7 @@ def test_base_rows_keep_their_numbers():
         row = rows[name]
         assert ("price: " in row["source"]) or not row["usd_per_hour"], name
         assert ("power: " in row["source"]) == bool(row["watts"]), name
-    assert {f for f, meta in specs.fields(decode_gpu_2025.Hardware).items() if "default" in meta} == {
+    assert {f for f, meta in specs.fields(decode_gpu_2025.Hardware).items() if not meta.get("lent", True)} == {
         "usd_per_hour",
         "watts",
     }

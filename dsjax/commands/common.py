@@ -46,6 +46,9 @@ GRID_OPTIONS = options_of(
         help="Floating-point type of the evaluation (default: float64).",
     ),
 )
+MEMORY_OPTION = click.option(
+    "--max-memory", metavar="BYTES", help='Memory the process may hold: "4 GB" (default: what is free).'
+)
 STREAM_OPTION = click.option(
     "--stream/--no-stream",
     default=None,
@@ -87,20 +90,22 @@ def changes_of(axes, fixed, settings, model, catalogs):
     }
 
 
-def sweep_of(space, dtype, blocks, quiet):
+def sweep_of(space, dtype, blocks, quiet, max_memory=None, devices=None):
     from .. import run
 
-    with progress(f"evaluating {space.points:,} points", quiet), compilation_cache():
-        return run.of_space(space, dtype or "float64", blocks, shlex.join(["dsjax", *sys.argv[1:]]))
+    command = shlex.join(["dsjax", *sys.argv[1:]])
+    with progress(f"evaluating {space.points:,} points", quiet, space.points) as advance, compilation_cache():
+        return run.of_space(space, dtype or "float64", blocks, command, max_memory, devices, advance)
 
 
-def searched(space, dtype, quiet, stream, materialised, streamed, counts=True):
+def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, counts=True):
     """(result, counts or None) of a search of a space: of its Dataset, or streamed."""
     from .. import searches
 
     command = shlex.join(["dsjax", *sys.argv[1:]])
     with progress(f"searching {space.points:,} points", quiet), compilation_cache():
-        return searches.of_space(space, dtype or "float64", stream, materialised, streamed, command, counts)
+        how = (space, dtype or "float64", stream, materialised, streamed, command)
+        return searches.of_space(*how, counts=counts, max_memory=max_memory)
 
 
 def is_file(source, *changes):
@@ -162,26 +167,59 @@ def compilation_cache():
 
 
 @contextlib.contextmanager
-def progress(what, quiet):
-    """A line on stderr that counts seconds, for what takes longer than one."""
+def progress(what, quiet, points=None):
+    """A line on stderr that counts seconds, for what takes longer than one.
+
+    Yields a function `advance(points, found=False)`: with the number of all `points`, the line tells the share that is
+    done, the rate of those that were not found finished, and the time left.
+    """
+    counter = Counter(what, points)
     if quiet or not sys.stderr.isatty():
-        yield
+        yield counter.advance
         return
-    start, done = time.perf_counter(), threading.Event()
+    done = threading.Event()
 
     def tick():
         while not done.wait(1.0):
-            click.echo(f"\r{what} ... {time.perf_counter() - start:.0f} s", err=True, nl=False)
+            click.echo(f"\r{counter.line():<78}", err=True, nl=False)
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()
     try:
-        yield
+        yield counter.advance
     finally:
         done.set()
         ticker.join()
-        if time.perf_counter() - start > 1.0:
-            click.echo(f"\r{what} ... {time.perf_counter() - start:.1f} s", err=True)
+        if counter.seconds() > 1.0:
+            click.echo(f"\r{counter.line(last=True):<78}", err=True)
+
+
+class Counter:
+    """What a line of progress says."""
+
+    def __init__(self, what, points=None, clock=time.perf_counter):
+        self.what, self.points, self.clock, self.start = what, points, clock, clock()
+        self.found = self.done = 0
+        self.lock = threading.Lock()
+
+    def advance(self, points, found=False):
+        """So many points are done; `found`: they were before."""
+        with self.lock:
+            self.done += points
+            self.found += points if found else 0
+
+    def seconds(self):
+        """Since the start."""
+        return self.clock() - self.start
+
+    def line(self, last=False):
+        """The line: seconds alone, or the share, the rate and the time left."""
+        seconds, fresh = self.seconds(), self.done - self.found
+        if not self.points or not fresh:
+            return f"{self.what} ... {seconds:.1f} s" if last else f"{self.what} ... {seconds:.0f} s"
+        text = f"{self.what} ... {self.done / self.points:.0%}, {fresh / seconds:.3g} points/s"
+        left = (self.points - self.done) * seconds / fresh
+        return f"{text}, {seconds:.1f} s" if last else f"{text}, {left:,.0f} s left"
 
 
 def exit_by(ds):

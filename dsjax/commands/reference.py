@@ -61,7 +61,7 @@ def reproduce(study, corrected, form, quiet):
 def count(model, phase, batch, context, precision, tp, ep, moe_tp, against_published, form, quiet):
     """Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator, layer and in all.
 
-    MODEL is a row of the models (default: DeepSeek-V3).
+    MODEL is a row of the models (default: DeepSeek-V3) or the path of a Hugging Face config.json.
 
     \b
     dsjax count DeepSeek-V3
@@ -85,6 +85,8 @@ def count(model, phase, batch, context, precision, tp, ep, moe_tp, against_publi
 def catalog(record, form, quiet):
     """Rows of the catalogs (hardware, nics, models, precisions, curves) in SI units, with their source.
 
+    A field that nobody has checked against a good source is marked as unverified.
+
     \b
     dsjax catalog
     dsjax catalog hardware --format csv
@@ -106,7 +108,7 @@ def catalog(record, form, quiet):
                 if study is None or name in study.tables.get(kind, {}):
                     rows.append({"catalog": kind, "row": name, "of": origin, **row})
     if form != "table":
-        report.records(rows, form)
+        report.records([_flat(row) for row in rows], form)
     elif record is None:
         click.echo(
             table(["catalog", "row", "of", "source"], [[r["catalog"], r["row"], r["of"], r["source"]] for r in rows])
@@ -114,5 +116,25 @@ def catalog(record, form, quiet):
     else:
         for row in rows:
             click.echo(f"{row['row']}  ({row['of']}: {row['source']})")
-            numbers = {k: v for k, v in row.items() if k not in ("catalog", "row", "of", "source")}
-            click.echo(table(["field", "value"], [[k, v] for k, v in numbers.items()]) + "\n")
+            fields, left_out = _fields(row)
+            click.echo(
+                table(["field", "value", ""], fields) + f"\n  none or unknown: {left_out}" * bool(left_out) + "\n"
+            )
+
+
+def _flat(row):
+    """A row with its lists as text."""
+    texts = {"unverified": " ".join(row["unverified"])} if "unverified" in row else {}
+    stored = {"quantisation": "{method}, {bits} bit".format(**row["quantisation"])} if "quantisation" in row else {}
+    return row | texts | stored
+
+
+def _fields(row):
+    """([field, value, what is to be said of it] of a row, the fields that it leaves out as a text)."""
+    from ..specs import RECORDS, fields
+
+    doubted = row.get("unverified", ())
+    known = fields(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}
+    names = [k for k in row if k not in ("catalog", "row", "of", "source", "unverified", "quantisation")]
+    left_out = [k for k in names if row[k] == 0 and "default" in known.get(k, {}) and k not in doubted]
+    return [[k, row[k], "unverified" if k in doubted else ""] for k in names if k not in left_out], ", ".join(left_out)

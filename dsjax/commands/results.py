@@ -1,19 +1,19 @@
 """Commands that evaluate a grid or read a file of results: sweep, best, explain."""
 
 import functools
-import os
 import sys
 from pathlib import Path
 
 import click
 
 from ..errors import InputError
+from . import large
 from .common import (
     GRID_OPTIONS,
+    MEMORY_OPTION,
     OUTPUT_OPTIONS,
     STREAM_OPTION,
     compilation_cache,
-    exit_by,
     is_file,
     progress,
     searched,
@@ -21,16 +21,18 @@ from .common import (
     sweep_of,
     values_of,
 )
+from .large import LARGE_OPTIONS
 
 
 @click.command()
 @click.argument("grid", default="default")
-@click.option("-o", "--output", metavar="FILE.nc", help="Write every point to a NetCDF file.")
+@click.option("-o", "--output", metavar="FILE.nc", help="Write every point to a NetCDF file, or to FILE.zarr.")
 @click.option("--csv-all", metavar="FILE.csv", help="Write every point to a CSV file.")
 @click.option("--csv-feasible", metavar="FILE.csv", help="Write the feasible points to a CSV file.")
 @click.option("--json-best", metavar="FILE.json", help="Write the best point to a JSON file.")
 @click.option("--blocks/--no-blocks", default=None, help="Keep block_time (default: up to a million points).")
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--force", is_flag=True, help="Overwrite existing files; start an interrupted sweep again.")
+@LARGE_OPTIONS
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
 def sweep(
@@ -41,6 +43,10 @@ def sweep(
     json_best,
     blocks,
     force,
+    max_memory,
+    devices,
+    resume,
+    scheduler,
     axes,
     fixed,
     settings,
@@ -59,18 +65,28 @@ def sweep(
     dsjax sweep decode_gpu_2025 -o study.nc --csv-feasible feasible.csv
     dsjax sweep --axis batch=8:256:8 --fix nic=CX7 --fix context=8192
     dsjax sweep --set hardware.H20.hbm_bytes="141 GB" --format json
+    dsjax sweep --axis context=512:131072:512 --axis batch=1:512:1 --dtype float32 -o large.nc --resume
+
+    \b
+    A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
+    same command with --resume goes on from there.
     """
-    from .. import dataset, optima, report, search
+    from .. import dataset, machine, optima, report, search
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:
-        dataset.check_output(path, force)
+        large.check(path, force)
     if len({Path(path).resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
-    ds = sweep_of(space_of(grid, axes, fixed, settings, model, catalogs), dtype, blocks, quiet)
-    ranked = search.best(ds)
+    space = space_of(grid, axes, fixed, settings, model, catalogs, any_size=machine.disk(output) if output else False)
+    if written := large.in_parts(space, output, resume, scheduler):
+        how = (max_memory, devices, resume, force, scheduler, csv_all or csv_feasible)
+        ds, ranked, counts = large.swept(space, output, dtype, blocks, quiet, *how)
+    else:
+        ds = sweep_of(space, dtype, blocks, quiet, max_memory, devices)
+        ranked, counts = search.best(ds), search.counted(ds)
     with progress("writing", quiet):
-        if output is not None:
+        if output is not None and not written:
             dataset.write_netcdf(ds, output, force)
         if csv_all is not None:
             dataset.write_csv(ds, csv_all, force=force)
@@ -78,11 +94,11 @@ def sweep(
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
         if json_best is not None:
             optima.write_json(ranked, json_best, force)
-    report.best(dataset.space_of(ds), ranked, search.counted(ds), form, quiet)
+    report.best(space, ranked, counts, form, quiet)
     if form == "table" and not quiet:
         for path in outputs:
-            click.echo(f"wrote {path} ({os.path.getsize(path) / 1e6:,.1f} MB)")
-    exit_by(ds)
+            click.echo(f"wrote {path} ({large.size(path) / 1e6:,.1f} MB)")
+    sys.exit(0 if counts["feasible"] else 1)
 
 
 @click.command()
@@ -97,9 +113,10 @@ def sweep(
     "--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's."
 )
 @STREAM_OPTION
+@MEMORY_OPTION
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
-def best(source, by, top, objective, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+def best(source, by, top, objective, stream, max_memory, axes, fixed, settings, model, catalogs, dtype, form, quiet):
     """The best feasible points of a grid or of a file, per group.
 
     Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
@@ -114,7 +131,7 @@ def best(source, by, top, objective, stream, axes, fixed, settings, model, catal
     from .. import dataset, report, search, streams
 
     groups = None if by is None else [name for name in by.split(",") if name]
-    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
+    if is_file(source, stream, max_memory, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_results(source)
         space, counts = dataset.space_of(ds), search.counted(ds)
         ranked = search.best(ds, by=groups, top=top, objective=objective)
@@ -126,6 +143,7 @@ def best(source, by, top, objective, stream, axes, fixed, settings, model, catal
             dtype,
             quiet,
             stream,
+            max_memory,
             lambda ds: search.best(ds, by=groups, top=top, objective=objective),
             functools.partial(streams.best, by=groups, top=top, objective=objective),
         )
@@ -159,7 +177,7 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
         histograms.variable(space, of)
         held = functools.partial(histograms.of_dataset, **options)
         streamed = functools.partial(histograms.of_space, **options)
-        found, _ = searched(space, dtype, quiet, stream, held, streamed, counts=False)
+        found, _ = searched(space, dtype, quiet, stream, None, held, streamed, counts=False)
     distributions.show(found, form, quiet)
 
 

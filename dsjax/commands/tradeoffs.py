@@ -7,6 +7,7 @@ import click
 
 from .common import (
     GRID_OPTIONS,
+    MEMORY_OPTION,
     OUTPUT_OPTIONS,
     STREAM_OPTION,
     changes_of,
@@ -24,9 +25,10 @@ from .common import (
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
 @STREAM_OPTION
+@MEMORY_OPTION
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
-def pareto(source, x, y, by, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+def pareto(source, x, y, by, stream, max_memory, axes, fixed, settings, model, catalogs, dtype, form, quiet):
     """The Pareto front of two variables: the points that no other feasible point beats in both.
 
     Rates and utilisation are better larger; times, memory, chips and costs smaller. Points equal in both (within
@@ -40,7 +42,7 @@ def pareto(source, x, y, by, stream, axes, fixed, settings, model, catalogs, dty
     from .. import dataset, fronts, search, streams, tradeoffs
 
     groups = [name for name in by.split(",") if name]
-    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
+    if is_file(source, stream, max_memory, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_results(source)
         space, counts, found = dataset.space_of(ds), search.counted(ds), fronts.of_dataset(ds, x, y, groups)
     else:
@@ -51,6 +53,7 @@ def pareto(source, x, y, by, stream, axes, fixed, settings, model, catalogs, dty
             dtype,
             quiet,
             stream,
+            max_memory,
             lambda ds: fronts.of_dataset(ds, x, y, groups),
             functools.partial(streams.pareto, x=x, y=y, by=groups),
         )

@@ -1,0 +1,97 @@
+"""Slabs as tasks of `dask.distributed`: workers compile for themselves and write into a shared Zarr store.
+
+What travels is the path of the folder of parts and the number of a slab. A task that is lost with its worker is run
+again by the scheduler; a slab that is finished twice is written twice, with the same bytes.
+"""
+
+import contextlib
+import os
+
+from . import __version__, outputs, parts
+from .errors import InputError
+
+PER_THREAD = 3  # tasks that wait at a worker, for each of its threads
+TIMEOUT_S = 10.0
+RETRIES = 3
+
+
+@contextlib.contextmanager
+def connected(address):
+    """A `Client` of the scheduler at an address like tcp://host:8786."""
+    distributed = package()
+    try:
+        client = distributed.Client(address, timeout=TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        reason = str(error).split("\n")[0][:200]
+        raise InputError(
+            f"--scheduler {address}: cannot be reached ({reason}); expected the address of a running dask scheduler, "
+            "tcp://host:port"
+        ) from None
+    with client:
+        yield client
+
+
+def package():
+    """The package `distributed`."""
+    try:
+        import distributed
+    except ImportError:
+        raise InputError(
+            "distributed: is not installed; expected the extra: pip install 'dsjax[distributed]'"
+        ) from None
+    return distributed
+
+
+def check(client, folder):
+    """Refuse workers that are not there, have another dsjax, or do not see the folder of the parts."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        raise InputError("scheduler: has no workers; expected at least one: dask worker tcp://host:port --nthreads 1")
+    found = client.run(_seen, str(folder), on_error="return")
+    for worker, seen in found.items():
+        if isinstance(seen, BaseException):
+            raise InputError(f"worker {worker}: dsjax cannot be used there ({seen}); expected dsjax {__version__}")
+        version, shared = seen
+        if version != __version__:
+            raise InputError(f"worker {worker}: has dsjax {version}; expected {__version__}, as here")
+        if not shared:
+            raise InputError(f"worker {worker}: does not see {folder}; expected a folder that all workers share")
+
+
+def each(client, folder, indices, advance):
+    """Evaluate the slabs `indices` on the workers of a client; `advance(points)` after every one."""
+    distributed = package()
+    check(client, folder)
+    indices, threads = iter(indices), sum(client.nthreads().values())
+    waiting = distributed.as_completed(with_results=True, raise_errors=True)
+
+    def submit():
+        for index in indices:
+            waiting.add(client.submit(run, str(folder), index, pure=False, retries=RETRIES))
+            return
+
+    for _ in range(max(1, threads) * PER_THREAD):
+        submit()
+    try:
+        for _, points in waiting:
+            advance(points)
+            submit()
+    except InputError:
+        raise
+    except (distributed.KilledWorker, distributed.CancelledError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"scheduler: a slab could not be evaluated ({str(error)[:200]}); what is finished is kept in {folder}: "
+            "expected --resume to go on"
+        ) from None
+
+
+def run(folder, index):
+    """A task: evaluate and write one slab; its number of points."""
+    # A worker uses as many cores as it has threads, each of which evaluates a slab of its own.
+    os.environ.setdefault("PJRT_NPROC", "1")
+    held, cut, dtype, names = parts.of_folder(folder, parts.stamp_of(folder))
+    return outputs.evaluate_slab(held, cut, dtype, names, index)
+
+
+def _seen(folder):
+    return __version__, os.path.exists(os.path.join(folder, parts.FINGERPRINT))

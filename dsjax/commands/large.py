@@ -1,0 +1,82 @@
+"""What `dsjax sweep` does with a grid that is written while it is evaluated: its options, and the sweep itself."""
+
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+from .common import MEMORY_OPTION, compilation_cache, options_of, progress
+
+# Above this many points a NetCDF file is written in parts while the grid is evaluated.
+MOST_POINTS_AT_ONCE = 30_000_000
+
+LARGE_OPTIONS = options_of(
+    MEMORY_OPTION,
+    click.option("--devices", type=int, metavar="N", help="Evaluate on N JAX devices of this machine."),
+    click.option("--resume", is_flag=True, help="Go on where an interrupted sweep with the same -o stopped."),
+    click.option(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="Evaluate on the workers of a dask scheduler; needs -o FILE.zarr.",
+    ),
+)
+
+
+def in_parts(space, output, resume, scheduler):
+    """Whether the output is written slab by slab, into `OUTPUT.parts` first."""
+    if output is None:
+        if resume or scheduler:
+            option = "--resume" if resume else "--scheduler"
+            raise InputError(
+                f"{option}: goes with an output; expected -o FILE.zarr{' or -o FILE.nc' if resume else ''}"
+            )
+        return False
+    begun = os.path.lexists(f"{os.path.realpath(output)}.parts")
+    return begun or resume or scheduler or is_store(output) or space.points > MOST_POINTS_AT_ONCE
+
+
+def is_store(path):
+    """Whether a path names a Zarr store."""
+    return Path(path).suffix.lower() == ".zarr"
+
+
+def check(path, force):
+    """Refuse a file or a store that cannot be written."""
+    from .. import dataset, outputs
+
+    (outputs.check if is_store(path) else dataset.check_output)(path, force)
+
+
+def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, force, scheduler, csv):
+    """(Dataset or None where it is too large to hold, best points, counts) of a grid written to a file.
+
+    `csv`: a file of lines that is asked for too, which needs the Dataset.
+    """
+    from .. import clusters, machine, outputs, run, search, slabs, streams
+
+    dtype, command = dtype or "float64", shlex.join(["dsjax", *sys.argv[1:]])
+    names = slabs.names_of(space, dtype, False)
+    holds = 2 * slabs.nbytes(space, dtype, names) <= machine.room(max_memory)
+    if csv and not holds:
+        raise InputError(f"{csv}: {space.points:,} points do not fit in memory; expected {output} alone")
+    connected = clusters.connected(scheduler) if scheduler else contextlib.nullcontext()
+    with compilation_cache(), connected as client:
+        with progress(f"evaluating {space.points:,} points", quiet, space.points) as advance:
+            how = {"resume": resume, "force": force, "client": client, "progress": advance}
+            counts = run.write(space, output, dtype, blocks, command, max_memory, devices, **how)
+        with progress(f"ranking {space.points:,} points", quiet):
+            if not holds:
+                return None, streams.best(space, dtype=dtype, command=command), counts
+            with outputs.opened(output) as file:
+                ds = file.load()
+            return ds, search.best(ds), counts
+
+
+def size(path):
+    """Bytes of a file, or of all files of a store."""
+    files = [path] if os.path.isfile(path) else [p for p in Path(path).rglob("*") if p.is_file()]
+    return sum(os.path.getsize(file) for file in files)

@@ -1,0 +1,147 @@
+"""Sweeps written while they are evaluated: a slab is finished when its arrays and its counts are in `FILE.parts/`.
+
+A NetCDF file is put together from the parts at the end; a Zarr store is written region by region, inside the parts,
+and renamed. Either way the output appears complete or not at all, and what was finished survives any interruption.
+"""
+
+import dataclasses
+import importlib
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from . import dataset, machine, parts, slabs
+from .errors import InputError
+
+POINTS = 2**22  # of one slab: fewer and larger files than are best for evaluating alone
+KINDS = {".nc": "netcdf_parts", ".zarr": "zarr_store"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a sweep is written with."""
+
+    dtype: str = "float64"
+    blocks: bool = False
+    command: str = "dsjax"
+    room: float = math.inf  # memory that slabs may take [B]
+    resume: bool = False
+    force: bool = False
+    devices: tuple = ()
+
+
+def kind_of(path):
+    """The module that writes this kind of file."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in KINDS:
+        raise InputError(f"{path}: unknown kind of output; expected a name ending in {' or '.join(KINDS)}")
+    return importlib.import_module(f".{KINDS[suffix]}", __package__)
+
+
+def check(path, force=False):
+    """Refuse an output that exists (without `force`) or cannot be written."""
+    kind_of(path).check(path, force)
+
+
+def write(space, path, job, progress=None, client=None):
+    """Evaluate a space into a file, slab by slab; the counts of all of it.
+
+    `progress(points, found=False)` is called for every finished slab, `found` where it was finished before. `client`:
+    the workers of a `dask.distributed.Client` evaluate and write the slabs, into a Zarr store.
+    """
+    kind = kind_of(path)
+    kind.check(path, job.force)
+    if client is not None and Path(path).suffix.lower() != ".zarr":
+        raise InputError(f"{path}: workers write into a Zarr store; expected a name ending in .zarr")
+    names = slabs.names_of(space, job.dtype, job.blocks)
+    wanted = slabs.within(space, job.dtype, names, job.room, POINTS)
+    held = parts.Parts(os.path.realpath(path))
+    _check_disk(space, path, slabs.nbytes(space, job.dtype, names), held, kind.LEAST_SHARE)
+    with held.started(wanted, job.dtype, names, job.resume, job.force) as cut:
+        cut = dataclasses.replace(cut, space=space)
+        finished = held.finished()
+        advance = progress or (lambda points, found=False: None)
+        advance(total(finished)["points"], found=True)
+        left = [index for index in range(cut.number) if index not in finished]
+        kind.begin(held, cut, job)
+        if client is not None:
+            from . import clusters
+
+            clusters.each(client, held.folder, left, advance)
+        else:
+            evaluate_here(held, cut, names, job, left, advance)
+        kind.complete(held, cut, names, path, job)
+        counts = total(held.finished())
+        held.close()
+    return counts
+
+
+def _check_disk(space, path, size, held, share):
+    """Refuse results of `size` bytes that cannot fit, though they are compressed to `share` of it."""
+    there = sum(p.stat().st_size for p in held.folder.rglob("*") if p.is_file()) if held.folder.is_dir() else 0
+    free = machine.disk(path)
+    if share * size - there > free:
+        raise InputError(
+            f"{path}: {space.points:,} points need {machine.gigabytes(share * size - there)} of disk and "
+            f"{machine.gigabytes(free)} is free; expected a smaller grid, or a folder with more room"
+        )
+
+
+def evaluate_here(held, cut, names, job, left, advance):
+    """Evaluate the slabs `left` in this process."""
+
+    def run(index):
+        advance(evaluate_slab(held, cut, job.dtype, names, index))
+
+    slabs.each(run, left, job.devices)
+
+
+def evaluate_slab(held, cut, dtype, names, index):
+    """Evaluate one slab, write its arrays, then its counts; its number of points."""
+    arrays = slabs.evaluated(cut, index, dtype, names)
+    counts = counts_of(cut, index, arrays)
+    own = dataclasses.replace(cut.space, axes=cut.axes_of(index))
+    data = {n: (dims, x) for n, (dims, x, _) in dataset.variables(own, arrays, cut.coordinates).items()}
+    with held.writing():
+        kind_of(str(held.folder).removesuffix(".parts")).save(held, index, cut.placed(index, data))
+    held.finish(index, counts)
+    return counts["points"]
+
+
+def counts_of(cut, index, arrays):
+    """{"points", "feasible", "refused": {mask: points}} of a slab."""
+    points = cut.points_of(index)
+
+    def true(name):
+        mask = arrays[name][1]
+        return int(np.count_nonzero(mask)) * (points // mask.size)
+
+    refused = {name: points - true(name) for name in arrays if name.startswith("ok_")}
+    return {"points": points, "feasible": true("feasible"), "refused": refused}
+
+
+def total(finished):
+    """Counts of all slabs together."""
+    result = {"points": 0, "feasible": 0, "refused": {}}
+    for counts in finished.values():
+        for key in ("points", "feasible"):
+            result[key] += counts[key]
+        for name, n in counts["refused"].items():
+            result["refused"][name] = result["refused"].get(name, 0) + n
+    return result
+
+
+def header(cut, names, command):
+    """Dataset of the whole space without its variables: coordinates and attributes."""
+    ds = dataset.to_dataset(cut.space, {}, command)
+    return ds.assign_coords(dataset.block_coordinates(cut.space, names))
+
+
+def opened(path):
+    """The dataset of a file or a store, read when it is used."""
+    if Path(path).suffix.lower() == ".zarr":
+        return xr.open_zarr(path, chunks=None)
+    return xr.open_dataset(path, engine="netcdf4", cache=False)

@@ -1,0 +1,212 @@
+"""The folder of an interrupted sweep: what was asked, and the slabs that are finished.
+
+`FILE.parts/` holds `sweep.json`, a fingerprint of everything that decides the result; one file of counts for every
+finished slab, written after its arrays and renamed into place; and the arrays, as the kind of output keeps them.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from . import __version__, slabs
+from .errors import InputError
+from .space import Space
+
+FINGERPRINT = "sweep.json"
+IGNORED = ("text",)  # of a space: how the grid was written down
+
+
+class Parts:
+    """The parts of one output file."""
+
+    def __init__(self, output):
+        self.folder = Path(f"{output}.parts")
+
+    @contextlib.contextmanager
+    def started(self, cut, dtype, names, resume, force):
+        """The `Slabs` to evaluate: those given, or those that the folder was begun with.
+
+        A folder that was begun is an InputError without `resume` or `force` (which removes it), and with `resume`
+        where it was begun with another input. Only one process at a time may hold it.
+        """
+        now = _fingerprint(cut, dtype, names)
+        if os.path.lexists(self.folder):
+            before = self.read()
+            if before is not None and not (resume or force):
+                raise InputError(
+                    f"{self.folder}: holds {len(self.finished())} of {_slabs(before).number} slabs of a sweep that was "
+                    "interrupted; expected --resume to go on, or --force to start again"
+                )
+            with self.locked():
+                if before is not None and resume:
+                    self.compare(before, now)
+                    yield _slabs(before)
+                    return
+                self.remove()
+        with self.writing(), contextlib.suppress(FileExistsError):
+            self.folder.mkdir()
+        with self.locked():
+            self.write(FINGERPRINT, json.dumps(now))
+            yield cut
+
+    def read(self):
+        """The fingerprint of a folder that was begun; None where that was all."""
+        try:
+            return json.loads((self.folder / FINGERPRINT).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            if self.folder.is_dir() and not any(p.name != "lock" for p in self.folder.iterdir()):
+                return None  # killed before its first line
+            reason = getattr(error, "strerror", None) or "not JSON"
+            raise InputError(
+                f"{self.folder}: is not a folder of parts ({FINGERPRINT}: {reason}); expected to find what an "
+                "interrupted sweep left, or nothing"
+            ) from None
+
+    def compare(self, before, now):
+        """Refuse to go on with another input, and say what differs."""
+        found = difference({**before, "cuts": None}, {**now, "cuts": None})
+        if found:
+            raise InputError(
+                f"{self.folder}: was begun with another input: {found}; expected the same input to --resume, or "
+                "--force to start again"
+            )
+
+    def finished(self):
+        """{index: counts} of the finished slabs."""
+        return {int(path.stem): json.loads(path.read_text("utf-8")) for path in self.folder.glob("[0-9]*.json")}
+
+    def finish(self, index, counts):
+        """Mark a slab as finished, its arrays being in place."""
+        self.write(f"{index:09d}.json", json.dumps(counts))
+
+    def forget(self, index):
+        """Take back that a slab is finished."""
+        (self.folder / f"{index:09d}.json").unlink(missing_ok=True)
+
+    def write(self, name, text):
+        """A small file, whole or not at all."""
+        with self.writing(), self.replacing(name) as temporary:
+            temporary.write_text(text, "utf-8")
+
+    @contextlib.contextmanager
+    def replacing(self, name):
+        """A temporary path that takes the name of a file of the folder, or a path, when the block ends well."""
+        temporary = self.folder / f".{Path(name).name}.{secrets.token_hex(4)}.tmp"
+        try:
+            yield temporary
+            os.replace(temporary, self.folder / name)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def writing(self):
+        """A write that fails is an InputError that says what is kept."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+                raise  # only the NetCDF library raises the class itself
+            reason = getattr(error, "strerror", None) or error
+            with contextlib.suppress(OSError):
+                kept = len(list(self.folder.glob("[0-9]*.json")))
+                raise InputError(
+                    f"{self.folder}: cannot be written ({reason}); the {kept} slabs that are finished are kept: "
+                    "expected room on the disk, and --resume to go on"
+                ) from None
+            raise
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Held by one process; the lock of a process that was killed is gone with it."""
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            yield
+            return
+        with self.writing():
+            file = open(self.folder / "lock", "a", encoding="utf-8")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{self.folder}: another process is writing it; expected to wait for it, or another output"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
+
+    def remove(self):
+        """Remove everything but the lock."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()
+
+    def close(self):
+        """Remove the folder: its output is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@functools.lru_cache(maxsize=8)
+def of_folder(folder, stamp):
+    """(`Parts`, `Slabs`, dtype, names) of a folder that was begun; `stamp` is new when the folder is."""
+    del stamp
+    parts = Parts(str(folder).removesuffix(".parts"))
+    begun = parts.read()
+    return parts, _slabs(begun), begun["dtype"], tuple(begun["variables"])
+
+
+def stamp_of(folder):
+    """Changes when a folder is begun again."""
+    try:
+        return os.stat(Path(folder) / FINGERPRINT).st_mtime_ns
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be read where slabs are evaluated ({error.strerror}); expected a folder that all "
+            "workers share"
+        ) from None
+
+
+def _fingerprint(cut, dtype, names):
+    return {
+        "dsjax_version": __version__,
+        "dtype": dtype,
+        "variables": list(names),
+        "cuts": [list(axis) for axis in cut.cuts],
+        "space": json.loads(cut.space.to_json()),
+    }
+
+
+def _slabs(fingerprint):
+    space = Space.from_json(json.dumps(fingerprint["space"]))
+    return slabs.Slabs(space, tuple(tuple(axis) for axis in fingerprint["cuts"]))
+
+
+def difference(before, now, path=""):
+    """The first key in which two fingerprints differ, with both values; "" where they are the same."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            if key in IGNORED:
+                continue
+            inner = f"{path}.{key}" if path else key
+            if key not in before or key not in now:
+                return f"{inner} is only {'there' if key in before else 'here'}"
+            if found := difference(before[key], now[key], inner):
+                return found
+        return ""
+    same = before == now or (before != before and now != now)
+    return "" if same else f"{path} was {_short(before)} and is {_short(now)}"
+
+
+def _short(value):
+    text = json.dumps(value)
+    if isinstance(value, list) and len(text) > 60:
+        return f"{len(value)} values {text[:40]} ..."
+    return text if len(text) <= 60 else f"{text[:56]} ..."

@@ -1,0 +1,87 @@
+"""A Zarr store written by regions, one slab after the other, in any order and by any process."""
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from . import dataset, outputs, slabs
+from .errors import InputError
+
+LEAST_SHARE = 0.2  # of the size of the results: what is left of them, compressed
+STORE = "store"  # in the folder of the parts, until it is complete
+
+
+def package():
+    """The package `zarr`."""
+    try:
+        import zarr
+    except ImportError:
+        raise InputError("zarr: is not installed; expected the extra: pip install 'dsjax[zarr]'") from None
+    return zarr
+
+
+def check(path, force=False):
+    """Refuse a path that cannot be written, or where something else than a store is."""
+    package()
+    path = Path(path)
+    if not os.path.lexists(path):
+        dataset.check_output(path)
+    elif not (path / "zarr.json").is_file():
+        raise InputError(f"{path}: is not a Zarr store; expected a new path, or a store to overwrite")
+    elif not force:
+        raise InputError(f"{path}: exists; expected a new path, or --force to overwrite")
+
+
+def begin(held, cut, job):
+    """Create the store: coordinates, attributes, and arrays without values."""
+    if held.finished():  # the store was there before the first slab
+        return
+    zarr = package()
+    names = tuple(held.read()["variables"])
+    with held.writing():
+        shutil.rmtree(held.folder / STORE, ignore_errors=True)
+        ds = outputs.header(cut, names, job.command)
+        texts = {name: x.astype(object) for name, x in ds.coords.items() if x.dtype.kind == "U"}  # of any length
+        ds = ds.assign_coords(texts)
+        ds.to_zarr(held.folder / STORE, zarr_format=3, consolidated=False, mode="w")
+        group = zarr.open_group(held.folder / STORE, mode="r+")
+        for name, (dims, shape, dtype, attributes) in slabs.template(cut, job.dtype, names).items():
+            group.create_array(
+                name,
+                shape=shape,
+                dtype=dtype,
+                chunks=tuple(cut.sizes.get(dim, n) for dim, n in zip(dims, shape)) if shape else "auto",
+                dimension_names=dims,
+                attributes={key: _plain(value) for key, value in attributes.items()},
+                compressors=zarr.codecs.ZstdCodec(level=1),
+                fill_value=np.nan if dtype.kind == "f" else dtype.type(0),
+            )
+
+
+def save(held, index, data):
+    """Write {variable: (place, values)} of a slab: whole chunks, each renamed into place."""
+    group = package().open_group(held.folder / STORE, mode="r+")
+    for name, (place, values) in data.items():
+        group[name][place if place else ...] = values
+
+
+def complete(held, cut, names, path, job):
+    """Take the name of the output; what killed workers left is removed."""
+    store = held.folder / STORE
+    target = Path(os.path.realpath(path))
+    with held.writing():
+        for left in store.rglob("*.partial"):
+            left.unlink()
+        with warnings.catch_warnings():  # an extension of the format, which xarray reads and asks for
+            warnings.simplefilter("ignore")
+            package().consolidate_metadata(store)
+        if target.exists():
+            os.replace(target, held.folder / "replaced")
+        os.replace(store, target)
+
+
+def _plain(value):
+    return value.tolist() if isinstance(value, np.ndarray) else value

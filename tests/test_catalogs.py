@@ -1,0 +1,225 @@
+"""Accelerators, networks, precisions: what their rows say, every model on every accelerator, windows, sparsity."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import dsjax
+from dsjax import catalog, cli, explaining, specs
+
+HARDWARE = """A100 H100 H800 H20 H200 L20 L40S B200 GB200 B300 GB300 MI300X MI325X MI355X Ascend-910B Ascend-910C
+TPU-v5e TPU-v5p TPU-v6e TPU-v7 SG2260E""".split()
+ROWS = catalog.load()
+EVERY = {
+    "phase": "decode",
+    "axes": {
+        "model": list(ROWS["model"]),
+        "hardware": list(ROWS["hardware"]),
+        "tp": [1, 8],
+        "ep": [1, 8, 64],
+        "batch": [1, 64],
+        "precision": ["bf16", "fp8", "w8a8", "nvfp4", "mxfp4"],
+        "mtp": [0, 1],
+    },
+    "fixed": {"nic": "CX7", "context": 4096},
+}
+
+
+@pytest.fixture(scope="module")
+def every():
+    return dsjax.sweep(EVERY, blocks=False)
+
+
+def command(*args, code=0):
+    result = CliRunner().invoke(cli.main, list(args))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+# ---- rows
+
+
+def test_accelerators_are_there_and_their_rows_make_sense():
+    assert set(HARDWARE) <= set(ROWS["hardware"])
+    for name, row in ROWS["hardware"].items():
+        rates = [row[f"{rate}_flops_per_s"] for rate in specs.RATES]
+        assert 5e13 < rates[0] < 3e15, name
+        for eight_bit in rates[1:3]:  # int8 of B300 and GB300 was cut
+            assert eight_bit == 0 or 1.9 < eight_bit / rates[0] < 2.1 or name in ("B300", "GB300"), name
+        assert rates[3] == 0 or 3.9 < rates[3] / rates[0] < 6.3, name
+        assert 2e11 < row["hbm_bytes_per_s"] < 1e13 and 1e10 < row["hbm_bytes"] < 3e11, name
+        assert row["scale_up_bytes_per_s"] < 0.5 * row["hbm_bytes_per_s"], name
+        assert 0 <= row["usd_per_hour"] < 20 and 0 <= row["watts"] < 1500, name
+
+
+def test_what_nobody_verified_is_shown():
+    doubted = {name: row["unverified"] for name, row in ROWS["hardware"].items() if "unverified" in row}
+    assert {"watts"} == set(doubted["H800"])
+    assert "bf16_flops_per_s" not in doubted["Ascend-910B"] and len(doubted["Ascend-910B"]) == 6
+    assert not doubted.keys() & {"H100", "H200", "H20", "A100", "SG2260E"}  # those with a base do not take its doubts
+    lines = command("catalog", "hardware").split("\n\n")
+    of_910b = next(text for text in lines if text.startswith("Ascend-910B"))
+    assert of_910b.count("unverified") == 6 and "none or unknown: fp4_flops_per_s, usd_per_hour, watts" in of_910b
+    rows = list(csv.DictReader(io.StringIO(command("catalog", "hardware", "--format", "csv"))))
+    told = {row["row"]: row["unverified"].split() for row in rows if row["of"] == "dsjax" and row["unverified"]}
+    assert told == doubted
+    whole = json.loads(command("catalog", "models", "--format", "json"))
+    assert next(row["quantisation"] for row in whole if row["row"] == "Kimi-K2") == "fp8, 8 bit"
+
+
+def test_explain_tags_what_nobody_verified():
+    axes = {"tp": [1], "ep": [8], "batch": [1]}
+    fixed = EVERY["fixed"] | {"model": "GLM-4.6", "hardware": "Ascend-910B", "precision": "bf16"}
+    found = explaining._sources(dsjax.load_grid({"phase": "decode", "axes": axes, "fixed": fixed}))
+    tags = dict(zip(found["row"].values.tolist(), found["tag"].values.tolist()))
+    assert tags["hardware.Ascend-910B"] == tags["model.GLM-4.6"] == "published, partly assumed, partly unverified"
+    assert "unverified" not in tags["nic.CX7"] + tags["precision.bf16"]
+
+
+def test_a_base_lends_features_and_doubts_but_neither_price_nor_power(tmp_path):
+    text = """
+        [hardware.Mine]
+        base = "MI355X"
+        source = "own"
+        bf16_flops_per_s = 2e15
+        [model.Sparse]
+        base = "DeepSeek-V3.2"
+        source = "own"
+        num_hidden_layers = 30
+    """
+    (tmp_path / "own.toml").write_text(text)
+    rows = catalog.load(specs.RECORDS, *catalog.users([tmp_path / "own.toml"]))
+    mine, sparse = rows["hardware"]["Mine"], rows["model"]["Sparse"]
+    assert (mine["fp4_flops_per_s"], mine["watts"], mine["bf16_flops_per_s"]) == (10.066e15, 0, 2e15)
+    assert mine["unverified"] == sorted(set(rows["hardware"]["MI355X"]["unverified"]) - {"bf16_flops_per_s"})
+    assert (sparse["index_topk"], sparse["num_hidden_layers"]) == (2048, 30)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('unverified = ["wats"]', "unverified 'wats' did you mean 'watts'"),
+        ('unverified = "watts"', "unverified 'watts' list of fields"),
+        ("unverified = [1]", "unverified [1] list of fields"),
+        ("fp4_flops_per_s = -1", "fp4_flops_per_s -1"),
+    ],
+)
+def test_bad_rows(line, words, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(f'[hardware.Mine]\nbase = "H800"\nsource = "own"\n{line}\n')
+    out = command("sweep", "--axis", "hardware=Mine", "--catalog", str(path), code=2)
+    assert out.count("\n") == 1
+    for word in ("[hardware.Mine]", *words.split()):
+        assert word in out, out
+
+
+# ---- every model on every accelerator
+
+
+def test_no_number_is_missing(every):
+    assert set(every.dims) == set(EVERY["axes"])
+    rows = every.hardware.values.tolist()
+    for name, variable in every.data_vars.items():
+        missing = np.isnan(variable) if variable.dtype.kind == "f" else np.zeros(1, bool)
+        known = {"cost_per_million_tokens": "usd_per_hour", "energy_per_token": "watts"}.get(name)
+        if known:
+            for chip in rows:
+                assert missing.sel(hardware=chip).all() == (ROWS["hardware"][chip][known] == 0), (name, chip)
+        else:
+            assert missing.all() if name == "ttft" else not missing.any(), name
+
+
+def test_masks_say_what_a_row_lacks(every):
+    for precision, needed in {"nvfp4": "fp4", "fp8": "fp8", "w8a8": "int8"}.items():
+        ok = every.ok_precision.sel(precision=precision)
+        for chip in every.hardware.values.tolist():
+            assert ok.sel(hardware=chip).all() == (ROWS["hardware"][chip][f"{needed}_flops_per_s"] > 0), chip
+    for name in every.model.values.tolist():
+        assert every.ok_mtp.sel(model=name, mtp=0).all()
+        assert every.ok_mtp.sel(model=name, mtp=1).all() == (ROWS["model"][name]["num_nextn_predict_layers"] > 0)
+    fits = (every.ok_memory & every.feasible).any(("hardware", "tp", "ep", "batch", "precision", "mtp"))
+    assert fits.all()  # somewhere
+    assert not every.ok_memory.sel(model="Kimi-K2", ep=8, tp=1, precision="bf16", hardware="H100").any()
+
+
+def test_best_points_are_plausible(every):
+    chip, best = ROWS["hardware"]["H200"], {}
+    for name in every.model.values.tolist():
+        one = every.sel(model=name, hardware="H200", mtp=0)
+        rate = one.tps_per_chip.where(one.feasible)
+        best[name] = float(rate.max())
+        active = int(dsjax.count(name)["active_parameters_without_embedding"])
+        assert best[name] < chip["fp8_flops_per_s"] / (2 * active), name
+        assert best[name] > 0.01 * chip["fp8_flops_per_s"] / (2 * active), name
+        assert (one.mfu < 1).all() and (one.mbu < 1).all(), name
+    assert best["Qwen3-30B-A3B"] > best["Qwen3-235B-A22B"] and best["Llama-3.1-70B"] > best["Llama-3.1-405B"]
+    assert best["DeepSeek-V3"] == best["DeepSeek-R1"]  # the same shapes
+    assert 1000 < best["DeepSeek-V3"] < 3000
+    chips = every.tps_per_chip.where(every.feasible).max(("tp", "ep", "batch", "precision", "mtp"))
+    assert (chips.sel(hardware="B200") > chips.sel(hardware="H200")).all()
+
+
+# ---- windows and sparsity in the core model
+
+
+@pytest.fixture(scope="module")
+def windows():
+    """GQA with 0, half or all layers windowed, and sparse MLA with a few tokens picked, or more than there are."""
+    axes = {
+        "model": ["gpt-oss-120b", "DeepSeek-V3", "DeepSeek-V3.2"],
+        "model_sliding_layers": [0.0, 18.0, 36.0],
+        "model_index_topk": [0.0, 2048.0, 1e9],
+        "context": [1000.0, 20_000.0],
+    }
+    fixed = {"phase": "decode", "nic": "CX7", "hardware": "H200", "precision": "fp8", "tp": 1, "ep": 8, "batch": 8}
+    fixed |= {"model_sliding_window": 4000.0}
+    return dsjax.sweep({"axes": axes, "fixed": fixed})
+
+
+def test_a_window_saves_only_beyond_itself(windows):
+    ds = windows.sel(model="gpt-oss-120b", model_index_topk=0.0)
+    for name in ("step_time", "memory_per_chip"):
+        short, long = (ds[name].sel(context=c).values for c in (1000.0, 20_000.0))
+        np.testing.assert_allclose(short, short[0], rtol=1e-14)
+        np.testing.assert_allclose(long[1], (long[0] + long[2]) / 2, rtol=1e-12)  # layers follow each other
+        assert long[2] < long[0], name
+    cache = 2 * 8 * 64 * 2 * 8 * (20_000 - 4000)  # bytes of the positions beyond the window, one layer
+    saved = ds.memory_per_chip.sel(context=20_000.0).values
+    assert saved[0] - saved[2] == pytest.approx(36 * cache, rel=1e-9)
+
+
+def test_sparse_attention_costs_its_indexer_and_saves_the_core(windows):
+    ds = windows.sel(model_sliding_layers=0.0)
+    plain, sparse = (ds.sel(model=name) for name in ("DeepSeek-V3", "DeepSeek-V3.2"))
+    core, indexer = (sparse.block_time.sel(block=name) for name in ("core", "indexer"))
+    for context in (1000.0, 20_000.0):  # nothing is picked, or all there is
+        at = {"context": context, "model_index_topk": [0.0, 1e9]}
+        np.testing.assert_allclose(core.sel(at), plain.block_time.sel(block="core", **at), rtol=1e-14)
+    assert (plain.block_time.sel(block="indexer") == 0).all() and (indexer > 0).all()
+    picked, whole = (core.sel(context=20_000.0, model_index_topk=k).item() for k in (2048.0, 1e9))
+    assert picked < 0.5 * whole
+    times = sparse.step_time.sel(context=20_000.0).values
+    assert times[1] < times[2]  # in the whole step
+    keys = 61 * 8 * 20_000 * 128
+    weights = 2 * 61 * (1536 * 64 * 128 + 7168 * (128 + 64)) / 2  # fp8: a byte each
+    more = sparse.memory_per_chip - plain.memory_per_chip
+    assert more.sel(context=20_000.0).item() == pytest.approx(keys + weights, rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["gpt-oss-120b", "DeepSeek-V3.2"])
+def test_gradients_are_finite_and_time_is_homogeneous(model):
+    fixed = EVERY["fixed"] | {"hardware": "H200", "model": model, "precision": "fp8", "phase": "decode", "tp": 1}
+    fixed |= {"hardware_scale_up_step_s": 0.0, "nic_scale_out_step_s": 0.0}
+    rates = ["hardware.hbm_bytes_per_s", "hardware.fp8_flops_per_s", "hardware.bf16_flops_per_s"]
+    rates += ["hardware.scale_up_bytes_per_s", "nic.scale_out_bytes_per_s"]
+    starts = [f"curve.{kind}_start_s" for kind in ("gemm", "expert", "attention", "pointwise")]
+    grid = {"axes": {"ep": [8], "batch": [16, 32]}, "fixed": fixed | {"context": 10_000}}
+    ds = dsjax.sensitivity(grid, of="step_time", wrt=[*rates, *starts, "context"], at={"ep": 8, "batch": 16})
+    slopes = dict(zip(ds.parameter.values.tolist(), ds.elasticity.values.tolist()))
+    assert np.isfinite(list(slopes.values())).all()
+    assert sum(slopes[name] for name in rates) - sum(slopes[name] for name in starts) == pytest.approx(-1.0, abs=1e-9)
+    assert 0.0 < slopes["workload.context"] < 0.5

@@ -1,0 +1,173 @@
+"""Sweeps on the workers of a dask scheduler: processes of one thread on this machine."""
+
+import os
+import signal
+import socket
+import warnings
+
+import numpy as np
+import pytest
+
+import dsjax
+from dsjax import clusters, grid, outputs, run, slabs
+
+distributed = pytest.importorskip("distributed")
+pytest.importorskip("zarr")
+
+STUDY = "decode_gpu_2025"
+MOST = 400
+SLABS = 16
+
+# Sockets and loops of a cluster are closed by its threads, some after the test: not this package's warnings.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def small_slabs(monkeypatch):
+    monkeypatch.setattr(outputs, "POINTS", MOST)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+
+
+@pytest.fixture(scope="module")
+def space():
+    return grid.load(STUDY)
+
+
+@pytest.fixture(scope="module")
+def whole(space, tmp_path_factory):
+    """The same store, written by this process."""
+    path = tmp_path_factory.mktemp("here") / "x.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "POINTS", MOST)
+        run.write(space, path, blocks=False, command="test")
+    return arrays_of(path)
+
+
+def arrays_of(path):
+    """{file of an array's values: bytes} of a store."""
+    files = (p for p in path.rglob("*") if p.is_file() and p.name != "zarr.json")
+    return {str(p.relative_to(path)): p.read_bytes() for p in files}
+
+
+def test_workers_write_the_same_store(space, whole, client, tmp_path):
+    seen = []
+    counts = run.write(
+        space,
+        tmp_path / "x.zarr",
+        blocks=False,
+        client=client,
+        progress=lambda points, found=False: seen.append(points),
+    )
+    assert counts["points"] == sum(seen) == space.points and counts["feasible"] == 659
+    assert arrays_of(tmp_path / "x.zarr") == whole and len(whole) > 100
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+    assert set(client.run(os.getenv, "PJRT_NPROC").values()) == {"1"}
+
+
+def test_a_worker_that_is_killed_loses_nothing(space, whole, client, tmp_path):
+    killed = []
+
+    def progress(points, found=False):
+        if not found and not killed:
+            killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    run.write(space, tmp_path / "x.zarr", blocks=False, client=client, progress=progress)
+    assert killed and arrays_of(tmp_path / "x.zarr") == whole
+    client.wait_for_workers(2, timeout=30)
+    assert killed[0] not in client.run(os.getpid).values()
+
+
+def test_what_workers_began_is_resumed_here(space, whole, client, tmp_path):
+    seen = []
+
+    def progress(points, found=False):
+        seen.append(found)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.write(space, tmp_path / "x.zarr", blocks=False, client=client, progress=progress)
+    assert not (tmp_path / "x.zarr").exists()
+    seen.clear()
+    run.write(
+        space,
+        tmp_path / "x.zarr",
+        blocks=False,
+        resume=True,
+        progress=lambda points, found=False: seen.append(found),
+    )
+    assert seen[0] and 1 < len(seen) < SLABS
+    assert arrays_of(tmp_path / "x.zarr") == whole
+
+
+def test_python_returns_the_dataset(study, client, tmp_path):
+    with dsjax.sweep(STUDY, output=tmp_path / "x.zarr", client=client, blocks=False) as ds:
+        np.testing.assert_array_max_ulp(ds.step_time.values, study.step_time.values, maxulp=4)
+
+
+def test_a_worker_with_another_version_is_refused(space, client, tmp_path):
+    client.run(_pretend, "0.0.9")
+    try:
+        with pytest.raises(dsjax.InputError, match=r"worker tcp://.*: has dsjax 0\.0\.9; expected 0\."):
+            run.write(space, tmp_path / "x.zarr", client=client)
+    finally:
+        client.run(_pretend, dsjax.__version__)
+
+
+def test_a_worker_that_does_not_see_the_folder_is_refused(client, tmp_path):
+    with pytest.raises(dsjax.InputError, match="does not see .*nowhere; expected a folder that all workers share"):
+        clusters.check(client, tmp_path / "nowhere")
+
+
+def test_workers_need_a_store(space, client, tmp_path):
+    with pytest.raises(dsjax.InputError, match="workers write into a Zarr store; expected a name ending in .zarr"):
+        run.write(space, tmp_path / "x.nc", client=client)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreachable_scheduler(monkeypatch):
+    monkeypatch.setattr(clusters, "TIMEOUT_S", 0.5)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # bound, and nobody listens
+        with pytest.raises(dsjax.InputError, match=f"--scheduler {address}: cannot be reached"):
+            with clusters.connected(address):
+                pass
+    for wrong in ("nonsense://x", "tcp://localhost:notaport"):
+        with pytest.raises(dsjax.InputError, match="cannot be reached"):
+            with clusters.connected(wrong):
+                pass
+
+
+def test_the_command_uses_a_scheduler(client, tmp_path, monkeypatch, capsys):
+    from dsjax import cli
+
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    path = tmp_path / "x.zarr"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["sweep", STUDY, "-o", str(path), "--scheduler", client.scheduler.address], prog_name="dsjax")
+    out, err = capsys.readouterr()
+    assert (stop.value.code, err) == (0, "") and f"wrote {path}" in out
+    assert "659 of 4,320 points are feasible" in out
+    assert slabs.cut(grid.load(STUDY), MOST).number == SLABS
+
+
+def _pretend(version):
+    clusters.__version__ = version

@@ -1,0 +1,141 @@
+"""A space in slabs gives what it gives in one piece."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import dsjax
+from dsjax import evaluate, grid, slabs
+
+STUDY = "decode_gpu_2025"
+
+
+@pytest.fixture(scope="module")
+def space():
+    return grid.load(STUDY)
+
+
+@pytest.fixture(scope="module")
+def whole(space):
+    return evaluate.evaluate(space, "float64")
+
+
+def test_every_point_is_in_exactly_one_slab(space):
+    for most in (1, 100, 400, 700, 1500, 5000):
+        cut = slabs.cut(space, most)
+        covered = np.zeros(tuple(space.sizes.values()), int)
+        for i in range(cut.number):
+            window = cut.window(i)
+            covered[tuple(window.get(axis, slice(None)) for axis in space.axes)] += 1
+            piece = cut.piece(i)
+            assert piece.sizes == cut.sizes
+            for axis, values in piece.axes.items():  # the own part is inside the piece, at its end
+                own = space.axes[axis][window.get(axis, slice(None))]
+                assert values[len(values) - len(own) :] == own
+        assert (covered == 1).all()
+        assert cut.points <= most or cut.number == space.points // space.sizes["pipeline"]
+
+
+def test_axes_that_choose_a_function_are_not_cut(space):
+    assert "pipeline" not in dict(slabs.cut(space, 1).cuts)
+    assert slabs.cut(space, 10**9).cuts == () and slabs.cut(space, 10**9).number == 1
+
+
+@pytest.mark.parametrize("most", [400, 4000])
+def test_slabs_equal_one_piece(space, whole, most):
+    cut = slabs.cut(space, most)
+    assert cut.number > 1 and (most == 4000 or any(space.sizes[a] % n for a, n in cut.cuts))
+    seen = []
+    arrays = slabs.arrays_of(cut, "float64", tuple(whole), seen.append)
+    assert len(seen) == cut.number and sum(seen) == space.points
+    assert list(arrays) == list(whole)
+    for name, (dims, values) in whole.items():
+        assert arrays[name][0] == dims and arrays[name][1].dtype == values.dtype
+        if values.dtype.kind == "f":
+            np.testing.assert_array_max_ulp(arrays[name][1], values, maxulp=4)
+        else:
+            np.testing.assert_array_equal(arrays[name][1], values)
+
+
+def test_a_variable_that_lacks_the_cut_axes_is_written_once(space, whole):
+    cut = slabs.cut(space, 700)
+    axes = [axis for axis, _ in cut.cuts]
+    written = dict.fromkeys(whole, 0)
+    for i in range(cut.number):
+        part = {name: (dims, np.empty([cut.sizes[a] for a in dims])) for name, (dims, _) in whole.items()}
+        for name, (_, values) in cut.placed(i, cut.trimmed(i, part)).items():
+            written[name] += values.size
+    assert written == {name: values.size for name, (_, values) in whole.items()}
+    assert any(not set(axes) & set(dims) for dims, _ in whole.values())
+
+
+def test_template_is_the_dataset(space, whole):
+    from dsjax import dataset
+
+    found = slabs.template(slabs.cut(space, 700), "float64", tuple(whole))
+    ds = dataset.to_dataset(space, whole)
+    assert list(found) == list(ds.data_vars)
+    for name, (dims, shape, dtype, _) in found.items():
+        assert (dims, shape, dtype) == (ds[name].dims, ds[name].shape, ds[name].dtype)
+
+
+def test_memory_limit(space):
+    names = slabs.names_of(space, "float64", False)
+    room = 50_000_000
+    while room > 1000:
+        try:
+            cut = slabs.within(space, "float64", names, room)
+        except dsjax.InputError as error:
+            assert "expected a larger --max-memory" in str(error)
+            break
+        assert slabs.AHEAD * slabs.WORKING * slabs.nbytes(cut.piece(0), "float64", names) <= room
+        room //= 2
+    else:
+        pytest.fail("no limit was too small")
+
+
+def test_an_error_in_one_slab_stops_the_rest(space):
+    cut, seen = slabs.cut(space, 100), []
+
+    def fail(index):
+        seen.append(index)
+        if index == 3:
+            raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"):
+        slabs.each(fail, range(cut.number))
+    assert len(seen) < cut.number
+
+
+def test_devices_take_turns_and_agree():
+    """In a process of its own: the devices of a CPU are made when JAX starts."""
+    code = f"""
+import numpy as np
+from dsjax import evaluate, grid, slabs
+devices = slabs.local_devices(2)
+assert len(set(devices)) == 2
+space = grid.load({STUDY!r})
+cut = slabs.cut(space, 700)
+one, two = (slabs.arrays_of(cut, "float64", ("step_time", "feasible"), devices=d) for d in (devices[:1], devices))
+for name in one:
+    np.testing.assert_array_equal(one[name][1], two[name][1])
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_too_many_devices():
+    with pytest.raises(dsjax.InputError, match="devices: 64 wanted and 1 of kind"):
+        evaluate.evaluate(grid.load(STUDY, axes={"batch": [16]}), names=("step_time",))  # JAX has started
+        slabs.local_devices(64)
+    for wrong in (0, -1, True, 1.5):
+        with pytest.raises(dsjax.InputError, match="positive integer"):
+            slabs.local_devices(wrong)
+
+
+def test_a_sub_space_keeps_only_its_rows(space):
+    cut = slabs.cut(space, 700)
+    assert list(cut.piece(0).rows["hardware"]) == [space.axes["hardware"][0]]
+    assert dataclasses.replace(cut.piece(0), axes=space.axes, rows=space.rows) == space
