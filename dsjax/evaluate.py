@@ -6,30 +6,21 @@ scalar function: each choice is lifted on its own and the results are stacked al
 programs are keyed by structure; numbers are operands.
 """
 
-import dataclasses
+import collections
+import contextlib
+import contextvars
 import functools
-import itertools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
-from . import constraints, curves, factor, metrics, specs
+from . import constraints, curves, factor, interpreted, metrics, specs
 from .space import unknown_variables
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a compiled program depends on besides shapes and dtypes."""
-
-    function: object  # (study step, point, bounds, **policies) -> {name: scalar}
-    step: object
-    axes: tuple  # all axes, in the order of the dims
-    treedef: object  # of the operands
-    leaf_axes: tuple  # axis of every leaf, or None
-    policies: tuple  # ((axis or None, choices, choices not in the space), ...), a choice is ((argument, function), ...)
+from .traces import Plan, layout, operand_types, precision, traced
+from .traces import scalar_of as scalar_of
 
 
 def evaluate_point(step, point, bounds, **policies):
@@ -103,152 +94,130 @@ def _record(space, record, cls, rows):
     return cls(**values), cls(**axes)
 
 
-def scalar_of(plan, choice, knots):
-    """`function` of the flat operands at one choice of the policies."""
+class Results(NamedTuple):
+    """What is wanted of a plan's trace, and how the policies' choices are put together."""
 
-    def at(leaves):
-        records, curve, bounds = jax.tree.unflatten(plan.treedef, leaves)
-        point = specs.Point(**records, curve=curve[knots])
-        return plan.function(plan.step, point, bounds, **dict(itertools.chain(*choice)))
+    plan: Plan
+    over: dict  # {variable: its axes}
+    wanted: dict  # {(choices, variable): slot}, of a variable that a policy does not reach its first choice only
+    axes: tuple  # that are lifted
 
-    return at
+    @classmethod
+    def of(cls, plan, dtype, names):
+        slots, variables = traced(plan, dtype).slots, layout(plan, dtype)
+        over = {name: variables[name][0] for name in names}
+        wanted = {
+            (picks, name): slots[picks][name]
+            for picks in slots
+            for name in names
+            if all(i == 0 or axis in over[name] for i, (axis, _, _) in zip(picks, plan.policies, strict=True))
+        }
+        return cls(plan, over, wanted, tuple(axis for axis in plan.axes if axis in plan.leaf_axes))
 
+    def stacked(self, values, stack):
+        """{variable: array} of the values of `wanted`: every policy's axis at its place among the variable's dims."""
+        found = dict(zip(self.wanted, values, strict=True))
+        return {name: self._stacked(found, name, (), stack) for name in self.over}
 
-@functools.lru_cache(maxsize=256)
-def layout(plan, dtype="float64"):
-    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
-    lengths.
-
-    Read off the jaxpr of the scalar function. The functions of a policy are traced with a token in their results, so
-    that whatever depends on the choice depends on the token; where a policy is an axis, the choices outside the
-    space are traced too.
-    """
-    axes = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
-    *rows, (_, forms, _) = plan.policies
-    everything = itertools.product(*((*choices, *others) for _, choices, others in rows), enumerate(forms))
-    found, order = {}, {}
-    with precision(dtype):
-        token = jax.ShapeDtypeStruct((), dtype)
-        for *choice, (knots, form) in everything:
-
-            def traced(leaves, tokens, choice=(*choice, form), knots=knots):
-                marked = [[(name, _marked(f, t)) for name, f in c] for c, t in zip(choice, tokens, strict=True)]
-                values = scalar_of(plan, marked, knots)(leaves)
-                order.update(values)  # JAX sorts the keys of a dict
-                return values
-
-            tokens = (token,) * len(plan.policies)
-            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(operand_types(plan, dtype), tokens)
-            for name, sources in zip(shapes, _sources(closed.jaxpr), strict=True):
-                found.setdefault(name, set()).update(axes[i] for i in sources)
-    return {name: (tuple(axis for axis in plan.axes if axis in found[name]), shapes[name].dtype) for name in order}
-
-
-def operand_types(plan, dtype):
-    """Scalar types of the flat operands: integers stay integers."""
-    records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
-    integers = set()
-    for record in records.values():
-        integers |= {getattr(record, name) for name, meta in specs.fields(type(record)).items() if meta["integer"]}
-    return [jax.ShapeDtypeStruct((), "int32" if i in integers else dtype) for i in range(plan.treedef.num_leaves)]
-
-
-def _marked(function, token):
-    """`function` with a dependence on `token` in every leaf of its result, and nothing else changed."""
-
-    def mark(leaf):
-        leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf, token.dtype)
-        return jax.lax.optimization_barrier((leaf, token))[0]
-
-    return lambda *args, **kwargs: jax.tree.map(mark, function(*args, **kwargs))
-
-
-def _sources(jaxpr):
-    """For each output of a jaxpr, the indices of the inputs it can depend on."""
-    known = {var: {i} for i, var in enumerate(jaxpr.invars)}
-
-    def of(atom):
-        return set() if hasattr(atom, "val") else known.get(atom, set())
-
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in (
-            "jit",
-            "pjit",
-            "closed_call",
-            "custom_jvp_call",
-        ):  # loops may carry more: all of it
-            inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr")).jaxpr
-            results = [set().union(*(of(equation.invars[i]) for i in sources)) for sources in _sources(inner)]
-        else:
-            everything = set().union(*map(of, equation.invars))
-            results = [everything] * len(equation.outvars)
-        known.update(zip(equation.outvars, results))
-    return [of(var) for var in jaxpr.outvars]
+    def _stacked(self, found, name, picks, stack):
+        position, over = len(picks), self.over[name]
+        if position == len(self.plan.policies):
+            return found[picks, name]
+        axis, choices, _ = self.plan.policies[position]
+        if axis not in over:
+            return self._stacked(found, name, (*picks, 0), stack)
+        later = [a for a, _, _ in self.plan.policies[:position]]
+        parts = [self._stacked(found, name, (*picks, i), stack) for i in range(len(choices))]
+        return stack(parts, axis=[a for a in over if a not in later].index(axis))
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(plan, dtype, names, shapes):
     """Compiled: flat operands of these shapes -> {variable: array over its own dims}, for the variables in `names`."""
-    over = {name: axes for name, (axes, _) in layout(plan, dtype).items()}
-    lifted_axes = [axis for axis in plan.axes if axis in plan.leaf_axes]
-    policies = [(axis, len(choices)) for axis, choices, _ in plan.policies]
+    results, program = Results.of(plan, dtype, names), traced(plan, dtype).program
 
-    def lifted(choice, knots):
-        scalar = scalar_of(plan, choice, knots)
+    def function(leaves):
+        return program.run(leaves, results.wanted.values())
 
-        def wanted(leaves):
-            values = scalar(leaves)
-            return {name: values[name] for name in names}
-
-        # Traced once as scalars: lifting the few primitives of a jaxpr is several times faster than lifting Python.
-        closed, shapes = jax.make_jaxpr(wanted, return_shape=True)(operand_types(plan, dtype))
-
-        def function(leaves):
-            return dict(zip(shapes, core.jaxpr_as_fun(closed)(*leaves), strict=True))
-
-        for axis in reversed(lifted_axes):
-            in_axes = [0 if leaf == axis else None for leaf in plan.leaf_axes]
-            out_axes = {name: 0 if axis in over[name] else None for name in names}
-            function = jax.vmap(function, in_axes=(in_axes,), out_axes=out_axes)
-        return function
+    for axis in reversed(results.axes):
+        in_axes = [0 if leaf == axis else None for leaf in plan.leaf_axes]
+        out_axes = [0 if axis in results.over[name] else None for _, name in results.wanted]
+        function = jax.vmap(function, in_axes=(in_axes,), out_axes=out_axes)
 
     def run(leaves):
-        results = {}
-        for picks in itertools.product(*(range(n) for _, n in policies)):
-            choice = [choices[i] for (_, choices, _), i in zip(plan.policies, picks, strict=True)]
-            results[picks] = lifted(choice, picks[-1])(leaves)
-        return {name: stacked(results, name, (), 0) for name in names}
-
-    def stacked(results, name, picks, position):
-        """Results of all choices as one array: the policy's axis at its place among the variable's dims."""
-        if position == len(policies):
-            return results[picks][name]
-        axis, n = policies[position]
-        if axis not in over[name]:
-            return stacked(results, name, (*picks, 0), position + 1)
-        later = [a for a, _ in policies[:position]]
-        parts = [stacked(results, name, (*picks, i), position + 1) for i in range(n)]
-        return jnp.stack(parts, axis=[a for a in over[name] if a not in later].index(axis))
+        return results.stacked(function(leaves), jnp.stack)
 
     types = [t.update(shape=shape) for t, shape in zip(operand_types(plan, dtype), shapes, strict=True)]
     return factor.compiled(run, types)
 
 
-def evaluate(space, dtype="float64", names=None, function=evaluate_point):
+@functools.lru_cache(maxsize=64)
+def _interpreted(plan, dtype, names):
+    """The same with NumPy, for operands of any length; None where an equation is unknown there."""
+    results = Results.of(plan, dtype, names)
+    program = interpreted.prepared(traced(plan, dtype).program, tuple(results.wanted.values()), len(results.axes))
+    if program is None:
+        return None
+
+    def run(leaves):
+        pairs = zip(leaves, plan.leaf_axes, strict=True)
+        arrays = program([interpreted.lifted(leaf, axis, results.axes) for leaf, axis in pairs])
+        sizes = {axis: len(leaf) for leaf, axis in zip(leaves, plan.leaf_axes, strict=True) if axis}
+        values = [
+            interpreted.over(array, results.axes, results.over[name], sizes)
+            for (_, name), array in zip(results.wanted, arrays, strict=True)
+        ]
+        return results.stacked(values, np.stack)
+
+    return run
+
+
+def evaluate(space, dtype="float64", names=None, function=evaluate_point, interpret=None):
     """{variable: (dims, array)} over a space, each array only over the dims its variable can depend on.
 
     `dtype` "float64" or "float32"; `names` the variables wanted (all, without those that a number unknown at every
     point makes NaN); `function` another scalar function to lift, same signature as `evaluate_point`, defined once at
-    module level so that its compiled program is found again.
+    module level so that its compiled program is found again. `interpret`: with NumPy, without compiling (default:
+    inside `interpreting()` where that is the sooner).
     """
     how, leaves = plan(space, function)
     variables = layout(how, dtype)
     names = known(space, variables) if names is None else tuple(names)
-    with precision(dtype):
-        leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
-        shapes = tuple(leaf.shape for leaf in leaves)
-        arrays = jax.device_get(_compiled(how, dtype, names, shapes)(leaves))
+    leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
+    if interpret is None:
+        interpret = _sooner(space, how, dtype, names)
+    run = _interpreted(how, dtype, names) if interpret else None
+    if run is None:
+        with precision(dtype):
+            shapes = tuple(leaf.shape for leaf in leaves)
+            arrays = jax.device_get(_compiled(how, dtype, names, shapes)(leaves))
+    else:
+        arrays = run(leaves)
     return {name: (variables[name][0], arrays[name]) for name in names}
+
+
+_soon = contextvars.ContextVar("interpreting", default=None)
+TRIES = 64  # evaluations of one program after which a process has asked often enough to compile it
+
+
+@contextlib.contextmanager
+def interpreting():
+    """Small grids are evaluated without compiling inside: for a process that asks once, as the command line does."""
+    before = _soon.set(collections.Counter())
+    try:
+        yield
+    finally:
+        _soon.reset(before)
+
+
+def _sooner(space, how, dtype, names):
+    """Whether NumPy is done before a compiler: for few points, and not for the hundredth time."""
+    asked, sizes, variables = _soon.get(), space.sizes, layout(how, dtype)
+    if asked is None:
+        return False
+    asked[how, dtype, names] += 1
+    largest = max((math.prod(sizes[a] for a in variables[n][0]) for n in names), default=0)
+    return largest < interpreted.SMALL and asked[how, dtype, names] <= TRIES
 
 
 def known(space, names):
@@ -265,8 +234,3 @@ def nbytes(space, dtype="float64"):
         name: math.prod(sizes[a] for a in variables[name][0]) * variables[name][1].itemsize
         for name in known(space, variables)
     }
-
-
-def precision(dtype):
-    """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
-    return jax.enable_x64(np.dtype(dtype) == np.float64)

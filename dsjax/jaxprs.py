@@ -1,14 +1,20 @@
-"""Traced scalar programs: inlined, differentiated forward one input at a time, made continuous.
+"""Traced scalar programs: inlined, merged, differentiated forward one input at a time, made continuous.
 
 A scalar formula is traced once; derivatives then work on its few hundred equations. What does not depend on an input
 is not touched for it: in a lifted program its tangent stays at the rank of the axes that it meets.
 """
 
+import functools
+import operator
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 _CALLS = ("jit", "pjit", "closed_call")
+_INLINED = (*_CALLS, "custom_jvp_call")  # where a program is only evaluated
 
 
 def inlined(function, *args):
@@ -120,3 +126,100 @@ def _tangent(atom, linear, tangents, known):
     if atom in linear:
         return tangents[atom] if atom in tangents else jnp.zeros(atom.aval.shape, atom.aval.dtype)
     return known[atom]
+
+
+class Node(NamedTuple):
+    """One equation of a `Program`: what it computes, from which slots, into which."""
+
+    equation: object
+    inputs: tuple
+    outputs: tuple
+    jaxpr: object  # that holds the equation
+
+
+class Program:
+    """Traces of functions of the same operands as one list of equations over numbered slots.
+
+    Nested calls are inlined, optimization barriers are dropped, and no equation is written twice: what two traces
+    share is there once. Slots 0 to n - 1 are the operands.
+    """
+
+    def __init__(self, n):
+        self.operands, self.slots, self.constants, self.nodes, self._known = n, n, {}, [], {}
+
+    def add(self, closed):
+        """[(slot, indices of the inputs it can depend on, as the bits of an integer) of each result] of a trace.
+
+        The inputs beyond the operands must go into optimization barriers only: marks that leave no equation.
+        """
+        slots = [*range(self.operands), *([None] * (len(closed.jaxpr.invars) - self.operands))]
+        return self._inline(closed, [(slot, 1 << i) for i, slot in enumerate(slots)])
+
+    def _inline(self, closed, given):
+        jaxpr = closed.jaxpr
+        constants = ((self._constant(np.asarray(value)), 0) for value in closed.consts)
+        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *given], strict=True))
+
+        def read(atom):
+            return (self._constant(np.asarray(atom.val, atom.aval.dtype)), 0) if is_literal(atom) else known[atom]
+
+        for equation in jaxpr.eqns:
+            inputs, name = [read(atom) for atom in equation.invars], equation.primitive.name
+            if name in _INLINED:
+                inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+                results = self._inline(inner, inputs)
+            else:
+                sources = functools.reduce(operator.or_, (mask for _, mask in inputs), 0)
+                slots = [slot for slot, _ in inputs]
+                if name != "optimization_barrier":
+                    slots = self._equation(jaxpr, equation, tuple(slots))
+                results = [(slot, sources) for slot in slots]
+            known.update(zip(equation.outvars, results, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _constant(self, value):
+        key = (value.dtype, value.shape, value.tobytes())
+        if key not in self._known:
+            self.constants[self.slots] = value
+            self._known[key] = self.slots
+            self.slots += 1
+        return self._known[key]
+
+    def _equation(self, jaxpr, equation, inputs):
+        try:
+            key = (equation.primitive, inputs, tuple(sorted(equation.params.items())))
+            known = self._known.get(key)
+        except TypeError:  # a parameter without a hash
+            key, known = len(self.nodes), None
+        if known is None:
+            n = len(equation.outvars)
+            known = self._known[key] = tuple(range(self.slots, self.slots + n))
+            self.nodes.append(Node(equation, inputs, known, jaxpr))
+            self.slots += n
+        return known
+
+    def needed(self, wanted):
+        """The nodes that the slots `wanted` need, in order."""
+        live, found = set(wanted), []
+        for node in reversed(self.nodes):
+            if not live.isdisjoint(node.outputs):
+                found.append(node)
+                live.update(node.inputs)
+        return found[::-1]
+
+    def run(self, leaves, wanted):
+        """[values of the slots `wanted`] at these operands, by JAX: to be traced and lifted."""
+        values = dict(enumerate(leaves)) | self.constants
+        for node in self.needed(wanted):
+            inputs = [values[slot] for slot in node.inputs]
+            values.update(zip(node.outputs, bound(node, inputs), strict=True))
+        return [values[slot] for slot in wanted]
+
+
+def bound(node, values):
+    """[results] of a node at these operands."""
+    primitive, params = node.equation.primitive, node.equation.params
+    if any(isinstance(value, core.Jaxpr | core.ClosedJaxpr) or callable(value) for value in params.values()):
+        return results_of(node.jaxpr, node.equation, values)  # a loop, a branch
+    result = primitive.bind(*values, **params)
+    return result if primitive.multiple_results else [result]

@@ -155,15 +155,18 @@ def _scalar(text):
 
 @contextlib.contextmanager
 def compilation_cache():
-    """Compiled programs are kept in the user's cache folder between commands."""
+    """Small grids are evaluated without compiling; compiled programs are kept in the user's cache folder."""
     import jax
+
+    from .. import evaluate
 
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield
+    with evaluate.interpreting():
+        yield
 
 
 @contextlib.contextmanager

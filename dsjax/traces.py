@@ -1,0 +1,120 @@
+"""What is traced of a space: the scalar function at every choice of its policies, once each, and what it depends on."""
+
+import dataclasses
+import functools
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import jaxprs, specs
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a compiled program depends on besides shapes and dtypes."""
+
+    function: object  # (study step, point, bounds, **policies) -> {name: scalar}
+    step: object
+    axes: tuple  # all axes, in the order of the dims
+    treedef: object  # of the operands
+    leaf_axes: tuple  # axis of every leaf, or None
+    policies: tuple  # ((axis or None, choices, choices not in the space), ...), a choice is ((argument, function), ...)
+
+
+def scalar_of(plan, choice, knots):
+    """`function` of the flat operands at one choice of the policies."""
+
+    def at(leaves):
+        records, curve, bounds = jax.tree.unflatten(plan.treedef, leaves)
+        point = specs.Point(**records, curve=curve[knots])
+        return plan.function(plan.step, point, bounds, **dict(itertools.chain(*choice)))
+
+    return at
+
+
+class Trace(NamedTuple):
+    """The scalar function of every choice of the policies, traced once each."""
+
+    program: jaxprs.Program
+    slots: dict  # {(index of the choice of each policy): {variable: slot of the program}} of the choices of the space
+    sources: dict  # {variable: indices of the operands and, after them, of the policies it can depend on}
+    dtypes: dict  # {variable: dtype}
+
+
+def traced(plan, dtype):
+    """`Trace` of a plan. It does not depend on the axes."""
+    policies = tuple((None, choices, others) for _, choices, others in plan.policies)
+    return _traced(dataclasses.replace(plan, axes=(), leaf_axes=(), policies=policies), dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _traced(plan, dtype):
+    """The functions of a policy are traced with a token in their results, so that whatever depends on the choice
+    depends on the token. Choices outside the space are traced for what they depend on; nothing of them is evaluated.
+    """
+    types = operand_types(plan, dtype)
+    trace = Trace(jaxprs.Program(len(types)), {}, {}, {})
+    token = jax.ShapeDtypeStruct((), dtype)
+    every = [range(len(choices) + len(others)) for _, choices, others in plan.policies]
+    chosen = set(itertools.product(*(range(len(choices)) for _, choices, _ in plan.policies)))
+    with precision(dtype):
+        for picks in itertools.product(*every):
+            choice = [(*choices, *others)[i] for i, (_, choices, others) in zip(picks, plan.policies, strict=True)]
+            order = []
+
+            def function(leaves, tokens, choice=choice, knots=picks[-1], order=order):
+                marked = [[(name, _marked(f, t)) for name, f in c] for c, t in zip(choice, tokens, strict=True)]
+                values = scalar_of(plan, marked, knots)(leaves)
+                order.extend(values)
+                return list(values.values())
+
+            closed, shapes = jax.make_jaxpr(function, return_shape=True)(types, (token,) * len(picks))
+            results = dict(zip(order, trace.program.add(closed), strict=True))
+            for name, (_, sources) in results.items():
+                trace.sources[name] = trace.sources.get(name, 0) | sources
+            if picks in chosen:
+                trace.slots[picks] = {name: slot for name, (slot, _) in results.items()}
+                trace.dtypes.update(zip(order, (shape.dtype for shape in shapes)))
+    return trace
+
+
+@functools.lru_cache(maxsize=256)
+def layout(plan, dtype="float64"):
+    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
+    lengths; where a policy is an axis, also whatever its choices.
+    """
+    trace = traced(plan, dtype)
+    of_inputs = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
+
+    def over(sources):
+        found = {axis for i, axis in enumerate(of_inputs) if sources >> i & 1}
+        return tuple(axis for axis in plan.axes if axis in found)
+
+    return {name: (over(trace.sources[name]), dtype) for name, dtype in trace.dtypes.items()}
+
+
+def operand_types(plan, dtype):
+    """Scalar types of the flat operands: integers stay integers."""
+    records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
+    integers = set()
+    for record in records.values():
+        integers |= {getattr(record, name) for name, meta in specs.fields(type(record)).items() if meta["integer"]}
+    return [jax.ShapeDtypeStruct((), "int32" if i in integers else dtype) for i in range(plan.treedef.num_leaves)]
+
+
+def _marked(function, token):
+    """`function` with a dependence on `token` in every leaf of its result, and nothing else changed."""
+
+    def mark(leaf):
+        leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf, token.dtype)
+        return jax.lax.optimization_barrier((leaf, token))[0]
+
+    return lambda *args, **kwargs: jax.tree.map(mark, function(*args, **kwargs))
+
+
+def precision(dtype):
+    """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
+    return jax.enable_x64(np.dtype(dtype) == np.float64)
