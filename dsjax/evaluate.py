@@ -2,8 +2,9 @@
 
 The leaves of a `Point` are scalars or vary along exactly one axis. One nested `vmap` per axis keeps every
 intermediate, and every result, at the rank of the axes it depends on. Policies (pipeline, curve) are arguments of the
-scalar function: each choice is lifted on its own and the results are stacked along the policy's axis. Compiled
-programs are keyed by structure; numbers are operands.
+scalar function: each choice is traced on its own (`traces`), what the traces share is lifted once, and the results are
+stacked along the policy's axis. Compiled programs are keyed by structure; numbers are operands. Where a process asks
+once for few points, the same equations are evaluated by NumPy instead (`interpreted`).
 """
 
 import collections
@@ -177,8 +178,9 @@ def evaluate(space, dtype="float64", names=None, function=evaluate_point, interp
 
     `dtype` "float64" or "float32"; `names` the variables wanted (all, without those that a number unknown at every
     point makes NaN); `function` another scalar function to lift, same signature as `evaluate_point`, defined once at
-    module level so that its compiled program is found again. `interpret`: with NumPy, without compiling (default:
-    inside `interpreting()` where that is the sooner).
+    module level so that its compiled program is found again. `interpret`: True with NumPy (compiled nevertheless where
+    it has an equation unknown there), False compiled, None compiled but inside `interpreting()`, which takes what is
+    sooner: a compiled program costs seconds once and a millisecond each time after.
     """
     how, leaves = plan(space, function)
     variables = layout(how, dtype)

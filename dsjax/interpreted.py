@@ -12,7 +12,9 @@ import math
 import jax
 import numpy as np
 
-SMALL = 2**16  # elements of the largest result below which NumPy is done before a compiler
+# Elements of the largest result below which NumPy is done before a compiler: the core model takes 0.02 s for 2e4 points,
+# 0.07 s for 1.6e5 and 0.4 s for 6.7e5; a compiled program that is found in the cache costs 2 s of one core, a new one 5.
+SMALL = 2**18
 
 
 def prepared(program, wanted, lead):
