@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "InputError": "errors",
     "best": "searches",
+    "calibrate": "calibration",
     "compare": "comparing",
     "corrected": "corrections",
     "count": "counting",

@@ -5,7 +5,7 @@ import os
 import click
 
 from . import __version__
-from .commands import comparing, inverse, pictures, reference, results, sensitivity, tradeoffs, uncertainty
+from .commands import calibration, comparing, inverse, pictures, reference, results, sensitivity, tradeoffs, uncertainty
 from .errors import InputError, NothingFeasible
 
 
@@ -44,6 +44,7 @@ def main():
     dsjax recommend --requests-per-s 10 ...  the fewest chips for a demand, decode and prefill
     dsjax reproduce                          published tables against computed ones
     dsjax count DeepSeek-V3                  parameters, FLOPs, bytes, volumes of one forward pass
+    dsjax calibrate gemm.csv ...             efficiencies from your own measurements
     dsjax catalog hardware                   the numbers behind a name, and their source
 
     Exit codes: 0; 1 no feasible point, or a reproduction outside its tolerance; 2 bad input.
@@ -62,6 +63,7 @@ for _command in (
     comparing.compare,
     uncertainty.uncertainty,
     pictures.plot,
+    calibration.calibrate,
     reference.reproduce,
     reference.count,
     reference.catalog,

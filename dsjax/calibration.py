@@ -1,0 +1,210 @@
+"""Calibration: efficiency parameters of one kind of kernel on one chip, from measured times, as a catalog row."""
+
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from . import __version__, catalog, fitting, measurements, specs
+from .errors import InputError, unknown
+from .kinds import FORMS
+from .units import number
+
+# precision -> (rate, bytes of an element read, of one written); nvfp4 has a scale of one byte for 16 elements
+PRECISIONS = {
+    "bf16": ("bf16", 2.0, 2.0),
+    "fp8": ("fp8", 1.0, 2.0),
+    "int8": ("int8", 1.0, 2.0),
+    "fp4": ("fp4", 0.5, 2.0),
+    "nvfp4": ("fp4", 0.5 + 1.0 / 16.0, 2.0),
+}
+_SPELT = {"bfloat16": "bf16", "half": "bf16", "float16": "bf16", "fp8_block": "fp8", "float8": "fp8"}
+_DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype")
+_KV_DTYPES = ("kv_cache_dtype", "kv_dtype")
+_DEFAULT = {"dispatch": "fp8", "combine": "bf16", "all-reduce": "bf16"}
+FAST = 3.0  # so much faster than memory or network can be the work of a cache; more is a wrong unit
+SLOW = 0.02  # shares of a peak below this may be a wrong unit
+
+
+def calibrate(
+    path, kind, hardware, *, precision=None, nic="CX7", where=(), time=None, form="kernel", peak=None, catalogs=()
+):
+    """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
+
+    `kind`: gemm, grouped-gemm, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see `measurements`.
+    `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks. `precision` bf16, fp8, int8, fp4, nvfp4,
+    where no column says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count ("device=H100",
+    "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", what the core model's
+    curves take, or "extended", up to five parameters.
+
+    Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of each
+    `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;
+    `median_error`, `p90_error`, `cv_median_error`, `cv_p90_error`. Faster than the peak rate: not used. The attribute
+    `row` is a catalog row (see `write_row`).
+    """
+    if form not in FORMS:
+        raise unknown("calibrate", "form", form, FORMS)
+    found = measurements.read(path, kind, where, time)
+    of = FORMS[form][kind]
+    precision = precision or _precision(path, kind, found.labels)
+    peaks = _peaks(kind, hardware, nic, precision, peak, found.labels, catalogs)
+    used, cached = _light(path, of, found, peaks)
+    shapes, seconds = {name: x[used] for name, x in found.shapes.items()}, found.seconds[used]
+    if len(seconds) < len(of.parameters) + 1:
+        wanted = f"at least {len(of.parameters) + 1} for {len(of.parameters)} parameters"
+        raise InputError(f"{path}: {len(seconds)} points of different shape that can be used; expected {wanted}")
+    try:
+        validated, folds = fitting.cross_validate(of, shapes, seconds, peaks)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    result = fitting.fit(of, shapes, seconds, peaks)
+    predicted = fitting.predict(of, result.parameters, found.shapes, peaks)
+    crossed = np.full(len(found.seconds), np.nan)
+    crossed[used] = validated
+    times = {"measured": found.seconds, "predicted": predicted, "cross_validated": crossed}
+    ds = _dataset(of, found, times, used, cached, result)
+    for name, (x, y) in {"": (result.predicted, seconds), "cv_": (validated, seconds)}.items():
+        median, p90 = fitting.summary(x, y)
+        meta = {"units": "1", "long_name": f"of |predicted / measured - 1|{', shape left out' if name else ''}"}
+        ds[f"{name}median_error"], ds[f"{name}p90_error"] = ((), median, meta), ((), p90, meta)
+    ds.attrs |= {
+        "title": f"{of.doc} on {hardware}, {precision}: {Path(path).name}",
+        "kind": kind,
+        "hardware": hardware,
+        "precision": precision,
+        "form": form,
+        "file": str(path),
+        "where": ", ".join(where),
+        "equation": of.form.__doc__,
+        "lines": found.lines,
+        "incomplete": found.incomplete,
+        "merged": found.merged,
+        "folds": folds,
+        "left_out": ", ".join(of.group),
+        "is_curve": int(of.is_curve),
+        "dsjax_version": __version__,
+    }
+    ds.attrs["row"] = row_of(ds)
+    return ds
+
+
+def row_of(ds, name=None, base="kernel-assumed"):
+    """TOML text of the fitted row: a curve of the catalog where the core model has the form, else a table `fit`."""
+    a = ds.attrs
+    name = name or f"{a['hardware']}-{a['kind']}-{a['precision']}"
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    errors = [f"{100 * float(ds[x]):.1f}" for x in ("cv_median_error", "cv_p90_error")]
+    where = f" where {a['where']}" if a["where"] else ""
+    source = (
+        f"fitted by dsjax {__version__} on {today} to {int(ds['used'].sum())} points of {Path(a['file']).name}{where}; "
+        f"{a['kind']} on {a['hardware']}, {a['precision']}; |error| over shapes left out: median {errors[0]} %, 90th "
+        f"percentile {errors[1]} %"
+    )
+    lines = [f"[{'curve' if a['is_curve'] else 'fit'}.{json.dumps(name)}]"]
+    lines += [f"base = {json.dumps(base)}"] if a["is_curve"] else [f"form = {json.dumps(a['equation'])}"]
+    lines.append(f"source = {json.dumps(source, ensure_ascii=False)}")
+    for parameter in ds["parameter"].values:
+        x = ds.sel(parameter=parameter)
+        if not np.isinf(float(x["uncertainty"])):  # else the base row's stays
+            field = str(x["field"].item()) if a["is_curve"] else parameter
+            lines.append(f"{field} = {float(x['value']):.5g}")
+    return "\n".join(lines) + "\n"
+
+
+def write_row(ds, path, name=None, base="kernel-assumed", force=False):
+    """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
+    from . import dataset
+
+    dataset.check_output(path, force)
+    with dataset.replacing(path) as temporary:
+        temporary.write_text(row_of(ds, name, base), encoding="utf-8")
+
+
+def _precision(path, kind, labels):
+    """The precision that the file's own column names, or the usual one of an exchange."""
+    for column in _DTYPES:
+        if column in labels:
+            texts = {_SPELT.get(x, x) for x in labels[column]}
+            if len(texts) > 1:
+                several = ", ".join(sorted(texts))
+                raise InputError(f"{path}: column {column} has {several}; expected one (--where {column}=...)")
+            if texts <= PRECISIONS.keys():
+                return texts.pop()
+    if kind in _DEFAULT:
+        return _DEFAULT[kind]
+    raise InputError(f"{path}: no column says the precision; expected --precision, one of {', '.join(PRECISIONS)}")
+
+
+def _peaks(kind, hardware, nic, precision, peak, labels, catalogs):
+    """Peaks of the chip and bytes per element, as the forms read them."""
+    if precision not in PRECISIONS:
+        raise unknown("calibrate", "precision", precision, PRECISIONS)
+    rows = catalog.load(specs.RECORDS, *catalog.users(catalogs))
+    for record, name in (("hardware", hardware), ("nic", nic)):
+        if name not in rows[record]:
+            raise unknown("calibrate", record, name, rows[record])
+    chip = rows["hardware"][hardware]
+    rate, read, written = PRECISIONS[precision]
+    flops = chip.get(f"{rate}_flops_per_s", 0.0)
+    if peak is not None:
+        flops = number("calibrate: peak", peak, specs.fields(specs.Hardware)["bf16_flops_per_s"])
+    if not flops:
+        if kind not in _DEFAULT:
+            raise InputError(f"calibrate: {hardware} has no {rate} rate in the catalog; expected --peak, its FLOP/s")
+        flops = 1.0  # exchanges compute nothing
+    kv = {_SPELT.get(x, x) for column in _KV_DTYPES for x in labels.get(column, ()) if x}
+    if len(kv) > 1:
+        raise InputError(f"calibrate: the KV cache has {', '.join(sorted(kv))}; expected one of them (--where)")
+    return {
+        "flops_per_s": flops,
+        "hbm_bytes_per_s": chip["hbm_bytes_per_s"],
+        "scale_up_bytes_per_s": chip["scale_up_bytes_per_s"],
+        "scale_out_bytes_per_s": rows["nic"][nic]["scale_out_bytes_per_s"],
+        "operand_bytes": read,
+        "result_bytes": written,
+        "kv_bytes": PRECISIONS.get(kv.pop() if kv else precision, (None, read))[1],
+    }
+
+
+def _light(path, kind, found, peaks):
+    """(points not faster than peak compute, points faster than peak memory or network); a wrong unit is refused."""
+    compute, moved = (np.asarray(x) for x in kind.work(found.shapes, peaks))
+    impossible = (found.seconds < compute) | (found.seconds < moved / FAST)
+    if impossible.mean() > 0.5:
+        i = int(np.argmax(np.maximum(compute, moved / FAST) / found.seconds))
+        shape = ", ".join(f"{name} {x[i]:g}" for name, x in found.shapes.items())
+        raise InputError(
+            f"{path}: {impossible.sum()} of {len(impossible)} times beat the peak rates of the chip: {shape} in "
+            f"{found.seconds[i]:.3g} s, at peak {max(compute[i], moved[i]):.3g} s; expected times in the unit that the "
+            f"column names, and the chip and precision measured"
+        )
+    return found.seconds >= compute, found.seconds < moved
+
+
+def _dataset(kind, found, times, used, cached, result):
+    parameters = kind.parameters
+    coords = {name: ("point", x, {"long_name": name}) for name, x in found.shapes.items()}
+    for name, (units, doc) in kind.columns.items():
+        coords[name] = ("point", found.shapes[name], {"units": units, "long_name": doc})
+    coords |= {
+        "parameter": ("parameter", list(parameters), {"long_name": "parameter of the form"}),
+        "units": ("parameter", [p.units for p in parameters.values()], {"long_name": "units of the value"}),
+        "meaning": ("parameter", [p.doc for p in parameters.values()], {"long_name": "what it is"}),
+        "field": ("parameter", [p.field for p in parameters.values()], {"long_name": "field of the catalog row"}),
+    }
+    ds = xr.Dataset(coords=coords)
+    ds["value"] = ("parameter", [float(result.parameters[name]) for name in parameters], {"long_name": "fitted value"})
+    meta = {"units": "1", "long_name": "standard error of the logarithm"}
+    ds["uncertainty"] = ("parameter", [float(result.errors[name]) for name in parameters], meta)
+    for name, x in times.items():
+        ds[name] = ("point", x, {"units": "s", "long_name": f"{name.replace('_', '-')} time"})
+    flags = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "no yes"}
+    ds["used"] = ("point", used.astype(np.int8), {"long_name": "not faster than the peak rate", **flags})
+    ds["faster_than_memory"] = (
+        "point",
+        cached.astype(np.int8),
+        {"long_name": "faster than peak memory or network bandwidth", **flags},
+    )
+    return ds

@@ -1,0 +1,146 @@
+"""The command about measurements: calibrate."""
+
+import click
+
+from .common import OUTPUT_OPTIONS, compilation_cache, progress
+
+STRANGE_SHOWN = 10
+
+
+@click.command()
+@click.argument("measurements", metavar="MEASUREMENTS.csv")
+@click.option(
+    "--kind", required=True, help="gemm, grouped-gemm, mla-decode, mla-prefill, dispatch, combine or all-reduce."
+)
+@click.option("--hardware", required=True, metavar="ROW", help="The chip measured, a row of the hardware catalog.")
+@click.option("--nic", default="CX7", show_default=True, metavar="ROW", help="Its NIC, for dispatch and combine.")
+@click.option("--precision", help="bf16, fp8, int8, fp4, nvfp4, where no column says it.")
+@click.option("--where", multiple=True, metavar="CONDITION", help="Lines that count: device=H100, kv_len>=256.")
+@click.option("--time", metavar="COLUMN[=UNIT]", help="Column of the time where it is not latency_us: latency=ms.")
+@click.option(
+    "--form",
+    "model",
+    default="kernel",
+    show_default=True,
+    help="kernel: what the core model's curves take; extended: a fifth parameter, closer, not read by the core model.",
+)
+@click.option("--peak", metavar="RATE", help='Peak rate in place of the catalog\'s, "9000 TFLOP/s".')
+@click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
+@click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted row, for --catalog.")
+@click.option("--name", help="Name of the row (default: HARDWARE-KIND-PRECISION).")
+@click.option("--base", default="kernel-assumed", show_default=True, help="Curve that the rest of the row comes from.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.toml.")
+@OUTPUT_OPTIONS
+def calibrate(measurements, kind, hardware, output, name, base, force, model, form, quiet, **options):
+    """Fit efficiencies to measured times: least squares on log time, checked on shapes left out.
+
+    \b
+    Columns (see the README): gemm: m n k; grouped-gemm: num_groups m_per_group n k; mla-decode: batch kv_len;
+    mla-prefill: batch isl; dispatch, combine: ep_size num_token hidden_size [topk, node_num];
+    all-reduce: num_gpus bytes; and a time whose name says its unit: latency_us, latency_ms, latency_s.
+    Other columns are labels for --where. Times faster than the peak rate are flagged and left out.
+
+    \b
+    dsjax calibrate gemm.csv --kind gemm --hardware H800 --precision fp8 -o curve.toml
+    dsjax calibrate mla.csv --kind mla-decode --hardware H100 --where op_name=mla_generation --where kv_len>=256
+    dsjax sweep --catalog curve.toml --fix curve=H800-gemm-fp8
+    """
+    from .. import calibration, dataset
+    from ..dataset import check_output
+
+    if output:
+        check_output(output, force)
+    with progress(f"fitting {kind}", quiet), compilation_cache():
+        ds = calibration.calibrate(measurements, kind, hardware, form=model, **options)
+    if output:
+        calibration.write_row(ds, output, name, base, force)
+    if form == "table":
+        _tables(ds, quiet)
+        if output and not quiet:
+            click.echo(_written(ds, output, name))
+        elif not quiet:
+            click.echo("\n" + calibration.row_of(ds, name, base).rstrip())
+        return
+    from .. import report
+
+    summary = {x: ds.attrs[x] for x in ("title", "kind", "hardware", "precision", "form", "folds", "left_out")}
+    summary |= {x: float(ds[x]) for x in ("median_error", "p90_error", "cv_median_error", "cv_p90_error")}
+    columns = {x: ds[x].values for x in ("parameter", "value", "units", "uncertainty", "meaning")}
+    points = {x: v.values for x, v in ds.variables.items() if v.dims == ("point",)}
+    if form == "json":
+        summary["points"] = dataset.records(points)
+    report.records(dataset.records(columns), form, summary, list(columns))
+
+
+def _tables(ds, quiet):
+    from ..fitting import STRANGE
+    from ..tables import table
+
+    a = ds.attrs
+    if not quiet:
+        click.echo(f"{a['title']}\n  time = {' '.join(a['equation'].split())}")
+        left = [
+            (a["incomplete"], "points without a time or a size"),
+            (a["merged"], "merged into others of their shape"),
+        ]
+        left.append((int((ds["used"] == 0).sum()), "faster than the peak rate of the chip: left out"))
+        said = "".join(f"; {n} {text}" for n, text in left if n)
+        click.echo(f"  {int(ds['used'].sum())} points from {a['lines']} lines{said}")
+        if cached := int(((ds["faster_than_memory"] == 1) & (ds["used"] == 1)).sum()):
+            click.echo(f"  {cached} points beat the peak bandwidth (operands in a cache?): kept")
+    click.echo(
+        table(["parameter", "value", "", "+- %", "meaning"], [_line(ds.sel(parameter=x)) for x in ds["parameter"]])
+    )
+    quality = [
+        [text, *(f"{100 * float(ds[f'{which}{x}_error']):.1f}" for x in ("median", "p90"))]
+        for text, which in (
+            ("all points fitted", ""),
+            (f"shapes left out ({a['left_out']}; {a['folds']} fits)", "cv_"),
+        )
+    ]
+    click.echo("\n" + table(["|predicted / measured - 1|", "median %", "90th percentile %"], quality))
+    strange = ds.isel(point=(abs(ds["predicted"] / ds["measured"] - 1.0) > STRANGE).values & (ds["used"] == 1).values)
+    if strange.sizes["point"]:
+        _strange(strange, int(ds["used"].sum()))
+    for warning in _warnings(ds):
+        click.echo(warning)
+
+
+def _line(x):
+    """One parameter; its uncertainty in words where it has none."""
+    import math
+
+    error = float(x["uncertainty"])
+    words = "at its bound" if math.isnan(error) else "not determined" if math.isinf(error) else f"{100 * error:.1f}"
+    factor, units = (1e6, "us") if x["units"].item() == "s" else (1.0, x["units"].item().removeprefix("1"))
+    return [x["parameter"].item(), f"{factor * float(x['value']):,.4g}", units, words, x["meaning"].item()]
+
+
+def _strange(ds, points):
+    from ..tables import table
+
+    error = (ds["predicted"] / ds["measured"] - 1.0).values
+    varying = [name for name in ds.coords if ds[name].dims == ("point",)]
+    lines = []
+    for i in sorted(range(len(error)), key=lambda i: -abs(error[i]))[:STRANGE_SHOWN]:
+        x = ds.isel(point=i)
+        us = [f"{1e6 * float(x[name]):.4g}" for name in ("measured", "predicted")]
+        lines.append([*(f"{float(x[name]):g}" for name in varying), *us, f"{100 * error[i]:+.0f}"])
+    click.echo(f"\n{len(error)} of {points} points that the form cannot explain (more than 50 % off), the worst first:")
+    click.echo(table([*varying, "measured us", "predicted us", "error %"], lines))
+
+
+def _warnings(ds):
+    from ..calibration import SLOW
+
+    for x in ds["parameter"].values:
+        value = float(ds["value"].sel(parameter=x))
+        if x in ("compute", "memory", "inside", "outside") and value < SLOW:
+            yield f"{x} reaches {value:.1%} of peak: are the times in the unit that their column names?"
+
+
+def _written(ds, output, name):
+    if not ds.attrs["is_curve"]:
+        return f"\nwrote {output}: parameters of a form that the core model does not read yet"
+    name = name or f"{ds.attrs['hardware']}-{ds.attrs['kind']}-{ds.attrs['precision']}"
+    return f"\nwrote {output}: use it with --catalog {output} --fix curve={name}"

@@ -1,0 +1,288 @@
+"""Kinds of measurement that `dsjax calibrate` can fit: their shapes, what bounds them, and the form of their time.
+
+A form is a scalar function (parameters, shape, peaks) -> seconds, three dicts of numbers in SI units: `parameters` are
+fitted, `shape` comes from a measurement, `peaks` from the catalog: `flops_per_s` (P) at the precision measured,
+`hbm_bytes_per_s` (BW), `scale_up_bytes_per_s` (U), `scale_out_bytes_per_s` (O), `operand_bytes` (of an element read),
+`result_bytes` (of an element written), `kv_bytes`. Every fixed time is a `*_s` parameter, so that all rates x a and all
+of these / a give time / a. A work function (shape, peaks) -> (s at peak rate, s at peak bandwidth) is what no
+measurement can beat.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+
+class Parameter(NamedTuple):
+    """A number to fit: its units, meaning, first guess, bounds (all positive), and its field in a catalog row."""
+
+    units: str
+    doc: str
+    guess: float
+    low: float
+    high: float
+    field: str
+
+
+class Kind(NamedTuple):
+    """One kind of measurement. `columns` of the shape; `group`: what one shape is in the cross-validation."""
+
+    doc: str
+    form: Callable
+    work: Callable
+    parameters: dict  # {name: Parameter}
+    columns: dict  # {column: (units, meaning)}
+    group: tuple  # columns
+    optional: dict = {}  # {column: value where a file does not have it}
+    is_curve: bool = True  # whether the form is that of a `kernel` curve, so that its row can be used as one
+
+
+def gemm_work(shape, peaks):
+    """Seconds of (M, K) x (K, N) at peak: 2 M N K / P; ((M + N) K b + M N b') / BW."""
+    m, n, k = shape["m"], shape["n"], shape["k"]
+    moved = (m + n) * k * peaks["operand_bytes"] + m * n * peaks["result_bytes"]
+    return 2.0 * m * n * k / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
+
+
+def gemm(parameters, shape, peaks):
+    """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m)): few result elements leave cores idle."""
+    compute, memory = gemm_work(shape, peaks)
+    tail = 1.0 + parameters["tail"] / (shape["m"] * shape["n"])
+    return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * tail, memory / parameters["memory"])
+
+
+def gemm_extended(parameters, shape, peaks):
+    """t0 + (c^p + d^p)^(1/p), c and d as in `gemm`: compute and memory hide each other only in part."""
+    compute, memory = gemm_work(shape, peaks)
+    c = compute / parameters["compute"] * (1.0 + parameters["tail"] / (shape["m"] * shape["n"]))
+    d, power = memory / parameters["memory"], parameters["sharpness"]
+    larger = jnp.maximum(c, d)  # taken out, so that no power of a time underflows
+    return parameters["start_s"] + larger * ((c / larger) ** power + (d / larger) ** power) ** (1.0 / power)
+
+
+def grouped_work(shape, peaks):
+    """Seconds of G products of m rows at peak, w = N K weights each: 2 G m w / P; (G w b + G m (K b + N b')) / BW."""
+    rows = shape["num_groups"] * shape["m_per_group"]
+    weights = shape["n"] * shape["k"]
+    moved = (shape["num_groups"] * weights + rows * shape["k"]) * peaks["operand_bytes"]
+    moved = moved + rows * shape["n"] * peaks["result_bytes"]
+    return 2.0 * rows * weights / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
+
+
+def grouped_gemm(parameters, shape, peaks):
+    """t0 + max(2 G (m + m0) N K / (P e_c), bytes / (BW e_m)): tiles are filled up by m0 rows."""
+    compute, memory = grouped_work(shape, peaks)
+    filled = 1.0 + parameters["rows"] / shape["m_per_group"]
+    return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * filled, memory / parameters["memory"])
+
+
+def mla_decode_work(shape, peaks):
+    """Seconds of absorbed MLA at peak: 2 B q h S (2 R + D_r) / P; (B S (R + D_r) b_kv + B q h (2 R + D_r) b') / BW."""
+    rank, rope = shape["kv_lora_rank"], shape["qk_rope_head_dim"]
+    heads = shape["batch"] * shape["queries"] * shape["heads"] * (2.0 * rank + rope)
+    moved = shape["batch"] * shape["kv_len"] * (rank + rope) * peaks["kv_bytes"] + heads * peaks["result_bytes"]
+    return 2.0 * heads * shape["kv_len"] / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
+
+
+def mla_decode(parameters, shape, peaks):
+    """t0 + max(flops / (P e_c) (1 + w / (B S)), bytes / (BW e_m)): few cached tokens leave cores idle."""
+    compute, memory = mla_decode_work(shape, peaks)
+    idle = 1.0 + parameters["rows"] / (shape["batch"] * shape["kv_len"])
+    return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * idle, memory / parameters["memory"])
+
+
+def mla_decode_extended(parameters, shape, peaks):
+    """`mla_decode` + B t_B: what every sequence costs, however short."""
+    return mla_decode(parameters, shape, peaks) + shape["batch"] * parameters["sequence_s"]
+
+
+def mla_prefill_work(shape, peaks):
+    """Seconds of causal attention of B prompts at peak: 2 B h (S^2 / 2) (D_n + D_r + D_v) / P; Q, K, V, O once / BW."""
+    widths = 2.0 * (shape["qk_nope_head_dim"] + shape["qk_rope_head_dim"]) + 2.0 * shape["v_head_dim"]
+    tokens = shape["batch"] * shape["isl"] * shape["heads"]
+    moved = tokens * widths * peaks["result_bytes"]
+    return tokens * shape["isl"] * 0.5 * widths / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
+
+
+def mla_prefill(parameters, shape, peaks):
+    """t0 + flops / (P e) (1 + s0 / S): blocks on the diagonal are half empty, and short rows start often."""
+    compute, _ = mla_prefill_work(shape, peaks)
+    return parameters["start_s"] + compute / parameters["compute"] * (1.0 + parameters["rows"] / shape["isl"])
+
+
+def exchange_volumes(shape, element_bytes):
+    """(bytes inside the domain, bytes that leave it) of one chip: T k H b, of which 1 / ep stays on the chip."""
+    volume = shape["num_token"] * shape["topk"] * shape["hidden_size"] * element_bytes
+    inside = shape["ep_size"] / shape["node_num"]
+    return volume * (inside - 1.0) / shape["ep_size"], volume * (1.0 - inside / shape["ep_size"])
+
+
+def exchange_work(shape, peaks):
+    """Seconds of the bytes sent at peak: none to compute; max(V_in / U, V_out / O)."""
+    inside, outside = exchange_volumes(shape, peaks["operand_bytes"])
+    slower = jnp.maximum(inside / peaks["scale_up_bytes_per_s"], outside / peaks["scale_out_bytes_per_s"])
+    return 0.0 * slower, slower
+
+
+def exchange(parameters, shape, peaks):
+    """t0 + t1 [leaves the domain] + max(V_in / (U u_in), V_out / (O u_out)), V_in and V_out one copy per expert."""
+    inside, outside = exchange_volumes(shape, peaks["operand_bytes"])
+    slower = jnp.maximum(
+        inside / (peaks["scale_up_bytes_per_s"] * parameters["inside"]),
+        outside / (peaks["scale_out_bytes_per_s"] * parameters["outside"]),
+    )
+    leaves = jnp.where(shape["node_num"] > 1.0, parameters["outside_s"], 0.0)
+    return parameters["start_s"] + leaves + slower
+
+
+def all_reduce_work(shape, peaks):
+    """Seconds of a ring at peak: none to compute; 2 (n - 1) / n b / U."""
+    n = shape["num_gpus"]
+    sent = 2.0 * (n - 1.0) / n * shape["bytes"]
+    return 0.0 * sent, sent / peaks["scale_up_bytes_per_s"]
+
+
+def all_reduce(parameters, shape, peaks):
+    """t0 + t1 (n - 1) + v / u + sqrt(t2 v), v = 2 (n - 1) / n b / U: the root is the rise to full bandwidth."""
+    _, ring = all_reduce_work(shape, peaks)
+    steps = parameters["start_s"] + parameters["step_s"] * (shape["num_gpus"] - 1.0)
+    return steps + ring / parameters["inside"] + jnp.sqrt(parameters["rise_s"] * ring)
+
+
+def all_reduce_extended(parameters, shape, peaks):
+    """`all_reduce` with sqrt(t2 v (n - 1)^q): more chips, smaller pieces."""
+    _, ring = all_reduce_work(shape, peaks)
+    further = shape["num_gpus"] - 1.0
+    rise = jnp.sqrt(parameters["rise_s"] * ring * further ** parameters["power"])
+    return parameters["start_s"] + parameters["step_s"] * further + ring / parameters["inside"] + rise
+
+
+def _share(doc, field, guess=0.7):
+    return Parameter("1", doc, guess, 0.01, 1.0, field)
+
+
+def _start(field, doc="launch and ramp", guess=5e-6, high=1e-2):
+    return Parameter("s", doc, guess, 1e-8, high, field)
+
+
+_GEMM = {
+    "compute": _share("share of peak compute of a large one", "gemm_compute"),
+    "tail": Parameter("1", "result elements at which half of that is reached", 2e5, 1.0, 1e9, "gemm_tail"),
+    "memory": _share("share of memory bandwidth", "gemm_memory"),
+    "start_s": _start("gemm_start_s"),
+}
+_GROUPED = {
+    "compute": _share("share of peak compute with many rows per expert", "expert_compute"),
+    "rows": Parameter("1", "rows per expert at which half of that is reached", 1e2, 1e-3, 1e5, "expert_rows"),
+    "memory": _share("share of memory bandwidth", "expert_memory"),
+    "start_s": _start("expert_start_s"),
+}
+_DECODE = {
+    "compute": _share("share of peak compute of a large one", "attention_compute"),
+    "rows": Parameter("token", "cached tokens at which half of that is reached", 8e3, 1e-3, 1e8, "attention_rows"),
+    "memory": _share("share of memory bandwidth", "attention_memory"),
+    "start_s": _start("attention_start_s", guess=1e-5),
+}
+_PREFILL = {
+    "compute": _share("share of peak compute of a long prompt", "attention_compute"),
+    "rows": Parameter("token", "tokens at which half of that is reached", 5e2, 1e-3, 1e6, "attention_rows"),
+    "start_s": _start("attention_start_s", guess=1e-5),
+}
+_EXCHANGE = {
+    "inside": _share("share of the bandwidth inside the domain", "scale_up_utilisation"),
+    "outside": _share("share of the bandwidth outside the domain", "scale_out_utilisation"),
+    "start_s": _start("scale_up_step_s", "fixed time", 2e-5),
+    "outside_s": _start("scale_out_step_s", "fixed time on top where tokens leave the domain", 2e-5),
+}
+_ALL_REDUCE = {
+    "inside": _share("share of the bandwidth of large messages", "scale_up_utilisation"),
+    "start_s": _start("all_reduce_start_s", "fixed time"),
+    "step_s": _start("scale_up_step_s", "time per further chip", 1e-6),
+    "rise_s": _start("all_reduce_rise_s", "how slowly the bandwidth rises with the message", 1e-6),
+}
+_MNK = {"n": ("1", "columns of the weight"), "k": ("1", "inner size")}
+_TOKENS = {
+    "ep_size": ("1", "chips that exchange"),
+    "num_token": ("token", "tokens of one chip"),
+    "hidden_size": ("1", "elements of a token"),
+}
+
+KINDS = {
+    "gemm": Kind("GEMM", gemm, gemm_work, _GEMM, {"m": ("1", "rows"), **_MNK}, ("n", "k")),
+    "grouped-gemm": Kind(
+        "grouped GEMM of the experts of one card",
+        grouped_gemm,
+        grouped_work,
+        _GROUPED,
+        {"num_groups": ("1", "experts"), "m_per_group": ("1", "rows of one expert"), **_MNK},
+        ("num_groups", "n", "k"),
+    ),
+    "mla-decode": Kind(
+        "attention core of absorbed MLA, one token a sequence",
+        mla_decode,
+        mla_decode_work,
+        _DECODE,
+        {"batch": ("sequence", "sequences"), "kv_len": ("token", "cached tokens of one sequence")},
+        ("kv_len", "heads"),
+        {"heads": 128.0, "queries": 1.0, "kv_lora_rank": 512.0, "qk_rope_head_dim": 64.0},
+    ),
+    "mla-prefill": Kind(
+        "causal attention core of MLA, not absorbed",
+        mla_prefill,
+        mla_prefill_work,
+        _PREFILL,
+        {"batch": ("sequence", "prompts"), "isl": ("token", "tokens of one prompt")},
+        ("isl", "heads"),
+        {"heads": 128.0, "qk_nope_head_dim": 128.0, "qk_rope_head_dim": 64.0, "v_head_dim": 128.0},
+    ),
+    "dispatch": Kind(
+        "all-to-all to the experts, one copy per expert",
+        exchange,
+        exchange_work,
+        _EXCHANGE,
+        _TOKENS,
+        ("num_token", "hidden_size"),
+        {"topk": 8.0, "node_num": 1.0},
+        False,
+    ),
+    "combine": Kind(
+        "all-to-all back from the experts, one copy per expert",
+        exchange,
+        exchange_work,
+        _EXCHANGE,
+        _TOKENS,
+        ("num_token", "hidden_size"),
+        {"topk": 8.0, "node_num": 1.0},
+        False,
+    ),
+    "all-reduce": Kind(
+        "all-reduce inside one domain",
+        all_reduce,
+        all_reduce_work,
+        _ALL_REDUCE,
+        {"num_gpus": ("1", "chips"), "bytes": ("B", "bytes that one chip holds")},
+        ("bytes",),
+        {},
+        False,
+    ),
+}
+
+# Forms with a fifth parameter, where one pays; the core model's curves do not have it.
+EXTENDED = KINDS | {
+    "gemm": KINDS["gemm"]._replace(
+        form=gemm_extended,
+        parameters=_GEMM | {"sharpness": Parameter("1", "p of the sum of compute and memory", 4.0, 1.2, 16.0, "")},
+        is_curve=False,
+    ),
+    "mla-decode": KINDS["mla-decode"]._replace(
+        form=mla_decode_extended,
+        parameters=_DECODE | {"sequence_s": _start("", "time of one sequence", 1e-7)},
+        is_curve=False,
+    ),
+    "all-reduce": KINDS["all-reduce"]._replace(
+        form=all_reduce_extended,
+        parameters=_ALL_REDUCE | {"power": Parameter("1", "power of n - 1 in the rise", 1.0, 0.05, 10.0, "")},
+    ),
+}
+FORMS = {"kernel": KINDS, "extended": EXTENDED}

@@ -1,0 +1,244 @@
+"""Measurement files: CSV with one measured time per line -> shapes and seconds of one kind (`kinds.KINDS`).
+
+Columns that a kind needs (names in brackets are read too):
+
+    gemm          m n k
+    grouped-gemm  num_groups [num_local_experts] m_per_group [tokens_per_expert] n k; or with hidden_size and
+                  intermediate_size in place of n and k, and up_proj_us, down_proj_us: two measurements in a line
+    mla-decode    batch [batch_size] kv_len; where they differ from 128, 1, 512, 64: heads [num_heads], queries,
+                  kv_lora_rank, qk_rope_head_dim
+    mla-prefill   batch [batch_size; else 1] isl [seq_or_sq]; heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim
+    dispatch,     ep_size [ep, moe_ep_size] num_token [tokens_per_rank, num_tokens] hidden_size [hidden];
+    combine       topk [num_topk], node_num [1]
+    all-reduce    num_gpus, bytes [message_size]
+
+and a time whose name says its unit: latency_us (_s, _ms, _ns; also time_us, us, ms, us_derived, dispatch_us,
+dispatch_avg_t_us). Other columns are labels: `where` picks lines by them. Lines without a time or a size are left out
+and counted; lines of one shape are merged into their geometric mean where they agree within a factor of `APART`.
+"""
+
+import csv
+import math
+import operator
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import InputError, unknown
+from .kinds import KINDS
+
+APART = 1.5  # largest over smallest time of one shape that are still the same measurement
+LIMIT = 10**6  # lines
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_TIMES = ("latency", "time", "avg_t", "mean", "derived", "transmit", "")
+_ALSO = {
+    "num_groups": ("num_local_experts",),
+    "m_per_group": ("tokens_per_expert",),
+    "batch": ("batch_size",),
+    "heads": ("num_heads",),
+    "isl": ("seq_or_sq",),
+    "ep_size": ("ep", "moe_ep_size"),
+    "num_token": ("tokens_per_rank", "num_tokens"),
+    "hidden_size": ("hidden",),
+    "topk": ("num_topk",),
+    "bytes": ("message_size",),
+}
+_PAIR = {"up_proj_us": (2.0, "up"), "down_proj_us": (1.0, "down")}
+_CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|=)\s*(.*?)\s*")
+_COMPARE = {">=": operator.ge, "<=": operator.le, "=": operator.eq}
+
+
+class Measurements(NamedTuple):
+    """Shapes {column: [point]}, times [s], labels {column: the values that occur}, and what became of the lines."""
+
+    shapes: dict
+    seconds: np.ndarray
+    labels: dict
+    lines: int  # that `where` picks
+    incomplete: int  # of them, without a time or a size
+    merged: int  # of them, merged into another of the same shape
+
+
+def read(path, kind, where=(), time=None):
+    """`Measurements` of a file. `where`: conditions such as "device=H100", "kv_len>=256"; `time`: COLUMN or COLUMN=UNIT.
+
+    Raises InputError naming the file, the line and the column.
+    """
+    if kind not in KINDS:
+        raise unknown("calibrate", "kind", kind, KINDS)
+    header, lines = _lines(path)
+    chosen = _chosen(path, header, lines, where)
+    times = _time_columns(path, header, kind, time)
+    points = [point for line in chosen for point in _points(path, header, line, kind, times)]
+    complete = [(shape, seconds) for shape, seconds in points if seconds is not None and None not in shape.values()]
+    if not complete:
+        raise InputError(f"{path}: no line has a time and a shape; expected {_wanted(kind)}")
+    shapes, seconds, merged = _merge(path, header, complete, chosen)
+    labels = {name: sorted({line[name] for _, line in chosen}) for name in header}
+    return Measurements(shapes, seconds, labels, len(chosen), len(points) - len(complete), merged)
+
+
+def _lines(path):
+    """(header, [(number of the line, {column: text})])."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            if len(set(header)) < len(header):
+                twice = next(name for name in header if header.count(name) > 1)
+                raise InputError(f"{path}: column {twice!r} is there twice; expected it once")
+            lines = []
+            for cells in reader:
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{path} line {reader.line_num}: {len(cells)} values; expected {len(header)}, as in the header"
+                    )
+                lines.append((reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))))
+                if len(lines) > LIMIT:
+                    raise InputError(f"{path}: more than {LIMIT:,} lines; expected fewer measurements")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a CSV file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    if not lines:
+        raise InputError(f"{path}: no measurements; expected a header and a line for each of them")
+    return header, lines
+
+
+def _chosen(path, header, lines, where):
+    """The lines that meet every condition."""
+    for condition in where:
+        match = _CONDITION.fullmatch(condition)
+        if not match:
+            raise InputError(f"--where {condition}: expected COLUMN=VALUE, COLUMN>=NUMBER or COLUMN<=NUMBER")
+        column, sign, value = match.groups()
+        if column not in header:
+            raise unknown(f"{path}: --where {condition}", "column", column, header)
+        values = sorted({line[column] for _, line in lines})
+        if sign == "=":
+            lines = [(i, line) for i, line in lines if line[column] == value]
+        else:
+            limit = _number(f"--where {condition}", value)
+            compare = _COMPARE[sign]
+            lines = [
+                (i, line)
+                for i, line in lines
+                if line[column] and compare(_number(f"{path} line {i}", line[column]), limit)
+            ]
+        if not lines:
+            shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
+            raise InputError(f"{path}: --where {condition}: no line is left; {column} has {shown}")
+    return lines
+
+
+def _time_columns(path, header, kind, time):
+    """[(column, factor to seconds)]: two for the pair of a grouped GEMM, else one."""
+    if time:
+        column, _, unit = time.partition("=")
+        unit = unit or column.rpartition("_")[2]
+        if column not in header:
+            raise unknown(f"{path}: --time {time}", "column", column, header)
+        if unit not in _UNITS:
+            raise unknown(f"{path}: --time {time}", "unit", unit, _UNITS)
+        return [(column, _UNITS[unit])]
+    if kind == "grouped-gemm" and set(_PAIR) <= set(header):
+        return [(name, _UNITS["us"]) for name in _PAIR]
+    # An exchange's own columns come before what is said of both directions.
+    prefixes = ("dispatch_", "combine_")
+    own = [name for name in header if name.startswith(f"{kind}_")]
+    found = [
+        (name, _UNITS[unit])
+        for name in own or [name for name in header if not name.startswith(prefixes)]
+        for what, unit in [_split(name.removeprefix(f"{kind}_"))]
+        if what in _TIMES
+    ]
+    if len(found) != 1:
+        names = ", ".join(name for name, _ in found) or f"none of {', '.join(header)}"
+        raise InputError(
+            f"{path}: column of the time: {names}; expected one with its unit, like latency_us, or --time COLUMN=us"
+        )
+    return found
+
+
+def _split(name):
+    """ "latency_us" -> ("latency", "us"), "us_derived" -> ("derived", "us"); (None, None) for what is no time."""
+    parts = name.split("_")
+    if parts[-1] in _UNITS:
+        return "_".join(parts[:-1]), parts[-1]
+    return ("_".join(parts[1:]), parts[0]) if parts[0] in _UNITS else (None, None)
+
+
+def _points(path, header, line, kind, times):
+    """[({column of the shape: number or None}, seconds or None)] of a line."""
+    number, values = line
+    where = f"{path} line {number}"
+    columns = KINDS[kind].columns | dict.fromkeys(KINDS[kind].optional)
+    aliases = {name: next((x for x in (name, *_ALSO.get(name, ())) if x in header), None) for name in columns}
+    pair = len(times) == 2
+    if pair:
+        aliases |= {"n": "intermediate_size", "k": "hidden_size"}
+    optional = KINDS[kind].optional | ({"batch": 1.0} if kind == "mla-prefill" else {})
+    for name, column in aliases.items():
+        if (column is None and name not in optional) or (column and column not in header):
+            raise InputError(f"{path}: column {column or name} is missing; expected {_wanted(kind)}")
+    shape = {
+        name: _positive(f"{where} {column}", values[column]) if column else optional[name]
+        for name, column in aliases.items()
+    }
+    shape = {name: optional.get(name) if x is None else x for name, x in shape.items()}
+    points = []
+    for column, factor in times:
+        seconds = _positive(f"{where} {column}", values[column])
+        of = shape
+        if pair and None not in (shape["n"], shape["k"]):
+            width, hidden = shape["n"], shape["k"]
+            of = shape | ({"n": 2.0 * width, "k": hidden} if column == "up_proj_us" else {"n": hidden, "k": width})
+        points.append((of, None if seconds is None else seconds * factor))
+    return points
+
+
+def _wanted(kind):
+    return f"the columns {', '.join(KINDS[kind].columns)} and a time such as latency_us"
+
+
+def _number(where, text):
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: {text[:40]!r} is not a number; expected a number") from None
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {text[:40]!r} is not finite; expected a number")
+    return value
+
+
+def _positive(where, text):
+    """A positive number; None where the cell is empty."""
+    if not text:
+        return None
+    value = _number(where, text)
+    if not 1e-12 < value < 1e18:
+        raise InputError(f"{where}: {text[:40]} is out of range; expected a positive number, in the unit of its name")
+    return value
+
+
+def _merge(path, header, points, chosen):
+    """Shapes, seconds and the number of points that went into another of the same shape."""
+    by_shape = {}
+    for shape, seconds in points:
+        by_shape.setdefault(tuple(shape.items()), []).append(seconds)
+    for shape, seconds in by_shape.items():
+        if max(seconds) > APART * min(seconds):
+            apart = [name for name in header if 1 < len({line[name] for _, line in chosen}) <= 12]
+            sizes = ", ".join(f"{name} {x:g}" for name, x in shape)
+            raise InputError(
+                f"{path}: {sizes}: measured {len(seconds)} times, from {min(seconds):.4g} to {max(seconds):.4g} s; expected "
+                f"one thing measured (--where COLUMN=VALUE; columns with several values: {', '.join(apart) or 'none'})"
+            )
+    names = [name for name, _ in next(iter(by_shape))]
+    shapes = {name: np.array([dict(shape)[name] for shape in by_shape]) for name in names}
+    seconds = np.array([math.exp(sum(map(math.log, x)) / len(x)) for x in by_shape.values()])
+    return shapes, seconds, len(points) - len(seconds)
