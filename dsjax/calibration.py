@@ -39,8 +39,8 @@ def calibrate(
     "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", what the core model's
     curves take, or "extended", up to five parameters.
 
-    Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of each
-    `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;
+    Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of
+    each `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;
     `median_error`, `p90_error`, `cv_median_error`, `cv_p90_error`. Faster than the peak rate: not used. The attribute
     `row` is a catalog row (see `write_row`).
     """

@@ -105,8 +105,9 @@ def _functions(form, names):
 
 def _errors(result, at_bound, points):
     """Standard errors of the logarithms from the Jacobian: NaN at a bound, infinite where no point depends on it."""
-    free = ~at_bound & (np.linalg.norm(result.jac, axis=0) > 1e-6)
-    errors = np.where(at_bound, np.nan, np.inf)
+    determined = np.linalg.norm(result.jac, axis=0) > 1e-9
+    free = determined & ~at_bound
+    errors = np.where(determined, np.nan, np.inf)
     if free.any() and points > free.sum():
         jacobian = result.jac[:, free]
         variance = 2.0 * result.cost / (points - free.sum())

@@ -92,11 +92,6 @@ def mla_decode(parameters, shape, peaks):
     return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * idle, memory / parameters["memory"])
 
 
-def mla_decode_extended(parameters, shape, peaks):
-    """`mla_decode` + B t_B: what every sequence costs, however short."""
-    return mla_decode(parameters, shape, peaks) + shape["batch"] * parameters["sequence_s"]
-
-
 def mla_prefill_work(shape, peaks):
     """Seconds of causal attention of B prompts at peak: 2 B h (S^2 / 2) (D_n + D_r + D_v) / P; Q, K, V, O once / BW."""
     widths = 2.0 * (shape["qk_nope_head_dim"] + shape["qk_rope_head_dim"]) + 2.0 * shape["v_head_dim"]
@@ -273,11 +268,6 @@ EXTENDED = KINDS | {
     "gemm": KINDS["gemm"]._replace(
         form=gemm_extended,
         parameters=_GEMM | {"sharpness": Parameter("1", "p of the sum of compute and memory", 4.0, 1.2, 16.0, "")},
-        is_curve=False,
-    ),
-    "mla-decode": KINDS["mla-decode"]._replace(
-        form=mla_decode_extended,
-        parameters=_DECODE | {"sequence_s": _start("", "time of one sequence", 1e-7)},
         is_curve=False,
     ),
     "all-reduce": KINDS["all-reduce"]._replace(

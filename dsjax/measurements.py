@@ -31,6 +31,7 @@ from .kinds import KINDS
 
 APART = 1.5  # largest over smallest time of one shape that are still the same measurement
 LIMIT = 10**6  # lines
+_CHIPS = ("device", "hardware")
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _TIMES = ("latency", "time", "avg_t", "mean", "derived", "transmit", "")
 _ALSO = {
@@ -62,7 +63,7 @@ class Measurements(NamedTuple):
 
 
 def read(path, kind, where=(), time=None):
-    """`Measurements` of a file. `where`: conditions such as "device=H100", "kv_len>=256"; `time`: COLUMN or COLUMN=UNIT.
+    """`Measurements` of a file. `where`: conditions ("device=H100", "kv_len>=256"); `time`: COLUMN or COLUMN=UNIT.
 
     Raises InputError naming the file, the line and the column.
     """
@@ -75,8 +76,12 @@ def read(path, kind, where=(), time=None):
     complete = [(shape, seconds) for shape, seconds in points if seconds is not None and None not in shape.values()]
     if not complete:
         raise InputError(f"{path}: no line has a time and a shape; expected {_wanted(kind)}")
-    shapes, seconds, merged = _merge(path, header, complete, chosen)
     labels = {name: sorted({line[name] for _, line in chosen}) for name in header}
+    for name in _CHIPS:
+        if len(labels.get(name, ())) > 1:
+            several, first = ", ".join(labels[name]), labels[name][0]
+            raise InputError(f'{path}: column {name} has {several}; expected one chip (--where "{name}={first}")')
+    shapes, seconds, merged = _merge(path, header, complete, chosen)
     return Measurements(shapes, seconds, labels, len(chosen), len(points) - len(complete), merged)
 
 
@@ -149,7 +154,7 @@ def _time_columns(path, header, kind, time):
         return [(name, _UNITS["us"]) for name in _PAIR]
     # An exchange's own columns come before what is said of both directions.
     prefixes = ("dispatch_", "combine_")
-    own = [name for name in header if name.startswith(f"{kind}_")]
+    own = [name for name in header if name.startswith(f"{kind}_") and f"{kind}_" in prefixes]
     found = [
         (name, _UNITS[unit])
         for name in own or [name for name in header if not name.startswith(prefixes)]
@@ -235,8 +240,8 @@ def _merge(path, header, points, chosen):
             apart = [name for name in header if 1 < len({line[name] for _, line in chosen}) <= 12]
             sizes = ", ".join(f"{name} {x:g}" for name, x in shape)
             raise InputError(
-                f"{path}: {sizes}: measured {len(seconds)} times, from {min(seconds):.4g} to {max(seconds):.4g} s; expected "
-                f"one thing measured (--where COLUMN=VALUE; columns with several values: {', '.join(apart) or 'none'})"
+                f"{path}: {sizes}: measured {len(seconds)} times, from {min(seconds):.4g} to {max(seconds):.4g} s; "
+                f"expected one thing measured (--where COLUMN=VALUE; with several values: {', '.join(apart) or 'none'})"
             )
     names = [name for name, _ in next(iter(by_shape))]
     shapes = {name: np.array([dict(shape)[name] for shape in by_shape]) for name in names}

@@ -15,7 +15,7 @@ STRANGE_SHOWN = 10
 @click.option("--hardware", required=True, metavar="ROW", help="The chip measured, a row of the hardware catalog.")
 @click.option("--nic", default="CX7", show_default=True, metavar="ROW", help="Its NIC, for dispatch and combine.")
 @click.option("--precision", help="bf16, fp8, int8, fp4, nvfp4, where no column says it.")
-@click.option("--where", multiple=True, metavar="CONDITION", help="Lines that count: device=H100, kv_len>=256.")
+@click.option("--where", multiple=True, metavar="CONDITION", help='Lines that count: device=H100, "kv_len>=256".')
 @click.option("--time", metavar="COLUMN[=UNIT]", help="Column of the time where it is not latency_us: latency=ms.")
 @click.option(
     "--form",
@@ -42,7 +42,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
 
     \b
     dsjax calibrate gemm.csv --kind gemm --hardware H800 --precision fp8 -o curve.toml
-    dsjax calibrate mla.csv --kind mla-decode --hardware H100 --where op_name=mla_generation --where kv_len>=256
+    dsjax calibrate mla.csv --kind mla-decode --hardware H100 --where op_name=mla_generation --where "kv_len>=256"
     dsjax sweep --catalog curve.toml --fix curve=H800-gemm-fp8
     """
     from .. import calibration, dataset

@@ -1,0 +1,218 @@
+"""Calibration: parameters found again in times made from them, laws of the forms, public figures, bad input."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import test_cli
+
+import dsjax
+from dsjax import calibration, cli, fitting, kinds, measurements
+
+command = test_cli.command
+PUBLIC = Path(__file__).parent / "data" / "mla_decode_h800.csv"
+TRUE = {"compute": 0.7, "tail": 3e5, "memory": 0.8, "start_s": 4e-6}
+PEAKS = {"flops_per_s": 1979e12, "hbm_bytes_per_s": 3350e9, "scale_up_bytes_per_s": 200e9}
+PEAKS |= {"scale_out_bytes_per_s": 50e9, "operand_bytes": 1.0, "result_bytes": 2.0, "kv_bytes": 2.0}
+
+
+def gemm_s(m, n, k, flops_per_s=1979e12, bytes_per_s=3350e9):
+    """The form, written again."""
+    c = 2 * m * n * k / (flops_per_s * TRUE["compute"]) * (1 + TRUE["tail"] / (m * n))
+    return TRUE["start_s"] + max(c, ((m + n) * k + 2 * m * n) / (bytes_per_s * TRUE["memory"]))
+
+
+def text_of(lines, header="m,n,k,latency_us,dtype"):
+    return "\n".join([header, *(",".join(map(str, line)) for line in lines)]) + "\n"
+
+
+def made(noise=0.0, unit=1e6):
+    random = np.random.default_rng(1)
+    return [
+        (m, n, k, repr(float(unit * gemm_s(m, n, k) * np.exp(noise * random.standard_normal()))), "fp8")
+        for n, k in ((2048, 7168), (7168, 2048), (4096, 4096), (24576, 1536), (576, 7168))
+        for m in (1, 16, 128, 512, 1024, 4096, 16384)
+    ]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "gemm.csv"
+
+    def write(text):
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_parameters_that_made_the_times_are_found_again(file):
+    ds = dsjax.calibrate(file(text_of(made())), "gemm", "H800")
+    for name, value in TRUE.items():
+        assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-4), name
+    assert float(ds["cv_p90_error"]) < 1e-4
+    np.testing.assert_allclose(ds["predicted"], ds["measured"], rtol=1e-4)
+    assert set(ds["value"].dims) == {"parameter"} and ds["measured"].attrs["units"] == "s"
+
+
+def test_noise_shows_as_the_error_and_a_wild_point_does_not_bend_the_fit(file):
+    lines = made(noise=0.05)
+    ds = dsjax.calibrate(file(text_of(lines)), "gemm", "H800")
+    assert 0.02 < float(ds["cv_median_error"]) < 0.06  # 0.674 x 5 % of a normal law
+    assert abs(np.log(float(ds["value"][0]) / 0.7)) < 4.0 * float(ds["uncertainty"][0])
+    m, n, k, us, dtype = lines[-1]
+    lines[-1] = (m, n, k, 6.0 * float(us), dtype)
+    bent = dsjax.calibrate(file(text_of(lines)), "gemm", "H800")
+    assert float(bent["value"][0]) == pytest.approx(float(ds["value"][0]), rel=0.03)
+    assert "1 of 35 points that the form cannot explain" in command(
+        "calibrate", file(text_of(lines)), "--kind", "gemm", "--hardware", "H800"
+    )
+
+
+def test_units_conditions_names_and_merging(file):
+    us = measurements.read(file(text_of(made())), "gemm")
+    ms = measurements.read(file(text_of(made(unit=1e3), "m,n,k,latency_ms,dtype")), "gemm")
+    np.testing.assert_allclose(us.seconds, ms.seconds, rtol=1e-12)
+    bare = measurements.read(file(text_of(made(unit=1e9), "m,n,k,t,dtype")), "gemm", time="t=ns")
+    np.testing.assert_allclose(us.seconds, bare.seconds, rtol=1e-12)
+    some = measurements.read(file(text_of(made())), "gemm", where=["m>=16", "m<=512", "n = 2048"])
+    assert some.shapes["m"].tolist() == [16.0, 128.0, 512.0] and some.lines == 3
+    twice = "m,n,k,us\n1,2,3,4\n1,2,3,5\n5,2,3,\n"
+    merged = measurements.read(file(twice), "gemm")
+    assert (merged.merged, merged.incomplete) == (1, 1)
+    assert merged.seconds.tolist() == pytest.approx([1e-6 * 20**0.5])
+    pair = (
+        "num_local_experts,tokens_per_expert,hidden_size,intermediate_size,up_proj_us,down_proj_us\n4,8,7168,2048,9,7\n"
+    )
+    grouped = measurements.read(file(pair), "grouped-gemm")
+    assert {x: v.tolist() for x, v in grouped.shapes.items()} == {
+        "num_groups": [4.0, 4.0],
+        "m_per_group": [8.0, 8.0],
+        "n": [4096.0, 7168.0],
+        "k": [7168.0, 2048.0],
+    }
+
+
+@pytest.mark.parametrize("name", kinds.EXTENDED)
+def test_times_scale_with_rates_and_start_times_and_never_beat_the_work(name):
+    """All rates x a and all times / a: time / a. A share below 1 and a start of its own: more than the work."""
+    kind = kinds.EXTENDED[name]
+    shape = (
+        {column: 2048.0 for column in kind.columns}
+        | kind.optional
+        | ({"node_num": 4.0} if "topk" in kind.optional else {})
+    )
+    parameters = {p: x.guess for p, x in kind.parameters.items()}
+    with jax.enable_x64(True):
+        time = float(kind.form(parameters, shape, PEAKS))
+        faster = {p: x / 8.0 if p.endswith("_s") else x for p, x in parameters.items()}
+        peaks = {p: x * 8.0 if p.endswith("_per_s") else x for p, x in PEAKS.items()}
+        assert float(kind.form(faster, shape, peaks)) == pytest.approx(time / 8.0, rel=1e-12)
+        assert time > max(map(float, kind.work(shape, PEAKS)))
+    assert len(kind.parameters) <= 5
+
+
+def test_the_jacobian_is_that_of_finite_differences():
+    kind = kinds.EXTENDED["gemm"]
+    with jax.enable_x64(True):
+        residuals, jacobian = fitting._functions(kind.form, tuple(kind.parameters))
+        shapes = {"m": np.array([8.0, 4096.0]), "n": np.array([7168.0, 512.0]), "k": np.array([2048.0, 7168.0])}
+        x = np.log([p.guess for p in kind.parameters.values()])
+        exact = np.asarray(jacobian(x, shapes, np.zeros(2), PEAKS))
+        for i in range(len(x)):
+            step = 1e-5 * np.eye(len(x))[i]
+            ends = [np.asarray(residuals(x + sign * step, shapes, np.zeros(2), PEAKS)) for sign in (1, -1)]
+            np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, exact[:, i], rtol=1e-6, atol=1e-9)
+
+
+def test_public_times_of_mla_decode_on_h800_and_the_row_they_give(tmp_path):
+    """Goal of the forms: 7 % median, 20 % at the 90th percentile, shapes left out."""
+    row = tmp_path / "curve.toml"
+    text = command("calibrate", PUBLIC, "--kind", "mla-decode", "--hardware", "H800", "-o", row)
+    assert f"--catalog {row} --fix curve=H800-mla-decode-bf16" in text and "22 points from 22 lines" in text
+    ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
+    assert float(ds["cv_median_error"]) < 0.07 and float(ds["cv_p90_error"]) < 0.20
+    curve = calibration.catalog.load(calibration.specs.RECORDS, *calibration.catalog.users([row]))["curve"]
+    fitted, base = curve["H800-mla-decode-bf16"], curve["kernel-assumed"]
+    for name in ("compute", "rows", "memory", "start_s"):
+        assert fitted[f"attention_{name}"] == pytest.approx(float(ds["value"].sel(parameter=name)), rel=1e-4)
+    assert fitted["gemm_compute"] == base["gemm_compute"]
+    assert "mla_decode_h800.csv" in fitted["source"] and "22 points" in fitted["source"]
+    result = json.loads(command("calibrate", PUBLIC, "--kind", "mla-decode", "--hardware", "H800", "--format", "json"))
+    assert len(result["points"]) == 22 and result["cv_median_error"] == pytest.approx(float(ds["cv_median_error"]))
+
+
+def test_parameters_that_no_point_depends_on_are_said_so_and_not_written(file):
+    """One domain: nothing is known of the network outside it."""
+    lines = [(8, t, 7168, 20 + t * 8 * 7168 * 7 / 8 / (0.5 * 200e3)) for t in (1, 4, 16, 64, 128, 256, 1024)]
+    path = file(text_of(lines, "ep_size,num_token,hidden_size,latency_us"))
+    ds = dsjax.calibrate(path, "dispatch", "H800")
+    assert np.isinf(ds["uncertainty"].sel(parameter=["outside", "outside_s"])).all()
+    assert float(ds["value"].sel(parameter="inside")) == pytest.approx(0.5, rel=1e-4)
+    assert "outside" not in ds.attrs["row"].partition("source")[2].partition("\n")[2]
+    assert ds.attrs["row"].startswith('[fit."H800-dispatch-fp8"]')
+    assert "not determined" in command("calibrate", path, "--kind", "dispatch", "--hardware", "H800")
+
+
+def test_times_faster_than_the_chip_are_left_out_and_a_wrong_unit_is_refused(file):
+    lines = made()
+    m, n, k, us, dtype = lines[-1]
+    lines[-1] = (m, n, k, 0.1 * float(us), dtype)
+    ds = dsjax.calibrate(file(text_of(lines)), "gemm", "H800")
+    assert ds["used"].values.tolist() == [1] * 34 + [0]
+    assert float(ds["value"][0]) == pytest.approx(0.7, rel=1e-4)
+    with pytest.raises(dsjax.InputError, match="beat the peak rates of the chip.*at peak.*expected times in the unit"):
+        dsjax.calibrate(file(text_of(made(unit=1e3))), "gemm", "H800")
+    slow = command("calibrate", file(text_of(made(unit=1e9))), "--kind", "gemm", "--hardware", "H800")
+    assert "are the times in the unit that their column names?" in slow
+
+
+GOOD = text_of(made())
+BAD = [
+    ("m,n,latency_us\n1,2,3\n", {}, "column k is missing; expected the columns m, n, k and a time"),
+    ("m,n,k,latency\n1,2,3,4\n", {}, "expected one with its unit"),
+    ("m,n,k,latency_us,time_us\n1,2,3,4,5\n", {}, "latency_us, time_us; expected one"),
+    ("m,n,k,latency_us\n1,2,3\n", {}, "line 2: 3 values; expected 4"),
+    ("m,n,k,latency_us\n1,two,3,4\n", {}, "line 2 n: 'two' is not a number"),
+    ("m,n,k,latency_us\n1,2,-3,4\n", {}, "line 2 k: -3 is out of range"),
+    ("m,n,k,latency_us\n1,2,3,nan\n", {}, "is not finite"),
+    ("m,m,k,latency_us\n1,2,3,4\n", {}, "column 'm' is there twice"),
+    ("m,n,k,latency_us\n", {}, "no measurements"),
+    ("m,n,k,latency_us\n1,2,3,\n", {}, "no line has a time"),
+    ("m,n,k,us\n1,2,3,4\n1,2,3,9\n", {}, "measured 2 times, from 4e-06 to 9e-06 s"),
+    ("m,n,k,us,device\n1,2,3,4,A\n1,2,4,9,B\n", {}, "column device has A, B; expected one chip"),
+    ("m,n,k,us\n" + "".join(f"{m},2048,7168,{m}\n" for m in range(50, 60)), {"precision": "fp8"}, "one shape only"),
+    ("m,n,k,us\n1,2,3,4\n", {"precision": "fp8"}, "1 points of different shape"),
+    ("m,n,k,us\n1,2,3,4\n", {}, "no column says the precision"),
+    (GOOD, {"where": ["device=A"]}, "unknown column 'device'"),
+    (GOOD, {"where": ["m=17"]}, "no line is left; m has"),
+    (GOOD, {"where": ["m"]}, "expected COLUMN=VALUE"),
+    (GOOD, {"time": "latency_us=h"}, "unknown unit 'h'"),
+    (GOOD, {"hardware": "H8000"}, "did you mean 'H800'"),
+    (GOOD, {"kind": "gem"}, "did you mean 'gemm'"),
+    (GOOD, {"precision": "fp7"}, "unknown precision 'fp7'"),
+    (GOOD, {"form": "best"}, "unknown form 'best'"),
+    (GOOD, {"peak": "9 GB"}, "has the unit 'GB'"),
+    (GOOD, {"hardware": "A100"}, "A100 has no fp8 rate"),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "message"), BAD, ids=[m[:30] for _, _, m in BAD])
+def test_bad_input_names_the_file_and_what_was_expected(file, text, options, message):
+    path = file(text)
+    options = {"kind": "gemm", "hardware": "H800"} | options
+    with pytest.raises(dsjax.InputError) as error:
+        dsjax.calibrate(path, **options)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_bad_input_on_the_command_line_is_one_line_and_writes_nothing(file, tmp_path, capsys):
+    out = tmp_path / "row.toml"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["calibrate", str(tmp_path / "none.csv"), "--kind", "gemm", "--hardware", "H800", "-o", str(out)])
+    assert stop.value.code == 2 and not out.exists()
+    assert capsys.readouterr().err.endswith(
+        "none.csv: cannot be read (No such file or directory); expected a CSV file\n"
+    )
