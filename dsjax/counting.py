@@ -35,17 +35,29 @@ _REAL = ("weight_bytes", "communication_bytes", "bytes_moved", "kv_cache_bytes_p
 _INT64 = 2**63 - 1
 
 
-def count(model="DeepSeek-V3", *, phase="decode", batch=1, context=4096, precision="bf16", tp=1, ep=None, moe_tp=1):
+def count(
+    model="DeepSeek-V3",
+    *,
+    phase="decode",
+    batch=1,
+    context=4096,
+    precision="bf16",
+    tp=1,
+    ep=None,
+    moe_tp=1,
+    catalogs=(),
+):
     """Dataset over `operator` of one forward pass of `batch` sequences; totals are `total_*`, sums of a layer
     `layer_*`.
 
     Decode: one new token per sequence, attending to `context`. Prefill: whole prompts of `context` tokens. `model`
-    and `precision` are rows of the catalog; a model may be the path of a Hugging Face config.json too. Without `ep`,
+    and `precision` are rows of the catalog; a model may be the path of a Hugging Face config.json too, and `catalogs` are
+    paths of catalogs of one's own. Without `ep`,
     the experts are spread over the fewest chips that tp and moe_tp allow. Counts are int64; where one passes
     2^63 - 1, float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are
     float64.
     """
-    loaded = catalog.load()
+    loaded = catalog.load(specs.RECORDS, *catalog.users(catalogs))
     catalog.add_configs(loaded, [model])
     _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)

@@ -427,3 +427,13 @@ def test_command_prints_the_count():
 def test_command_refuses_bad_input(args):
     out = command(*args, code=2)
     assert out.startswith("error: count: ") and out.count("\n") == 1
+
+
+def test_a_model_of_ones_own(tmp_path):
+    own = tmp_path / "mine.toml"
+    own.write_text('[model.Mine]\nbase = "DeepSeek-V3"\nsource = "a wish"\nvocab_size = 1000\n', encoding="utf-8")
+    mine, published = counting.count("Mine", catalogs=[own]), counting.count("DeepSeek-V3")
+    assert int(published.total_parameters - mine.total_parameters) == 2 * 7168 * (129280 - 1000)
+    result = CliRunner().invoke(cli.main, ["count", "Mine", "--catalog", str(own)])
+    assert result.exit_code == 0, result.output
+    assert CliRunner().invoke(cli.main, ["count", "Mine"]).exit_code == 2

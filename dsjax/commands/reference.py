@@ -54,11 +54,12 @@ def reproduce(study, corrected, form, quiet):
 @click.option("--tp", default="1", show_default=True, help="Chips that share attention and dense layers.")
 @click.option("--ep", help="Cards that share the experts (default: as few as tp and MoE TP allow).")
 @click.option("--moe-tp", default="1", show_default=True, help="Chips that share one expert: a card.")
+@click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
 @click.option(
     "--against-published", is_flag=True, help="Instead, the figures of a published formula chapter beside their counts."
 )
 @OUTPUT_OPTIONS
-def count(model, phase, batch, context, precision, tp, ep, moe_tp, against_published, form, quiet):
+def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, against_published, form, quiet):
     """Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator, layer and in all.
 
     MODEL is a row of the models (default: DeepSeek-V3) or the path of a Hugging Face config.json.
@@ -76,7 +77,7 @@ def count(model, phase, batch, context, precision, tp, ep, moe_tp, against_publi
         listing.against_published(rows, form, quiet)
         sys.exit(0 if all(row["agrees"] or row["why"] for row in rows) else 1)
     options = {"phase": phase, "batch": batch, "context": context, "precision": precision}
-    listing.counts(counting.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp), form, quiet)
+    listing.counts(counting.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp, catalogs=catalogs), form, quiet)
 
 
 @click.command()
