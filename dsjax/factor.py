@@ -11,6 +11,8 @@ import math
 import jax
 from jax.extend import core
 
+from . import jaxprs
+
 # A result larger than the first share of the largest one belongs to a later stage than the first, and so on. The second
 # matters for derivatives: one tangent per parameter that lacks an axis would be computed again along it.
 LARGE = (0.15, 0.6)
@@ -71,7 +73,7 @@ def _split(equations, limit):
     small, large, late = [], [], set()
     for equation in equations:
         big = any(math.prod(var.aval.shape) > limit for var in equation.outvars)
-        if big or any(atom in late for atom in equation.invars if not _is_literal(atom)):
+        if big or any(atom in late for atom in equation.invars if not jaxprs.is_literal(atom)):
             large.append(equation)
             late.update(equation.outvars)
         else:
@@ -83,8 +85,4 @@ def _used(equations, results, defined_by):
     """Variables that `defined_by` defines and that `equations` or `results` use, in a fixed order."""
     defined = {var for equation in defined_by for var in equation.outvars}
     atoms = [*(atom for equation in equations for atom in equation.invars), *results]
-    return list(dict.fromkeys(atom for atom in atoms if not _is_literal(atom) and atom in defined))
-
-
-def _is_literal(atom):
-    return hasattr(atom, "val")
+    return list(dict.fromkeys(atom for atom in atoms if not jaxprs.is_literal(atom) and atom in defined))

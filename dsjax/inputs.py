@@ -4,6 +4,7 @@ import dataclasses
 
 from . import catalog, specs
 from .errors import InputError, unknown
+from .units import PREFIXES
 
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")
@@ -117,23 +118,10 @@ def _fields(space, record, row=""):
     return found
 
 
-_PREFIXES = (
-    (1e15, "P"),
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-    (1e-3, "m"),
-    (1e-6, "u"),
-    (1e-9, "n"),
-)
-
-
 def quantity(value, units):
     """A number as people write it: 12.5 GB/s, 3.2 us."""
     if units not in ("B/s", "FLOP/s", "B", "s", "Hz"):
         number = f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
         return number + ("" if units == "1" else f" {units}")
-    factor, prefix = next((x for x in _PREFIXES if abs(value) >= x[0] * (1.0 - 1e-12)), _PREFIXES[-1])
+    factor, prefix = next((x for x in PREFIXES if abs(value) >= x[0] * (1.0 - 1e-12)), PREFIXES[-1])
     return f"{value / (factor if value else 1.0):,.6g} {prefix if value else ''}{units}"

@@ -7,6 +7,7 @@ from fractions import Fraction
 from .errors import InputError
 
 _PREFIX = {"": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+PREFIXES = tuple(sorted(((factor, prefix) for prefix, factor in _PREFIX.items()), reverse=True))  # decimal ones
 _PREFIX |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 # unit as written -> (unit of the field, factor)
 _UNITS = {u: (u, 1.0) for u in ("B/s", "B", "FLOP/s", "Hz", "s", "token", "sequence", "1", "W", "USD/h", "1/s")}

@@ -1,16 +1,14 @@
 """Fleets against brute force over both grids, Little's law, the demand's limits, bad input, the command line."""
 
-import contextlib
-import io
 import json
 import math
-import os
 
 import numpy as np
 import pytest
+from console import command
 
 import dsjax
-from dsjax import cli, demands, fleets, tradeoffs
+from dsjax import demands, fleets, tradeoffs
 
 DECODE = {
     "axes": {
@@ -218,17 +216,6 @@ def test_bad_input(changes, words):
         dsjax.recommend(asked.pop("decode"), asked.pop("prefill"), **asked)
     message = str(error.value)
     assert "\n" not in message and all(word in message for word in words.split()), message
-
-
-def command(*args, code=0):
-    """What the command prints; its exit code is `code`, and only bad input has something on stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(arg) for arg in args], prog_name="dsjax")
-    assert stop.value.code == code and bool(err.getvalue()) == (code == 2), err.getvalue()
-    return out.getvalue() or err.getvalue()
 
 
 @pytest.fixture(scope="module")

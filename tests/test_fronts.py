@@ -1,16 +1,14 @@
 """Pareto fronts and top-k against brute force in plain Python; senses, files, bad input, the command line."""
 
-import contextlib
 import dataclasses
-import io
 import json
-import os
 
 import numpy as np
 import pytest
+from console import command
 
 import dsjax
-from dsjax import cli, dataset, evaluate, fronts, grid, search
+from dsjax import dataset, evaluate, fronts, grid, search
 from dsjax.variables import MEASURES, SENSE
 
 AXES = {"hardware": ["H800", "A100"], "nic": ["CX7", "E810"], "batch": [8, 16, 24], "precision": ["kv2-w2", "kv1-w1"]}
@@ -218,17 +216,6 @@ def test_bad_input(changes, words):
         dsjax.pareto(**{"source": "decode_gpu_2025"} | changes)
     message = str(error.value)
     assert "\n" not in message and all(word in message for word in words.split()), message
-
-
-def command(*args, code=0):
-    """What the command prints; its exit code is `code`, and only bad input has something on stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(arg) for arg in args], prog_name="dsjax")
-    assert stop.value.code == code and bool(err.getvalue()) == (code == 2), err.getvalue()
-    return out.getvalue() or err.getvalue()
 
 
 def test_command_line(sweep):

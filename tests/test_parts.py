@@ -1,6 +1,5 @@
 """Sweeps written in parts: the same results, whatever interrupts them."""
 
-import importlib.util
 import json
 import os
 import resource
@@ -20,8 +19,7 @@ from dsjax.commands import common
 STUDY = "decode_gpu_2025"
 MOST = 400  # points of a slab here
 SLABS = 16
-NO_ZARR = pytest.mark.skipif(importlib.util.find_spec("zarr") is None, reason="zarr is not installed")
-KINDS = ("nc", pytest.param("zarr", marks=NO_ZARR))
+KINDS = ("nc", "zarr")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +81,6 @@ def test_a_file_written_in_parts_is_the_dataset(study, space, tmp_path, kind):
     xr.testing.assert_allclose(best.tps_per_chip, dsjax.best(study, by=["hardware"]).tps_per_chip, rtol=1e-14)
 
 
-@NO_ZARR
 def test_a_store_becomes_a_netcdf_file(space, study, tmp_path):
     write(space, tmp_path / "x.zarr", blocks=True)
     with xr.open_zarr(tmp_path / "x.zarr", chunks=None) as store:

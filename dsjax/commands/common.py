@@ -223,7 +223,3 @@ class Counter:
         text = f"{self.what} ... {self.done / self.points:.0%}, {fresh / seconds:.3g} points/s"
         left = (self.points - self.done) * seconds / fresh
         return f"{text}, {seconds:.1f} s" if last else f"{text}, {left:,.0f} s left"
-
-
-def exit_by(ds):
-    sys.exit(0 if bool(ds["feasible"].any()) else 1)

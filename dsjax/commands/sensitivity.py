@@ -6,6 +6,7 @@ import sys
 import click
 
 from ..errors import InputError
+from ..units import PREFIXES
 from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
 
 
@@ -274,19 +275,8 @@ def quantity(value, units):
     """A number with its unit and a prefix."""
     if not math.isfinite(value):
         return "-"
-    prefixes = (
-        (1e15, "P"),
-        (1e12, "T"),
-        (1e9, "G"),
-        (1e6, "M"),
-        (1e3, "k"),
-        (1.0, ""),
-        (1e-3, "m"),
-        (1e-6, "u"),
-        (1e-9, "n"),
-    )
     if units in ("B/s", "FLOP/s", "Hz", "B", "s", "bit/s") and value:
-        for scale, prefix in prefixes:
+        for scale, prefix in PREFIXES:
             if abs(value) >= scale * 0.9999999:
                 return f"{value / scale:.4g} {prefix}{units}"
     return f"{value:,.6g}" + ("" if units == "1" else f" {units}")
