@@ -131,7 +131,7 @@ def _row(raw, records, record, name):
     for key in merged:
         if key not in allowed:
             raise unknown(where, "key", key, sorted(allowed))
-    merged = {key: meta["default"] for key, meta in fields.items() if "default" in meta} | merged
+    merged = specs.completed(fields, merged)
     if missing := sorted(allowed - merged.keys()):
         raise InputError(f"{where}: missing {', '.join(missing)}; expected every field of {record}")
     if not isinstance(merged["source"], str) or not merged["source"].strip():

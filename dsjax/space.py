@@ -46,8 +46,8 @@ class Space:
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
         for record, of in data["study"].records.items():  # a file older than an optional field lacks it
-            defaults = {k: meta["default"] for k, meta in specs.fields(of).items() if "default" in meta}
-            data["rows"][record] = {name: defaults | row for name, row in data["rows"][record].items()}
+            fields = specs.fields(of)
+            data["rows"][record] = {n: specs.completed(fields, row) for n, row in data["rows"][record].items()}
         return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 

@@ -48,6 +48,11 @@ def feature(units, doc, high=None):
     return _field(units, doc, open_low=False, high=high, default=0.0)
 
 
+def like(other, field):
+    """`field` that a row may leave out: it has the value of the field `other` there."""
+    return dataclasses.field(metadata=field.metadata | {"like": other})
+
+
 def seconds(doc):
     """An absolute time, zero allowed; its name ends in `_s`."""
     return _field("s", doc, open_low=False)
@@ -225,6 +230,13 @@ class Point:
 def fields(cls):
     """{field: metadata} of a record class: units, doc, low, open_low, high, integer; default where it has one."""
     return {f.name: f.metadata for f in dataclasses.fields(cls)}
+
+
+def completed(fields, row):
+    """`row` with the fields that it leaves out and may: their default, or the value of the field they are like."""
+    row = {name: meta["default"] for name, meta in fields.items() if "default" in meta} | row
+    like = {name: meta["like"] for name, meta in fields.items() if "like" in meta and name not in row}
+    return row | {name: row[other] for name, other in like.items() if other in row}
 
 
 # Records that rows of a catalog fill, and their classes; a curve's class is that of its form. A study may extend
