@@ -222,7 +222,18 @@ class _Reader:
             "num_experts_per_tok": chosen,
             "moe_intermediate_size": self.whole(kind.expert_width),
             "first_k_dense_replace": self.dense_layers(kind, n),
-        }
+        } | self.groups(kind, experts, chosen)
+
+    def groups(self, kind, experts, chosen):
+        """Groups of experts of node-limited routing; one group, or all of them, is no limit."""
+        groups, reach = self.whole("n_group", 1), self.whole("topk_group", 1)
+        if experts % groups:
+            self.fail("n_group", f"a divisor of {kind.experts} {experts}")
+        if reach > groups:
+            self.fail("topk_group", f"at most n_group {groups}")
+        if chosen > experts // groups * reach:
+            self.fail("topk_group", f"groups with num_experts_per_tok {chosen} experts at least")
+        return {"n_group": groups, "topk_group": reach} if reach < groups else {}
 
     def dense_layers(self, kind, n):
         """Layers without experts: the first ones, those that a step leaves out, those that a list names."""

@@ -1,5 +1,6 @@
 """The core model: one step of decode or prefill as dsjax/MODEL.md states it."""
 
+import copy
 import dataclasses
 import functools
 import operator
@@ -7,14 +8,14 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from . import attentions, layers, memory, network, phases, pipelines, roofline, specs, studies
+from . import attentions, layers, memory, network, phases, pipelines, roofline, routing, specs, studies
 from .collectives import all_to_all_bytes
 from .metrics import Step
 from .operators import Cost
 from .shapes import Gemm
 
 
-def step(point, *, context, load, outcome, pipeline, splits, gemm, expert_gemm, attention, pointwise):
+def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, gemm, expert_gemm, attention, pointwise):
     """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + step_s."""
     point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context(point.workload)))
     one = jnp.ones_like(point.workload.context)
@@ -24,9 +25,15 @@ def step(point, *, context, load, outcome, pipeline, splits, gemm, expert_gemm, 
 
     # Whole batch and half of it, traced and compiled once for every pipeline.
     shares = (1.0, 0.5)
-    every = jax.vmap(lambda share: _parts(point, split, kernels, load(point, split, share), result.drafts))(
-        jnp.asarray(shares, one.dtype)
-    )
+
+    def parts_of(share):
+        these = load(point, split, share)
+        taken = cores(point.hardware, these.causal)
+        # Two batches overlap where there are halves: the cores that copy then are lost to the layer.
+        slowed = kernels if taken is None else kernels.with_share(1.0 - jnp.where(share < 1.0, taken, 0.0))
+        return _parts(point, split, kernels, slowed, these, result.drafts, exchange)
+
+    every = jax.vmap(parts_of)(jnp.asarray(shares, one.dtype))
 
     def parts(share):
         return jax.tree.map(lambda leaf: leaf[shares.index(share)], every)
@@ -66,10 +73,19 @@ class Kernels:
     def __init__(self, point, gemm, expert_gemm, attention, pointwise):
         self.point, self.curve, self.hw, self.precision = point, point.curve, point.hardware, point.precision
         self._gemm, self._expert_gemm, self._attention, self._pointwise = gemm, expert_gemm, attention, pointwise
+        self._share = None  # of the compute rates; None: all
+
+    def with_share(self, share):
+        """The same on a share of the cores: that share of the compute rates."""
+        other = copy.copy(self)
+        other._share = share
+        return other
 
     def _time(self, flops, n_bytes, rate, efficiency):
         cost = Cost(flops=flops, charged_flops=flops, bytes=n_bytes)
         peak = specs.flops_per_s(self.hw, rate)
+        if self._share is not None:
+            peak = self._share * peak
         return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)
 
     def gemms(self, shapes):
@@ -134,13 +150,13 @@ def _present(*sizes):
     return jnp.where(present, 1.0, 0.0), [jnp.where(present, size, 1.0) for size in sizes]
 
 
-def _parts(point, split, kernels, load, drafts):
-    """`pipelines.Parts` of one micro batch; without an MTP module where `drafts` is None."""
+def _parts(point, split, kernels, slowed, load, drafts, exchange):
+    """`pipelines.Parts` of one micro batch, layers of `slowed` kernels; without an MTP module where `drafts` is None."""
     model, hidden = point.model, point.model.hidden_size
     dense = layers.dense_ffn(model, load.tokens, split.tp)
     head = layers.head(model, load.head_rows, split.tp)
     shapes = {"dense_up": dense["dense_gate_up"], "dense_down": dense["dense_down"], "head": head["head"]}
-    moe_layer = functools.partial(_moe_layer, point, split, kernels)
+    moe_layer = functools.partial(_moe_layer, point, split, slowed, exchange)
     if drafts is None:
         gemms, layer, mtp = kernels.gemms(shapes), moe_layer(load), None
     else:
@@ -163,12 +179,13 @@ def _parts(point, split, kernels, load, drafts):
         "head": gemms["head"] + kernels.pointwise(4.0 * load.head_rows * hidden),
         "mtp": roofline.Time(exposed_latency=jnp.zeros_like(hidden)) if mtp is None else mtp,
     }
-    return pipelines.Parts(layer=layer, layers=model.num_hidden_layers - model.first_k_dense_replace, rest=rest)
+    sparse = model.num_hidden_layers - model.first_k_dense_replace
+    return pipelines.Parts(layer=layer, layers=sparse, rest=rest, unhidden=point.workload.unhidden)
 
 
-def _moe_layer(point, split, kernels, load):
-    """`LayerTimes` of a MoE layer."""
-    model, precision, workload = point.model, point.precision, point.workload
+def _moe_layer(point, split, kernels, exchange, load):
+    """`LayerTimes` of a MoE layer; `exchange` its dispatch and combine."""
+    model, precision, workload, hw = point.model, point.precision, point.workload, point.hardware
     hidden = model.hidden_size
     split_by = 1.0 if load.causal else split.kv_split
     index = attentions.indexer(model, load.rows, load.sequences, workload.context, split_by, load.causal)
@@ -178,19 +195,20 @@ def _moe_layer(point, split, kernels, load):
     routed = layers.routed_experts(model, rows, slots_hit, split.moe_tp)
     shared = layers.shared_expert(model, load.tokens * split.shared_tp / split.tp, split.shared_tp)
     net = network.links(point.hardware, point.nic)
-    reduce = network.all_reduce(load.tokens * hidden * precision.activation_bytes, split.tp, net)
-    exchange = {}
+    reduced, rise = load.tokens * hidden * precision.activation_bytes, (hw.all_reduce_start_s, hw.all_reduce_rise_s)
+    reduce = network.all_reduce(reduced, split.tp, net, *rise, hw.scale_up_bytes_per_s)
+    kv_exchange = {}
     if load.exchanged:
         queries, results = (n * precision.activation_bytes for n in load.exchanged)
         both = network.all_gather(queries, split.kv_split, net) + network.reduce_scatter(results, split.kv_split, net)
-        exchange = {"kv_exchange": both}
+        starts = roofline.Time(exposed_latency=2.0 * jnp.where(split.kv_split > 1.0, hw.all_reduce_start_s, 0.0))
+        kv_exchange = {"kv_exchange": both + starts}
     shared_width = load.tokens * model.n_shared_experts * model.moe_intermediate_size / split.tp
     routed_width = rows * model.moe_intermediate_size / split.moe_tp
     ranks = model.q_lora_rank + model.kv_lora_rank
 
-    def send(element_bytes):
-        n_bytes = all_to_all_bytes(rows, hidden, 1.0, element_bytes)
-        return network.all_to_all(n_bytes, split.ep, split.moe_tp, net)
+    sent = [all_to_all_bytes(rows, hidden, 1.0, size) for size in (precision.dispatch_bytes, precision.combine_bytes)]
+    dispatch, combine = exchange(point, split, sent, load.causal)
 
     return pipelines.LayerTimes(
         before={
@@ -200,7 +218,7 @@ def _moe_layer(point, split, kernels, load):
         },
         after={
             "core": kernels.core(load),
-            **exchange,
+            **kv_exchange,
             **{name: gemms[name] for name in load.after},
             "all_reduce": reduce,
             "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25),
@@ -210,12 +228,13 @@ def _moe_layer(point, split, kernels, load):
             "shared": kernels.expert(shared["shared_gate_up"]) + kernels.expert(shared["shared_down"]),
             "shared_swiglu": _present(shared_width)[0] * kernels.pointwise(3.0 * shared_width, 0.125),
         },
-        dispatch=send(precision.dispatch_bytes),
+        dispatch=dispatch,
         routed={
-            "routed": kernels.expert(routed["routed_gate_up"], "up") + kernels.expert(routed["routed_down"], "down"),
+            "routed_up": kernels.expert(routed["routed_gate_up"], "up"),
+            "routed_down": kernels.expert(routed["routed_down"], "down"),
             "routed_swiglu": kernels.pointwise(3.0 * routed_width, 0.125),
         },
-        combine=send(precision.combine_bytes),
+        combine=combine,
         closing={"all_reduce_ffn": reduce},
     )
 
@@ -224,10 +243,11 @@ def routed_rows(model, workload, split, tokens):
     """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
 
     R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose
-    k of ep s slots evenly.
+    k of ep s slots evenly; l of `routing.imbalance`.
     """
     copies, all_slots = model.num_experts_per_tok, split.ep * split.slots
-    rows = tokens * jnp.minimum(workload.expert_imbalance * copies / split.ep, jnp.minimum(copies, split.slots))
+    busiest = routing.imbalance(model, workload, split.ep, split.slots, tokens)
+    rows = tokens * jnp.minimum(busiest * copies / split.ep, jnp.minimum(copies, split.slots))
     hit = -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))
     return rows, split.slots * hit
 
@@ -247,7 +267,7 @@ def _blocks(model, both):
     blocks["kv_exchange"] = everywhere * after.get("kv_exchange", 0.0 * after["all_reduce"])
     blocks["all_reduce"] = everywhere * (after["all_reduce"] + layer.closing["all_reduce_ffn"])
     blocks |= {"router": sparse * after["router"], "shared": sparse * shared["shared"]}
-    blocks["routed"] = sparse * routed["routed"]
+    blocks["routed"] = sparse * (routed["routed_up"] + routed["routed_down"])
     blocks |= {"dispatch": sparse * layer.dispatch, "combine": sparse * layer.combine}
     return blocks | {name: both.rest[name] for name in ("dense", "embedding", "head", "mtp")}
 
@@ -273,10 +293,21 @@ def _definition():
                 ("dual-mbatch", {"pipeline": pipelines.dual_micro_batch, "splits": pipelines.halves}),
                 ("windows", {"pipeline": pipelines.windows, "splits": pipelines.whole}),
                 ("tbo", {"pipeline": pipelines.two_batch_overlap, "splits": pipelines.halves}),
+                ("sbo", {"pipeline": pipelines.single_batch_overlap, "splits": pipelines.whole}),
             ),
+            "dispatch_mode": network.MODES,
         },
         deployment=("tp", "moe_tp", "shared_tp", "kv_split", "ep", "sp", "chips", "batch", "prompts", "mtp"),
-        workload=("context", "isl", "osl", "acceptance", "expert_imbalance", "software_factor", "memory_reserve"),
+        workload=(
+            "context",
+            "isl",
+            "osl",
+            "acceptance",
+            "expert_imbalance",
+            "unhidden",
+            "software_factor",
+            "memory_reserve",
+        ),
         blocks=blocks | {"dense": dense, "head": once, "mtp": once},
         ties=("-batch",),
         curve=("gemm", "expert_gemm", "attention", "pointwise"),

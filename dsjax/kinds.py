@@ -139,9 +139,9 @@ def all_reduce_work(shape, peaks):
 
 
 def all_reduce(parameters, shape, peaks):
-    """t0 + t1 (n - 1) + v / u + sqrt(t2 v), v = 2 (n - 1) / n b / U: the root is the rise to full bandwidth."""
+    """t0 + 2 t1 (n - 1) + v / u + sqrt(t2 v), v = 2 (n - 1) / n b / U: the root is the rise to full bandwidth."""
     _, ring = all_reduce_work(shape, peaks)
-    steps = parameters["start_s"] + parameters["step_s"] * (shape["num_gpus"] - 1.0)
+    steps = parameters["start_s"] + 2.0 * parameters["step_s"] * (shape["num_gpus"] - 1.0)
     return steps + ring / parameters["inside"] + jnp.sqrt(parameters["rise_s"] * ring)
 
 
@@ -150,7 +150,7 @@ def all_reduce_extended(parameters, shape, peaks):
     _, ring = all_reduce_work(shape, peaks)
     further = shape["num_gpus"] - 1.0
     rise = jnp.sqrt(parameters["rise_s"] * ring * further ** parameters["power"])
-    return parameters["start_s"] + parameters["step_s"] * further + ring / parameters["inside"] + rise
+    return parameters["start_s"] + 2.0 * parameters["step_s"] * further + ring / parameters["inside"] + rise
 
 
 def _share(doc, field, guess=0.7):
@@ -184,16 +184,22 @@ _PREFILL = {
     "rows": Parameter("token", "tokens at which half of that is reached", 5e2, 1e-3, 1e6, "attention_rows"),
     "start_s": _start("attention_start_s", guess=1e-5),
 }
-_EXCHANGE = {
-    "inside": _share("share of the bandwidth inside the domain", "scale_up_utilisation"),
-    "outside": _share("share of the bandwidth outside the domain", "scale_out_utilisation"),
-    "start_s": _start("scale_up_step_s", "fixed time", 2e-5),
-    "outside_s": _start("scale_out_step_s", "fixed time on top where tokens leave the domain", 2e-5),
-}
+
+
+def _exchange(side):
+    """Parameters of a dispatch ("exchange") or combine; what is outside the domain is the same for both."""
+    return {
+        "inside": _share("share of the bandwidth inside the domain", f"{side}_utilisation"),
+        "outside": _share("share of the bandwidth outside the domain", "nic.exchange_utilisation"),
+        "start_s": _start(f"{side}_start_s", "fixed time", 2e-5),
+        "outside_s": _start("nic.exchange_start_s", "fixed time on top where tokens leave the domain", 2e-5),
+    }
+
+
 _ALL_REDUCE = {
     "inside": _share("share of the bandwidth of large messages", "scale_up_utilisation"),
     "start_s": _start("all_reduce_start_s", "fixed time"),
-    "step_s": _start("scale_up_step_s", "time per further chip", 1e-6),
+    "step_s": _start("scale_up_step_s", "time per step, of which there are two per further chip", 5e-7),
     "rise_s": _start("all_reduce_rise_s", "how slowly the bandwidth rises with the message", 1e-6),
 }
 _MNK = {"n": ("1", "columns of the weight"), "k": ("1", "inner size")}
@@ -235,7 +241,7 @@ KINDS = {
         "all-to-all to the experts, one copy per expert",
         exchange,
         exchange_work,
-        _EXCHANGE,
+        _exchange("exchange"),
         _TOKENS,
         ("num_token", "hidden_size"),
         {"topk": 8.0, "node_num": 1.0},
@@ -245,7 +251,7 @@ KINDS = {
         "all-to-all back from the experts, one copy per expert",
         exchange,
         exchange_work,
-        _EXCHANGE,
+        _exchange("combine"),
         _TOKENS,
         ("num_token", "hidden_size"),
         {"topk": 8.0, "node_num": 1.0},

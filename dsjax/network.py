@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from .roofline import Time
+from .routing import visited
 from .specs import record
 
 
@@ -28,6 +29,75 @@ def links(hardware, nic):
     )
 
 
+def exchange_links(hardware, nic, utilisation, start_s):
+    """`Links` as a dispatch or combine reaches them; a step is its fixed time, inside and on top of it outside."""
+    return Links(
+        up_bytes_per_s=hardware.scale_up_bytes_per_s * utilisation,
+        out_bytes_per_s=nic.scale_out_bytes_per_s * nic.exchange_utilisation,
+        up_step_s=start_s,
+        out_step_s=nic.exchange_start_s,
+        domain=hardware.scale_up_domain,
+    )
+
+
+def low_latency(point, split, n_bytes, causal):
+    """(dispatch, combine) of `n_bytes` = (dispatched, combined) bytes of a card, one copy per expert, no cores taken.
+
+    dsjax/MODEL.md, section 5.
+    """
+    del causal
+    hw = point.hardware
+    shares = copy_per_expert(split.ep, split.moe_tp, hw.scale_up_domain)
+    reached = ((hw.exchange_utilisation, hw.exchange_start_s), (hw.combine_utilisation, hw.combine_start_s))
+    return _both(point, split, n_bytes, shares, reached, 0.0)
+
+
+def normal(point, split, n_bytes, causal):
+    """The same with one copy of a token per domain it visits, which `exchange_cores` of a chip send and forward."""
+    del causal
+    hw = point.hardware
+    shares = copy_per_domain(point.model, split, hw.scale_up_domain)
+    reached = 2 * ((hw.normal_utilisation, hw.normal_start_s),)
+    return _both(point, split, n_bytes, shares, reached, hw.exchange_cores * hw.exchange_cores_bytes_per_s)
+
+
+def automatic(point, split, n_bytes, causal):
+    """Normal in prefill (`causal`), low latency in decode."""
+    return (normal if causal else low_latency)(point, split, n_bytes, causal)
+
+
+def _both(point, split, n_bytes, shares, reached, cores_bytes_per_s):
+    card = links(point.hardware, point.nic)
+    return tuple(
+        all_to_all(b, shares, split.moe_tp, exchange_links(point.hardware, point.nic, *of), card, cores_bytes_per_s)
+        for b, of in zip(n_bytes, reached, strict=True)
+    )
+
+
+# Share of the cores that a mode keeps from what it overlaps; None: it takes none.
+def no_cores(hardware, causal):
+    """Low latency: none."""
+    del hardware, causal
+
+
+def all_cores(hardware, causal):
+    """Normal: `exchange_cores`."""
+    del causal
+    return hardware.exchange_cores
+
+
+def cores_in_prefill(hardware, causal):
+    """Those of the normal mode in prefill, none in decode."""
+    return all_cores(hardware, causal) if causal else None
+
+
+MODES = (
+    ("auto", {"exchange": automatic, "cores": cores_in_prefill}),
+    ("low-latency", {"exchange": low_latency, "cores": no_cores}),
+    ("normal", {"exchange": normal, "cores": all_cores}),
+)
+
+
 def all_gather(n_bytes, chips, net):
     """Ring all-gather to b bytes on each of n chips, inside the domains and between them, one after the other.
 
@@ -47,26 +117,63 @@ def reduce_scatter(n_bytes, chips, net):
     return all_gather(n_bytes, chips, net)
 
 
-def all_reduce(n_bytes, chips, net):
-    """Ring all-reduce of b bytes over n chips: a reduce-scatter and an all-gather."""
-    return reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
+def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, peak_bytes_per_s=1.0):
+    """All-reduce of b bytes over n chips: a reduce-scatter and an all-gather, `start_s` t0, and a slow rise.
+
+    t0 [n > 1] + 2 (reduce-scatter) + sqrt(t2 v), v = 2 (g - 1) / g b / `peak_bytes_per_s` the time of a ring inside the
+    domain at peak, t2 = `rise_s`. Half of the root is network, half latency: so it changes with rates and with times.
+    """
+    time = reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
+    inside = jnp.minimum(chips, net.domain)
+    under = rise_s * 2.0 * (inside - 1.0) / inside * n_bytes / peak_bytes_per_s
+    rise = jnp.where(under > 0.0, jnp.sqrt(jnp.where(under > 0.0, under, 1.0)), 0.0)
+    start = jnp.where(chips > 1.0, start_s, 0.0)
+    return time + Time(exposed_network=0.5 * rise, exposed_latency=start + 0.5 * rise, busy_network=rise)
 
 
-def all_to_all(n_bytes, ep, moe_tp, net):
+def cards_of_domain(ep, moe_tp, domain):
+    """Cards of experts in one scale-up domain: max(1, min(ep, domain / moe_tp))."""
+    return jnp.maximum(1.0, jnp.minimum(ep, domain / moe_tp))
+
+
+def copy_per_expert(ep, moe_tp, domain):
+    """(inside the domain, outside) of the rows of a card that are sent, one copy per expert: (e - 1) / ep, 1 - e / ep.
+
+    e cards of a domain; 1 / ep of the rows stay where they are.
+    """
+    cards = cards_of_domain(ep, moe_tp, domain)
+    return (cards - 1.0) / ep, 1.0 - cards / ep
+
+
+def copy_per_domain(model, split, domain):
+    """(inside the domain, outside) of the rows of a card that are sent, one copy of a token per domain it visits.
+
+    Outside (D / k) (1 - 1 / q): D of the q = ep / e domains visited, one copy each but for its own. It arrives at the
+    card of the same place in the domain, which forwards it to every card visited, C in all: inside (C / k) (1 - 1 / e).
+    """
+    cards = cards_of_domain(split.ep, split.moe_tp, domain)
+    domains, slots, copies = split.ep / cards, split.ep * split.slots, model.num_experts_per_tok
+    inside = visited(split.ep, model, slots) / copies * (1.0 - 1.0 / cards)
+    return inside, visited(domains, model, slots) / copies * (1.0 - 1.0 / domains)
+
+
+def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
     """Dispatch or combine of the b bytes one card receives or sends, a share of them on each of its moe_tp chips.
 
-    e = max(1, min(ep, domain / moe_tp)) cards of the domain, f_in = (e - 1) / ep, f_out = 1 - e / ep; 1 / ep stays.
-    max(f_in b' / U, f_out b' / O) + [f_in > 0] t_up + [f_out > 0] t_out, b' = b / moe_tp, and an all-gather inside
-    the card: (moe_tp - 1) (b' / U + t_up) [s].
+    `shares` (f_in, f_out) of b' = b / moe_tp cross the domain and leave it:
+    t0 [anything is sent] + t1 [f_out > 0] + max(f_in b' / U, f_out b' / O, (f_in + f_out) b' / C), C =
+    `cores_bytes_per_s` what the cores that copy can move (0: no limit), and an all-gather inside the card over the
+    links `card`: (moe_tp - 1) (b' / U + t_up) [s].
     """
-    share = n_bytes / moe_tp
-    cards = jnp.maximum(1.0, jnp.minimum(ep, net.domain / moe_tp))
-    inside, outside = (cards - 1.0) / ep, 1.0 - cards / ep
+    share, (inside, outside), card = n_bytes / moe_tp, shares, card or net
     up, out = inside * share / net.up_bytes_per_s, outside * share / net.out_bytes_per_s
-    gather = (moe_tp - 1.0) * share / net.up_bytes_per_s
-    steps = jnp.where(inside > 0.0, net.up_step_s, 0.0) + jnp.where(outside > 0.0, net.out_step_s, 0.0)
-    steps = steps + (moe_tp - 1.0) * net.up_step_s
-    seconds = jnp.maximum(up, out) + gather
+    limited = cores_bytes_per_s > 0.0
+    copied = jnp.where(limited, (inside + outside) * share / jnp.where(limited, cores_bytes_per_s, 1.0), 0.0)
+    gather = (moe_tp - 1.0) * share / card.up_bytes_per_s
+    sent = inside + outside > 0.0
+    steps = jnp.where(sent, net.up_step_s, 0.0) + jnp.where(outside > 0.0, net.out_step_s, 0.0)
+    steps = steps + (moe_tp - 1.0) * card.up_step_s
+    seconds = jnp.maximum(jnp.maximum(up, out), copied) + gather
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=up + out + gather)
 
 

@@ -46,11 +46,12 @@ class Parts:
     layer: LayerTimes
     layers: float
     rest: dict  # {block: Time}
+    unhidden: float = 0.0  # share of the shorter of two overlapped stretches that is not hidden
 
     def twice(self):
         """Both of two halves."""
         double = functools.partial(jax.tree.map, lambda seconds: 2.0 * seconds)
-        return Parts(layer=double(self.layer), layers=self.layers, rest=double(self.rest))
+        return dataclasses.replace(self, layer=double(self.layer), rest=double(self.rest))
 
 
 def total(times):
@@ -80,17 +81,38 @@ def dual_micro_batch(parts, batch):
     """Two halves of the batch, one computing while the other communicates.
 
     T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after) + closing)), each of half the
-    batch. Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and DeepSeek's published decode profile.
+    batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and DeepSeek's published decode profile.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
     hidden = (
-        alongside(y.dispatch, total(y.before) + total(y.shared))
+        alongside(y.dispatch, total(y.before) + total(y.shared), x.unhidden)
         + total(y.routed)
-        + alongside(y.combine, total(y.after))
+        + alongside(y.combine, total(y.after), x.unhidden)
     )
     hidden += total(y.closing)
     return total(x.rest) + x.layers * hidden, x
+
+
+def single_batch_overlap(parts, batch):
+    """SBO: the whole batch; dispatch beside the shared expert, combine beside the routed experts' down-projection.
+
+    T = rest + layers (before + after + max(dispatch, shared) + routed without down + max(combine, down) + closing), and
+    `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute.
+    Source: SGLang's single-batch overlap (2025).
+    """
+    x = parts(batch)
+    y = x.layer
+    down = y.routed["routed_down"]
+    layer = (
+        total(y.before)
+        + total(y.after)
+        + alongside(y.dispatch, total(y.shared), x.unhidden)
+        + total({name: t for name, t in y.routed.items() if name != "routed_down"})
+        + alongside(y.combine, down, x.unhidden)
+        + total(y.closing)
+    )
+    return total(x.rest) + x.layers * layer, x
 
 
 def windows(parts, batch):

@@ -51,14 +51,18 @@ def _plus(a, b):
     return b if a is None else a if b is None else a + b
 
 
-def alongside(a, b):
-    """Both at once: max(a, b) on the critical path, all of it the longer one's; both busy."""
+def alongside(a, b, unhidden=None):
+    """Both at once: max(a, b) + unhidden min(a, b) on the critical path, parts of each as it has them; both busy."""
     a_longer = a.total >= b.total
 
-    def longer(x, y):
-        return None if x is y is None else jnp.where(a_longer, 0.0 if x is None else x, 0.0 if y is None else y)
+    def exposed(x, y):
+        if x is y is None:
+            return None
+        x, y = 0.0 if x is None else x, 0.0 if y is None else y
+        longer = jnp.where(a_longer, x, y)
+        return longer if unhidden is None else longer + unhidden * jnp.where(a_longer, y, x)
 
-    return dataclasses.replace(a + b, **{name: longer(getattr(a, name), getattr(b, name)) for name in EXPOSED})
+    return dataclasses.replace(a + b, **{name: exposed(getattr(a, name), getattr(b, name)) for name in EXPOSED})
 
 
 def of_use(time, share):

@@ -7,6 +7,9 @@ import math
 from . import curves, specs, studies
 from .variables import NEEDS
 
+# What the core model did before it could be asked: of a file older than the question.
+BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0}
+
 
 @dataclasses.dataclass(frozen=True)
 class Space:
@@ -48,6 +51,10 @@ class Space:
         for record, of in data["study"].records.items():  # a file older than an optional field lacks it
             fields = specs.fields(of)
             data["rows"][record] = {n: specs.completed(fields, row) for n, row in data["rows"][record].items()}
+        if data["study"].name == "core":
+            for name, value in BEFORE.items():
+                if name not in data["axes"]:
+                    data["fixed"].setdefault(name, value)
         return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 

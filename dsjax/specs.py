@@ -95,6 +95,26 @@ class Hardware(Chip):
     scale_up_domain: float = size("1", "chips of one scale-up domain")
     scale_up_utilisation: float = share("share of the scale-up bandwidth that transfers reach")
     scale_up_step_s: float = seconds("one step of a collective inside the scale-up domain")
+    all_reduce_start_s: float = feature("s", "fixed time of an all-reduce, a gather or a scatter")
+    all_reduce_rise_s: float = feature("s", "how slowly the bandwidth of an all-reduce rises with the message")
+    exchange_utilisation: float = like(
+        "scale_up_utilisation", share("share of the scale-up bandwidth that a low-latency dispatch reaches")
+    )
+    exchange_start_s: float = like("scale_up_step_s", seconds("fixed time of a low-latency dispatch"))
+    combine_utilisation: float = like(
+        "exchange_utilisation", share("share of the scale-up bandwidth that a low-latency combine reaches")
+    )
+    combine_start_s: float = like("exchange_start_s", seconds("fixed time of a low-latency combine"))
+    normal_utilisation: float = like(
+        "exchange_utilisation", share("share of the scale-up bandwidth that a normal dispatch or combine reaches")
+    )
+    normal_start_s: float = like("exchange_start_s", seconds("fixed time of a normal dispatch or combine"))
+    exchange_cores: float = feature(
+        "1", "share of the cores that a normal dispatch or combine takes, from compute too where they overlap", 0.9
+    )
+    exchange_cores_bytes_per_s: float = feature(
+        "B/s", "what all cores together could copy in a normal dispatch or combine (0: no limit)"
+    )
     roofline_overlap: float = fraction("share of the smaller of compute and memory time hidden behind the larger")
     step_s: float = seconds("host time of one step")
 
@@ -112,6 +132,12 @@ class Nic(Link):
 
     scale_out_utilisation: float = share("share of the scale-out bandwidth that transfers reach")
     scale_out_step_s: float = seconds("one step of a collective outside the scale-up domain")
+    exchange_utilisation: float = like(
+        "scale_out_utilisation", share("share of the scale-out bandwidth that a dispatch or combine reaches")
+    )
+    exchange_start_s: float = like(
+        "scale_out_step_s", seconds("fixed time of a dispatch or combine on top, where tokens leave the domain")
+    )
 
 
 # What a `*_rate` of a precision may name, in the order of its index.
@@ -170,6 +196,8 @@ class Model:
     num_experts_per_tok: float = size("1", "routed experts per token (top-k)")
     vocab_size: float = size("1", "vocabulary")
     tie_word_embeddings: float = fraction("1: embedding and head are one table")
+    n_group: float = feature("1", "groups of experts that routing is limited to some of (0: it is not)")
+    topk_group: float = feature("1", "groups among them that the experts of a token lie in")
     sliding_window: float = feature(
         "token", "positions that a layer with a sliding window attends to (0: none has one)"
     )
@@ -192,7 +220,8 @@ class Workload:
     isl: float = amount("token", "input sequence length, instead of a context")
     osl: float = amount("token", "output sequence length, with `isl`")
     acceptance: float = fraction("probability that a draft token is accepted, given the one before was")
-    expert_imbalance: float = size("1", "rows of the busiest card over the mean")
+    expert_imbalance: float = amount("1", "rows of the busiest card over the mean (0: what chance alone makes of it)")
+    unhidden: float = fraction("share of the shorter of two overlapped stretches that stays unhidden", 0.9)
     software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
     memory_reserve: float = fraction("share of the memory kept free")
 
@@ -235,8 +264,10 @@ def fields(cls):
 def completed(fields, row):
     """`row` with the fields that it leaves out and may: their default, or the value of the field they are like."""
     row = {name: meta["default"] for name, meta in fields.items() if "default" in meta} | row
-    like = {name: meta["like"] for name, meta in fields.items() if "like" in meta and name not in row}
-    return row | {name: row[other] for name, other in like.items() if other in row}
+    for name, meta in fields.items():  # in their order: one may be like another that is like a third
+        if "like" in meta and name not in row and meta["like"] in row:
+            row = row | {name: row[meta["like"]]}
+    return row
 
 
 # Records that rows of a catalog fill, and their classes; a curve's class is that of its form. A study may extend

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-PIPELINES = ("naive", "dual-mbatch", "windows", "tbo")
-WHOLE_BATCH = ("naive", "windows")
+PIPELINES = ("naive", "dual-mbatch", "windows", "tbo", "sbo")
+WHOLE_BATCH = ("naive", "windows", "sbo")
+MODES = ("auto", "low-latency", "normal")
 
 # A cost is a vector, so that one expression of a pipeline gives the time and every tally of it.
 SECONDS, FLOPS, BYTES, DISPATCH, COMBINE, ALL_REDUCE, KV_EXCHANGE = range(7)
@@ -36,10 +37,10 @@ def message(kind, seconds):
     return c
 
 
-def alongside(x, y):
-    """Two things at once: the longer one counts as time, the work of both is done."""
+def alongside(x, y, unhidden=0.0):
+    """Two things at once: the longer one counts as time and a share of the other, the work of both is done."""
     c = x + y
-    c[SECONDS] = max(x[SECONDS], y[SECONDS])
+    c[SECONDS] = max(x[SECONDS], y[SECONDS]) + unhidden * min(x[SECONDS], y[SECONDS])
     return c
 
 
@@ -76,6 +77,8 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     s.domain = hw.scale_up_domain
     s.U, s.t_up = hw.scale_up_bytes_per_s * hw.scale_up_utilisation, hw.scale_up_step_s
     s.O, s.t_out = net.scale_out_bytes_per_s * net.scale_out_utilisation, net.scale_out_step_s
+    s.G, s.top_groups = (m.n_group, m.topk_group) if m.n_group > 0 else (1, 1)
+    s.net, s.mu, s.normal, s.cores = net, w.unhidden, None, 1.0
     return s
 
 
@@ -95,14 +98,25 @@ def sizes(s, share=1.0, draft=False):
         z.A = s.dep.prompts * s.S * share
         mla, gqa = s.hd * (2 * s.D_n + s.D_r + 2 * s.D_v) + s.D_r, (s.hd + s.hd_kv) * (s.D_qk + s.D_v)
         z.X = z.T * (mla if s.mla else gqa)
-    z.R = min(s.l * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
+    load = s.l if s.l > 0 else expected_load(s, z.A)
+    z.R = min(load * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
     z.G = s.slots * (1 - (1 - s.k / (s.ep * s.slots)) ** z.A)
     return z
 
 
+def expected_load(s, A):
+    """Section 2: rows of the busiest card over the mean, by chance alone."""
+    M, mean = s.ep * s.slots, A * s.k / s.ep
+    t = math.sqrt(-2 * math.log(0.625 / (s.ep + 0.25)))
+    m = t - (2.515517 + 0.802853 * t + 0.010328 * t**2) / (1 + 1.432788 * t + 0.189269 * t**2 + 0.001308 * t**3)
+    m = max(m, 0)
+    theta = max(M - s.k, 0) / max(M - 1, 1)
+    return 1 + m * math.sqrt(theta / mean) + max(m**2 - 0.6, 0) / 6 * theta / mean
+
+
 def kernel(s, flops, moved, peak, e_c, e_m, start):
     """Section 4."""
-    c, d = flops / (peak * e_c), moved / (s.hw.hbm_bytes_per_s * e_m)
+    c, d = flops / (s.cores * peak * e_c), moved / (s.hw.hbm_bytes_per_s * e_m)
     return cost(start + max(c, d) + (1 - s.hw.roofline_overlap) * min(c, d), flops, moved)
 
 
@@ -164,7 +178,10 @@ def half_all_reduce(s, b, chips):
 
 
 def all_reduce(s, z):
-    return message(ALL_REDUCE, 2 * half_all_reduce(s, z.T * s.H * s.b_a, s.tp))
+    b, g = z.T * s.H * s.b_a, min(s.tp, s.domain)
+    seconds = 2 * half_all_reduce(s, b, s.tp) + (s.hw.all_reduce_start_s if s.tp > 1 else 0)
+    ring = 2 * (g - 1) / g * b / s.hw.scale_up_bytes_per_s
+    return message(ALL_REDUCE, seconds + math.sqrt(s.hw.all_reduce_rise_s * ring))
 
 
 def kv_exchange(s, z):
@@ -173,14 +190,40 @@ def kv_exchange(s, z):
         return message(KV_EXCHANGE, 0.0)
     elements = z.T * s.c * s.hd
     queries = half_all_reduce(s, elements * s.query * s.b_a, s.c)
+    queries += 2 * s.hw.all_reduce_start_s if s.c > 1 else 0
     return message(KV_EXCHANGE, queries + half_all_reduce(s, elements * s.result * s.b_a, s.c))
 
 
+def visited(s, p):
+    """Section 5: parts, of p equal ones, that the experts of a token lie in."""
+    M, near = s.ep * s.slots, s.top_groups / s.G
+
+    def small(parts):
+        return parts * near * (1 - max(0, 1 - 1 / (parts * (near - (s.k - 1) / (2 * M)))) ** s.k)
+
+    hit = small(s.G)
+    many = p * (1 - max(0, 1 - s.G / p / (s.G - (hit - 1) / 2)) ** hit)
+    return min(s.k, p, small(p) if p >= s.G else many)
+
+
 def all_to_all(s, z, b_x, kind):
-    b = z.R * s.H * b_x / s.moe_tp
+    b, hw = z.R * s.H * b_x / s.moe_tp, s.hw
     e = max(1, min(s.ep, s.domain / s.moe_tp))
-    f_in, f_out = (e - 1) / s.ep, 1 - e / s.ep
-    seconds = max(f_in * b / s.U, f_out * b / s.O) + (f_in > 0) * s.t_up + (f_out > 0) * s.t_out
+    q = s.ep / e
+    if s.normal:
+        u, start = hw.normal_utilisation, hw.normal_start_s
+        f_in, f_out = visited(s, s.ep) / s.k * (1 - 1 / e), visited(s, q) / s.k * (1 - 1 / q)
+    else:
+        own = kind == DISPATCH
+        u = hw.exchange_utilisation if own else hw.combine_utilisation
+        start = hw.exchange_start_s if own else hw.combine_start_s
+        f_in, f_out = (e - 1) / s.ep, 1 - e / s.ep
+    rates = [hw.scale_up_bytes_per_s * u, s.net.scale_out_bytes_per_s * s.net.exchange_utilisation]
+    seconds = max(f_in * b / rates[0], f_out * b / rates[1])
+    copied = hw.exchange_cores * hw.exchange_cores_bytes_per_s if s.normal else 0
+    if copied > 0:
+        seconds = max(seconds, (f_in + f_out) * b / copied)
+    seconds += (start if f_in + f_out > 0 else 0) + (s.net.exchange_start_s if f_out > 0 else 0)
     return message(kind, seconds + (s.moe_tp - 1) * (b / s.U + s.t_up))
 
 
@@ -217,7 +260,8 @@ def operators(s, z):
         o["swiglu_shared"] = pointwise(s, 3 * z.T * s.n_s * s.I_e / s.tp, launches / 8)
     rows = z.R / z.G
     o["routed"] = gemm(s, z.G, rows, s.H, 2 * routed, s.b_e, s.P_e, True)
-    o["routed"] += gemm(s, z.G, rows, routed, s.H, s.b_e, s.P_e, True)
+    o["down"] = gemm(s, z.G, rows, routed, s.H, s.b_e, s.P_e, True)
+    o["routed"] += o["down"]
     o["dense"] = gemm(s, 1, z.T, s.H, 2 * dense, s.b_w, s.P_w) + gemm(s, 1, z.T, dense, s.H, s.b_w, s.P_w)
     o["dispatch"] = all_to_all(s, z, s.b_d, DISPATCH)
     o["combine"] = all_to_all(s, z, s.b_c, COMBINE)
@@ -239,7 +283,7 @@ def parts(s, z):
     after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
     p.after = after + o["router"]
     p.shared, p.routed = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"]
-    p.dense_layer = p.before + after + o["dense"] + o["swiglu_dense"] + p.closing
+    p.down, p.dense_layer = o["down"], p.before + after + p.closing
     return p
 
 
@@ -262,24 +306,34 @@ def layer_in_windows(p):
 def batch_parts(s, share):
     """The parts of one MoE layer and `rest`, at a share of the batch."""
     z = sizes(s, share)
+    o = operators(s, z)  # on all cores
+    s.cores = 1 - s.hw.exchange_cores if s.normal and share < 1 else 1.0
     p = parts(s, z)
+    p.head, p.dense_layer = o["head"], p.dense_layer + o["dense"] + o["swiglu_dense"]
     embedding, last_norm = pointwise(s, 2 * z.T_s * s.H, 1), pointwise(s, 4 * z.T_h * s.H, 1)
     p.rest = s.L_d * p.dense_layer + embedding + last_norm + p.head
     for _ in range(int(s.m) if s.decode else 0):
         z = sizes(s, share, draft=True)
-        draft = parts(s, z)
+        kept, draft = s.cores, parts(s, z)
+        s.cores = 1.0
         into = pointwise(s, 8 * z.B * s.H, 1) + gemm(s, 1, z.B, 2 * s.H, s.H, s.b_w, s.P_w)
-        p.rest = p.rest + into + layer_in_turn(draft) + draft.head
+        p.rest = p.rest + into + layer_in_turn(draft) + operators(s, z)["head"]
+        s.cores = kept
+    s.cores = 1.0
     return p
 
 
 def schedule(s, pipeline):
     if pipeline in WHOLE_BATCH:
         p = batch_parts(s, 1.0)
+        if pipeline == "sbo":
+            layer = p.before + p.after + alongside(p.dispatch, p.shared, s.mu) + (p.routed - p.down) + p.closing
+            return p.rest + s.L_m * (layer + alongside(p.combine, p.down, s.mu))
         return p.rest + s.L_m * (layer_in_turn(p) if pipeline == "naive" else layer_in_windows(p))
     p = batch_parts(s, 0.5)
     if pipeline == "dual-mbatch":
-        layer = alongside(p.dispatch, p.before + p.shared) + p.routed + alongside(p.combine, p.after) + p.closing
+        layer = alongside(p.dispatch, p.before + p.shared, s.mu) + p.routed
+        layer = layer + alongside(p.combine, p.after, s.mu) + p.closing
         return 2 * p.rest + 2 * s.L_m * layer
     compute = 2 * (p.rest + s.L_m * (p.before + p.after + p.shared + p.routed + p.closing))
     return alongside(compute, 2 * s.L_m * (p.dispatch + p.combine))
@@ -332,10 +386,11 @@ def masks(s, pipeline, used):
     }
 
 
-def evaluate(*, model, hardware, nic, precision, curve, workload, deployment, phase, pipeline):
-    if phase not in ("decode", "prefill") or pipeline not in PIPELINES:
-        raise ValueError((phase, pipeline))
+def evaluate(*, model, hardware, nic, precision, curve, workload, deployment, phase, pipeline, mode="auto"):
+    if phase not in ("decode", "prefill") or pipeline not in PIPELINES or mode not in MODES:
+        raise ValueError((phase, pipeline, mode))
     s = setting(model, hardware, nic, precision, curve, workload, deployment, phase)
+    s.normal = mode == "normal" or (mode == "auto" and phase == "prefill")
     total = schedule(s, pipeline)
     step_time = s.w.software_factor * total[SECONDS] + s.hw.step_s
     if s.decode:

@@ -213,7 +213,7 @@ def test_sparse_attention_costs_its_indexer_and_saves_the_core(windows):
 @pytest.mark.parametrize("model", ["gpt-oss-120b", "DeepSeek-V3.2"])
 def test_gradients_are_finite_and_time_is_homogeneous(model):
     fixed = EVERY["fixed"] | {"hardware": "H200", "model": model, "precision": "fp8", "phase": "decode", "tp": 1}
-    fixed |= {"hardware_scale_up_step_s": 0.0, "nic_scale_out_step_s": 0.0}
+    fixed |= {"hardware_exchange_start_s": 0.0, "hardware_combine_start_s": 0.0}
     rates = ["hardware.hbm_bytes_per_s", "hardware.fp8_flops_per_s", "hardware.bf16_flops_per_s"]
     rates += ["hardware.scale_up_bytes_per_s", "nic.scale_out_bytes_per_s"]
     starts = [f"curve.{kind}_start_s" for kind in ("gemm", "expert", "attention", "pointwise")]

@@ -41,6 +41,7 @@ def expected(point, models):
         deployment=NOT_GIVEN | {k: point[k] for k in CORE.deployment if k in point},
         phase=point["phase"],
         pipeline=point["pipeline"],
+        mode=point["dispatch_mode"],
     )
 
 
@@ -97,7 +98,13 @@ def compare_one_in_full(ds, models, model, point):
 def random_models(rng, tp, seed):
     """{row: numbers} of models of every kind and of any sizes; MLA where not said otherwise."""
     unshared = {"n_shared_experts": 0}
-    dense = unshared | {"first_k_dense_replace": 24, "n_routed_experts": 1, "num_experts_per_tok": 1}
+    dense = unshared | {
+        "n_group": 0,
+        "topk_group": 0,
+        "first_k_dense_replace": 24,
+        "n_routed_experts": 1,
+        "num_experts_per_tok": 1,
+    }
     grouped = {"q_lora_rank": 0, "kv_lora_rank": 0}
     # Contexts are drawn on both sides of these.
     window = {"sliding_window": int(rng.choice([50, 4000])), "sliding_layers": int(rng.choice([7, 24]))}
@@ -120,7 +127,7 @@ def random_models(rng, tp, seed):
             "qk_nope_head_dim": size(64, 128, 192), "qk_rope_head_dim": size(0, 32, 64), "v_head_dim": size(64, 128),
             "intermediate_size": size(6144, 12288), "first_k_dense_replace": size(0, 1, 5),
             **NOTHING_MORE, "num_nextn_predict_layers": 1, "moe_intermediate_size": size(768, 1536, 1408),
-            "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "num_experts_per_tok": size(2, 6, 8),
+            "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "n_group": 16, "topk_group": size(4, 8, 16), "num_experts_per_tok": size(2, 6, 8),
             "vocab_size": size(49152, 102400, 153600), "tie_word_embeddings": size(0, 1),
         }  # fmt: skip
 
@@ -145,13 +152,13 @@ def random_space(seed, phase):
 
     axes = {
         "hardware": ["H800", "SG2260E"],
-        "pipeline": ["naive", "dual-mbatch", "windows", "tbo"],
+        "pipeline": ["naive", "dual-mbatch", "windows", "tbo", "sbo"],
         "precision": ["fp8", "w8a8"],
         "tp": [int(x) for x in rng.choice([1, 2, 3, 4, 8, 16], 3, replace=False)],
         "moe_tp": [1, int(rng.choice([2, 3, 4]))],
         "ep": [int(x) for x in rng.choice([8, 16, 36, 64, 72, 144, 256, 320], 2, replace=False)],
         "nic_scale_out_bytes_per_s": [around(2e10), around(5e10)],
-        "expert_imbalance": [around(1.5)],
+        "expert_imbalance": [0.0 if seed % 2 else around(1.5)],
     }
     if phase == "decode":
         axes |= {"batch": [int(rng.integers(1, 200))], "mtp": [0, int(rng.integers(1, 4))]}
@@ -169,7 +176,9 @@ def random_space(seed, phase):
         "hardware_hbm_bytes_per_s": around(2e12), "hardware_scale_up_bytes_per_s": around(2e11), "hardware_step_s": 1e-4,
         "hardware_roofline_overlap": rng.uniform(), "hardware_scale_up_domain": float(rng.choice([4, 8, 32])),
         "nic_scale_out_step_s": 1e-5, "context": float(rng.integers(100, 20000)), "acceptance": rng.uniform(),
-        "software_factor": 1.2, "memory_reserve": 0.07, "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
+        "software_factor": 1.2, "memory_reserve": 0.07,
+        "unhidden": 0.3 * rng.uniform(), "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
+        "dispatch_mode": "normal" if seed % 2 else "auto", "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
     }  # fmt: skip
     return {"axes": axes, "fixed": {"nic": "CX7", "phase": phase, **numbers}}, models
 

@@ -125,7 +125,8 @@ def test_all_to_all_volume_is_the_mean_over_explicit_routings(ep, domain):
         for slow in ("up_bytes_per_s", "out_bytes_per_s"):
             fast = {"up_bytes_per_s": 1e30, "out_bytes_per_s": 1e30, "up_step_s": 0.0, "out_step_s": 0.0}
             net = links(**fast | {slow: 1.0}, domain=float(domain))
-            time = network.all_to_all(*(jnp.asarray(float(x)) for x in (rows, ep, 1)), net)
+            shares = network.copy_per_expert(jnp.asarray(float(ep)), 1.0, net.domain)
+            time = network.all_to_all(jnp.asarray(float(rows)), shares, 1.0, net)
             received.append(float(time.exposed_network))
     for mean, formula in zip((inside, outside), received, strict=True):
         assert abs(mean / draws / ep - formula) <= 0.03 * rows

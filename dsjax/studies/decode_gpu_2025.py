@@ -145,7 +145,9 @@ def _layer(point, gemm, expert_gemm, slips, micro_batch, queries, experts_see_dr
         n_bytes = collectives.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
         if slips.nothing_stays:
             return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
-        return network.all_to_all(n_bytes, jnp.asarray(point.deployment.ep, rows.dtype), 1.0, _links(point))
+        links = _links(point)
+        shares = network.copy_per_expert(jnp.asarray(point.deployment.ep, rows.dtype), 1.0, links.domain)
+        return network.all_to_all(n_bytes, shares, 1.0, links)
 
     expert_rows = rows if experts_see_drafts else micro_batch
     slots = jnp.asarray(memory.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
