@@ -151,7 +151,7 @@ def _present(*sizes):
 
 
 def _parts(point, split, kernels, slowed, load, drafts, exchange):
-    """`pipelines.Parts` of one micro batch, layers of `slowed` kernels; without an MTP module where `drafts` is None."""
+    """`pipelines.Parts` of one micro batch, layers of `slowed` kernels; no MTP module where `drafts` is None."""
     model, hidden = point.model, point.model.hidden_size
     dense = layers.dense_ffn(model, load.tokens, split.tp)
     head = layers.head(model, load.head_rows, split.tp)

@@ -27,6 +27,13 @@ def show(ds, form, quiet=False):
         click.echo("\n\n".join(_sections(ds, as_dict(ds), quiet)))
 
 
+# What a dispatch mode sends.
+_COPIES = {
+    "low-latency": "dispatch and combine send one copy of a token per expert",
+    "normal": "dispatch and combine send one copy of a token per scale-up domain it visits, forwarded inside",
+}
+
+
 def as_dict(ds):
     """The whole explanation as one dict of plain values, SI."""
     space = json.loads(ds.attrs["dsjax_spec"])
@@ -209,9 +216,12 @@ def _network_table(x):
         [r["collective"], *(f"{1e3 * r[f'transfer_{kind}']:,.3f}" for kind in ("time", "exposed", "hidden"))]
         for r in x["network"]
     ]
-    return "Network (transfers; the starts of messages are latency):\n" + table(
-        ["", "ms per step", "exposed", "hidden"], rows
-    )
+    mode = x["point"].get("dispatch_mode")
+    if mode == "auto":
+        mode = "normal" if x["point"]["phase"] == "prefill" else "low-latency"
+    note = f"\n  {mode}: {_COPIES[mode]}" if mode else ""
+    heading = "Network (transfers; the starts of messages are latency):"
+    return f"{heading}\n{table(['', 'ms per step', 'exposed', 'hidden'], rows)}{note}"
 
 
 def _path_table(x):

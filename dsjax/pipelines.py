@@ -46,7 +46,7 @@ class Parts:
     layer: LayerTimes
     layers: float
     rest: dict  # {block: Time}
-    unhidden: float = 0.0  # share of the shorter of two overlapped stretches that is not hidden
+    unhidden: float | None = None  # share of the shorter of two overlapped stretches that is not hidden; None: 0
 
     def twice(self):
         """Both of two halves."""
@@ -81,7 +81,8 @@ def dual_micro_batch(parts, batch):
     """Two halves of the batch, one computing while the other communicates.
 
     T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after) + closing)), each of half the
-    batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and DeepSeek's published decode profile.
+    batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and
+    DeepSeek's published decode profile.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer

@@ -127,7 +127,8 @@ def random_models(rng, tp, seed):
             "qk_nope_head_dim": size(64, 128, 192), "qk_rope_head_dim": size(0, 32, 64), "v_head_dim": size(64, 128),
             "intermediate_size": size(6144, 12288), "first_k_dense_replace": size(0, 1, 5),
             **NOTHING_MORE, "num_nextn_predict_layers": 1, "moe_intermediate_size": size(768, 1536, 1408),
-            "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "n_group": 16, "topk_group": size(4, 8, 16), "num_experts_per_tok": size(2, 6, 8),
+            "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "num_experts_per_tok": size(2, 6, 8),
+            "n_group": 16, "topk_group": size(4, 8, 16),
             "vocab_size": size(49152, 102400, 153600), "tie_word_embeddings": size(0, 1),
         }  # fmt: skip
 
@@ -176,9 +177,10 @@ def random_space(seed, phase):
         "hardware_hbm_bytes_per_s": around(2e12), "hardware_scale_up_bytes_per_s": around(2e11), "hardware_step_s": 1e-4,
         "hardware_roofline_overlap": rng.uniform(), "hardware_scale_up_domain": float(rng.choice([4, 8, 32])),
         "nic_scale_out_step_s": 1e-5, "context": float(rng.integers(100, 20000)), "acceptance": rng.uniform(),
-        "software_factor": 1.2, "memory_reserve": 0.07,
-        "unhidden": 0.3 * rng.uniform(), "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
-        "dispatch_mode": "normal" if seed % 2 else "auto", "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
+        "software_factor": 1.2, "memory_reserve": 0.07, "unhidden": 0.3 * rng.uniform(),
+        "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
+        "dispatch_mode": "normal" if seed % 2 else "auto",
+        "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
     }  # fmt: skip
     return {"axes": axes, "fixed": {"nic": "CX7", "phase": phase, **numbers}}, models
 
