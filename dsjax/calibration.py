@@ -84,6 +84,7 @@ def calibrate(
         "folds": folds,
         "left_out": ", ".join(of.group),
         "is_curve": int(of.is_curve),
+        "nic": nic,
         "dsjax_version": __version__,
     }
     ds.attrs["row"] = row_of(ds)
@@ -91,7 +92,9 @@ def calibrate(
 
 
 def row_of(ds, name=None, base="kernel-assumed"):
-    """TOML text of the fitted row: a curve of the catalog where the core model has the form, else a table `fit`."""
+    """TOML text of the fitted row: a curve of the catalog, or the chip and NIC of a network, where the core model has a
+    form of it; else a table `fit`. `base`: the row that gives the rest (of a network the chip's own, if no other).
+    """
     a = ds.attrs
     name = name or f"{a['hardware']}-{a['kind']}-{a['precision']}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -102,15 +105,30 @@ def row_of(ds, name=None, base="kernel-assumed"):
         f"{a['kind']} on {a['hardware']}, {a['precision']}; |error| over shapes left out: median {errors[0]} %, 90th "
         f"percentile {errors[1]} %"
     )
-    lines = [f"[{'curve' if a['is_curve'] else 'fit'}.{json.dumps(name)}]"]
-    lines += [f"base = {json.dumps(base)}"] if a["is_curve"] else [f"form = {json.dumps(a['equation'])}"]
-    lines.append(f"source = {json.dumps(source, ensure_ascii=False)}")
-    for parameter in ds["parameter"].values:
+    fields, found = dict(zip(ds["parameter"].values.tolist(), ds["field"].values.tolist(), strict=True)), {}
+    tables = _tables(a, fields)
+    for parameter, field in fields.items():
         x = ds.sel(parameter=parameter)
         if not np.isinf(float(x["uncertainty"])):  # else the base row's stays
-            field = str(x["field"].item()) if a["is_curve"] else parameter
-            lines.append(f"{field} = {float(x['value']):.5g}")
-    return "\n".join(lines) + "\n"
+            record, field = field.split(".") if field.startswith("nic.") else (tables[0], field)
+            field = parameter if record == "fit" else field
+            found.setdefault(record, []).append(f"{field} = {float(x['value']):.5g}")
+    of = {"hardware": a["hardware"] if base == "kernel-assumed" else base, "nic": a["nic"], "curve": base}
+    text = []
+    for record in [table for table in tables if table in found]:
+        label = f"{a['nic']}-{name}" if record == "nic" else name
+        above = f"form = {json.dumps(a['equation'])}" if record == "fit" else f"base = {json.dumps(of[record])}"
+        source_line = f"source = {json.dumps(source, ensure_ascii=False)}"
+        text.append("\n".join([f"[{record}.{json.dumps(label)}]", above, source_line, *found[record]]))
+    return "\n\n".join(text) + "\n"
+
+
+def _tables(attrs, fields):
+    """Records of the catalog that hold the fitted fields; `fit` where none does."""
+    if attrs["is_curve"]:
+        return ("curve",)
+    known = {f"nic.{field}" for field in specs.fields(specs.Nic)} | specs.fields(specs.Hardware).keys()
+    return ("hardware", "nic") if known.issuperset(fields.values()) else ("fit",)
 
 
 def write_row(ds, path, name=None, base="kernel-assumed", force=False):

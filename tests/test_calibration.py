@@ -9,7 +9,7 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import calibration, cli, fitting, kinds, measurements
+from dsjax import calibration, catalog, cli, fitting, kinds, measurements, specs
 
 command = test_cli.command
 PUBLIC = Path(__file__).parent / "data" / "mla_decode_h800.csv"
@@ -152,8 +152,28 @@ def test_parameters_that_no_point_depends_on_are_said_so_and_not_written(file):
     assert np.isinf(ds["uncertainty"].sel(parameter=["outside", "outside_s"])).all()
     assert float(ds["value"].sel(parameter="inside")) == pytest.approx(0.5, rel=1e-4)
     assert "outside" not in ds.attrs["row"].partition("source")[2].partition("\n")[2]
-    assert ds.attrs["row"].startswith('[fit."H800-dispatch-fp8"]')
+    assert ds.attrs["row"].startswith('[hardware."H800-dispatch-fp8"]\nbase = "H800"') and "[nic" not in ds.attrs["row"]
     assert "not determined" in command("calibrate", path, "--kind", "dispatch", "--hardware", "H800")
+
+
+def test_a_fitted_network_is_a_chip_and_a_nic_of_the_catalog(file, tmp_path):
+    """Made with 0.5 and 0.8 of the bandwidths, 20 us and 10 us more between domains; the core model reads the rows."""
+    lines = []
+    for ep, nodes in ((8, 1), (32, 4)):
+        for t in (1, 4, 16, 64, 128, 256, 1024):
+            sent = t * 8 * 7168
+            inside, outside = sent * (8 - 1) / ep / (0.5 * 200e3), sent * (1 - 8 / ep) / (0.8 * 50e3)
+            lines.append((ep, nodes, t, 7168, 20 + 10 * (nodes > 1) + max(inside, outside)))
+    path = file(text_of(lines, "ep_size,node_num,num_token,hidden_size,latency_us"))
+    row = tmp_path / "network.toml"
+    text = command("calibrate", path, "--kind", "dispatch", "--hardware", "H800", "-o", str(row))
+    assert "--fix hardware=H800-dispatch-fp8 --fix nic=CX7-H800-dispatch-fp8" in text
+    rows = catalog.load(specs.RECORDS, *catalog.users([row]))
+    chip, nic = rows["hardware"]["H800-dispatch-fp8"], rows["nic"]["CX7-H800-dispatch-fp8"]
+    assert (chip["exchange_utilisation"], chip["exchange_start_s"]) == pytest.approx((0.5, 2e-5), rel=1e-3)
+    assert (nic["exchange_utilisation"], nic["exchange_start_s"]) == pytest.approx((0.8, 1e-5), rel=1e-3)
+    assert chip["combine_utilisation"] == rows["hardware"]["H800"]["combine_utilisation"]
+    assert chip["hbm_bytes_per_s"] == rows["hardware"]["H800"]["hbm_bytes_per_s"]
 
 
 def test_times_faster_than_the_chip_are_left_out_and_a_wrong_unit_is_refused(file):

@@ -57,7 +57,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if form == "table":
         _tables(ds, quiet)
         if output and not quiet:
-            click.echo(_written(ds, output, name))
+            click.echo(_written(output))
         elif not quiet:
             click.echo("\n" + calibration.row_of(ds, name, base).rstrip())
         return
@@ -139,8 +139,13 @@ def _warnings(ds):
             yield f"{x} reaches {value:.1%} of peak: are the times in the unit that their column names?"
 
 
-def _written(ds, output, name):
-    if not ds.attrs["is_curve"]:
-        return f"\nwrote {output}: parameters of a form that the core model does not read yet"
-    name = name or f"{ds.attrs['hardware']}-{ds.attrs['kind']}-{ds.attrs['precision']}"
-    return f"\nwrote {output}: use it with --catalog {output} --fix curve={name}"
+def _written(output):
+    from ..catalog import read_toml
+
+    rows = {record: next(iter(table)) for record, table in read_toml(output).items()}
+    if "fit" in rows:
+        return f"\nwrote {output}: parameters of a form that the core model does not read"
+    fixed = " ".join(
+        f'--fix {record}="{name}"' if " " in name else f"--fix {record}={name}" for record, name in rows.items()
+    )
+    return f"\nwrote {output}: use it with --catalog {output} {fixed}"
