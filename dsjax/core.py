@@ -195,7 +195,10 @@ def _moe_layer(point, split, kernels, exchange, load):
     routed = layers.routed_experts(model, rows, slots_hit, split.moe_tp)
     shared = layers.shared_expert(model, load.tokens * split.shared_tp / split.tp, split.shared_tp)
     net = network.links(point.hardware, point.nic)
-    reduced, rise = load.tokens * hidden * precision.activation_bytes, (hw.all_reduce_start_s, hw.all_reduce_rise_s)
+    reduced, rise = (
+        load.tokens * hidden * precision.activation_bytes,
+        (hw.all_reduce_start_s, hw.all_reduce_rise_s, hw.all_reduce_direct),
+    )
     reduce = network.all_reduce(reduced, split.tp, net, *rise, hw.scale_up_bytes_per_s)
     kv_exchange = {}
     if load.exchanged:

@@ -146,11 +146,10 @@ def all_reduce(parameters, shape, peaks):
 
 
 def all_reduce_extended(parameters, shape, peaks):
-    """`all_reduce` with sqrt(t2 v (n - 1)^q): more chips, smaller pieces."""
-    _, ring = all_reduce_work(shape, peaks)
-    further = shape["num_gpus"] - 1.0
-    rise = jnp.sqrt(parameters["rise_s"] * ring * further ** parameters["power"])
-    return parameters["start_s"] + 2.0 * parameters["step_s"] * further + ring / parameters["inside"] + rise
+    """t0 + min(2 t1 (n - 1) + v / u + sqrt(t2 v), (n - 1) b / (U u1)): small ones are sent whole to all others."""
+    whole = (shape["num_gpus"] - 1.0) * shape["bytes"] / peaks["scale_up_bytes_per_s"] / parameters["direct"]
+    ring = all_reduce(parameters, shape, peaks) - parameters["start_s"]
+    return parameters["start_s"] + jnp.minimum(ring, whole)
 
 
 def _share(doc, field, guess=0.7):
@@ -269,7 +268,7 @@ KINDS = {
     ),
 }
 
-# Forms with a fifth parameter, where one pays; the core model's curves do not have it.
+# Forms with a fifth parameter, where one pays; the core model's curves do not have it, its all-reduce does.
 EXTENDED = KINDS | {
     "gemm": KINDS["gemm"]._replace(
         form=gemm_extended,
@@ -278,7 +277,7 @@ EXTENDED = KINDS | {
     ),
     "all-reduce": KINDS["all-reduce"]._replace(
         form=all_reduce_extended,
-        parameters=_ALL_REDUCE | {"power": Parameter("1", "power of n - 1 in the rise", 1.0, 0.05, 10.0, "")},
+        parameters=_ALL_REDUCE | {"direct": _share("share of the bandwidth of small messages", "all_reduce_direct")},
     ),
 }
 FORMS = {"kernel": KINDS, "extended": EXTENDED}

@@ -117,18 +117,25 @@ def reduce_scatter(n_bytes, chips, net):
     return all_gather(n_bytes, chips, net)
 
 
-def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, peak_bytes_per_s=1.0):
-    """All-reduce of b bytes over n chips: a reduce-scatter and an all-gather, `start_s` t0, and a slow rise.
+def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, direct=0.0, peak_bytes_per_s=1.0):
+    """All-reduce of b bytes over n chips: a reduce-scatter and an all-gather, or all to all chips at once if sooner.
 
-    t0 [n > 1] + 2 (reduce-scatter) + sqrt(t2 v), v = 2 (g - 1) / g b / `peak_bytes_per_s` the time of a ring inside the
-    domain at peak, t2 = `rise_s`. Half of the root is network, half latency: so it changes with rates and with times.
+    t0 [n > 1] + min(ring, everything) with t0 = `start_s`: ring = 2 (reduce-scatter) + sqrt(t2 v), v = 2 (g - 1) / g b
+    / U the time of a ring inside the domain at peak U = `peak_bytes_per_s`, t2 = `rise_s`; everything = (n - 1) b /
+    (U u1), u1 = `direct`, inside one domain (0: never). Half of the root is network, half latency: so it changes with
+    rates and with times.
     """
-    time = reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
+    ring = reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
     inside = jnp.minimum(chips, net.domain)
     under = rise_s * 2.0 * (inside - 1.0) / inside * n_bytes / peak_bytes_per_s
     rise = jnp.where(under > 0.0, jnp.sqrt(jnp.where(under > 0.0, under, 1.0)), 0.0)
-    start = jnp.where(chips > 1.0, start_s, 0.0)
-    return time + Time(exposed_network=0.5 * rise, exposed_latency=start + 0.5 * rise, busy_network=rise)
+    ring = ring + Time(exposed_network=0.5 * rise, exposed_latency=0.5 * rise, busy_network=rise)
+    may = (direct > 0.0) & (chips <= net.domain)
+    everything = (chips - 1.0) * n_bytes / (peak_bytes_per_s * jnp.where(may, direct, 1.0))
+    sooner = may & (everything < ring.total)
+    network, busy = (jnp.where(sooner, everything, x) for x in (ring.exposed_network, ring.busy_network))
+    latency = jnp.where(sooner, 0.0, ring.exposed_latency) + jnp.where(chips > 1.0, start_s, 0.0)
+    return Time(exposed_network=network, exposed_latency=latency, busy_network=busy)
 
 
 def cards_of_domain(ep, moe_tp, domain):

@@ -97,6 +97,9 @@ class Hardware(Chip):
     scale_up_step_s: float = seconds("one step of a collective inside the scale-up domain")
     all_reduce_start_s: float = feature("s", "fixed time of an all-reduce, a gather or a scatter")
     all_reduce_rise_s: float = feature("s", "how slowly the bandwidth of an all-reduce rises with the message")
+    all_reduce_direct: float = feature(
+        "1", "share of the scale-up bandwidth when each chip sends all to all others, where sooner (0: never)", 1.0
+    )
     exchange_utilisation: float = like(
         "scale_up_utilisation", share("share of the scale-up bandwidth that a low-latency dispatch reaches")
     )

@@ -179,9 +179,12 @@ def half_all_reduce(s, b, chips):
 
 def all_reduce(s, z):
     b, g = z.T * s.H * s.b_a, min(s.tp, s.domain)
-    seconds = 2 * half_all_reduce(s, b, s.tp) + (s.hw.all_reduce_start_s if s.tp > 1 else 0)
+    seconds = 2 * half_all_reduce(s, b, s.tp)
     ring = 2 * (g - 1) / g * b / s.hw.scale_up_bytes_per_s
-    return message(ALL_REDUCE, seconds + math.sqrt(s.hw.all_reduce_rise_s * ring))
+    seconds += math.sqrt(s.hw.all_reduce_rise_s * ring)
+    if s.hw.all_reduce_direct > 0 and s.tp <= s.domain:
+        seconds = min(seconds, (s.tp - 1) * b / s.hw.scale_up_bytes_per_s / s.hw.all_reduce_direct)
+    return message(ALL_REDUCE, seconds + (s.hw.all_reduce_start_s if s.tp > 1 else 0))
 
 
 def kv_exchange(s, z):

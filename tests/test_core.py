@@ -179,6 +179,7 @@ def random_space(seed, phase):
         "nic_scale_out_step_s": 1e-5, "context": float(rng.integers(100, 20000)), "acceptance": rng.uniform(),
         "software_factor": 1.2, "memory_reserve": 0.07, "unhidden": 0.3 * rng.uniform(),
         "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
+        "hardware_all_reduce_direct": 0.2,
         "dispatch_mode": "normal" if seed % 2 else "auto",
         "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
     }  # fmt: skip

@@ -134,11 +134,12 @@ def test_the_core_takes_as_long_as_the_calibrated_forms():
         assert float(time.total) == pytest.approx(float(kinds.exchange(fitted, shape, peaks)), rel=1e-12)
     fitted = {"inside": hw.scale_up_utilisation, "start_s": hw.all_reduce_start_s}
     fitted |= {"step_s": hw.scale_up_step_s, "rise_s": hw.all_reduce_rise_s}
-    for n, size in ((2.0, 1e3), (8.0, 1e8)):
-        slow = (hw.all_reduce_start_s, hw.all_reduce_rise_s, hw.scale_up_bytes_per_s)
-        time = network.all_reduce(jnp.float64(size), jnp.float64(n), network.links(hw, nic), *slow)
-        form = kinds.all_reduce(fitted, {"num_gpus": n, "bytes": size}, peaks)
-        assert float(time.total) == pytest.approx(float(form), rel=1e-12)
+    for direct, of in ((0.0, kinds.all_reduce), (0.6, kinds.all_reduce_extended)):
+        slow = (hw.all_reduce_start_s, hw.all_reduce_rise_s, direct, hw.scale_up_bytes_per_s)
+        for n, size in ((2.0, 1e3), (8.0, 1e8)):
+            time = network.all_reduce(jnp.float64(size), jnp.float64(n), network.links(hw, nic), *slow)
+            form = of(fitted | {"direct": direct}, {"num_gpus": n, "bytes": size}, peaks)
+            assert float(time.total) == pytest.approx(float(form), rel=1e-12)
     assert float(network.all_reduce(jnp.float64(1e8), jnp.float64(1.0), network.links(hw, nic), *slow).total) == 0.0
 
 

@@ -22,7 +22,8 @@ STRANGE_SHOWN = 10
     "model",
     default="kernel",
     show_default=True,
-    help="kernel: what the core model's curves take; extended: a fifth parameter, closer, not read by the core model.",
+    help="kernel: what the core model's curves take; extended: a fifth parameter, closer, "
+    "which the core model reads of all-reduces only.",
 )
 @click.option("--peak", metavar="RATE", help='Peak rate in place of the catalog\'s, "9000 TFLOP/s".')
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
