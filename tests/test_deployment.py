@@ -47,7 +47,8 @@ def test_the_exchange_of_a_split_cache_is_a_gather_and_a_scatter():
     space = grid.load({"axes": {"kv_split": [4]}, "fixed": FIXED | DECODE | {"tp": 8}})
     hw = space.rows["hardware"]["H800"]
     rate = hw["scale_up_bytes_per_s"] * hw["scale_up_utilisation"]
-    expected = 3 / 4 * tokens * 4 * heads * (latent + rank) * 2 / rate + 2 * 3 * hw["scale_up_step_s"]
+    starts = 2 * hw["all_reduce_start_s"] + 2 * 3 * hw["scale_up_step_s"]
+    expected = 3 / 4 * tokens * 4 * heads * (latent + rank) * 2 / rate + starts
     np.testing.assert_allclose(ds.block_time.sel(block="kv_exchange").item() / 61, expected, rtol=1e-12)
 
 
