@@ -26,7 +26,9 @@ from . import constraints, evaluate, factor, jaxprs, regroup
 # use, and touching fresh pages again takes longer than the arithmetic.
 SLAB = 2**24
 CELL = 2**13  # points of one cell, at least, where the axes allow
+CELLS = 2**22  # of a grid, about, at most: of a larger one they have more points
 ROUNDING = {"float64": 1e-12, "float32": 1e-5}  # relative; of a regrouped sum, and of a bound it is compared with
+WINDOWS = 16  # by which a slab is longer than a window of a long axis, where the other axes allow
 SHARES = (0.002, 0.15)  # of a slab: results up to these sizes are evaluated before the loops over all points
 
 
@@ -38,6 +40,15 @@ class Layout:
     kept: tuple  # axes with an entry per cell, in the order of the grid
     inner: tuple  # axes of a cell, the longest last
     sizes: tuple  # ((axis, length), ...) of one slab
+    long: str = ""  # an axis too long for a cell: both of them, kept by its windows, of one slab each, and inner
+
+    def length(self, axis):
+        """Points of one entry of a kept axis along it."""
+        return dict(self.sizes)[axis] if axis == self.long else 1
+
+    def shape(self, sizes):
+        """Lengths of (policies, kept) of a space with axes of these `sizes`."""
+        return tuple(math.ceil(sizes[axis] / self.length(axis)) for axis in (*self.policies, *self.kept))
 
 
 @functools.lru_cache(maxsize=32)
@@ -68,18 +79,26 @@ def layout_of(space, by=(), dtype="float32"):
     policies = tuple(axis for axis in (*space.study.policies, "curve") if axis in space.axes)
     lifted = [axis for axis in space.axes if axis not in policies]
     most = SLAB // np.dtype(dtype).itemsize // math.prod(space.sizes[axis] for axis in policies)
-    inner, points = [], 1
+    inner, points, long, least = [], 1, "", max(CELL, space.points // CELLS)
+    sizes = dict(space.sizes)
     for axis in sorted((axis for axis in lifted if axis not in by), key=lambda axis: -space.sizes[axis]):
-        if points >= CELL or points * space.sizes[axis] > max(most, CELL):
-            break
+        if points >= least or points * sizes[axis] > max(most, CELL):
+            if inner or sizes[axis] <= max(most, CELL):
+                break
+            long, sizes[axis] = axis, _window(sizes[axis], max(1, max(most, CELL) // WINDOWS))
         inner.append(axis)
-        points *= space.sizes[axis]
-    kept = tuple(axis for axis in lifted if axis not in inner)
-    sizes, room = {axis: space.sizes[axis] for axis in reversed(inner)}, max(1, most // points)
-    for axis in reversed(kept):
-        sizes[axis] = max(n for n in range(1, min(room, space.sizes[axis]) + 1) if space.sizes[axis] % n == 0)
-        room = room // sizes[axis] if sizes[axis] == space.sizes[axis] else 1
-    return Layout(policies, kept, tuple(reversed(inner)), tuple(sizes.items()))
+        points *= sizes[axis]
+    kept = tuple(axis for axis in lifted if axis not in inner or axis == long)
+    cut, room = {axis: sizes[axis] for axis in reversed(inner)}, max(1, most // points)
+    for axis in reversed([axis for axis in kept if axis != long]):
+        cut[axis] = max(n for n in range(1, min(room, sizes[axis]) + 1) if sizes[axis] % n == 0)
+        room = room // cut[axis] if cut[axis] == sizes[axis] else 1
+    return Layout(policies, kept, tuple(reversed(inner)), tuple(cut.items()), long)
+
+
+def _window(n, most):
+    """Length of the windows along a long axis: up to `most`, one that divides it where there is one near."""
+    return next((length for length in range(most, most // 4, -1) if n % length == 0), most)
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,15 +130,16 @@ def _reduced(space, layout, function, dtype, kind):
     how, leaves = evaluate.plan(space, function)
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
     sizes = dict(layout.sizes)
-    found = np.empty([space.sizes[axis] for axis in (*layout.policies, *layout.kept)], kind)
+    found = np.empty(layout.shape(space.sizes), kind)
     starts = [range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept]
 
     def slab(corner):
         window = {axis: slice(i, i + sizes[axis]) for axis, i in zip(layout.kept, corner, strict=True)}
-        part = [leaf[window[axis]] if axis in window else leaf for leaf, axis in zip(leaves, how.leaf_axes)]
+        part = [np.asarray(leaf[window[axis]] if axis in window else leaf) for leaf, axis in zip(leaves, how.leaf_axes)]
+        place = [w.start // sizes[axis] if axis == layout.long else w for axis, w in window.items()]
         with evaluate.precision(dtype):
             for picks, cells in _kernel(how, dtype, layout, tuple(x.shape for x in part))(part):
-                found[(*picks, *window.values())] = np.asarray(cells)
+                found[(*picks, *place)] = np.asarray(cells)
 
     # Every thread runs one slab at a time: compiled programs release the interpreter.
     with concurrent.futures.ThreadPoolExecutor(max_workers=cores()) as pool:
@@ -156,7 +176,9 @@ def _cell(plan, dtype, layout, pick, leaves):
     """Over the cells of a slab: the largest value of a feasible point, or the number of points where a mask holds."""
     choice = [choices[i] for (_, choices, _), i in zip(plan.policies, pick, strict=True)]
     scalar, types = evaluate.scalar_of(plan, choice, pick[-1]), evaluate.operand_types(plan, dtype)
-    order, sizes = (*layout.kept, *layout.inner), dict(layout.sizes)
+    order, sizes = [axis for axis in layout.kept if axis != layout.long], dict(layout.sizes)
+    inner = tuple(range(len(order), len(order) + len(layout.inner)))
+    order += layout.inner
 
     def flat(*operands):
         return list(scalar(list(operands)).values())
@@ -172,5 +194,5 @@ def _cell(plan, dtype, layout, pick, leaves):
 
     for axis in reversed(order):
         lifted = jax.vmap(lifted, in_axes=([0 if leaf == axis else None for leaf in plan.leaf_axes],))
-    found, inner = lifted(leaves), tuple(range(len(layout.kept), len(order)))
+    found = lifted(leaves)
     return found.sum(inner, dtype="int32") if found.dtype == bool else jnp.max(found, inner)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import constraints, curves, factor, interpreted, metrics, specs
+from . import constraints, curves, factor, interpreted, metrics, ranges, specs
 from .space import unknown_variables
 from .traces import Plan, layout, operand_types, precision, traced
 from .traces import scalar_of as scalar_of
@@ -90,7 +90,8 @@ def _record(space, record, cls, rows):
             raw, axis = (raw, record) if record in space.axes and record != "curve" else (raw[0], "")
         else:
             raw, axis = 0 if field in DERIVED else 1, ""  # a field this study does not read
-        values[field] = np.asarray(raw, np.int32 if meta["integer"] else np.float64)
+        dtype = np.dtype(np.int32 if meta["integer"] else np.float64)
+        values[field] = ranges.Operand(raw, dtype) if isinstance(raw, ranges.Range) else np.asarray(raw, dtype)
         axes[field] = axis
     return cls(**values), cls(**axes)
 
@@ -185,7 +186,7 @@ def evaluate(space, dtype="float64", names=None, function=evaluate_point, interp
     how, leaves = plan(space, function)
     variables = layout(how, dtype)
     names = known(space, variables) if names is None else tuple(names)
-    leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
+    leaves = [np.asarray(leaf, np.int32 if leaf.dtype == np.int32 else dtype) for leaf in leaves]
     if interpret is None:
         interpret = _sooner(space, how, dtype, names)
     run = _interpreted(how, dtype, names) if interpret else None

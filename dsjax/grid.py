@@ -7,15 +7,17 @@ import os
 import sys
 from pathlib import Path
 
-from . import bounds, catalog, machine, specs, studies
+from . import bounds, catalog, machine, ranges, specs, studies
 from .errors import InputError, unknown
 from .space import Space, auxiliary, group_names, parameters, unknown_variables
 from .units import number
 from .variables import MEASURES, VARIABLES
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
-MOST_VALUES = 10_000_000  # of one axis
+MOST_VALUES = 10_000_000  # of one axis that is held
+MOST_SEARCHED = 2_000_000_000  # of one axis of a grid that is searched without being held
 MOST_AXES = 32
+LISTED = 100  # bytes of a value in a list
 
 
 def folder():
@@ -124,7 +126,7 @@ class _Reader:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
         if len(self.sections["axes"]) > MOST_AXES:
             raise InputError(f"{self.file}: [axes]: {len(self.sections['axes'])} axes; expected at most {MOST_AXES}")
-        self.check_points({name: self.length(name, values) for name, values in self.sections["axes"].items()})
+        self.check_points(self.sections["axes"])
         axes = {name: self.axis(name, values) for name, values in self.sections["axes"].items()}
         fixed = {name: self.value("fixed", name, value) for name, value in self.sections["fixed"].items()}
         if both := sorted(axes.keys() & fixed.keys()):
@@ -206,11 +208,12 @@ class _Reader:
         if step <= 0 or stop < start:
             raise InputError(f"{where}: start {start}, stop {stop}, step {step}; expected step > 0 and stop >= start")
         steps = float(stop - start) / step
-        if not steps < MOST_VALUES:
+        most = MOST_SEARCHED if self.any_size is True else MOST_VALUES
+        if not steps < most:
             raise InputError(
-                f"{where}: {steps:.3g} values do not fit in memory; expected a larger step, for at most {MOST_VALUES:,}"
+                f"{where}: {steps:.3g} values do not fit in memory; expected a larger step, for at most {most:,}"
             )
-        if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
+        if abs(steps - round(steps)) > min(1e-2, 1e-9 * max(1.0, steps)):
             last = start + step * math.floor(steps)
             raise InputError(
                 f"{where}: step {step} from {start} overshoots stop {stop}; expected stop {last} or {last + step}"
@@ -226,18 +229,23 @@ class _Reader:
         meta = self.kind(where, name)
         if accepted := self.study.data["accepts"].get(name):
             return tuple(self.value("axes", name, start + step * i) for i in range(min(n + 1, len(accepted) + 1)))
-        if meta["integer"]:
-            return tuple(int(start + step * i) for i in range(n + 1))
-        return (*(float(f"{start + step * i:.15g}") for i in range(n)), float(stop))
+        return ranges.of(start, stop if meta["integer"] else float(stop), step, n + 1, meta["integer"])
 
-    def check_points(self, lengths):
+    def check_points(self, axes):
         """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made.
 
         `any_size`, where it is a number of bytes, is the room on a disk, which is as good.
         """
+        lengths = {name: self.length(name, values) for name, values in axes.items()}
         points, free = math.prod(lengths.values()), machine.available_memory()
+        for name, n in lengths.items():
+            if not isinstance(axes[name], dict) and LISTED * n > free:
+                raise InputError(
+                    f"{self.where('axes', name)}: a list of {n:,} values takes {machine.gigabytes(LISTED * n)} and "
+                    f"{machine.gigabytes(free)} of memory is free; expected {{ start, stop, step }}, or fewer values"
+                )
         disk = self.any_size if self.any_size is not True else math.inf
-        if 4 * points > max(free, disk) or 100 * max(lengths.values()) > free:
+        if 4 * points > max(free, disk):
             largest = max(lengths, key=lengths.get)
             raise InputError(
                 f"{self.file}: [axes]: {points:,} points need more than {machine.gigabytes(4 * points)} and "

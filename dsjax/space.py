@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 
-from . import curves, specs, studies
+from . import curves, ranges, specs, studies
 from .variables import NEEDS
 
 # What the core model did before it could be asked: of a file older than the question.
@@ -17,7 +17,7 @@ class Space:
 
     study: studies.Study
     title: str
-    axes: dict  # {axis: tuple of labels or numbers}, in the order of the dims
+    axes: dict  # {axis: tuple of labels or numbers, or a `ranges.Range`}, in the order of the dims
     fixed: dict  # {axis: label or number}, defaults of the study included
     rows: dict  # {record: {row: {field: number, "source": text}}} of the rows that are used
     bounds: dict  # {"min_<variable>" | "max_<variable>": number}; of max_ttft also ((up to this length, number), ...)
@@ -40,14 +40,14 @@ class Space:
 
     def to_json(self):
         """The resolved space as JSON text; `from_json` is its inverse."""
-        return json.dumps(vars(self) | {"study": self.study.name})
+        return json.dumps(vars(self) | {"study": self.study.name}, default=ranges.Range.to_json)
 
     @classmethod
     def from_json(cls, text):
         """The space a dataset's `dsjax_spec` describes."""
         data = json.loads(text)
         data["study"] = studies.get(data["study"])
-        data["axes"] = {name: tuple(values) for name, values in data["axes"].items()}
+        data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
         for record, of in data["study"].records.items():  # a file older than an optional field lacks it
             fields = specs.fields(of)
             data["rows"][record] = {n: specs.completed(fields, row) for n, row in data["rows"][record].items()}

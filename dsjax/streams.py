@@ -11,10 +11,11 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import cells, dataset, evaluate, fronts, points, search
+from . import cells, dataset, evaluate, fronts, points, ranges, search
 from .errors import InputError
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
+MOST_CELLS = 100_000_000
 
 
 def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"):
@@ -40,7 +41,8 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
                 (heapq.heappush if len(heap) < top else heapq.heappushpop)(heap, value)
             stream.check_room(int(near.sum()))
     flat, values = stream.joined(found, 1)
-    chosen, ties = search.choose(stream.coords, space, by, flat, stream.at(flat), values, top)
+    coords, at = stream.seen(flat)
+    chosen, ties = search.choose(coords, space, by, flat, at, values, top)
     return stream.dataset(flat[chosen], ties, command)
 
 
@@ -69,7 +71,8 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
             found.append((flat[near], a[near], b[near]))
             stream.check_room(int(near.sum()))
     flat, u, v = stream.joined(found, 2)
-    chosen, ties = fronts.choose(stream.coords, space, by, stream.at(flat), u, v, x_sense)
+    coords, at = stream.seen(flat)
+    chosen, ties = fronts.choose(coords, space, by, at, u, v, x_sense)
     return fronts.described(stream.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
 
 
@@ -78,14 +81,23 @@ def counted(space, dtype="float32"):
     variables = evaluate.layout(evaluate.plan(space)[0], dtype)
     layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
     for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
-        own = math.prod(space.sizes[axis] for axis in variables[name][0])
-        if own <= MOST_CANDIDATES:  # a mask of few axes
-            ((_, mask),) = evaluate.evaluate(space, dtype, (name,)).values()
-            held[name] = int(mask.sum()) * (points // own)
+        one = _part(space, {axis: values[:1] for axis, values in space.axes.items() if axis not in variables[name][0]})
+        if one.points <= MOST_CANDIDATES:  # a mask of few axes
+            ((_, mask),) = evaluate.evaluate(one, dtype, (name,)).values()
+            held[name] = int(mask.sum()) * (points // mask.size)
         else:
             held[name] = cells.count(space, layout, name, dtype)
     feasible = held.pop("feasible")
     return {"points": points, "feasible": feasible, "refused": {name: points - n for name, n in held.items()}}
+
+
+def _part(space, axes):
+    """A space with some of its axes cut."""
+    return points.with_rows_in_use(dataclasses.replace(space, axes=space.axes | axes))
+
+
+def _coordinates(space, axes):
+    return xr.Dataset(coords=dataset.coordinates(_part(space, axes)))
 
 
 def _places(values):
@@ -101,12 +113,18 @@ class _Stream:
         if space.points >= 2**63:
             raise InputError(f"grid: {space.points:.3g} points; expected fewer than 2^63")
         self.space, self.by, self.dtype = space, by, dtype
-        self.coords = xr.Dataset(coords=dataset.coordinates(space))
+        self.long = {axis: values for axis, values in space.axes.items() if isinstance(values, ranges.Range)}
+        self.coords = _coordinates(space, {axis: values[:1] for axis, values in self.long.items()})
         groups = {axis for key in by for axis in self.coords[key].dims}
         self.layout = cells.layout_of(space, groups, dtype)
         self.axes = (*self.layout.policies, *self.layout.kept)
-        self.shape = tuple(space.sizes[axis] for axis in self.axes)
+        self.shape = self.layout.shape(space.sizes)
         self.sizes = tuple(space.sizes.values())
+        if math.prod(self.shape) > MOST_CELLS:
+            raise InputError(
+                f"grid: {space.points:.3g} points are searched in {math.prod(self.shape):.3g} cells, more than "
+                f"{MOST_CELLS:,}; expected fewer groups, or fewer points"
+            )
         self.kept = 0  # points that may be chosen
 
     def largest(self, name, sign):
@@ -132,23 +150,29 @@ class _Stream:
     def points(self, cell, names):
         """(flat indices in the grid, values of each variable) of the feasible points of a cell, as `sweep` has them."""
         index = self.index(cell)
-        one = self.part({axis: (values[index[axis]],) for axis, values in self.space.axes.items() if axis in index})
+        start = {axis: i * self.layout.length(axis) for axis, i in index.items()}
+        windows = {axis: slice(i, i + self.layout.length(axis)) for axis, i in start.items()}
+        one = _part(self.space, {axis: self.space.axes[axis][window] for axis, window in windows.items()})
         shape = tuple(one.sizes.values())
         *values, ok = (
             np.broadcast_to(array.reshape([one.sizes[axis] if axis in dims else 1 for axis in one.axes]), shape)
             for dims, array in evaluate.evaluate(one, self.dtype, (*names, "feasible")).values()
         )
         ok = np.logical_and.reduce([ok, *(~np.isnan(x) for x in values)])
-        where = [i if axis not in index else i + index[axis] for axis, i in zip(one.axes, np.nonzero(ok))]
+        where = [i + start.get(axis, 0) for axis, i in zip(one.axes, np.nonzero(ok))]
         return np.ravel_multi_index(where, self.sizes), [x[ok] for x in values]
-
-    def part(self, axes):
-        """The space with some of its axes cut."""
-        return points.with_rows_in_use(dataclasses.replace(self.space, axes=self.space.axes | axes))
 
     def at(self, flat):
         """{axis: indices} of flat indices of the grid."""
         return dict(zip(self.space.axes, np.unravel_index(flat, self.sizes)))
+
+    def seen(self, flat):
+        """(Dataset of coordinates, {axis: indices into it}) of flat indices: of a long axis, only the values there."""
+        at, few = self.at(flat), {}
+        for axis, values in self.long.items():
+            places, at[axis] = np.unique(at[axis], return_inverse=True)
+            few[axis] = tuple(values[i] for i in places)
+        return _coordinates(self.space, few) if few else self.coords, at
 
     def joined(self, found, n):
         """Chunks of (flat indices, `n` columns of values) as arrays, in the order of the grid."""
@@ -173,10 +197,11 @@ class _Stream:
         names = evaluate.known(self.space, evaluate.layout(evaluate.plan(self.space)[0], self.dtype))
         names = [name for name in names if not name.startswith("block_time/")]
         for i in range(len(flat)):
-            one = self.part({axis: (values[at[axis][i]],) for axis, values in self.space.axes.items()})
+            one = _part(self.space, {axis: (values[at[axis][i]],) for axis, values in self.space.axes.items()})
             arrays = evaluate.evaluate(one, self.dtype, names)
             rows.append({name: array.reshape(()) for name, (_, array) in arrays.items()})
-        picked = self.coords.isel({axis: xr.DataArray(index, dims="rank") for axis, index in at.items()})
+        coords, at = self.seen(flat)
+        picked = coords.isel({axis: xr.DataArray(index, dims="rank") for axis, index in at.items()})
         for name in rows[0] if rows else ():
             if name not in picked.coords:
                 picked[name] = ("rank", np.stack([row[name] for row in rows]), dataset.attributes(name))

@@ -1,0 +1,126 @@
+"""Long axes made where they are read: the values of a tuple, and searches that find the same in windows of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+import dsjax
+from dsjax import cells, evaluate, fronts, grid, histograms, ranges, run, search, streams
+from dsjax.space import Space
+
+STUDY = "decode_gpu_2025"
+FIXED = {"nic": "CX7", "ep": 144, "context": 4096, "precision": "kv1-w1", "mtp": 1}
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "step", "n"),
+    [(1, 200, 1, 200), (8, 1600, 8, 200), (0.1, 20, 0.1, 200), (1e10, 1e11, 9e10 / 159, 160), (1.0, 3.0, 0.5, 5)],
+)
+def test_a_range_is_the_tuple_of_its_values(start, stop, step, n):
+    integer = isinstance(step, int)
+    one = ranges.Range(start, stop, step, n, integer)
+    kind = int if integer else lambda x: float(f"{x:.15g}")
+    truth = (*(kind(start + step * i) for i in range(n - 1)), stop)
+    assert tuple(one) == truth == one[:] and one == truth and len(one) == n and one[-1] == stop
+    assert one[3:100:7] == truth[3:100:7] and one[::-1] == truth[::-1] and one[50:10] == ()
+    assert [one.index(value) for value in truth] == list(range(n)) and all(value in one for value in truth)
+    assert start - step not in one and start + step / 3 not in one and "H800" not in one
+    assert all(type(value) is type(truth[0]) for value in one)
+    np.testing.assert_array_equal(np.array(one), np.array(truth))
+    assert ranges.restored(json.loads(json.dumps(one.to_json()))) == one
+    assert one != truth[:-1] and one != ranges.Range(start, stop, step, n - 1, integer)
+    for wrong in (n, -n - 1):
+        with pytest.raises(IndexError):
+            one[wrong]
+    with pytest.raises(ValueError):
+        one.index(stop + step)
+
+
+def test_fifteen_digits_are_those_of_text():
+    rng = np.random.default_rng(0)
+    wide = np.exp(rng.uniform(-60, 60, 20_000)) * rng.choice([-1, 1], 20_000)
+    halves = np.nextafter(rng.integers(10**14, 10**15, 20_000) / 8.0, rng.choice([-np.inf, np.inf], 20_000))
+    steps = 1e12 + 7e12 / 15 * np.arange(20_000)
+    for x in (wide, halves, steps, 0.1 * np.arange(20_000)):
+        np.testing.assert_array_equal(ranges.rounded(x), [float(f"{value:.15g}") for value in x])
+
+
+@pytest.fixture(scope="module")
+def spaces():
+    """(The same space with a tuple and with a `Range`, Dataset)."""
+    return both("batch", 1, 701, 1)
+
+
+def both(name, start, stop, step):
+    axes = {"hardware": ["H800", "H20"], "batch": [64, 100], name: {"start": start, "stop": stop, "step": step}}
+    held = grid.load(STUDY, axes=axes, fixed=FIXED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranges, "LONG", 100)
+        lazy = grid.load(STUDY, axes=axes, fixed=FIXED, any_size=True)
+    assert isinstance(lazy.axes[name], ranges.Range) and isinstance(held.axes[name], tuple)
+    return held, lazy, run.of_space(held, "float64", False)
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Cells and slabs so small that the long axis is cut, and not evenly."""
+    monkeypatch.setattr(cells, "CELL", 2**6)
+    monkeypatch.setattr(cells, "SLAB", 2**12)
+    monkeypatch.setattr(cells, "WINDOWS", 2)
+
+
+@pytest.mark.parametrize("axis", [("batch", 1, 701, 1), ("nic_scale_out_bytes_per_s", 1e10, 1.7e11, 2.5e8)])
+def test_the_space_and_its_dataset_are_the_same(axis):
+    held, lazy, ds = both(*axis)
+    assert lazy.axes == held.axes and Space.from_json(lazy.to_json()) == lazy
+    for name in ("tps_per_chip", "feasible"):
+        ((_, values),) = evaluate.evaluate(lazy, names=(name,)).values()
+        np.testing.assert_array_equal(values, ds[name])
+    again = run.of_space(lazy, "float64", False)
+    assert again.drop_attrs().identical(ds.drop_attrs())
+    np.testing.assert_array_equal(search.best(again).tps_per_chip, search.best(ds).tps_per_chip)
+
+
+def test_windows_of_a_long_axis_find_what_the_whole_dataset_holds(spaces, windows):
+    held, lazy, ds = spaces
+    layout = cells.layout_of(lazy, (), "float64")
+    assert layout.long in layout.kept and layout.long in layout.inner
+    assert lazy.sizes[layout.long] % layout.length(layout.long)  # the last window is shorter
+    for by, top, objective in (((), 5, None), (("hardware",), 2, "-memory_per_chip")):
+        found = streams.best(lazy, by=by, top=top, objective=objective, dtype="float64")
+        truth = search.best(ds, by=by, top=top, objective=objective)
+        for name in (*held.axes, "ties", "rank"):
+            np.testing.assert_array_equal(found[name], truth[name], err_msg=name)
+        np.testing.assert_allclose(found.tps_per_chip, truth.tps_per_chip, rtol=1e-12)
+    found, truth = streams.pareto(lazy, dtype="float64"), fronts.of_dataset(ds)
+    for name in held.axes:
+        np.testing.assert_array_equal(found[name], truth[name], err_msg=name)
+
+
+def test_counts_over_windows(spaces, windows, monkeypatch):
+    _, lazy, ds = spaces
+    monkeypatch.setattr(streams, "MOST_CANDIDATES", 100)
+    assert streams.counted(lazy, "float64") == search.counted(ds)
+    found = histograms.of_space(lazy, of="tps_per_user", bins=1, quantiles=(), dtype="float64")
+    assert int(found["count"].sum()) == search.count_feasible(ds)
+
+
+def test_a_billion_values(monkeypatch):
+    long = {"start": 1, "stop": 1_000_000_000, "step": 1}
+    space = grid.load(STUDY, axes={"batch": long}, fixed=FIXED, any_size=True)
+    assert space.sizes["batch"] == 10**9 and space.axes["batch"][123456788] == 123456789
+    assert len(space.to_json()) < 20_000
+    layout = cells.layout_of(space, (), "float32")
+    assert np.prod(layout.shape(space.sizes)) < 2 * cells.CELLS
+    with pytest.raises(dsjax.InputError, match="batch: 1e.09 values do not fit in memory; expected a larger step"):
+        dsjax.sweep(STUDY, axes={"batch": long}, fixed=FIXED)
+    with pytest.raises(dsjax.InputError, match="needs? .* of memory is free; expected a smaller grid"):
+        dsjax.best(STUDY, axes={"batch": long | {"stop": 9_000_000}}, stream=False, dtype="float32")
+    monkeypatch.setattr(grid.machine, "available_memory", lambda: 1e10)
+    with pytest.raises(dsjax.InputError, match="batch: a list of 1,000,000,000 values takes 100.0 GB .* start, stop"):
+        dsjax.best(STUDY, axes={"batch": range(1, 10**9 + 1)}, fixed=FIXED)
+    with pytest.raises(dsjax.InputError, match="3e.09 values .* at most 2,000,000,000"):
+        dsjax.best(STUDY, axes={"batch": long | {"stop": 3_000_000_001}}, fixed=FIXED)
+    with pytest.raises(dsjax.InputError, match=r"1e\+09 cells|cells, more than .* expected fewer groups"):
+        dsjax.best(STUDY, axes={"batch": long}, fixed=FIXED, by=["batch"], stream=True)
