@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, specs
+from . import __version__, machine, specs
 from .errors import InputError
 from .metrics import LIMITS
 from .space import Space, auxiliary, parameters
@@ -247,22 +247,40 @@ def _chunks(shape):
 
 
 def open_netcdf(path):
-    """The dataset in a file dsjax wrote; anything else is an InputError."""
+    """The dataset in a file, or in a Zarr store, that dsjax wrote; anything else is an InputError."""
     path = Path(path)
+    kind = kind_of(path)
+    if kind == "Zarr store":
+        from . import zarr_store
+
+        zarr_store.package()
     try:
-        with xr.open_dataset(path, engine="netcdf4") as ds:
+        with xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4") as ds:
+            if ds.nbytes > (free := machine.available_memory()):
+                raise InputError(
+                    f"{path}: holds {machine.gigabytes(ds.nbytes)} and {machine.gigabytes(free)} of memory is free; "
+                    "expected a smaller one (a grid can be searched without being held: --stream)"
+                )
             ds = ds.load()
     except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({reason}); expected a NetCDF file that dsjax wrote") from None
-    space_of(ds, str(path), "NetCDF file")
-    return ds
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise InputError(f"{path}: cannot be read ({reason}); expected a {kind} that dsjax wrote") from None
+    space_of(ds, str(path), kind)
+    texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
+    return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
+
+
+def kind_of(path):
+    """What the name of a path says that results are in."""
+    return "Zarr store" if Path(path).suffix.lower() == ".zarr" else "NetCDF file"
 
 
 def open_results(path):
     """The dataset in a file that holds the results of a sweep; anything else is an InputError."""
     ds = open_netcdf(path)
-    results_of(ds, str(path), "NetCDF file")
+    results_of(ds, str(path), kind_of(path))
     return ds
 
 

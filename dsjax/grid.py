@@ -33,7 +33,7 @@ def read(grid):
     if not isinstance(grid, str | os.PathLike):
         raise InputError(f"grid: {grid!r} is a {type(grid).__name__}; expected a name, a path or a dict")
     path = Path(grid)
-    if path.suffix.lower() == ".nc":
+    if path.suffix.lower() in (".nc", ".zarr"):
         raise InputError(f"{path}: a file of results; expected a grid: the name of one, or a path ending in .toml")
     known = sorted(p.stem for p in folder().glob("*.toml"))
     if str(grid) in known:

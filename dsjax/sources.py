@@ -8,7 +8,7 @@ OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `swee
 
 def is_results(source):
     """Whether `source` holds results (a Dataset, or the path of a file), and not a grid."""
-    return hasattr(source, "data_vars") or str(source).lower().endswith(".nc")
+    return hasattr(source, "data_vars") or str(source).lower().rstrip("/").endswith((".nc", ".zarr"))
 
 
 def space_of(source, command, options):

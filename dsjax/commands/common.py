@@ -110,7 +110,7 @@ def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, co
 
 def is_file(source, *changes):
     """Whether `source` is a file of results, which no option of a grid can change."""
-    if not source.lower().endswith(".nc"):
+    if not source.lower().rstrip("/").endswith((".nc", ".zarr")):
         return False
     if any(changes):
         raise InputError(f"{source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results")

@@ -11,7 +11,7 @@ from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, pr
 
 
 @click.command()
-@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option("--vary", required=True, metavar="PARAMETER", help="Input: nic.CX7.scale_out_bytes_per_s, context, ...")
 @click.option("--until", metavar="TARGET", help="'<variable> >= <number>', '<variable> <= <number>', or 'feasible'.")
 @click.option("--break-even", metavar="AXIS=A,B", help="Instead: where the best of two labels are equally good.")

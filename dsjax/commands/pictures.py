@@ -11,7 +11,7 @@ from .common import GRID_OPTIONS, compilation_cache, is_file, progress, space_of
 
 @click.command()
 @click.argument("kind")
-@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg", help="The picture.")
 @click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
 @click.option("--x", metavar="NAME", help="Axis or variable across; in response also nic.scale_out_bytes_per_s, ...")

@@ -102,7 +102,7 @@ def sweep(
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option(
     "--by",
     metavar="NAMES",
@@ -152,7 +152,7 @@ def best(source, by, top, objective, stream, max_memory, axes, fixed, settings, 
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option("--of", metavar="VARIABLE", help="The variable (default: the grid's objective).")
 @click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
 @STREAM_OPTION
@@ -182,7 +182,7 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option(
     "--at",
     metavar="NAME=VALUE,...",

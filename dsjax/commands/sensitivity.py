@@ -11,7 +11,7 @@ from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, pr
 
 
 @click.command()
-@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option(
     "--of", metavar="VARIABLE", help="Variable y. Default: tps_per_chip; with --envelope the grid's objective."
 )

@@ -20,7 +20,7 @@ from .common import (
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc")
+@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option("--x", default="tps_per_user", show_default=True, metavar="VARIABLE", help="'-name': less is better.")
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")

@@ -10,7 +10,7 @@ SMALL = 0.005  # shares of the variance below this have no line
 
 
 @click.command()
-@click.argument("source", default="default", metavar="[GRID|FILE.nc]")
+@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option(
     "--error",
     "errors",
