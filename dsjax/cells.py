@@ -111,43 +111,61 @@ def mask_of(name):
     return masked
 
 
-def largest(space, layout, name, sign, dtype="float32"):
+def largest(space, layout, name, sign, dtype="float32", client=None):
     """Array over (policies, kept): the most that `sign` x the variable reaches in a cell, -inf where none is feasible.
 
-    Every entry is at least the value, as `evaluate` gives it, of any feasible point of its cell.
+    Every entry is at least the value, as `evaluate` gives it, of any feasible point of its cell. `client`: the workers
+    of this `dask.distributed.Client` look at the slabs.
     """
-    found = _reduced(space, layout, function_of(name, sign, ROUNDING[dtype]), dtype, np.dtype(dtype))
+    found = _reduced(space, layout, (function_of, name, sign, ROUNDING[dtype]), dtype, np.dtype(dtype), client)
     return found + ROUNDING[dtype] * np.abs(found, where=np.isfinite(found), out=np.zeros_like(found))
 
 
-def count(space, layout, name, dtype="float32"):
+def count(space, layout, name, dtype="float32", client=None):
     """Points at which the mask `name` holds."""
-    return int(_reduced(space, layout, mask_of(name), dtype, np.dtype(np.int64)).sum())
+    return int(_reduced(space, layout, (mask_of, name), dtype, np.dtype(np.int64), client).sum())
 
 
-def _reduced(space, layout, function, dtype, kind):
-    """Array over (policies, kept) of what `_cell` makes of every cell."""
-    how, leaves = evaluate.plan(space, function)
+def _reduced(space, layout, what, dtype, kind, client):
+    """Array over (policies, kept) of what `_cell` makes of every cell; `what`: maker of the function, its arguments."""
+    found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
+    corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
+    if client is not None:
+        from . import clusters
+
+        for place, values in clusters.searched(client, space, layout, what, dtype, list(corners)):
+            found[place] = values
+        return found
+    run = slab_of(space, layout, what, dtype)
+
+    def slab(corner):
+        for place, values in run(corner):
+            found[place] = values
+
+    # Every thread runs one slab at a time: compiled programs release the interpreter.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=cores()) as pool:
+        slab(next(corners))  # compiles
+        for _ in pool.map(slab, corners):
+            pass
+    return found
+
+
+def slab_of(space, layout, what, dtype):
+    """Function of a slab's corner, first indices along the kept axes -> [(place among all cells, their values), ...]."""
+    maker, *arguments = what
+    how, leaves = evaluate.plan(space, maker(*arguments))
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
     sizes = dict(layout.sizes)
-    found = np.empty(layout.shape(space.sizes), kind)
-    starts = [range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept]
 
     def slab(corner):
         window = {axis: slice(i, i + sizes[axis]) for axis, i in zip(layout.kept, corner, strict=True)}
         part = [np.asarray(leaf[window[axis]] if axis in window else leaf) for leaf, axis in zip(leaves, how.leaf_axes)]
         place = [w.start // sizes[axis] if axis == layout.long else w for axis, w in window.items()]
         with evaluate.precision(dtype):
-            for picks, cells in _kernel(how, dtype, layout, tuple(x.shape for x in part))(part):
-                found[(*picks, *place)] = np.asarray(cells)
+            kernel = _kernel(how, dtype, layout, tuple(x.shape for x in part))
+            return [((*picks, *place), np.asarray(cells)) for picks, cells in kernel(part)]
 
-    # Every thread runs one slab at a time: compiled programs release the interpreter.
-    with concurrent.futures.ThreadPoolExecutor(max_workers=cores()) as pool:
-        corners = itertools.product(*starts)
-        slab(next(corners))  # compiles
-        for _ in pool.map(slab, corners):
-            pass
-    return found
+    return slab
 
 
 def cores():

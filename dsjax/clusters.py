@@ -5,11 +5,14 @@ again by the scheduler; a slab that is finished twice is written twice, with the
 """
 
 import contextlib
+import math
 import os
 
 from . import __version__, outputs, parts
 from .errors import InputError
+from .space import Space
 
+TASKS = 16  # of a search, for each thread of a worker
 PER_THREAD = 3  # tasks that wait at a worker, for each of its threads
 TIMEOUT_S = 10.0
 RETRIES = 3
@@ -42,12 +45,12 @@ def package():
     return distributed
 
 
-def check(client, folder):
-    """Refuse workers that are not there, have another dsjax, or do not see the folder of the parts."""
+def check(client, folder=None):
+    """Refuse workers that are not there, have another dsjax, or do not see the folder of the parts, if there is one."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
         raise InputError("scheduler: has no workers; expected at least one: dask worker tcp://host:port --nthreads 1")
-    found = client.run(_seen, str(folder), on_error="return")
+    found = client.run(_seen, folder and str(folder), on_error="return")
     for worker, seen in found.items():
         if isinstance(seen, BaseException):
             raise InputError(f"worker {worker}: dsjax cannot be used there ({seen}); expected dsjax {__version__}")
@@ -93,5 +96,37 @@ def run(folder, index):
     return outputs.evaluate_slab(held, cut, dtype, names, index)
 
 
+def searched(client, space, layout, what, dtype, corners):
+    """(place, values) pairs of `cells.slab_of` at all `corners`, looked at by the workers of a client.
+
+    A worker looks at some slabs at a time and sends back their cells alone.
+    """
+    distributed = package()
+    check(client)
+    most = math.ceil(len(corners) / (TASKS * max(1, sum(client.nthreads().values()))))
+    some = [corners[i : i + most] for i in range(0, len(corners), most)]
+    tasks = client.map(
+        search, some, text=space.to_json(), layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES
+    )
+    try:
+        for _, found in distributed.as_completed(tasks, with_results=True, raise_errors=True):
+            yield from found
+    except InputError:
+        raise
+    except (distributed.KilledWorker, distributed.CancelledError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"scheduler: slabs could not be searched ({str(error)[:200]}); expected workers with the memory of a process"
+        ) from None
+
+
+def search(corners, text, layout, what, dtype):
+    """A task: what the cells of some slabs hold."""
+    os.environ.setdefault("PJRT_NPROC", "1")
+    from . import cells
+
+    run = cells.slab_of(Space.from_json(text), layout, what, dtype)
+    return [pair for corner in corners for pair in run(corner)]
+
+
 def _seen(folder):
-    return __version__, os.path.exists(os.path.join(folder, parts.FINGERPRINT))
+    return __version__, folder is None or os.path.exists(os.path.join(folder, parts.FINGERPRINT))

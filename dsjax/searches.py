@@ -6,19 +6,29 @@ from . import dataset, evaluate, fronts, grid, machine, run, search, sources, st
 from .errors import InputError, unknown
 
 
-def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, **options):
+def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, client=None, **options):
     """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
 
     `options` are those of `sweep`, for a grid only. `stream`: search the grid without ever holding it (default: where
-    it would not fit in memory, or in `max_memory`: bytes, or text like "4 GB"); the same points come out.
+    it would not fit in memory, or in `max_memory`: bytes, or text like "4 GB"); the same points come out. `client`: the
+    workers of this `dask.distributed.Client` search a grid, streamed.
     """
     materialised = functools.partial(search.best, by=by, top=top, objective=objective)
-    streamed = functools.partial(streams.best, by=by, top=top, objective=objective)
-    how = stream, max_memory
+    streamed = functools.partial(streams.best, by=by, top=top, objective=objective, client=client)
+    how = _stream(stream, client), max_memory
     return of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, *how, options)
 
 
-def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream=None, max_memory=None, **options):
+def pareto(
+    source="default",
+    x="tps_per_user",
+    y="tps_per_chip",
+    by=None,
+    stream=None,
+    max_memory=None,
+    client=None,
+    **options,
+):
     """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
 
     `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:
@@ -27,12 +37,18 @@ def pareto(source="default", x="tps_per_user", y="tps_per_chip", by=None, stream
     front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
     in one. Down the front from the best x, points within `search.TOLERANCE` of it in both variables are equal to it,
     and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
-    `stream` and `max_memory` as in `best`.
+    `stream`, `max_memory` and `client` as in `best`.
     """
     materialised = functools.partial(fronts.of_dataset, x=x, y=y, by=by)
-    streamed = functools.partial(streams.pareto, x=x, y=y, by=by)
-    how = stream, max_memory
+    streamed = functools.partial(streams.pareto, x=x, y=y, by=by, client=client)
+    how = _stream(stream, client), max_memory
     return of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, *how, options)
+
+
+def _stream(stream, client):
+    if client is not None and stream is False:
+        raise InputError("client: workers search a grid that is not held; expected it without stream=False")
+    return True if client is not None else stream
 
 
 def of(source, command, check, materialised, streamed, stream, max_memory, options):
@@ -58,11 +74,12 @@ def of(source, command, check, materialised, streamed, stream, max_memory, optio
     return of_space(space, dtype, stream, materialised, streamed, call, max_memory=max_memory)[0]
 
 
-def of_space(space, dtype, stream, materialised, streamed, command, counts=False, max_memory=None):
+def of_space(space, dtype, stream, materialised, streamed, command, counts=False, max_memory=None, client=None):
     """(result, `search.counted` if `counts`) of a search of a space, streamed where `stream` or the memory says so."""
     if stream or (stream is None and not fits(space, dtype, max_memory)):
         dtype = run.checked(dtype)
-        return streamed(space, dtype=dtype, command=command), streams.counted(space, dtype) if counts else None
+        found = streamed(space, dtype=dtype, command=command)
+        return found, streams.counted(space, dtype, client) if counts else None
     ds = run.of_space(space, dtype, False, command, max_memory)
     return materialised(ds), search.counted(ds) if counts else None
 

@@ -18,14 +18,15 @@ MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
 MOST_CELLS = 100_000_000
 
 
-def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"):
+def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax", client=None):
     """`search.best` of a space without its Dataset: the same points in the same order, ties counted.
 
     A cell is looked at while it may hold a point within twice the tolerance of the `top`-th best value of its group.
+    `client`: the workers of this `dask.distributed.Client` do the first pass.
     """
     by, name, sense = search.check(space, by, top, objective)
     stream = _Stream(space, by, dtype)
-    most = stream.largest(name, sense)
+    most = stream.largest(name, sense, client)
     found = []
     for members in stream.groups():
         heap = []  # the largest `top` values so far
@@ -46,14 +47,14 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
     return stream.dataset(flat[chosen], ties, command)
 
 
-def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", command="dsjax"):
+def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", command="dsjax", client=None):
     """`searches.pareto` of a space without its Dataset.
 
     A cell is looked at while the corner of its largest x and its largest y is not behind the front found so far.
     """
     by, (x, x_sense), (y, y_sense) = fronts.check(space, x, y, by)
     stream = _Stream(space, by, dtype)
-    most = stream.largest(x, x_sense), stream.largest(y, y_sense)
+    most = stream.largest(x, x_sense, client), stream.largest(y, y_sense, client)
     tolerance = search.TOLERANCE[dtype]
     found = []
     for members in stream.groups():
@@ -76,7 +77,7 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
     return fronts.described(stream.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
 
 
-def counted(space, dtype="float32"):
+def counted(space, dtype="float32", client=None):
     """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `search.counted` has it."""
     variables = evaluate.layout(evaluate.plan(space)[0], dtype)
     layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
@@ -86,7 +87,7 @@ def counted(space, dtype="float32"):
             ((_, mask),) = evaluate.evaluate(one, dtype, (name,)).values()
             held[name] = int(mask.sum()) * (points // mask.size)
         else:
-            held[name] = cells.count(space, layout, name, dtype)
+            held[name] = cells.count(space, layout, name, dtype, client)
     feasible = held.pop("feasible")
     return {"points": points, "feasible": feasible, "refused": {name: points - n for name, n in held.items()}}
 
@@ -127,9 +128,9 @@ class _Stream:
             )
         self.kept = 0  # points that may be chosen
 
-    def largest(self, name, sign):
+    def largest(self, name, sign, client):
         """The most of `sign` x a variable that every cell can hold, flat."""
-        return cells.largest(self.space, self.layout, name, sign, self.dtype).ravel()
+        return cells.largest(self.space, self.layout, name, sign, self.dtype, client).ravel()
 
     def less(self, value):
         """What may still be equal to a value, and twice that far."""

@@ -7,9 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import dsjax
-from dsjax import clusters, grid, outputs, run, slabs
+from dsjax import cells, cli, clusters, grid, outputs, run, slabs, streams
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")
@@ -136,6 +137,27 @@ def test_a_worker_that_does_not_see_the_folder_is_refused(client, tmp_path):
         clusters.check(client, tmp_path / "nowhere")
 
 
+def test_workers_search_and_count_as_this_process_does(client, monkeypatch):
+    monkeypatch.setattr(cells, "CELL", 2**6)
+    monkeypatch.setattr(cells, "SLAB", 2**13)
+    here = dsjax.best(STUDY, by=["hardware"], top=2, stream=True)
+    there = dsjax.best(STUDY, by=["hardware"], top=2, client=client)
+    assert there.drop_attrs().identical(here.drop_attrs()) and there.sizes["rank"] > 2
+    with pytest.raises(dsjax.InputError, match="client: workers search a grid that is not held"):
+        dsjax.best(STUDY, client=client, stream=False)
+    monkeypatch.setattr(streams, "MOST_CANDIDATES", 1000)
+    assert streams.counted(grid.load(STUDY), client=client)["feasible"] == 659
+
+
+def test_the_commands_search_on_a_scheduler(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    address = ["--scheduler", client.scheduler.address]
+    alone, there = (CliRunner().invoke(cli.main, ["best", STUDY, *more]) for more in ([], address))
+    assert there.exit_code == 0 and there.output == alone.output
+    refused = CliRunner().invoke(cli.main, ["best", STUDY, "--no-stream", *address])
+    assert refused.exit_code == 2 and "--scheduler: workers search a grid that is not held" in refused.output
+
+
 def test_workers_need_a_store(space, client, tmp_path):
     with pytest.raises(dsjax.InputError, match="workers write into a Zarr store; expected a name ending in .zarr"):
         run.write(space, tmp_path / "x.nc", client=client)
@@ -157,8 +179,6 @@ def test_an_unreachable_scheduler(monkeypatch):
 
 
 def test_the_command_uses_a_scheduler(client, tmp_path, monkeypatch, capsys):
-    from dsjax import cli
-
     monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
     path = tmp_path / "x.zarr"
     with pytest.raises(SystemExit) as stop:

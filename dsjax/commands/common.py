@@ -1,6 +1,7 @@
 """What the commands share: options, reading them, progress. JAX is imported only where something is computed."""
 
 import contextlib
+import functools
 import os
 import shlex
 import sys
@@ -54,6 +55,9 @@ STREAM_OPTION = click.option(
     default=None,
     help="Search without ever holding the whole grid (default: where it would not fit in memory).",
 )
+SCHEDULER_OPTION = click.option(
+    "--scheduler", metavar="tcp://HOST:PORT", help="Search a grid, streamed, on the workers of a dask scheduler."
+)
 OUTPUT_OPTIONS = options_of(
     click.option(
         "--format",
@@ -98,14 +102,18 @@ def sweep_of(space, dtype, blocks, quiet, max_memory=None, devices=None):
         return run.of_space(space, dtype or "float64", blocks, command, max_memory, devices, advance)
 
 
-def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, counts=True):
-    """(result, counts or None) of a search of a space: of its Dataset, or streamed."""
-    from .. import searches
+def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, counts=True, scheduler=None):
+    """(result, counts or None) of a search of a space: of its Dataset, or streamed, also by a scheduler's workers."""
+    from .. import clusters, searches
 
     command = shlex.join(["dsjax", *sys.argv[1:]])
-    with progress(f"searching {space.points:,} points", quiet), compilation_cache():
-        how = (space, dtype or "float64", stream, materialised, streamed, command)
-        return searches.of_space(*how, counts=counts, max_memory=max_memory)
+    if scheduler and stream is False:
+        raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
+    connected = clusters.connected(scheduler) if scheduler else contextlib.nullcontext()
+    with connected as client, progress(f"searching {space.points:,} points", quiet), compilation_cache():
+        streamed = functools.partial(streamed, client=client) if client else streamed
+        how = (space, dtype or "float64", stream or (True if client else None), materialised, streamed, command)
+        return searches.of_space(*how, counts=counts, max_memory=max_memory, client=client)
 
 
 def is_file(source, *changes):

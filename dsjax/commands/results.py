@@ -12,6 +12,7 @@ from .common import (
     GRID_OPTIONS,
     MEMORY_OPTION,
     OUTPUT_OPTIONS,
+    SCHEDULER_OPTION,
     STREAM_OPTION,
     compilation_cache,
     is_file,
@@ -114,9 +115,26 @@ def sweep(
 )
 @STREAM_OPTION
 @MEMORY_OPTION
+@SCHEDULER_OPTION
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
-def best(source, by, top, objective, stream, max_memory, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+def best(
+    source,
+    by,
+    top,
+    objective,
+    stream,
+    max_memory,
+    scheduler,
+    axes,
+    fixed,
+    settings,
+    model,
+    catalogs,
+    dtype,
+    form,
+    quiet,
+):
     """The best feasible points of a grid or of a file, per group.
 
     Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
@@ -131,7 +149,7 @@ def best(source, by, top, objective, stream, max_memory, axes, fixed, settings, 
     from .. import dataset, report, search, streams
 
     groups = None if by is None else [name for name in by.split(",") if name]
-    if is_file(source, stream, max_memory, axes, fixed, settings, model, catalogs, dtype):
+    if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_results(source)
         space, counts = dataset.space_of(ds), search.counted(ds)
         ranked = search.best(ds, by=groups, top=top, objective=objective)
@@ -146,6 +164,7 @@ def best(source, by, top, objective, stream, max_memory, axes, fixed, settings, 
             max_memory,
             lambda ds: search.best(ds, by=groups, top=top, objective=objective),
             functools.partial(streams.best, by=groups, top=top, objective=objective),
+            scheduler=scheduler,
         )
     report.best(space, ranked, counts, form, quiet, objective)
     sys.exit(0 if counts["feasible"] else 1)

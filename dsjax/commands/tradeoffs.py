@@ -9,6 +9,7 @@ from .common import (
     GRID_OPTIONS,
     MEMORY_OPTION,
     OUTPUT_OPTIONS,
+    SCHEDULER_OPTION,
     STREAM_OPTION,
     changes_of,
     compilation_cache,
@@ -26,9 +27,10 @@ from .common import (
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
 @STREAM_OPTION
 @MEMORY_OPTION
+@SCHEDULER_OPTION
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
-def pareto(source, x, y, by, stream, max_memory, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype, form, quiet):
     """The Pareto front of two variables: the points that no other feasible point beats in both.
 
     Rates and utilisation are better larger; times, memory, chips and costs smaller. Points equal in both (within
@@ -42,7 +44,7 @@ def pareto(source, x, y, by, stream, max_memory, axes, fixed, settings, model, c
     from .. import dataset, fronts, search, streams, tradeoffs
 
     groups = [name for name in by.split(",") if name]
-    if is_file(source, stream, max_memory, axes, fixed, settings, model, catalogs, dtype):
+    if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_results(source)
         space, counts, found = dataset.space_of(ds), search.counted(ds), fronts.of_dataset(ds, x, y, groups)
     else:
@@ -56,6 +58,7 @@ def pareto(source, x, y, by, stream, max_memory, axes, fixed, settings, model, c
             max_memory,
             lambda ds: fronts.of_dataset(ds, x, y, groups),
             functools.partial(streams.pareto, x=x, y=y, by=groups),
+            scheduler=scheduler,
         )
     tradeoffs.front(space, found, counts, form, quiet)
     sys.exit(0 if counts["feasible"] else 1)
