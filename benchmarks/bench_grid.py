@@ -203,7 +203,9 @@ def study(ns, model, curve, *, hardware, nic, precision, ep, batch, context, mtp
 def inputs(space, number):
     """(model, curve, {axis: values}) with every row a dict of numbers and the dual pipeline True."""
     rows = {
-        record: [{name: number(x) for name, x in row.items() if not isinstance(x, str)} for row in table.values()]
+        record: [
+            {name: number(x) for name, x in row.items() if not isinstance(x, str | dict)} for row in table.values()
+        ]
         for record, table in space.rows.items()
     }
     axes = {name: rows.get(name, values) for name, values in space.axes.items()}

@@ -6,6 +6,7 @@ inside the loop that reduces it. Sums are regrouped for speed (`regroup`), so a 
 raised by that much, and so is an upper bound of what the second pass finds.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -90,10 +91,25 @@ def layout_of(space, by=(), dtype="float32"):
         points *= sizes[axis]
     kept = tuple(axis for axis in lifted if axis not in inner or axis == long)
     cut, room = {axis: sizes[axis] for axis in reversed(inner)}, max(1, most // points)
-    for axis in reversed([axis for axis in kept if axis != long]):
+    # What does not depend on an axis is computed once in a slab: the axes that the fewest equations see go in first.
+    seen = _dependents(evaluate.plan(space)[0], dtype)
+    for axis in sorted((axis for axis in reversed(kept) if axis != long), key=lambda axis: seen[axis]):
         cut[axis] = max(n for n in range(1, min(room, sizes[axis]) + 1) if sizes[axis] % n == 0)
-        room = room // cut[axis] if cut[axis] == sizes[axis] else 1
+        room //= cut[axis]
     return Layout(policies, kept, tuple(reversed(inner)), tuple(cut.items()), long)
+
+
+@functools.lru_cache(maxsize=32)
+def _dependents(plan, dtype):
+    """{axis: equations whose results can depend on it} of a plan's program."""
+    program, found = evaluate.traced(plan, dtype).program, collections.Counter()
+    axes = dict.fromkeys(program.constants, frozenset())
+    axes |= {i: frozenset([axis] if axis else []) for i, axis in enumerate(plan.leaf_axes)}
+    for node in program.nodes:
+        support = frozenset().union(*(axes[slot] for slot in node.inputs))
+        axes.update(dict.fromkeys(node.outputs, support))
+        found.update(support)
+    return found
 
 
 def _window(n, most):
@@ -151,7 +167,7 @@ def _reduced(space, layout, what, dtype, kind, client):
 
 
 def slab_of(space, layout, what, dtype):
-    """Function of a slab's corner, first indices along the kept axes -> [(place among all cells, their values), ...]."""
+    """Function of a corner, the first indices along the kept axes -> [(place among all cells, their values), ...]."""
     maker, *arguments = what
     how, leaves = evaluate.plan(space, maker(*arguments))
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]

@@ -1,5 +1,6 @@
 """What this machine has free."""
 
+import ctypes
 import math
 import os
 import shutil
@@ -9,6 +10,7 @@ from .errors import InputError
 from .units import number
 
 RESERVE = 0.3e9  # bytes that compiling and the libraries take beside arrays
+LARGEST, KEPT = 2**25, 2**29  # bytes; the first is the most that glibc takes
 _BYTES = {"units": "B", "low": 0.0, "open_low": True, "high": None, "integer": False}
 
 
@@ -44,6 +46,19 @@ def resident_memory():
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def keep_pages():
+    """Keep freed memory of this process for its next arrays: for a process that does nothing else, as the command line.
+
+    The C library of Linux gives buffers of some megabytes back to the system after each use, and touching fresh pages
+    takes longer than the arithmetic on them. True where it is told to keep up to KEPT bytes of buffers up to LARGEST.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # another C library
+        return False
+    return bool(mallopt(-3, LARGEST)) and bool(mallopt(-1, KEPT))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 def room(max_memory=None):

@@ -1,6 +1,7 @@
 """A space in slabs gives what it gives in one piece."""
 
 import dataclasses
+import platform
 import subprocess
 import sys
 
@@ -139,3 +140,18 @@ def test_a_sub_space_keeps_only_its_rows(space):
     cut = slabs.cut(space, 700)
     assert list(cut.piece(0).rows["hardware"]) == [space.axes["hardware"][0]]
     assert dataclasses.replace(cut.piece(0), axes=space.axes, rows=space.rows) == space
+
+
+def test_freed_pages_are_kept_where_the_c_library_can():
+    """In a process of its own: what is told to the allocator holds for all of it."""
+    script = (
+        "import resource, sys; import numpy as np; from dsjax import machine; kept = machine.keep_pages();"
+        "f = lambda: [np.ones(2**21) for _ in range(4)]; [f() for _ in range(3)];"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
+        "[f() for _ in range(10)];"
+        "print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    kept, faults = map(int, done.stdout.split())
+    assert not kept or faults < 40 * 2**24 // 4096 // 10  # pages of 10 times 4 arrays
+    assert kept == (platform.libc_ver()[0] == "glibc")

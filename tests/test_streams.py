@@ -84,7 +84,9 @@ def test_fronts_are_those_of_the_whole_dataset(long, x, y, by):
         for one, other in ((streamed, whole), (whole, streamed)):
             signs = [[[one.attrs["pareto_x_sense"]]], [[one.attrs["pareto_y_sense"]]]]
             a, b = (ds[[x.lstrip("+-"), y.lstrip("+-")]].to_array().values for ds in (one, other))
-            behind = signs * (a[:, :, None] / b[:, None, :] - 1.0) <= 2e-6  # of one front, points not beyond the other's
+            behind = (
+                signs * (a[:, :, None] / b[:, None, :] - 1.0) <= 2e-6
+            )  # of one front, points not beyond the other's
             assert behind.all(0).any(1).all()
     assert {k: v for k, v in streamed.attrs.items() if k.startswith("pareto")} == {
         k: v for k, v in whole.attrs.items() if k.startswith("pareto")
@@ -207,6 +209,18 @@ def test_regrouping_keeps_small_terms_out_of_the_full_rank():
 
     assert full(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x)) == 3
     assert full(regroup.regrouped(closed, supports, sizes)) == 1
+
+
+def test_axes_that_few_equations_see_go_into_a_slab_first(monkeypatch):
+    """Of a slab that has no room for all of them, the NIC's rate comes before the precision, which all pieces see."""
+    monkeypatch.setattr(cells, "CELL", 2**6)
+    monkeypatch.setattr(cells, "SLAB", 2**15)
+    axes = {"nic_scale_out_bytes_per_s": [1e10 * i for i in range(1, 17)]} | LONG
+    space = grid.load(STUDY, axes={"ep": [144], **axes}, fixed={"nic": "CX7", "pipeline": "naive"})
+    sizes = dict(cells.layout_of(space).sizes)
+    assert sizes["nic_scale_out_bytes_per_s"] == 16 and sizes["hardware"] == 1
+    seen = cells._dependents(evaluate.plan(space)[0], "float32")
+    assert 0 < seen["nic_scale_out_bytes_per_s"] < seen["hardware"] and seen["ep"] < seen["batch"]
 
 
 def test_layouts_cut_every_axis_into_whole_slabs():

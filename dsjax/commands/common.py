@@ -166,8 +166,9 @@ def compilation_cache():
     """Small grids are evaluated without compiling; compiled programs are kept in the user's cache folder."""
     import jax
 
-    from .. import evaluate
+    from .. import evaluate, machine
 
+    machine.keep_pages()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
