@@ -199,7 +199,8 @@ def replacing(path):
         os.replace(temporary, target)
     except (OSError, RuntimeError) as error:  # the NetCDF library raises RuntimeError when a write fails
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be written ({reason}); expected a writable path") from None
+        free = machine.gigabytes(machine.disk(target))
+        raise InputError(f"{path}: cannot be written ({reason}; {free} of disk is free); expected room there") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ _BYTES = {"units": "B", "low": 0.0, "open_low": True, "high": None, "integer": F
 
 def gigabytes(n):
     """Bytes in words."""
-    return f"{n / 1e9:,.1f} GB"
+    return f"{n / 1e9:,.1f} GB" if n >= 1e8 or n <= 0 else f"{n / 1e6:,.1f} MB"
 
 
 def available_memory():

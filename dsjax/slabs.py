@@ -153,8 +153,12 @@ def within(space, dtype, names, room, most=POINTS):
 
 
 def evaluated(slabs, index, dtype, names):
-    """What `evaluate.evaluate` gives for the points of slab `index`."""
-    return slabs.trimmed(index, evaluate.evaluate(slabs.piece(index), dtype, names))
+    """What `evaluate.evaluate` gives for the points of slab `index`: the same bits whichever slab comes first.
+
+    One of several is always compiled, for inside `evaluate.interpreting()` the first few would be NumPy's.
+    """
+    how = False if slabs.number > 1 else None
+    return slabs.trimmed(index, evaluate.evaluate(slabs.piece(index), dtype, names, interpret=how))
 
 
 def arrays_of(slabs, dtype, names, advance=None, devices=()):

@@ -155,3 +155,15 @@ def test_freed_pages_are_kept_where_the_c_library_can():
     kept, faults = map(int, done.stdout.split())
     assert not kept or faults < 40 * 2**24 // 4096 // 10  # pages of 10 times 4 arrays
     assert kept == (platform.libc_ver()[0] == "glibc")
+
+
+def test_a_slab_has_the_same_bits_where_small_grids_are_not_compiled(space):
+    """A sweep on the command line that is resumed: the slab that it begins with was not the first one before."""
+    cut = slabs.cut(space, 1500)
+    assert cut.number > 1
+    names = ("tps_per_chip", "mbu")
+    with evaluate.interpreting():
+        inside = slabs.evaluated(cut, 1, "float64", names)
+    for name, (dims, array) in slabs.evaluated(cut, 1, "float64", names).items():
+        assert dims == inside[name][0]
+        np.testing.assert_array_equal(inside[name][1], array)
