@@ -6,7 +6,7 @@
               materialised, float32; every axis changes the step time or the memory. slope: growth of the time above
               1e7 points, d log t / d log n
 - counts      feasible points and refusals per constraint of the largest grid
-- workers     `dsjax.best` of 1e10 points by one and by two dask workers of one core each
+- workers     `dsjax.best` of the largest grid of the core model by one and by two dask workers of one core each
 - full rank   14 variables of the study at every point, beside a copy of as many bytes and the variables' own dims
 - broadcast   all variables of the study by NumPy over named axes
 - gradients   ten elasticities at every point, of the study and of the core model
@@ -277,12 +277,12 @@ def gradients(model):
 
 
 def workers(number):
-    """A streamed search by dask workers of one thread and one core each, the same grid of 1e10 points."""
+    """A streamed search of the core model by dask workers of one thread and one core each, largest grid."""
     import distributed
 
     from dsjax import streams
 
-    whole, cores = space("study", "1e10"), _cores()
+    whole, cores = space("core", "1e10"), _cores()
     with distributed.LocalCluster(
         n_workers=int(number), threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as cluster:
