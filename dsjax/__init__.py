@@ -29,6 +29,7 @@ _PUBLIC = {
     "solve": "inverse",
     "sweep": "run",
     "uncertainty": "uncertainties",
+    "validate": "validation",
     "write_csv": "dataset",
     "write_netcdf": "dataset",
 }

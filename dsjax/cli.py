@@ -5,7 +5,18 @@ import os
 import click
 
 from . import __version__
-from .commands import calibration, comparing, inverse, pictures, reference, results, sensitivity, tradeoffs, uncertainty
+from .commands import (
+    calibration,
+    comparing,
+    inverse,
+    pictures,
+    reference,
+    results,
+    sensitivity,
+    tradeoffs,
+    uncertainty,
+    validation,
+)
 from .errors import InputError, NothingFeasible
 
 
@@ -45,6 +56,7 @@ def main():
     dsjax reproduce                          published tables against computed ones
     dsjax count DeepSeek-V3                  parameters, FLOPs, bytes, volumes of one forward pass
     dsjax calibrate gemm.csv ...             efficiencies from your own measurements
+    dsjax validate                           measured systems against predictions
     dsjax catalog hardware                   the numbers behind a name, and their source
 
     Exit codes: 0; 1 no feasible point, or a reproduction outside its tolerance; 2 bad input.
@@ -64,6 +76,7 @@ for _command in (
     uncertainty.uncertainty,
     pictures.plot,
     calibration.calibrate,
+    validation.validate,
     reference.reproduce,
     reference.count,
     reference.catalog,

@@ -1,0 +1,230 @@
+"""Predicted against measured end-to-end systems, with nothing set for one system alone."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from . import agreement, evaluate, grid, specs, systems
+from .errors import InputError, unknown
+from .metrics import LIMITS
+
+FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for
+# What differs from system to system, or is fitted.
+OWN = ("model", "hardware", "phase", "chips", "tp", "moe_tp", "ep", "batch", "prompts", "mtp", "isl", "osl", "context")
+OWN += ("software_factor",)
+
+
+def validate(source=None, *, fixed=None, settings=None, catalogs=()):
+    """Measured systems beside what dsjax predicts, as a Dataset over `system`.
+
+    `source`: the path of a file of systems (`systems.read`), dsjax's own published ones without. `fixed` {name:
+    value} holds for all systems ({"curve": "mine"}), `settings` and `catalogs` as in `sweep`.
+
+    `measured`, `predicted` (with one software factor, fitted so that the geometric mean of predicted over measured
+    speed is 1 over the complete systems), `left_out` (the factor from the other studies alone), `unfitted` (no
+    factor), `roofline` and `roofline_left_out` (peak rates, no launches, no latencies, with a factor of its own, fitted
+    in the same way); `error` and so on: value / measured - 1. `assumed` counts what comes from the defaults, `refused`
+    names the constraints that the model thinks the system breaks. Attributes `software_factor`,
+    `roofline_factor`. Statistics: `statistics(ds)`.
+    """
+    file, fixed, settings = systems.read(source), dict(fixed or {}), dict(settings or {})
+    for name in OWN:
+        if name in fixed:
+            raise InputError(f"--fix {name}: differs from system to system, or is fitted; expected another name")
+    used = set()
+    model = [_prediction(row, fixed, settings, catalogs, used) for row in file.systems]
+    for key in settings:
+        if key not in used:
+            raise unknown("--set", "parameter of the systems", key, sorted(used))
+    bare = fixed | ideal() | file.roofline
+    return _dataset(file, model, [_prediction(row, bare, settings, catalogs, used) for row in file.systems])
+
+
+def ideal():
+    """{name of a grid: value} of the roofline: every share 1, every absolute time 0."""
+    found = {}
+    for record in ("hardware", "nic"):
+        for field, meta in specs.fields(specs.RECORDS[record]).items():
+            if meta["units"] == "s":
+                found[f"{record}_{field}"] = 0.0
+            elif meta["units"] == "1" and meta["high"] == 1.0 and meta["open_low"]:
+                found[f"{record}_{field}"] = 1.0
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Seconds per token, or per layer: fixed_s + factor scaled_s. Beside it what the step is made of."""
+
+    fixed_s: float
+    scaled_s: float
+    refused: tuple
+    bottleneck: str
+    batch: int  # sequences of a chip, or of the instance under `concurrency`; prompts of the instance in prefill
+    blocks: dict  # {block: s of a step of the first phase, before overlap}
+
+    def value(self, rate, factor):
+        """What was measured, predicted with a software factor."""
+        seconds = self.fixed_s + factor * self.scaled_s
+        return 1.0 / seconds if rate else seconds
+
+
+def _prediction(row, fixed, settings, catalogs, used):
+    """`Prediction` of one system: its phases one after the other, isl / osl tokens of prefill for a token of output."""
+    try:
+        parts = [_phase(row, phase, fixed, settings, catalogs, used) for phase in row.metric.phases]
+    except InputError as error:
+        if str(error).startswith("--"):
+            raise
+        raise InputError(f"{row.where}: {str(error).removeprefix('grid: [fixed] ')}") from None
+    weights = [1.0, row.used["isl"] / row.used["osl"]] if len(parts) > 1 else [1.0]
+    once, twice = (sum(w * part[0][i] for w, part in zip(weights, parts, strict=True)) for i in (0, 1))
+    refused = tuple(dict.fromkeys(name for part in parts for name in part[1]))
+    return Prediction(2.0 * once - twice, twice - once, refused, *parts[0][2:])
+
+
+def _phase(row, phase, fixed, settings, catalogs, used):
+    """((seconds per token at software factors 1 and 2), refused, bottleneck, batch, blocks) of one phase."""
+    given = row.grid(phase)
+    if given["fixed"].get("batch") == systems.FILLS:
+        given["fixed"]["batch"] = _filling(given, fixed, settings, catalogs)
+    space = _space(given, fixed, settings, catalogs, used)
+    if not row.metric.rate:
+        layers = space.rows["model"][given["model"]]["num_hidden_layers"]
+        given["axes"]["model_num_hidden_layers"] = [layers, layers + 1]
+        space = _space(given, fixed, settings, catalogs, used)
+    function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate.evaluate_point
+    found = evaluate.evaluate(space, function=function, interpret=True)
+    if row.metric.rate:
+        name = "tps_per_user" if row.used["metric"] == "user" else "tps_per_chip"
+        seconds = 1.0 / np.broadcast_to(found[name][1], 2)
+    else:
+        dims, times = found["step_time"]
+        seconds = np.diff(times, axis=dims.index("model_num_hidden_layers")).ravel()
+    refused = [name for name, (_, ok) in found.items() if name.startswith("ok_") and not np.all(ok)]
+    blocks = {name.partition("/")[2]: float(x.flat[0]) for name, (_, x) in found.items() if "/" in name}
+    limit = LIMITS[int(np.asarray(found["bottleneck"][1]).flat[0])]
+    batch = given["fixed"]["batch" if phase == "decode" else "prompts"]
+    return (float(seconds[0]), float(seconds[1])), refused, limit, batch, blocks
+
+
+def of_instance(step, point, bounds, **policies):
+    """`evaluate_point` where `batch` counts the sequences of the whole instance, so that a chip may have part of one."""
+    d = point.deployment
+    batch, chips = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
+    deployment = dataclasses.replace(d, batch=batch / chips)
+    return evaluate.evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
+
+
+def _space(given, fixed, settings, catalogs, used):
+    """The space of a system's grid, with those of the settings whose row it has; `used` collects what they may be."""
+    bare = grid.load(given, fixed=fixed, catalogs=catalogs)
+    known = [f"{record}.{row}.<field>" for record, rows in bare.rows.items() for row in rows]
+    mine = {key: x for key, x in settings.items() if _has(bare.rows, key)}
+    used.update(mine, known)
+    return grid.load(given, fixed=fixed, settings=mine, catalogs=catalogs) if mine else bare
+
+
+def _has(rows, key):
+    record, _, rest = key.partition(".")
+    row, _, _ = rest.rpartition(".")
+    return record in rows and (not row or row in rows[record])
+
+
+def _filling(given, fixed, settings, catalogs):
+    """The largest batch of `FILLED` that fits into the memory, the smallest where none does."""
+    axes = {"batch": FILLED}
+    rest = {name: value for name, value in given["fixed"].items() if name != "batch"}
+    space = _space(given | {"axes": axes, "fixed": rest}, fixed, settings, catalogs, set())
+    _, fits = evaluate.evaluate(space, names=("ok_memory",), interpret=True)["ok_memory"]
+    batches = np.array(space.axes["batch"])
+    return int(batches[fits].max(initial=batches[0]))
+
+
+def _dataset(file, model, bare):
+    rows, apart = file.systems, file.not_described
+    measured = np.array([row.used["value"] for row in rows])
+    rate = np.array([row.metric.rate for row in rows])
+    complete = np.array([row.complete for row in rows])
+    studies = [row.used["study"] for row in rows]
+    data = {"measured": measured}
+    factors, attrs = {}, {}
+    for name, found in (("", model), ("roofline", bare)):
+        fixed_s, scaled_s = (np.array([getattr(x, k) for x in found]) for k in ("fixed_s", "scaled_s"))
+        seconds = np.where(rate, 1.0 / measured, measured)
+
+        def factor_of(which, fixed_s=fixed_s, scaled_s=scaled_s, seconds=seconds):
+            return agreement.fitted_factor(fixed_s[which], scaled_s[which], seconds[which])
+
+        def values(factor, fixed_s=fixed_s, scaled_s=scaled_s):
+            time = fixed_s + factor * scaled_s
+            return np.where(rate, 1.0 / time, time)
+
+        factor, others = factor_of(complete), agreement.left_out(factor_of, studies, complete)
+        data |= {name or "predicted": values(factor), f"{name}_left_out".lstrip("_"): values(others)}
+        factors[f"{name}_left_out_factor".lstrip("_")] = others
+        attrs["software_factor" if not name else f"{name}_factor"] = factor
+        if not name:
+            data["unfitted"] = values(1.0)
+    errors = {
+        ("error" if k == "predicted" else f"{k}_error"): data[k] / measured - 1.0 for k in data if k != "measured"
+    }
+    ds = xr.Dataset({name: ("system", x, _meta(name)) for name, x in (data | errors | factors).items()})
+    blocks = list(dict.fromkeys(name for x in model for name in x.blocks))
+    ds["block_time"] = (
+        ("system", "block"),
+        np.array([[x.blocks.get(name, 0.0) for name in blocks] for x in model]),
+        {"units": "s", "long_name": "time of a block in a step of the first phase, before overlap, without factor"},
+    )
+    ds["assumed"] = ("system", [len(row.assumed) for row in rows], {"units": "1", "long_name": "choices from defaults"})
+    coords = {name: ("system", [str(row.used.get(key, "")) for row in rows]) for name, key in _LABELS.items()}
+    coords |= {
+        "system": ("system", [row.used["id"] for row in rows]),
+        "units": ("system", [row.metric.units for row in rows]),
+        "complete": ("system", complete),
+        "in_house": ("system", [row.used.get("in_house", False) for row in rows]),
+        "assumed_keys": ("system", [" ".join(row.assumed) for row in rows]),
+        "refused": ("system", [" ".join(x.refused) for x in model]),
+        "bottleneck": ("system", [x.bottleneck for x in model]),
+        "load": ("system", [x.batch for x in model]),
+        "block": ("block", blocks),
+        "left_aside": ("left_aside", list(apart)),
+        "left_aside_why": ("left_aside", list(apart.values())),
+    }
+    ds = ds.assign_coords(coords)
+    for name, doc in _DOCS.items():
+        ds[name].attrs["long_name"] = doc
+    ds.attrs = {"title": "Measured systems against predictions", **attrs}
+    return ds
+
+
+_LABELS = {name: name for name in ("study", "hardware", "model", "metric", "evidence", "why", "caveat", "source")}
+_DOCS = {
+    "metric": "what was measured: " + "; ".join(f"{name}: {m.doc}" for name, m in systems.METRICS.items()),
+    "units": "units of measured and predicted",
+    "assumed_keys": "what comes from the defaults",
+    "refused": "constraints that the model thinks the system breaks",
+    "load": "sequences of a chip (of the instance for one user), prompts of the instance in prefill",
+    "complete": "whether the source gives all that matters",
+    "why": "what the source leaves open",
+    "left_aside": "systems that the catalog cannot describe",
+}
+_NAMES = {
+    "measured": "as published",
+    "predicted": "predicted with the fitted software factor",
+    "left_out": "predicted with the software factor of the other studies",
+    "unfitted": "predicted without a factor",
+    "roofline": "peak rates without launches, with a fitted factor",
+    "roofline_left_out": "peak rates without launches, with the factor of the other studies",
+}
+
+
+def _meta(name):
+    if name.endswith("factor"):
+        return {"units": "1", "long_name": "factor fitted to the other studies"}
+    if name.endswith("error"):
+        of = name.removesuffix("error").rstrip("_") or "predicted"
+        return {"units": "1", "long_name": f"{of} / measured - 1"}
+    return {"long_name": f"{_NAMES[name]} (units: coordinate units)"}
