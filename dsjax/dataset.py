@@ -152,8 +152,8 @@ def coordinates(space):
 def _stack_blocks(space, blocks):
     axes = tuple(axis for axis in space.axes if any(axis in dims for dims, _ in blocks))
     stacked = np.empty((len(blocks), *(space.sizes[axis] for axis in axes)), blocks[0][1].dtype)
-    for slot, (dims, array) in zip(stacked, blocks):
-        slot[...] = array.reshape([space.sizes[a] if a in dims else 1 for a in axes])
+    for i, (dims, array) in enumerate(blocks):  # also where no axis reaches a block, and its slot is a number
+        stacked[i] = array.reshape([space.sizes[a] if a in dims else 1 for a in axes])
     return ("block", *axes), stacked, _meta("block_time")
 
 

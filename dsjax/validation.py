@@ -111,7 +111,7 @@ def _phase(row, phase, fixed, settings, catalogs, used):
 
 
 def of_instance(step, point, bounds, **policies):
-    """`evaluate_point` where `batch` counts the sequences of the whole instance, so that a chip may have part of one."""
+    """`evaluate_point` where `batch` counts the sequences of the whole instance: a chip may have part of one."""
     d = point.deployment
     batch, chips = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
     deployment = dataclasses.replace(d, batch=batch / chips)
