@@ -20,6 +20,7 @@ PRECISIONS = {
     "fp4": ("fp4", 0.5, 2.0),
     "nvfp4": ("fp4", 0.5 + 1.0 / 16.0, 2.0),
 }
+_WIDTH = {"bf16": "", "fp8": "8", "int8": "8", "fp4": "4"}  # in the names of a curve's knots of GEMMs
 _SPELT = {"bfloat16": "bf16", "half": "bf16", "float16": "bf16", "fp8_block": "fp8", "float8": "fp8"}
 _DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype")
 _KV_DTYPES = ("kv_cache_dtype", "kv_dtype")
@@ -33,7 +34,7 @@ def calibrate(
 ):
     """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
 
-    `kind`: gemm, grouped-gemm, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see `measurements`.
+    `kind`: gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see `measurements`.
     `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks. `precision` bf16, fp8, int8, fp4, nvfp4,
     where no column says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count ("device=H100",
     "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", what the core model's
@@ -111,7 +112,7 @@ def row_of(ds, name=None, base="kernel-assumed"):
         x = ds.sel(parameter=parameter)
         if not np.isinf(float(x["uncertainty"])):  # else the base row's stays
             record, field = field.split(".") if field.startswith("nic.") else (tables[0], field)
-            field = parameter if record == "fit" else field
+            field = parameter if record == "fit" else _knot(field, a["precision"]) if record == "curve" else field
             found.setdefault(record, []).append(f"{field} = {float(x['value']):.5g}")
     of = {"hardware": a["hardware"] if base == "kernel-assumed" else base, "nic": a["nic"], "curve": base}
     text = []
@@ -119,7 +120,8 @@ def row_of(ds, name=None, base="kernel-assumed"):
         label = f"{a['nic']}-{name}" if record == "nic" else name
         above = f"form = {json.dumps(a['equation'])}" if record == "fit" else f"base = {json.dumps(of[record])}"
         source_line = f"source = {json.dumps(source, ensure_ascii=False)}"
-        text.append("\n".join([f"[{record}.{json.dumps(label)}]", above, source_line, *found[record]]))
+        fitted = [f"fitted = {json.dumps([a['hardware']])}"] if record == "curve" else []
+        text.append("\n".join([f"[{record}.{json.dumps(label)}]", above, source_line, *fitted, *found[record]]))
     return "\n\n".join(text) + "\n"
 
 
@@ -129,6 +131,12 @@ def _tables(attrs, fields):
         return ("curve",)
     known = {f"nic.{field}" for field in specs.fields(specs.Nic)} | specs.fields(specs.Hardware).keys()
     return ("hardware", "nic") if known.issuperset(fields.values()) else ("fit",)
+
+
+def _knot(field, precision):
+    """The knot of a curve for the width of the operands."""
+    kind, _, name = field.partition("_")
+    return f"{kind}{_WIDTH[PRECISIONS[precision][0]]}_{name}" if kind in ("gemm", "expert") else field
 
 
 def write_row(ds, path, name=None, base="kernel-assumed", force=False):

@@ -120,13 +120,14 @@ def _row(raw, records, record, name):
             raise unknown(f"{where} base", record, base, [n for n in raw if n not in chain])
         chain.append(base)
         inherited = _required(raw[base][1], records, record)
+        inherited = {key: x for key, x in inherited.items() if record != "curve" or key not in MEASURED}
         doubted += [field for field in inherited.pop("unverified", ()) if field in inherited.keys() - merged.keys()]
         merged = inherited | merged
     if record == "curve" and merged.get("form") not in curves.FORMS:
         raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
     fields = specs.fields(record_class(records, record, merged))
     allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
-    extra = {"quantisation": merged.pop("quantisation", None)} if record == "model" else {}
+    extra = _texts(where, record, records, merged)
     extra["unverified"] = _unverified(where, merged.pop("unverified", None), doubted, fields)
     for key in merged:
         if key not in allowed:
@@ -138,6 +139,28 @@ def _row(raw, records, record, name):
         raise InputError(f"{where} source: {merged['source']!r}; expected a text that names the source")
     numbers = {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
     return numbers | {key: found for key, found in extra.items() if found}
+
+
+# A curve's lists of the hardware whose kernels it is fitted to, and of their siblings with other rates.
+MEASURED = ("fitted", "siblings")
+
+
+def _texts(where, record, records, merged):
+    """What a row says beside its numbers, taken out of `merged`."""
+    if record == "model":
+        return {"quantisation": merged.pop("quantisation", None)}
+    if record == "curve":
+        found = {key: merged.pop(key, []) for key in MEASURED}
+        for key, names in found.items():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise InputError(f"{where} {key}: {names!r}; expected a list of hardware")
+        return found
+    if record == "hardware" and issubclass(records[record], specs.Hardware):
+        curve = merged.pop("curve", "kernel-assumed")
+        if not isinstance(curve, str):
+            raise InputError(f"{where} curve: {curve!r}; expected the name of a curve")
+        return {"curve": curve}
+    return {}
 
 
 def _unverified(where, given, doubted, fields):

@@ -96,7 +96,7 @@ class Kernels:
             shape = Gemm(groups=g, m=m, k=k, n=n)
             n_bytes = shape.weights * self.precision.weight_bytes
             n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-            curve = self._gemm(self.curve, m, k, n, g)
+            curve = self._gemm(self.curve, m, k, n, g, self.precision.weight_rate)
             return present * self._time(shape.flops, n_bytes, self.precision.weight_rate, curve)
 
         return roofline.each(time, {name: (x.groups, x.m, x.k, x.n) for name, x in shapes.items()})
@@ -107,8 +107,12 @@ class Kernels:
         shape = Gemm(groups=g, m=m, k=k, n=n)
         n_bytes = shape.weights * self.precision.expert_bytes
         n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-        curve = self._gemm(self.curve, m, k, n, g) if side is None else self._expert_gemm(self.curve, side, m, k, n)
-        return present * self._time(shape.flops, n_bytes, self.precision.expert_rate, curve)
+        rate = self.precision.expert_rate
+        if side is None:
+            curve = self._gemm(self.curve, m, k, n, g, rate)
+        else:
+            curve = self._expert_gemm(self.curve, side, m, k, n, rate)
+        return present * self._time(shape.flops, n_bytes, rate, curve)
 
     def core(self, load):
         """Time of the attention core, mean of all layers (section 3)."""
@@ -118,7 +122,7 @@ class Kernels:
 
         def time(share):  # of the positions
             pairs, read = (attentions.causal_pairs(share), 1.0) if load.causal else (share, share)
-            curve = self._attention(self.curve, share * load.core_size)
+            curve = self._attention(self.curve, share * load.core_size, load.causal)
             return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, curve)
 
         # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
@@ -129,7 +133,7 @@ class Kernels:
     def scores(self, shape, load):
         """Time of the indexer's scores, whose keys have one byte an element (section 3)."""
         n_bytes = shape.inputs * self.precision.activation_bytes + shape.kv
-        curve = self._attention(self.curve, load.core_size)
+        curve = self._attention(self.curve, load.core_size, load.causal)
         if curve.start_s is not None:  # nothing else takes time where there is no indexer
             curve = curve._replace(start_s=jnp.where(shape.flops > 0.0, curve.start_s, 0.0))
         return self._time(shape.flops, n_bytes, self.precision.attention_rate, curve)

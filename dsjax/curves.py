@@ -1,16 +1,17 @@
 """Efficiency curves: the share of peak a GEMM reaches, as differentiable data.
 
-A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups)`, `expert_gemm(curve, side, m, k, n)`
-with `side` "up" (gate and up, fused) or "down", `attention(curve, size)`, `pointwise(curve)`; each returns an
-`Efficiency`. A row of the catalog picks a form and gives its knots.
+A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, rate)`, `expert_gemm(curve, side, m, k,
+n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `specs.RATES`, `attention(curve,
+size, causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks a form and gives its knots.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from .specs import amount, record, seconds, share
+from .specs import amount, feature, like, record, seconds, share
 
 
 @record
@@ -44,23 +45,56 @@ class DeepGemmTable(A100Guide):
 
 @record
 class Kernel:
-    """Smooth kernel times, few parameters each (dsjax/MODEL.md, section 4); to be calibrated."""
+    """Smooth kernel times, at most five parameters each (dsjax/MODEL.md, section 4).
 
-    gemm_compute: float = share("GEMM: share of peak compute of a large one")
-    gemm_tail: float = amount("1", "GEMM: result elements at which half of that is reached")
-    gemm_memory: float = share("GEMM: share of memory bandwidth")
-    gemm_start_s: float = seconds("GEMM: launch and ramp")
-    expert_compute: float = share("grouped GEMM: share of peak compute with many rows per expert")
-    expert_rows: float = amount("1", "grouped GEMM: rows per expert at which half of that is reached")
-    expert_memory: float = share("grouped GEMM: share of memory bandwidth")
-    expert_start_s: float = seconds("grouped GEMM: launch and ramp")
-    attention_compute: float = share("attention: share of peak compute of a long one")
-    attention_rows: float = amount("token", "attention: tokens at which half of that is reached")
-    attention_memory: float = share("attention: share of memory bandwidth")
-    attention_start_s: float = seconds("attention: launch and ramp")
+    GEMMs have a set of knots for operands of 16, 8 and 4 bit; a row may leave out the narrower ones.
+    """
+
+    gemm_compute: float = share("GEMM, 16 bit: share of peak compute of a large one")
+    gemm_tail: float = amount("1", "GEMM, 16 bit: result elements at which half of that is reached")
+    gemm_memory: float = share("GEMM, 16 bit: share of memory bandwidth of a wide one")
+    gemm_columns: float = feature("1", "GEMM, 16 bit: columns at which half of that is reached")
+    gemm_start_s: float = seconds("GEMM, 16 bit: launch and ramp")
+    gemm8_compute: float = like("gemm_compute", share("GEMM, 8 bit: share of peak compute of a large one"))
+    gemm8_tail: float = like("gemm_tail", amount("1", "GEMM, 8 bit: result elements at which half of it is reached"))
+    gemm8_memory: float = like("gemm_memory", share("GEMM, 8 bit: share of memory bandwidth of a wide one"))
+    gemm8_columns: float = like("gemm_columns", amount("1", "GEMM, 8 bit: columns at which half of that is reached"))
+    gemm8_start_s: float = like("gemm_start_s", seconds("GEMM, 8 bit: launch and ramp"))
+    gemm4_compute: float = like("gemm8_compute", share("GEMM, 4 bit: share of peak compute of a large one"))
+    gemm4_tail: float = like("gemm8_tail", amount("1", "GEMM, 4 bit: result elements at which half of it is reached"))
+    gemm4_memory: float = like("gemm8_memory", share("GEMM, 4 bit: share of memory bandwidth of a wide one"))
+    gemm4_columns: float = like("gemm8_columns", amount("1", "GEMM, 4 bit: columns at which half of that is reached"))
+    gemm4_start_s: float = like("gemm8_start_s", seconds("GEMM, 4 bit: launch and ramp"))
+    expert_compute: float = share("grouped GEMM, 16 bit: share of peak compute with many rows per expert")
+    expert_rows: float = amount("1", "grouped GEMM, 16 bit: rows per expert at which half of that is reached")
+    expert_memory: float = share("grouped GEMM, 16 bit: share of memory bandwidth")
+    expert_start_s: float = seconds("grouped GEMM, 16 bit: launch and ramp")
+    expert8_compute: float = like("expert_compute", share("grouped GEMM, 8 bit: share of peak compute, many rows"))
+    expert8_rows: float = like("expert_rows", amount("1", "grouped GEMM, 8 bit: rows at which half of it is reached"))
+    expert8_memory: float = like("expert_memory", share("grouped GEMM, 8 bit: share of memory bandwidth"))
+    expert8_start_s: float = like("expert_start_s", seconds("grouped GEMM, 8 bit: launch and ramp"))
+    expert4_compute: float = like("expert8_compute", share("grouped GEMM, 4 bit: share of peak compute, many rows"))
+    expert4_rows: float = like("expert8_rows", amount("1", "grouped GEMM, 4 bit: rows at which half of it is reached"))
+    expert4_memory: float = like("expert8_memory", share("grouped GEMM, 4 bit: share of memory bandwidth"))
+    expert4_start_s: float = like("expert8_start_s", seconds("grouped GEMM, 4 bit: launch and ramp"))
+    attention_compute: float = share("attention of decode: share of peak compute of a long one")
+    attention_rows: float = amount("token", "attention of decode: cached tokens at which half of that is reached")
+    attention_memory: float = share("attention of decode: share of memory bandwidth")
+    attention_start_s: float = seconds("attention of decode: launch and ramp")
+    prefill_compute: float = like("attention_compute", share("attention of prefill: share of peak, long prompt"))
+    prefill_rows: float = like(
+        "attention_rows", amount("token", "attention of prefill: tokens at which half is reached")
+    )
+    prefill_memory: float = like("attention_memory", share("attention of prefill: share of memory bandwidth"))
+    prefill_start_s: float = like("attention_start_s", seconds("attention of prefill: launch and ramp"))
     pointwise_memory: float = share("norms, residuals, activations: share of memory bandwidth")
     pointwise_start_s: float = seconds("norms, residuals, activations: launch of one kernel")
     pointwise_kernels: float = amount("1", "norms, residuals, activations: launches per layer")
+
+
+@record
+class ByHardware:
+    """No knots of its own: every hardware has the curve that its row names."""
 
 
 class Efficiency(NamedTuple):
@@ -71,7 +105,7 @@ class Efficiency(NamedTuple):
     start_s: float | None = None
 
 
-def a100_gemm(curve, m, k, n, groups=1.0):
+def a100_gemm(curve, m, k, n, groups=1.0, rate=0):
     """Share of peak of one GEMM (m, k) x (k, n), by its smallest side.
 
     K < min(M, N): a line in log2 K through (64, small) and (512, middle), `large` from 1024 on, never below `small`.
@@ -81,7 +115,7 @@ def a100_gemm(curve, m, k, n, groups=1.0):
 
     Source: NVIDIA, Matrix Multiplication Background User's Guide (A100 figures), linearised by the 2025 decode study.
     """
-    del groups  # the guide's shapes are those of one product
+    del groups, rate  # the guide's shapes are those of one product, and its shares those of every precision
     small_mn = jnp.minimum(m, n)
     by_k = _line(k, 6.0, curve.gemm_small_k, 9.0, curve.gemm_middle_k)
     by_k = jnp.where(k >= 1024, curve.gemm_large_k, jnp.where(k >= 64, by_k, curve.gemm_small_k))
@@ -96,39 +130,62 @@ def _line(x, log2_x0, y0, log2_x1, y1):
     return y0 + (y1 - y0) / (log2_x1 - log2_x0) * (jnp.log2(x) - log2_x0)
 
 
-def a100_expert_gemm(curve, side, m, k, n):
+def a100_expert_gemm(curve, side, m, k, n, rate=0):
     """The experts on the curve of every other GEMM."""
-    del side
+    del side, rate
     return a100_gemm(curve, m, k, n)
 
 
-def deepgemm_expert_gemm(curve, side, m, k, n):
+def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
     """Step table over the rows m of one expert GEMM.  Source: DeepGEMM's published performance table (H800)."""
-    del k, n
+    del k, n, rate
     value = getattr(curve, f"expert_{side}_64")
     for rows in (128, 256, 512, 1024):
         value = jnp.where(m >= rows, getattr(curve, f"expert_{side}_{rows}"), value)
     return Efficiency(value)
 
 
-def kernel_gemm(curve, m, k, n, groups=1.0):
-    """e_c = `gemm_compute` / (1 + `gemm_tail` / (g M N)): few result elements leave cores idle."""
+# What the knots of GEMMs are called at each of `specs.RATES`: by the width of the operands.
+GEMMS, EXPERTS = ("gemm", "gemm8", "gemm8", "gemm4"), ("expert", "expert8", "expert8", "expert4")
+
+
+def wide(knots, m, n, groups=1.0):
+    """`Efficiency` of a GEMM: e_c = compute / (1 + tail / (g M N)), e_m = memory / (1 + columns / (g N)).
+
+    Few result elements leave cores idle, and few columns leave too few of them reading weights. `knots` {name: number}.
+    """
+    share = knots["compute"] / (1.0 + knots["tail"] / (groups * m * n))
+    return Efficiency(share, knots["memory"] / (1.0 + knots["columns"] / (groups * n)), knots["start_s"])
+
+
+def filled(knots, size):
+    """`Efficiency` with e_c = compute / (1 + rows / x): rows of an expert, tokens of attention."""
+    return Efficiency(knots["compute"] / (1.0 + knots["rows"] / size), knots["memory"], knots["start_s"])
+
+
+def kernel_gemm(curve, m, k, n, groups=1.0, rate=0):
+    """`wide`, with the knots of the width of the operands; `rate` the index into `specs.RATES`."""
     del k
-    return Efficiency(
-        curve.gemm_compute / (1.0 + curve.gemm_tail / (groups * m * n)), curve.gemm_memory, curve.gemm_start_s
-    )
+    return wide(_of_rate(curve, GEMMS, rate, ("compute", "tail", "memory", "columns", "start_s")), m, n, groups)
 
 
-def kernel_expert_gemm(curve, side, m, k, n):
-    """e_c = `expert_compute` M / (M + `expert_rows`), M rows of one expert."""
+def kernel_expert_gemm(curve, side, m, k, n, rate=0):
+    """`filled` by the M rows of one expert, with the knots of the width of the operands."""
     del side, k, n
-    return Efficiency(curve.expert_compute * m / (m + curve.expert_rows), curve.expert_memory, curve.expert_start_s)
+    return filled(_of_rate(curve, EXPERTS, rate, ("compute", "rows", "memory", "start_s")), m)
 
 
-def kernel_attention(curve, size):
-    """e_c = `attention_compute` x / (x + `attention_rows`), x = context x sequences in decode, context in prefill."""
-    share = curve.attention_compute * size / (size + curve.attention_rows)
-    return Efficiency(share, curve.attention_memory, curve.attention_start_s)
+def _of_rate(curve, kinds, rate, names):
+    return {
+        name: jax.lax.select_n(rate, *(jnp.asarray(getattr(curve, f"{kind}_{name}")) for kind in kinds))
+        for name in names
+    }
+
+
+def kernel_attention(curve, size, causal=False):
+    """`filled` by x = context x sequences in decode, the context in prefill (`causal`), each with knots of its own."""
+    kind = "prefill" if causal else "attention"
+    return filled({name: getattr(curve, f"{kind}_{name}") for name in ("compute", "rows", "memory", "start_s")}, size)
 
 
 def kernel_pointwise(curve, layers=None):
@@ -156,5 +213,6 @@ class Form(NamedTuple):
 FORMS = {
     "a100-guide": Form(A100Guide, a100_gemm, a100_expert_gemm),
     "deepgemm-table": Form(DeepGemmTable, a100_gemm, deepgemm_expert_gemm),
+    "by-hardware": Form(ByHardware, perfect, perfect),
     "kernel": Form(Kernel, kernel_gemm, kernel_expert_gemm, kernel_attention, kernel_pointwise),
 }

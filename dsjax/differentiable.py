@@ -101,11 +101,25 @@ def field_of(field):
 
 
 def in_use(space, record, field):
-    """Whether a parameter is of the rows of a space at each of its points: a bool, or one for each row of an axis."""
+    """(dims, bools): whether a parameter is of the rows that are in use at the points of a space."""
     row = row_of(field)
-    if record in space.axes and row:
-        return np.array([label == row for label in space.axes[record]])
-    return not row or space.fixed.get(record) == row
+    if not row:
+        return (), np.array(True)
+    labels = [space.axes.get(axis, (space.fixed.get(axis),)) for axis in (record, "hardware")]
+    used = np.array(
+        [[row == _row_at(space, record, *pick) for pick in zip([a] * len(labels[1]), labels[1])] for a in labels[0]]
+    )
+    dims = [record, "hardware"]
+    if record != "curve" or all(label in space.rows[record] for label in labels[0]):
+        dims, used = dims[:1], used[:, 0]  # no curve by hardware
+    place = tuple(slice(None) if dim in space.axes else 0 for dim in dims)
+    return tuple(dim for dim in dims if dim in space.axes), used[place]
+
+
+def _row_at(space, record, label, hardware):
+    """Row of a record where its label, and that of the hardware, are these."""
+    by_hardware = record == "curve" and label not in space.rows[record]
+    return space.rows["hardware"][hardware]["curve"] if by_hardware else label
 
 
 def check_output(space, of):

@@ -161,7 +161,7 @@ def at_point(space, of, names, whole):
     found = evaluate.evaluate(space, function=function)
     plain = {name: value for name, value in found.items() if "/" not in name}
     ds = dataset.to_dataset(space, {k: plain[k] for k in evaluate.known(space, plain)}, "dsjax sensitivity")
-    ad = np.array([found[f"elasticity/{i}"][1] * in_use(space, *name) for i, name in enumerate(names)])
+    ad = np.array([found[f"elasticity/{i}"][1] * in_use(space, *name)[1] for i, name in enumerate(names)])
     below, above = np.array(one_sided(space, of, names)[1]).T
     ds = ds.assign_coords(_coordinate(names)).assign(
         elasticity=_variable(("parameter",), ad, of),
@@ -170,7 +170,7 @@ def at_point(space, of, names, whole):
         kink=_kink(("parameter",), np.abs(above - below) > SHARP),
     )
     known, units = known_parameters(whole), "parameter_units"
-    values = [value_of(space if in_use(space, *name) else whole, *name) for name in names]
+    values = [value_of(space if in_use(space, *name)[1] else whole, *name) for name in names]
     text = f"present value, in the unit that `{units}` names"
     ds["parameter_value"] = nearby.variable("parameter", values, f"of {units}", text)
     symbols = np.array([known[record, field_of(field)]["units"] for record, field in names], object)
@@ -215,10 +215,12 @@ def _stacked(space, found, names):
 
 def _of_row(space, name, dims, array):
     """An elasticity, 0 at the points that do not use the parameter's row: its formula can depend on the row's axis."""
-    used = in_use(space, *name)
-    if np.ndim(used) and name[0] in dims:
-        used = used.reshape([-1 if dim == name[0] else 1 for dim in dims])
-    return dims, array * np.asarray(used if np.ndim(used) == 0 or name[0] in dims else 0, array.dtype)
+    axes, used = in_use(space, *name)
+    if not set(axes) <= set(dims):
+        return dims, np.zeros_like(array)
+    used = used.transpose([axes.index(dim) for dim in dims if dim in axes])
+    used = used.reshape([space.sizes[dim] if dim in axes else 1 for dim in dims])
+    return dims, array * used.astype(array.dtype)
 
 
 def _coordinate(names):

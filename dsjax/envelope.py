@@ -253,7 +253,7 @@ class Problem:
         nothing = best is None
         value = math.nan if nothing else math.exp(self.at(best.load)[0][0])
         moves = np.full(n, math.nan) if nothing else self.elasticities(best)
-        moves = np.where([in_use(self.space, *name) for name in self.names], moves, 0.0)  # of another row
+        moves = np.where([in_use(self.space, *name)[1] for name in self.names], moves, 0.0)  # of another row
         excess = np.full(m, math.nan) if nothing else self.at(best.load)[0][1:]
         active = np.zeros(m, bool)
         if not nothing and best.active >= 0:

@@ -51,11 +51,14 @@ def plan(space, function=evaluate_point):
         records[record], axes_of[record] = _record(space, record, cls, space.rows[record])
     for record, cls in (("workload", specs.Workload), ("deployment", specs.Deployment)):
         records[record], axes_of[record] = _record(space, record, cls, {})
-    rows = [(name, row, curves.FORMS[row["form"]]) for name, row in space.rows.get("curve", {}).items()]
-    knots = [_record(space, "curve", form.record, {name: row}) for name, row, form in rows]
-    forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for _, _, form in rows]
-    if not rows:
-        knots, forms = [((), ())], [()]  # the study has no curves
+    knots, forms = [((), ())], [()]  # of a study without curves
+    if space.study.curve:
+        labels = space.axes.get("curve", (space.fixed.get("curve"),))
+        rows = [space.rows_of_curve(label) for label in labels]
+        own = [curves.FORMS[next(iter(row.values()))["form"]] for row in rows]
+        along = ["" if label in space.rows["curve"] else "hardware" for label in labels]
+        knots = [_record(space, "curve", form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
+        forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for form in own]
     bounds = jax.tree.map(np.float64, space.bounds)
     operands = (records, tuple(record for record, _ in knots), bounds)
     leaves, treedef = jax.tree.flatten(operands)
@@ -76,8 +79,12 @@ def plan(space, function=evaluate_point):
 DERIVED = ("ep", "chips", "isl", "osl", "shared_tp")
 
 
-def _record(space, record, cls, rows):
-    """(record of arrays, record of axis names): a parameter's own axis or fixed value wins over the rows."""
+def _record(space, record, cls, rows, along=None):
+    """(record of arrays, record of axis names): a parameter's own axis or fixed value wins over the rows.
+
+    `along`: the axis that the rows are those of, where it is not the record.
+    """
+    along = record if along is None else along
     values, axes = {}, {}
     for field, meta in specs.fields(cls).items():
         name = field if record in ("workload", "deployment") else f"{record}_{field}"
@@ -87,7 +94,7 @@ def _record(space, record, cls, rows):
             raw, axis = space.fixed[name], ""
         elif rows:
             raw = [row[field] for row in rows.values()]
-            raw, axis = (raw, record) if record in space.axes and record != "curve" else (raw[0], "")
+            raw, axis = (raw, along) if along in space.axes else (raw[0], "")
         else:
             raw, axis = 0 if field in DERIVED else 1, ""  # a field this study does not read
         dtype = np.dtype(np.int32 if meta["integer"] else np.float64)

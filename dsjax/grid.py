@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import bounds, catalog, machine, ranges, specs, studies
 from .errors import InputError, unknown
-from .space import Space, auxiliary, group_names, parameters, unknown_variables
+from .space import Space, auxiliary, group_names, parameters, unknown_variables, used_rows
 from .units import number
 from .variables import MEASURES, VARIABLES
 
@@ -137,11 +137,11 @@ class _Reader:
         for name in (*self.named, *self.study.policies, *self.needed(axes, fixed)):
             if name not in axes and name not in fixed:
                 raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
-        _apply(self.catalog, self.study.records, settings, {r: axes.get(r, (fixed.get(r),)) for r in self.named})
-        rows = {
-            record: {row: self.catalog[record][row] for row in axes.get(record, (fixed.get(record),))}
-            for record in self.named
-        }
+        named = {record: self.catalog[record] for record in self.named}
+        self.check_curves(axes, fixed)
+        used = used_rows(axes, fixed, named)
+        _apply(self.catalog, self.study.records, settings, used)
+        rows = {record: {row: named[record][row] for row in used[record]} for record in self.named}
         self.check_overrides(rows, axes | fixed)
         self.unknown = unknown_variables(axes, fixed, rows)
         objective, sense, by = self.objective(axes, fixed)
@@ -274,6 +274,17 @@ class _Reader:
         if accepted and si not in accepted:
             raise InputError(f"{where}: {value!r}; expected one of {accepted} (study {self.study.name})")
         return si
+
+    def check_curves(self, axes, fixed):
+        """A curve by hardware needs rows of one form, which the rows of the hardware name."""
+        labels = axes.get("curve", (fixed.get("curve"),)) if "curve" in self.named else ()
+        if any(self.catalog["curve"][name]["form"] == "by-hardware" for name in labels):
+            for name in axes.get("hardware", (fixed.get("hardware"),)):
+                curve, where = self.catalog["hardware"][name].get("curve"), f"hardware {name}: curve"
+                if curve not in self.catalog["curve"]:
+                    raise unknown(where, "curve", curve, self.catalog["curve"])
+                if (form := self.catalog["curve"][curve]["form"]) != "kernel":
+                    raise InputError(f"{where}: {curve} has form {form}; expected one of form kernel")
 
     def check_overrides(self, rows, given):
         """A numeric axis over a curve's knot needs the knot in every curve that is used."""

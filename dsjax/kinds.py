@@ -5,13 +5,15 @@ fitted, `shape` comes from a measurement, `peaks` from the catalog: `flops_per_s
 `hbm_bytes_per_s` (BW), `scale_up_bytes_per_s` (U), `scale_out_bytes_per_s` (O), `operand_bytes` (of an element read),
 `result_bytes` (of an element written), `kv_bytes`. Every fixed time is a `*_s` parameter, so that all rates x a and all
 of these / a give time / a. A work function (shape, peaks) -> (s at peak rate, s at peak bandwidth) is what no
-measurement can beat.
+measurement can beat. The shares of peak of kernels are those of the `kernel` curves (`curves.wide`, `curves.filled`).
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+
+from . import curves
 
 
 class Parameter(NamedTuple):
@@ -45,20 +47,16 @@ def gemm_work(shape, peaks):
     return 2.0 * m * n * k / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
 
 
+def kernel(work, efficiency):
+    """t0 + max(c / e_c, d / e_m) of work (c, d) [s] at the peaks: `roofline.kernel` with perfect overlap."""
+    compute, moved = work
+    return efficiency.start_s + jnp.maximum(compute / efficiency.compute, moved / efficiency.memory)
+
+
 def gemm(parameters, shape, peaks):
-    """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m)): few result elements leave cores idle."""
-    compute, memory = gemm_work(shape, peaks)
-    tail = 1.0 + parameters["tail"] / (shape["m"] * shape["n"])
-    return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * tail, memory / parameters["memory"])
-
-
-def gemm_extended(parameters, shape, peaks):
-    """t0 + (c^p + d^p)^(1/p), c and d as in `gemm`: compute and memory hide each other only in part."""
-    compute, memory = gemm_work(shape, peaks)
-    c = compute / parameters["compute"] * (1.0 + parameters["tail"] / (shape["m"] * shape["n"]))
-    d, power = memory / parameters["memory"], parameters["sharpness"]
-    larger = jnp.maximum(c, d)  # taken out, so that no power of a time underflows
-    return parameters["start_s"] + larger * ((c / larger) ** power + (d / larger) ** power) ** (1.0 / power)
+    """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m) (1 + columns / N)): few result elements leave
+    cores idle, few columns leave too few of them reading weights."""
+    return kernel(gemm_work(shape, peaks), curves.wide(parameters, shape["m"], shape["n"]))
 
 
 def grouped_work(shape, peaks):
@@ -72,9 +70,33 @@ def grouped_work(shape, peaks):
 
 def grouped_gemm(parameters, shape, peaks):
     """t0 + max(2 G (m + m0) N K / (P e_c), bytes / (BW e_m)): tiles are filled up by m0 rows."""
-    compute, memory = grouped_work(shape, peaks)
-    filled = 1.0 + parameters["rows"] / shape["m_per_group"]
-    return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * filled, memory / parameters["memory"])
+    return kernel(grouped_work(shape, peaks), curves.filled(parameters, shape["m_per_group"]))
+
+
+POINTWISE = 0.7  # share of memory bandwidth, as in the core model's curves
+
+
+def _experts(shape):
+    """Both products of the G experts of a card that have rows, spread evenly; (shapes, elements between them)."""
+    rows = shape["num_tokens"] * shape["topk"] / shape["ep_size"]
+    hit = jnp.minimum(shape["num_experts"] / shape["ep_size"], rows)
+    hidden, width = shape["hidden_size"], shape["inter_size"]
+    both = {"num_groups": hit, "m_per_group": rows / hit}
+    return [both | {"n": 2.0 * width, "k": hidden}, both | {"n": hidden, "k": width}], 3.0 * rows * width
+
+
+def experts_work(shape, peaks):
+    """Seconds at peak of both grouped GEMMs, `grouped_work`, and of the activation between them."""
+    products, between = _experts(shape)
+    (up, read_up), (down, read_down) = (grouped_work(product, peaks) for product in products)
+    return up + down, read_up + read_down + between * peaks["result_bytes"] / peaks["hbm_bytes_per_s"]
+
+
+def experts(parameters, shape, peaks):
+    """`grouped_gemm` of gate + up and of down, and 3 R I b' / (0.7 BW) of the activation between them."""
+    products, between = _experts(shape)
+    activation = between * peaks["result_bytes"] / (POINTWISE * peaks["hbm_bytes_per_s"])
+    return sum(grouped_gemm(parameters, product, peaks) for product in products) + activation
 
 
 def mla_decode_work(shape, peaks):
@@ -87,9 +109,7 @@ def mla_decode_work(shape, peaks):
 
 def mla_decode(parameters, shape, peaks):
     """t0 + max(flops / (P e_c) (1 + w / (B S)), bytes / (BW e_m)): few cached tokens leave cores idle."""
-    compute, memory = mla_decode_work(shape, peaks)
-    idle = 1.0 + parameters["rows"] / (shape["batch"] * shape["kv_len"])
-    return parameters["start_s"] + jnp.maximum(compute / parameters["compute"] * idle, memory / parameters["memory"])
+    return kernel(mla_decode_work(shape, peaks), curves.filled(parameters, shape["batch"] * shape["kv_len"]))
 
 
 def mla_prefill_work(shape, peaks):
@@ -101,9 +121,9 @@ def mla_prefill_work(shape, peaks):
 
 
 def mla_prefill(parameters, shape, peaks):
-    """t0 + flops / (P e) (1 + s0 / S): blocks on the diagonal are half empty, and short rows start often."""
-    compute, _ = mla_prefill_work(shape, peaks)
-    return parameters["start_s"] + compute / parameters["compute"] * (1.0 + parameters["rows"] / shape["isl"])
+    """t0 + max(flops / (P e_c) (1 + s0 / S), bytes / (BW e_m)): blocks on the diagonal are half empty, and short rows
+    start often."""
+    return kernel(mla_prefill_work(shape, peaks), curves.filled(parameters, shape["isl"]))
 
 
 def exchange_volumes(shape, element_bytes):
@@ -163,7 +183,8 @@ def _start(field, doc="launch and ramp", guess=5e-6, high=1e-2):
 _GEMM = {
     "compute": _share("share of peak compute of a large one", "gemm_compute"),
     "tail": Parameter("1", "result elements at which half of that is reached", 2e5, 1.0, 1e9, "gemm_tail"),
-    "memory": _share("share of memory bandwidth", "gemm_memory"),
+    "memory": _share("share of memory bandwidth of a wide one", "gemm_memory"),
+    "columns": Parameter("1", "columns at which half of that is reached", 1e2, 1e-2, 1e5, "gemm_columns"),
     "start_s": _start("gemm_start_s"),
 }
 _GROUPED = {
@@ -179,9 +200,10 @@ _DECODE = {
     "start_s": _start("attention_start_s", guess=1e-5),
 }
 _PREFILL = {
-    "compute": _share("share of peak compute of a long prompt", "attention_compute"),
-    "rows": Parameter("token", "tokens at which half of that is reached", 5e2, 1e-3, 1e6, "attention_rows"),
-    "start_s": _start("attention_start_s", guess=1e-5),
+    "compute": _share("share of peak compute of a long prompt", "prefill_compute"),
+    "rows": Parameter("token", "tokens at which half of that is reached", 5e2, 1e-3, 1e6, "prefill_rows"),
+    "memory": _share("share of memory bandwidth", "prefill_memory"),
+    "start_s": _start("prefill_start_s", guess=1e-5),
 }
 
 
@@ -217,6 +239,21 @@ KINDS = {
         _GROUPED,
         {"num_groups": ("1", "experts"), "m_per_group": ("1", "rows of one expert"), **_MNK},
         ("num_groups", "n", "k"),
+    ),
+    "experts": Kind(
+        "routed experts of one card: gate + up, activation, down",
+        experts,
+        experts_work,
+        _GROUPED,
+        {
+            "num_tokens": ("token", "tokens of all cards"),
+            "hidden_size": ("1", "elements of a token"),
+            "inter_size": ("1", "width of one expert"),
+            "num_experts": ("1", "routed experts"),
+            "ep_size": ("1", "cards that share them"),
+        },
+        ("num_tokens", "ep_size"),
+        {"topk": 8.0},
     ),
     "mla-decode": Kind(
         "attention core of absorbed MLA, one token a sequence",
@@ -270,11 +307,6 @@ KINDS = {
 
 # Forms with a fifth parameter, where one pays; the core model's curves do not have it, its all-reduce does.
 EXTENDED = KINDS | {
-    "gemm": KINDS["gemm"]._replace(
-        form=gemm_extended,
-        parameters=_GEMM | {"sharpness": Parameter("1", "p of the sum of compute and memory", 4.0, 1.2, 16.0, "")},
-        is_curve=False,
-    ),
     "all-reduce": KINDS["all-reduce"]._replace(
         form=all_reduce_extended,
         parameters=_ALL_REDUCE | {"direct": _share("share of the bandwidth of small messages", "all_reduce_direct")},

@@ -5,6 +5,8 @@ Columns that a kind needs (names in brackets are read too):
     gemm          m n k
     grouped-gemm  num_groups [num_local_experts] m_per_group [tokens_per_expert] n k; or with hidden_size and
                   intermediate_size in place of n and k, and up_proj_us, down_proj_us: two measurements in a line
+    experts       num_tokens (of all cards) hidden_size [hidden] inter_size num_experts ep_size [ep, moe_ep_size];
+                  topk [num_topk] where it is not 8; rows spread evenly over the experts
     mla-decode    batch [batch_size] kv_len; where they differ from 128, 1, 512, 64: heads [num_heads], queries,
                   kv_lora_rank, qk_rope_head_dim
     mla-prefill   batch [batch_size; else 1] isl [seq_or_sq]; heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import around, dataset, search, sources
 from .errors import InputError, unknown
-from .space import Space, parameters
+from .space import Space, parameters, used_rows
 from .units import number
 
 
@@ -40,7 +40,7 @@ def left(ds, where):
 
 def with_rows_in_use(space):
     """A space without the rows that its axes, or what is fixed, no longer name."""
-    used = {record: space.axes.get(record, (space.fixed.get(record),)) for record in space.rows}
+    used = used_rows(space.axes, space.fixed, space.rows)
     return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
 
 

@@ -38,6 +38,14 @@ class Space:
         """Number of points."""
         return math.prod(self.sizes.values())
 
+    def rows_of_curve(self, label):
+        """{label of what varies: row}: one row of a curve of its own, else that of each hardware of the space."""
+        rows = self.rows["curve"]
+        if label in rows:
+            return {label: rows[label]}
+        hardware = self.axes.get("hardware", (self.fixed.get("hardware"),))
+        return {name: rows[self.rows["hardware"][name]["curve"]] for name in hardware}
+
     def to_json(self):
         """The resolved space as JSON text; `from_json` is its inverse."""
         return json.dumps(vars(self) | {"study": self.study.name}, default=ranges.Range.to_json)
@@ -48,9 +56,10 @@ class Space:
         data = json.loads(text)
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
-        for record, of in data["study"].records.items():  # a file older than an optional field lacks it
-            fields = specs.fields(of)
-            data["rows"][record] = {n: specs.completed(fields, row) for n, row in data["rows"][record].items()}
+        for record, rows in data["rows"].items():  # a file older than an optional field lacks it
+            for name, row in rows.items():
+                of = curves.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
+                rows[name] = specs.completed(specs.fields(of), row)
         if data["study"].name == "core":
             for name, value in BEFORE.items():
                 if name not in data["axes"]:
@@ -78,6 +87,21 @@ def unknown_variables(axes, fixed, rows):
         if not any(values):
             found.append(variable)
     return found
+
+
+def used_rows(axes, fixed, catalog):
+    """{record: names of its rows that the axes, or what is fixed, name}; of a curve by hardware, those that each
+    hardware names. `catalog` {record: {row: fields}}."""
+    used = {record: axes.get(record, (fixed.get(record),)) for record in catalog}
+    if "curve" in used:
+        own = [name for name in used["hardware"] if name in catalog["hardware"]]
+        by_hardware = dict.fromkeys(catalog["hardware"][name].get("curve") for name in own)
+        of = {}
+        for name in used["curve"]:
+            row = catalog["curve"].get(name)  # a space has no row of the name, where its rows are those of hardware
+            of |= by_hardware if row is None or row["form"] == "by-hardware" else {name: None}
+        used["curve"] = tuple(of)
+    return used
 
 
 def auxiliary(record, field):

@@ -267,9 +267,9 @@ def fields(cls):
 def completed(fields, row):
     """`row` with the fields that it leaves out and may: their default, or the value of the field they are like."""
     row = {name: meta["default"] for name, meta in fields.items() if "default" in meta} | row
-    for name, meta in fields.items():  # in their order: one may be like another that is like a third
-        if "like" in meta and name not in row and meta["like"] in row:
-            row = row | {name: row[meta["like"]]}
+    for name, meta in fields.items():  # one may be like another that is like a third, which comes before them
+        if name not in row and meta.get("like") in row:
+            row[name] = row[meta["like"]]
     return row
 
 

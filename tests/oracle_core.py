@@ -61,6 +61,8 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s, hw.fp4_flops_per_s)
     rates = [peaks[int(i)] for i in (p.weight_rate, p.expert_rate, p.attention_rate)]
     s.has_rates = all(r > 0 for r in rates)
+    # Knots of GEMMs go by the width of the operands: bf16, fp8, int8, fp4.
+    s.width_w, s.width_e = (("", "8", "8", "4")[int(i)] for i in (p.weight_rate, p.expert_rate))
     s.P_w, s.P_e, s.P_a = (r if r > 0 else hw.bf16_flops_per_s for r in rates)
     if not dep.chips and not dep.ep:
         raise ValueError("one of chips and ep must be given")
@@ -120,14 +122,19 @@ def kernel(s, flops, moved, peak, e_c, e_m, start):
     return cost(start + max(c, d) + (1 - s.hw.roofline_overlap) * min(c, d), flops, moved)
 
 
-def gemm(s, g, M, K, N, b_weights, peak, grouped=False):
+def gemm(s, g, M, K, N, b_weights, peak, width, grouped=False):
     flops = 2 * g * M * K * N
     moved = g * K * N * b_weights + g * M * K * s.b_a + g * M * N * s.b_a
+
+    def knot(name):
+        return getattr(s.curve, f"{'expert' if grouped else 'gemm'}{width}_{name}")
+
     if grouped:
-        e_c = s.curve.expert_compute * M / (M + s.curve.expert_rows)
-        return kernel(s, flops, moved, peak, e_c, s.curve.expert_memory, s.curve.expert_start_s)
-    e_c = s.curve.gemm_compute / (1 + s.curve.gemm_tail / (g * M * N))
-    return kernel(s, flops, moved, peak, e_c, s.curve.gemm_memory, s.curve.gemm_start_s)
+        e_c = knot("compute") * M / (M + knot("rows"))
+        return kernel(s, flops, moved, peak, e_c, knot("memory"), knot("start_s"))
+    e_c = knot("compute") / (1 + knot("tail") / (g * M * N))
+    e_m = knot("memory") / (1 + knot("columns") / (g * N))
+    return kernel(s, flops, moved, peak, e_c, e_m, knot("start_s"))
 
 
 def pointwise(s, elements, launches):
@@ -149,8 +156,11 @@ def core_at(s, z, P):
 
 
 def attention(s, flops, moved, x):
-    e_c = s.curve.attention_compute * x / (x + s.curve.attention_rows)
-    return kernel(s, flops, moved, s.P_a, e_c, s.curve.attention_memory, s.curve.attention_start_s)
+    compute, rows, memory, start = (
+        getattr(s.curve, f"{'attention' if s.decode else 'prefill'}_{name}")
+        for name in ("compute", "rows", "memory", "start_s")
+    )
+    return kernel(s, flops, moved, s.P_a, compute * x / (x + rows), memory, start)
 
 
 def core(s, z):
@@ -239,37 +249,41 @@ def operators(s, z):
     o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared", "indexer"), cost())
     compressed = s.mla and s.R_q > 0  # queries
     if compressed:
-        o["q_a"] = gemm(s, 1, z.T_s, s.H, s.R_q, s.b_w, s.P_w)
-    o["q_b"] = gemm(s, 1, z.T, s.R_q if compressed else s.H, s.hd * s.D_qk, s.b_w, s.P_w)
+        o["q_a"] = gemm(s, 1, z.T_s, s.H, s.R_q, s.b_w, s.P_w, s.width_w)
+    o["q_b"] = gemm(s, 1, z.T, s.R_q if compressed else s.H, s.hd * s.D_qk, s.b_w, s.P_w, s.width_w)
     if s.mla:
-        o["kv_a"] = gemm(s, 1, z.T_s, s.H, s.R_kv + s.D_r, s.b_w, s.P_w)
+        o["kv_a"] = gemm(s, 1, z.T_s, s.H, s.R_kv + s.D_r, s.b_w, s.P_w, s.width_w)
     else:
-        o["kv_a"] = gemm(s, 1, z.T, s.H, s.hd_kv * (s.D_qk + s.D_v), s.b_w, s.P_w)
+        o["kv_a"] = gemm(s, 1, z.T, s.H, s.hd_kv * (s.D_qk + s.D_v), s.b_w, s.P_w, s.width_w)
     if s.mla and s.decode:
-        o["absorb_k"] = gemm(s, s.hd, z.T, s.D_n, s.R_kv, s.b_w, s.P_w)
-        o["absorb_v"] = gemm(s, s.hd, z.T, s.R_kv, s.D_v, s.b_w, s.P_w)
+        o["absorb_k"] = gemm(s, s.hd, z.T, s.D_n, s.R_kv, s.b_w, s.P_w, s.width_w)
+        o["absorb_v"] = gemm(s, s.hd, z.T, s.R_kv, s.D_v, s.b_w, s.P_w, s.width_w)
     elif s.mla:
-        o["kv_b"] = gemm(s, 1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v), s.b_w, s.P_w)
+        o["kv_b"] = gemm(s, 1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v), s.b_w, s.P_w, s.width_w)
     o["core"] = core(s, z)
     if s.h_i > 0:
-        o["indexer"] = gemm(s, 1, z.T_s, s.R_q or s.H, s.h_i * s.D_i, s.b_w, s.P_w)
-        o["indexer"] += gemm(s, 1, z.T_s, s.H, s.D_i + s.h_i, s.b_w, s.P_w) + index_scores(s, z)
-    o["o"] = gemm(s, 1, z.T, s.hd * s.D_v, s.H, s.b_w, s.P_w)
-    o["router"] = gemm(s, 1, z.T_s, s.H, s.E, s.b_w, s.P_w)
+        o["indexer"] = gemm(s, 1, z.T_s, s.R_q or s.H, s.h_i * s.D_i, s.b_w, s.P_w, s.width_w)
+        o["indexer"] += gemm(s, 1, z.T_s, s.H, s.D_i + s.h_i, s.b_w, s.P_w, s.width_w) + index_scores(s, z)
+    o["o"] = gemm(s, 1, z.T, s.hd * s.D_v, s.H, s.b_w, s.P_w, s.width_w)
+    o["router"] = gemm(s, 1, z.T_s, s.H, s.E, s.b_w, s.P_w, s.width_w)
     launches = s.curve.pointwise_kernels  # of a layer; each pointwise kernel below has its share
     if s.n_s > 0:  # the shared expert is an ordinary GEMM to the curve; only its weights and rate are those of experts
         rows = z.T * s.st / s.tp
-        o["shared"] = gemm(s, 1, rows, s.H, 2 * shared, s.b_e, s.P_e) + gemm(s, 1, rows, shared, s.H, s.b_e, s.P_e)
+        o["shared"] = gemm(s, 1, rows, s.H, 2 * shared, s.b_e, s.P_e, s.width_e) + gemm(
+            s, 1, rows, shared, s.H, s.b_e, s.P_e, s.width_e
+        )
         o["swiglu_shared"] = pointwise(s, 3 * z.T * s.n_s * s.I_e / s.tp, launches / 8)
     rows = z.R / z.G
-    o["routed"] = gemm(s, z.G, rows, s.H, 2 * routed, s.b_e, s.P_e, True)
-    o["down"] = gemm(s, z.G, rows, routed, s.H, s.b_e, s.P_e, True)
+    o["routed"] = gemm(s, z.G, rows, s.H, 2 * routed, s.b_e, s.P_e, s.width_e, True)
+    o["down"] = gemm(s, z.G, rows, routed, s.H, s.b_e, s.P_e, s.width_e, True)
     o["routed"] += o["down"]
-    o["dense"] = gemm(s, 1, z.T, s.H, 2 * dense, s.b_w, s.P_w) + gemm(s, 1, z.T, dense, s.H, s.b_w, s.P_w)
+    o["dense"] = gemm(s, 1, z.T, s.H, 2 * dense, s.b_w, s.P_w, s.width_w) + gemm(
+        s, 1, z.T, dense, s.H, s.b_w, s.P_w, s.width_w
+    )
     o["dispatch"] = all_to_all(s, z, s.b_d, DISPATCH)
     o["combine"] = all_to_all(s, z, s.b_c, COMBINE)
     o["all_reduce"], o["kv_exchange"] = all_reduce(s, z), kv_exchange(s, z)
-    o["head"] = gemm(s, 1, z.T_h, s.H, s.V / s.tp, s.b_w, s.P_w)  # outside the layers
+    o["head"] = gemm(s, 1, z.T_h, s.H, s.V / s.tp, s.b_w, s.P_w, s.width_w)  # outside the layers
 
     o["norms"] = pointwise(s, 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv), launches / 2)
     o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H, launches / 4)
@@ -319,7 +333,7 @@ def batch_parts(s, share):
         z = sizes(s, share, draft=True)
         kept, draft = s.cores, parts(s, z)
         s.cores = 1.0
-        into = pointwise(s, 8 * z.B * s.H, 1) + gemm(s, 1, z.B, 2 * s.H, s.H, s.b_w, s.P_w)
+        into = pointwise(s, 8 * z.B * s.H, 1) + gemm(s, 1, z.B, 2 * s.H, s.H, s.b_w, s.P_w, s.width_w)
         p.rest = p.rest + into + layer_in_turn(draft) + operators(s, z)["head"]
         s.cores = kept
     s.cores = 1.0

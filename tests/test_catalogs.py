@@ -216,7 +216,8 @@ def test_gradients_are_finite_and_time_is_homogeneous(model):
     fixed |= {"hardware_exchange_start_s": 0.0, "hardware_combine_start_s": 0.0}
     rates = ["hardware.hbm_bytes_per_s", "hardware.fp8_flops_per_s", "hardware.bf16_flops_per_s"]
     rates += ["hardware.scale_up_bytes_per_s", "nic.scale_out_bytes_per_s"]
-    starts = [f"curve.{kind}_start_s" for kind in ("gemm", "expert", "attention", "pointwise")]
+    knots = catalog.curves.Kernel.__dataclass_fields__
+    starts = [f"curve.{knot}" for knot in knots if knot.endswith("_start_s")]
     grid = {"axes": {"ep": [8], "batch": [16, 32]}, "fixed": fixed | {"context": 10_000}}
     ds = dsjax.sensitivity(grid, of="step_time", wrt=[*rates, *starts, "context"], at={"ep": 8, "batch": 16})
     slopes = dict(zip(ds.parameter.values.tolist(), ds.elasticity.values.tolist()))

@@ -125,7 +125,7 @@ def catalog(record, form, quiet):
 
 def _flat(row):
     """A row with its lists as text."""
-    texts = {"unverified": " ".join(row["unverified"])} if "unverified" in row else {}
+    texts = {key: " ".join(x) for key, x in row.items() if isinstance(x, list)}
     stored = {"quantisation": "{method}, {bits} bit".format(**row["quantisation"])} if "quantisation" in row else {}
     return row | texts | stored
 
@@ -138,4 +138,5 @@ def _fields(row):
     known = fields(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}
     names = [k for k in row if k not in ("catalog", "row", "of", "source", "unverified", "quantisation")]
     left_out = [k for k in names if row[k] == 0 and "default" in known.get(k, {}) and k not in doubted]
-    return [[k, row[k], "unverified" if k in doubted else ""] for k in names if k not in left_out], ", ".join(left_out)
+    shown = _flat({k: row[k] for k in names if k not in left_out})
+    return [[k, x, "unverified" if k in doubted else ""] for k, x in shown.items()], ", ".join(left_out)
