@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, machine, specs
+from . import __version__, families, machine, specs
 from .errors import InputError
 from .metrics import LIMITS
 from .space import Space, auxiliary, parameters
@@ -146,7 +146,7 @@ def coordinates(space):
                     flags = np.arange(len(specs.RATES), dtype=values.dtype)
                     attrs = {"long_name": meta["doc"], "flag_values": flags, "flag_meanings": " ".join(specs.RATES)}
                 coords[name] = ((record,), values, attrs)
-    return coords
+    return coords | families.coordinates(space)
 
 
 def _stack_blocks(space, blocks):

@@ -105,21 +105,23 @@ def in_use(space, record, field):
     row = row_of(field)
     if not row:
         return (), np.array(True)
-    labels = [space.axes.get(axis, (space.fixed.get(axis),)) for axis in (record, "hardware")]
-    used = np.array(
-        [[row == _row_at(space, record, *pick) for pick in zip([a] * len(labels[1]), labels[1])] for a in labels[0]]
-    )
-    dims = [record, "hardware"]
-    if record != "curve" or all(label in space.rows[record] for label in labels[0]):
-        dims, used = dims[:1], used[:, 0]  # no curve by hardware
-    place = tuple(slice(None) if dim in space.axes else 0 for dim in dims)
-    return tuple(dim for dim in dims if dim in space.axes), used[place]
+    dims, rows = _rows_at(space, record)
+    return dims, np.asarray(rows == row)
 
 
-def _row_at(space, record, label, hardware):
-    """Row of a record where its label, and that of the hardware, are these."""
-    by_hardware = record == "curve" and label not in space.rows[record]
-    return space.rows["hardware"][hardware]["curve"] if by_hardware else label
+def _rows_at(space, record):
+    """(dims, names of a record's rows) over the axes of a space that choose them."""
+    labels = np.array(space.axes.get(record, space.fixed.get(record)), object)
+    dims = (record,) if record in space.axes else ()
+    own = np.reshape([label in space.rows[record] for label in labels.flat], labels.shape)
+    if own.all():
+        return dims, labels
+    hardware = np.array(space.axes.get("hardware", space.fixed.get("hardware")), object)  # a curve by hardware
+    curves = np.reshape([space.rows["hardware"][name]["curve"] for name in hardware.flat], hardware.shape)
+    along = ("hardware",) if hardware.ndim else ()
+    if along:
+        labels, own = labels[..., None], own[..., None]
+    return dims + along, np.where(own, labels, curves.astype(object))
 
 
 def check_output(space, of):

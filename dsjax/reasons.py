@@ -41,6 +41,8 @@ def tag(source, changed=(), unverified=()):
     tags = []
     if source.startswith("assumed"):
         tags.append("assumed")
+    elif source.startswith("fitted"):
+        tags.append("fitted")
     else:
         guessed = any(word in source.lower() for word in ("assum", "effective:", "stands for", "stands in"))
         parts = ["partly assumed"] * guessed + ["partly unverified"] * bool(unverified)

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from . import dataset, optima, published, quantisations
+from . import dataset, families, optima, published, quantisations
 from .metrics import LIMITS
 from .tables import axis_label, heading, label, shown, table
 
@@ -48,7 +48,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
         feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
-        for line in quantisations.remarks(space):
+        for line in (*filter(None, [families.remark(space)]), *quantisations.remarks(space)):
             click.echo(f"  {line}")
 
 

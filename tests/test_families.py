@@ -1,0 +1,264 @@
+"""Curves by hardware: the forms of calibration, one row for a family of chips, files, settings, bad input."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import test_cli
+from click.testing import CliRunner
+
+import dsjax
+from dsjax import (
+    calibration,
+    catalog,
+    cli,
+    curves,
+    dataset,
+    elasticities,
+    evaluate,
+    families,
+    grid,
+    kinds,
+    shapes,
+    specs,
+)
+from dsjax.core import CORE, Kernels
+from dsjax.space import Space
+
+command = test_cli.command
+ROWS = catalog.load()
+CHIPS = {"H800": "hopper", "H200": "hopper", "H20": "hopper-small", "B200": "blackwell", "MI300X": "hopper"}
+GRID = {
+    "axes": {"hardware": list(CHIPS), "batch": [16, 64], "precision": ["bf16", "fp8"]},
+    "fixed": {"nic": "CX7", "tp": 1, "ep": 144, "context": 4096},
+}
+NAMES = ("step_time", "tps_per_chip")
+
+
+def space(**options):
+    return grid.load(GRID, **options)
+
+
+def values(of, names=NAMES):
+    return {name: array for name, (_, array) in evaluate.evaluate(of, names=names, interpret=True).items()}
+
+
+def kernels(hardware, width, rate):
+    """`Kernels` of a chip whose operands and results have `width` bytes, and the peaks as calibration has them."""
+    chip, row = ROWS["hardware"][hardware], ROWS["curve"][CHIPS[hardware]]
+    index = specs.RATES.index(rate)
+    precision = dict.fromkeys(specs.fields(specs.Precision), width) | dict.fromkeys(
+        ("weight_rate", "expert_rate", "attention_rate"), jnp.int32(index)
+    )
+    point = specs.Point(
+        hardware=specs.Hardware(**{f: chip[f] for f in specs.fields(specs.Hardware)}),
+        nic=None,
+        precision=specs.Precision(**precision),
+        model=None,
+        curve=curves.Kernel(**{f: row[f] for f in specs.fields(curves.Kernel)}),
+        workload=None,
+        deployment=None,
+    )
+    peaks = {"flops_per_s": chip[f"{rate}_flops_per_s"], "hbm_bytes_per_s": chip["hbm_bytes_per_s"]}
+    peaks |= dict.fromkeys(("operand_bytes", "result_bytes", "kv_bytes"), width)
+    form = curves.FORMS["kernel"]
+    return Kernels(point, *(getattr(form, name) for name in CORE.curve)), row, peaks
+
+
+def knots(row, kind, names):
+    return {name: row[f"{kind}_{name}"] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "rate", "width", "gemm"),
+    [
+        ("H800", "bf16", 2.0, "gemm"),
+        ("H20", "fp8", 1.0, "gemm8"),
+        ("H800", "int8", 1.0, "gemm8"),
+        ("B200", "fp4", 0.5625, "gemm4"),
+    ],
+)
+def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, gemm):
+    with jax.enable_x64(True):
+        of, row, peaks = kernels(hardware, width, rate)
+        for m, k, n in ((16, 7168, 2112), (4096, 2048, 7168), (64, 512, 576)):
+            time = of.gemms({"one": shapes.Gemm(groups=1.0, m=float(m), k=float(k), n=float(n))})["one"].total
+            parameters = knots(row, gemm, ("compute", "tail", "memory", "columns", "start_s"))
+            expected = kinds.gemm(parameters, {"m": m, "k": k, "n": n}, peaks)
+            assert float(time) == pytest.approx(float(expected), rel=1e-12), (m, k, n)
+        shape = shapes.Gemm(groups=9.0, m=70.0, k=7168.0, n=4096.0)
+        parameters = knots(row, gemm.replace("gemm", "expert"), ("compute", "rows", "memory", "start_s"))
+        expected = kinds.grouped_gemm(
+            parameters, {"num_groups": 9.0, "m_per_group": 70.0, "n": 4096.0, "k": 7168.0}, peaks
+        )
+        assert float(of.expert(shape, "up").total) == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "causal"), [("mla-decode", False), ("mla-prefill", True)])
+def test_attention_has_knots_of_its_own_in_prefill(kind, causal):
+    of, prefix = kinds.KINDS[kind], "prefill" if causal else "attention"
+    row = ROWS["curve"]["blackwell"]
+    shape = {"batch": 8.0, "kv_len": 3000.0, "isl": 3000.0} | of.optional
+    with jax.enable_x64(True):
+        model, _, peaks = kernels("B200", 2.0, "bf16")
+        compute, moved = of.work(shape, peaks)
+        efficiency = curves.kernel_attention(model.curve, 3000.0 if causal else 24_000.0, causal)
+        flops, n_bytes = compute * peaks["flops_per_s"], moved * peaks["hbm_bytes_per_s"]
+        time = model._time(flops, n_bytes, model.precision.attention_rate, efficiency).total
+        expected = of.form(knots(row, prefix, ("compute", "rows", "memory", "start_s")), shape, peaks)
+    assert float(time) == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return values(space())
+
+
+@pytest.mark.parametrize("row", ["hopper", "blackwell"])
+def test_a_family_is_its_row(measured, row):
+    alone = values(space(fixed={"curve": row}))
+    for i, (chip, own) in enumerate(CHIPS.items()):
+        for name in NAMES:
+            same = np.array_equal(alone[name][i], measured[name][i])
+            assert same == (own == row), (chip, name)
+
+
+def test_a_part_of_the_hardware_is_a_slice_and_a_fixed_one_too(measured):
+    some = values(space(axes={"hardware": ["B200", "H20"]}))
+    one = values(space(fixed={"hardware": "B200"}))
+    for name in NAMES:
+        np.testing.assert_array_equal(some[name], measured[name][[3, 2]])
+        np.testing.assert_array_equal(one[name], measured[name][3])
+
+
+def test_settings_and_axes_move_every_row_or_one_family(measured):
+    every = values(space(settings={"curve.gemm_memory": 0.1}))["step_time"]
+    assert (every > measured["step_time"])[:, :, 0].all()  # bf16 reads the knots of 16 bit
+    np.testing.assert_array_equal(every[:2, :, 1], measured["step_time"][:2, :, 1])  # fp8 those of 8 bit
+    one = values(space(settings={"curve.hopper.gemm8_memory": 0.1}))["step_time"]
+    slower = np.array([own == "hopper" for own in CHIPS.values()])
+    assert (one[slower, :, 1] > measured["step_time"][slower, :, 1]).all()
+    np.testing.assert_array_equal(one[~slower], measured["step_time"][~slower])
+    axis = values(space(axes={"curve_gemm_memory": [0.1, 0.5]}))["step_time"]
+    np.testing.assert_array_equal(axis[..., 0][..., 0], every[..., 0])
+    own = space(fixed={"curve": "kernel-assumed"})
+    assert "gemm_columns" in own.rows["curve"]["kernel-assumed"] and list(own.rows["curve"]) == ["kernel-assumed"]
+
+
+def test_the_space_is_rebuilt_and_an_older_one_completed(measured):
+    text = space().to_json()
+    again = Space.from_json(text)
+    assert again == space() and list(again.rows["curve"]) == ["hopper", "hopper-small", "blackwell"]
+    data = json.loads(space(fixed={"curve": "kernel-assumed"}).to_json())
+    older = data["rows"]["curve"]["kernel-assumed"]
+    for name in [name for name in older if name.startswith(("prefill", "gemm8", "gemm4", "gemm_columns", "expert8"))]:
+        del older[name]
+    row = Space.from_json(json.dumps(data)).rows["curve"]["kernel-assumed"]
+    assert row["prefill_rows"] == row["attention_rows"] and row["gemm4_start_s"] == row["gemm_start_s"]
+    assert row["gemm4_columns"] == 0.0
+
+
+def test_sensitivity_to_a_family_is_that_of_its_chips():
+    names = [("curve", "hopper.attention_memory"), ("curve", "attention_memory"), ("curve", "gemm_start_s")]
+    at = space(axes={"batch": [64], "precision": ["bf16"]})
+    ds = elasticities.over_grid(at, "step_time", tuple(names), kinks=True)
+    found = ds.elasticity.isel(batch=0, precision=0).transpose("parameter", "hardware").values
+    own = np.array([row == "hopper" for row in CHIPS.values()])
+    np.testing.assert_array_equal(found[0], np.where(own, found[1], 0.0))
+    assert np.isfinite(found).all() and found[1][0] < 0.0 and (found[2] > 0.0).all()
+    moved = dataclasses.replace(
+        at,
+        rows=at.rows
+        | {
+            "curve": {
+                name: row | {"gemm_start_s": 1.000001 * row["gemm_start_s"]} for name, row in at.rows["curve"].items()
+            }
+        },
+    )
+    ratio = values(moved)["step_time"] / values(at)["step_time"] - 1.0
+    np.testing.assert_allclose(found[2], 1e6 * ratio.ravel(), rtol=1e-4)
+
+
+def test_files_and_tables_say_what_was_measured(tmp_path):
+    options = ["--axis", "hardware=H800,H200,MI300X", "--axis", "batch=16,64", "--axis", "precision=bf16,fp8"]
+    for name, value in GRID["fixed"].items():
+        options += ["--fix", f"{name}={value}"]
+    options += ["--fix", "pipeline=naive", "--fix", "mtp=0"]
+    text = command("sweep", *options, "-o", tmp_path / "x.nc")
+    line = (
+        "kernel times by curve hopper: fitted to H800 (+-8 %); hopper: its siblings H200 (+-15 %); hopper: MI300X, not"
+    )
+    assert line in text
+    ds = dataset.open_netcdf(tmp_path / "x.nc")
+    assert ds.curve_basis.values.tolist() == ["fitted", "sibling", "assumed"]
+    assert ds.curve_uncertainty.values.tolist() == [families.UNCERTAINTY[x] for x in ds.curve_basis.values]
+    assert ds.curve_row.values.tolist() == ["hopper"] * 3 and ds.curve_uncertainty.attrs["units"] == "1"
+    assert "kernel times" not in command("sweep", *options, "--fix", "curve=hopper")
+
+
+def test_rows_name_their_hardware_and_every_hardware_a_row():
+    for name, row in ROWS["hardware"].items():
+        assert ROWS["curve"][row["curve"]]["form"] == "kernel", name
+    for name, row in ROWS["curve"].items():
+        for chip in (*row.get("fitted", ()), *row.get("siblings", ())):
+            assert ROWS["hardware"][chip]["curve"] == name
+        if row.get("fitted"):
+            assert row["source"].startswith("fitted by dsjax calibrate") and ".csv" in row["source"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('curve = "hoper"', "curve 'hoper' did you mean 'hopper'"),
+        ('curve = "a100-guide"', "curve a100-guide form kernel"),
+        ("curve = 3", "curve 3 name of a curve"),
+    ],
+)
+def test_bad_curves_of_hardware(line, words, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(f'[hardware.Mine]\nbase = "H800"\nsource = "own"\n{line}\n')
+    result = CliRunner().invoke(cli.main, ["sweep", "--axis", "hardware=Mine", "--catalog", str(path)])
+    out = result.output
+    assert result.exit_code == 2
+    assert out.count("\n") == 1
+    for word in ("Mine", *words.split()):
+        assert word in out, out
+
+
+def test_a_chip_of_ones_own_has_its_bases_curve_unmeasured(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('[hardware.Mine]\nbase = "B200"\nsource = "own"\n[curve.mine]\nbase = "hopper"\nsource = "own"\n')
+    found = families.of_space(space(axes={"hardware": ["Mine", "B200"]}, catalogs=[path]))
+    assert found == {"Mine": ("blackwell", "assumed"), "B200": ("blackwell", "fitted")}
+    row = catalog.load(specs.RECORDS, *catalog.users([path]))["curve"]["mine"]
+    assert "fitted" not in row and row["gemm8_compute"] == ROWS["curve"]["hopper"]["gemm8_compute"]
+
+
+@pytest.mark.parametrize(("precision", "knot"), [("bf16", "gemm"), ("fp8", "gemm8"), ("nvfp4", "gemm4")])
+def test_a_fit_fills_the_knots_of_its_width(precision, knot):
+    assert calibration._knot("gemm_tail", precision) == f"{knot}_tail"
+    assert calibration._knot("expert_rows", precision) == knot.replace("gemm", "expert") + "_rows"
+    assert calibration._knot("attention_rows", precision) == "attention_rows"
+
+
+def test_experts_of_a_card_are_found_again(tmp_path):
+    """Both products, and the activation between them."""
+    path, true = tmp_path / "experts.csv", {"compute": 0.6, "rows": 80.0, "memory": 0.75, "start_s": 9e-6}
+    lines = ["num_tokens,hidden_size,inter_size,num_experts,moe_ep_size,latency_us,dtype"]
+    for ep in (4, 16, 64):
+        for tokens in (16, 256, 1024, 8192, 65536):
+            groups, rows = min(256 / ep, 8 * tokens / ep), 8 * tokens / ep
+            seconds = 3 * rows * 2048 * 2 / (0.7 * 3350e9)
+            for n, k in ((4096, 7168), (7168, 2048)):
+                c = 2 * rows * n * k / (1979e12 * 0.6) * (1 + 80.0 * groups / rows)
+                d = (groups * n * k + rows * (k + 2 * n)) / (3350e9 * 0.75)
+                seconds += 9e-6 + max(c, d)
+            lines.append(f"{tokens},7168,2048,256,{ep},{1e6 * seconds!r},fp8")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ds = dsjax.calibrate(path, "experts", "H800")
+    for name, value in true.items():
+        assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-3), name
+    assert "expert8_rows = 80" in ds.attrs["row"] and 'fitted = ["H800"]' in ds.attrs["row"]
