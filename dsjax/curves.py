@@ -149,13 +149,18 @@ def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
 GEMMS, EXPERTS = ("gemm", "gemm8", "gemm8", "gemm4"), ("expert", "expert8", "expert8", "expert4")
 
 
-def wide(knots, m, n, groups=1.0):
-    """`Efficiency` of a GEMM: e_c = compute / (1 + tail / (g M N)), e_m = memory / (1 + columns / (g N)).
+READERS = 512.0  # rows of a GEMM from which its tiles along the rows read too
 
-    Few result elements leave cores idle, and few columns leave too few of them reading weights. `knots` {name: number}.
+
+def wide(knots, m, n, groups=1.0):
+    """`Efficiency` of a GEMM: e_c = compute / (1 + tail / (g M N)), e_m = memory / (1 + columns / (g N (1 + M / 512))).
+
+    Few result elements leave cores idle, and few columns leave too few of them reading weights; many rows make up for
+    it, beyond what was measured: no public file has memory-bound GEMMs of few columns and many rows. `knots`
+    {name: number}.
     """
-    share = knots["compute"] / (1.0 + knots["tail"] / (groups * m * n))
-    return Efficiency(share, knots["memory"] / (1.0 + knots["columns"] / (groups * n)), knots["start_s"])
+    memory = knots["memory"] / (1.0 + knots["columns"] / (groups * n * (1.0 + m / READERS)))
+    return Efficiency(knots["compute"] / (1.0 + knots["tail"] / (groups * m * n)), memory, knots["start_s"])
 
 
 def filled(knots, size):

@@ -54,8 +54,8 @@ def kernel(work, efficiency):
 
 
 def gemm(parameters, shape, peaks):
-    """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m) (1 + columns / N)): few result elements leave
-    cores idle, few columns leave too few of them reading weights."""
+    """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m) (1 + columns / (N (1 + M / 512)))): few result
+    elements leave cores idle, few columns leave too few of them reading weights."""
     return kernel(gemm_work(shape, peaks), curves.wide(parameters, shape["m"], shape["n"]))
 
 

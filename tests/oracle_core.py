@@ -133,7 +133,7 @@ def gemm(s, g, M, K, N, b_weights, peak, width, grouped=False):
         e_c = knot("compute") * M / (M + knot("rows"))
         return kernel(s, flops, moved, peak, e_c, knot("memory"), knot("start_s"))
     e_c = knot("compute") / (1 + knot("tail") / (g * M * N))
-    e_m = knot("memory") / (1 + knot("columns") / (g * N))
+    e_m = knot("memory") / (1 + knot("columns") / (g * N * (1 + M / 512)))
     return kernel(s, flops, moved, peak, e_c, e_m, knot("start_s"))
 
 

@@ -246,7 +246,7 @@ def test_every_mask_has_a_sentence(b10, dual):
 def test_sources():
     ds = dsjax.explain(CORE, H800, settings={"nic.CX7.scale_out_step_s": 0})
     kinds = dict(zip(ds.row.values.tolist(), ds.tag.values.tolist()))
-    assert kinds["model.DeepSeek-V3"] == "published" and kinds["curve.kernel-assumed"] == "assumed"
+    assert kinds["model.DeepSeek-V3"] == "published" and kinds["curve.hopper"] == "fitted"
     assert kinds["nic.CX7"].endswith("; set by the user") and kinds["hardware.H800"].endswith("; set by the user")
     assert all(ds.source.values)
 
