@@ -281,6 +281,9 @@ class _Reader:
         if any(self.catalog["curve"][name]["form"] == "by-hardware" for name in labels):
             for name in axes.get("hardware", (fixed.get("hardware"),)):
                 curve, where = self.catalog["hardware"][name].get("curve"), f"hardware {name}: curve"
+                if curve is None:
+                    study = f"study {self.study.name}"
+                    raise InputError(f"{where}: the hardware of {study} names none; expected a curve of its own knots")
                 if curve not in self.catalog["curve"]:
                     raise unknown(where, "curve", curve, self.catalog["curve"])
                 if (form := self.catalog["curve"][curve]["form"]) != "kernel":

@@ -3,7 +3,8 @@
     python examples/h20_tp.py
 
 H20 on the default grid of the core model (decode, at least 20 tokens/s per user): the best feasible point of every tp,
-and what limits each of them. Efficiencies of kernels are assumed, not calibrated: read the ranking.
+and what limits each of them. Efficiencies of GEMMs, experts and attention are fitted to measurements of H20, those
+of the network assumed: read the ranking.
 """
 
 import dsjax

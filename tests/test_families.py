@@ -26,6 +26,7 @@ from dsjax import (
     specs,
 )
 from dsjax.core import CORE, Kernels
+from dsjax.errors import InputError
 from dsjax.space import Space
 
 command = test_cli.command
@@ -226,6 +227,11 @@ def test_bad_curves_of_hardware(line, words, tmp_path):
     assert out.count("\n") == 1
     for word in ("Mine", *words.split()):
         assert word in out, out
+
+
+def test_the_hardware_of_a_study_names_no_curve():
+    with pytest.raises(InputError, match="study decode_gpu_2025 names none; expected a curve"):
+        grid.load("decode_gpu_2025", fixed={"curve": "measured"})
 
 
 def test_a_chip_of_ones_own_has_its_bases_curve_unmeasured(tmp_path):
