@@ -102,6 +102,18 @@ def cache_width(model, tp):
     return jnp.where(model.kv_lora_rank > 0.0, latent_width(model), grouped)
 
 
+def rotated(model, tokens, tp, causal):
+    """Elements read and written by rotation, and by what puts rotary and other parts together.
+
+    MLA: 2 T hd D_r, the queries in place; unfolded (`causal`) also the keys, read and put beside the shared rotary one:
+    T hd (2 D_n + D_r). GQA: 2 T (hd + hd_kv) D_qk, queries and keys in place.
+    """
+    heads = over(model.num_attention_heads, tp)
+    latent = 2.0 * model.qk_rope_head_dim + (2.0 * model.qk_nope_head_dim + model.qk_rope_head_dim if causal else 0.0)
+    grouped = 2.0 * (heads + kv_heads(model, tp)) * query_width(model)
+    return tokens * jnp.where(model.kv_lora_rank > 0.0, heads * latent, grouped)
+
+
 def shares(model, context):
     """(P / S of a layer that sees all positions, P / S of a layer with a sliding window): positions a token attends to.
 

@@ -12,7 +12,7 @@ from . import attentions, layers, memory, network, phases, pipelines, roofline, 
 from .collectives import all_to_all_bytes
 from .metrics import Step
 from .operators import Cost
-from .shapes import Gemm
+from .shapes import Gemm, over
 
 
 def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, gemm, expert_gemm, attention, pointwise):
@@ -138,10 +138,13 @@ class Kernels:
             curve = curve._replace(start_s=jnp.where(shape.flops > 0.0, curve.start_s, 0.0))
         return self._time(shape.flops, n_bytes, self.precision.attention_rate, curve)
 
-    def pointwise(self, elements, layers=None):
-        """Time of pointwise work that reads and writes `elements`, in a share `layers` of a layer's launches."""
+    def pointwise(self, elements, layers=None, n_bytes=0.0):
+        """Time of pointwise work that reads and writes `elements` of activations and `n_bytes` beside them.
+
+        `layers`: its share of a layer's launches.
+        """
         efficiency = self._pointwise(self.curve, layers)
-        n_bytes = elements * self.precision.activation_bytes
+        n_bytes = n_bytes + elements * self.precision.activation_bytes
         seconds = n_bytes / (self.hw.hbm_bytes_per_s * efficiency.memory)
         ideal = n_bytes / self.hw.hbm_bytes_per_s
         start = efficiency.start_s
@@ -213,13 +216,16 @@ def _moe_layer(point, split, kernels, exchange, load):
     shared_width = load.tokens * model.n_shared_experts * model.moe_intermediate_size / split.tp
     routed_width = rows * model.moe_intermediate_size / split.moe_tp
     ranks = model.q_lora_rank + model.kv_lora_rank
+    norms = 4.0 * load.rows * hidden + 2.0 * load.rows * ranks
+    rotated = attentions.rotated(model, load.tokens, split.tp, load.causal)
+    results = load.tokens * over(model.num_attention_heads, split.tp) * model.v_head_dim
 
     sent = [all_to_all_bytes(rows, hidden, 1.0, size) for size in (precision.dispatch_bytes, precision.combine_bytes)]
-    dispatch, combine = exchange(point, split, sent, load.causal)
+    dispatch, combine, sorted_bytes = exchange(point, split, sent, load.causal)
 
     return pipelines.LayerTimes(
         before={
-            "pointwise": kernels.pointwise(4.0 * load.rows * hidden + 2.0 * load.rows * ranks, 0.5),
+            "pointwise": kernels.pointwise(norms + rotated, 0.5),
             **{name: gemms[name] for name in load.before},
             "indexer": gemms["index_q"] + gemms["index_k"] + kernels.scores(scores, load),
         },
@@ -228,7 +234,7 @@ def _moe_layer(point, split, kernels, exchange, load):
             **kv_exchange,
             **{name: gemms[name] for name in load.after},
             "all_reduce": reduce,
-            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25),
+            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25, results * specs.quantised_bytes(precision)),
             "router": gemms["router"],
         },
         shared={
@@ -239,7 +245,7 @@ def _moe_layer(point, split, kernels, exchange, load):
         routed={
             "routed_up": kernels.expert(routed["routed_gate_up"], "up"),
             "routed_down": kernels.expert(routed["routed_down"], "down"),
-            "routed_swiglu": kernels.pointwise(3.0 * routed_width, 0.125),
+            "routed_swiglu": kernels.pointwise(3.0 * routed_width, 0.125, sorted_bytes),
         },
         combine=combine,
         closing={"all_reduce_ffn": reduce},

@@ -41,24 +41,28 @@ def exchange_links(hardware, nic, utilisation, start_s):
 
 
 def low_latency(point, split, n_bytes, causal):
-    """(dispatch, combine) of `n_bytes` = (dispatched, combined) bytes of a card, one copy per expert, no cores taken.
+    """(dispatch, combine, bytes moved beside them) of a card's `n_bytes` = (dispatched, combined), a copy per expert.
 
-    dsjax/MODEL.md, section 5.
+    No cores are taken, and rows arrive in the order of the experts: nothing is moved. dsjax/MODEL.md, section 5.
     """
     del causal
     hw = point.hardware
     shares = copy_per_expert(split.ep, split.moe_tp, hw.scale_up_domain)
     reached = ((hw.exchange_utilisation, hw.exchange_start_s), (hw.combine_utilisation, hw.combine_start_s))
-    return _both(point, split, n_bytes, shares, reached, 0.0)
+    return *_both(point, split, n_bytes, shares, reached, 0.0), 0.0
 
 
 def normal(point, split, n_bytes, causal):
-    """The same with one copy of a token per domain it visits, which `exchange_cores` of a chip send and forward."""
+    """The same with one copy of a token per domain it visits, which `exchange_cores` of a chip send and forward.
+
+    The rows that arrive are read and written once more, by expert, and their results read once more to be summed.
+    """
     del causal
     hw = point.hardware
     shares = copy_per_domain(point.model, split, hw.scale_up_domain)
     reached = 2 * ((hw.normal_utilisation, hw.normal_start_s),)
-    return _both(point, split, n_bytes, shares, reached, hw.exchange_cores * hw.exchange_cores_bytes_per_s)
+    times = _both(point, split, n_bytes, shares, reached, hw.exchange_cores * hw.exchange_cores_bytes_per_s)
+    return *times, 2.0 * n_bytes[0] + n_bytes[1]
 
 
 def automatic(point, split, n_bytes, causal):

@@ -145,6 +145,7 @@ class Nic(Link):
 
 # What a `*_rate` of a precision may name, in the order of its index.
 RATES = ("bf16", "fp8", "int8", "fp4")
+WIDTHS = (2.0, 1.0, 1.0, 0.5)  # bytes of their operands
 
 
 @record
@@ -170,6 +171,16 @@ def flops_per_s(hardware, index):
     """
     rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
     return jnp.where(rate > 0.0, rate, hardware.bf16_flops_per_s)
+
+
+def quantised_bytes(precision):
+    """Bytes moved to make an operand of a GEMM outside the experts from an activation: b_a + w where w < b_a, else 0.
+
+    w: width of the operands of the rate, 2 B (bf16), 1 B (fp8, int8), 1/2 B (fp4).
+    """
+    width = jax.lax.select_n(precision.weight_rate, *(jnp.asarray(x, jnp.result_type(float)) for x in WIDTHS))
+    read = precision.activation_bytes
+    return jnp.where(width < read, read + width, 0.0)
 
 
 def has_rate(hardware, index):

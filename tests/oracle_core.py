@@ -137,9 +137,9 @@ def gemm(s, g, M, K, N, b_weights, peak, width, grouped=False):
     return kernel(s, flops, moved, peak, e_c, e_m, knot("start_s"))
 
 
-def pointwise(s, elements, launches):
+def pointwise(s, elements, launches, more=0):
     """Memory only; every launch pays its start."""
-    moved = elements * s.b_a
+    moved = elements * s.b_a + more
     seconds = launches * s.curve.pointwise_start_s + moved / (s.hw.hbm_bytes_per_s * s.curve.pointwise_memory)
     return cost(seconds, 0.0, moved)
 
@@ -285,9 +285,15 @@ def operators(s, z):
     o["all_reduce"], o["kv_exchange"] = all_reduce(s, z), kv_exchange(s, z)
     o["head"] = gemm(s, 1, z.T_h, s.H, s.V / s.tp, s.b_w, s.P_w, s.width_w)  # outside the layers
 
-    o["norms"] = pointwise(s, 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv), launches / 2)
-    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H, launches / 4)
-    o["swiglu_routed"] = pointwise(s, 3 * z.R * routed, launches / 8)
+    rotated = 2 * z.T * (s.hd + s.hd_kv) * s.D_qk
+    if s.mla:
+        rotated = z.T * s.hd * (2 * s.D_r if s.decode else 3 * s.D_r + 2 * s.D_n)
+    width = {"": 2, "8": 1, "4": 0.5}[s.width_w]
+    quantised = z.T * s.hd * s.D_v * (s.b_a + width) if width < s.b_a else 0
+    by_expert = z.R * s.H * (2 * s.b_d + s.b_c) if s.normal else 0
+    o["norms"] = pointwise(s, 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv) + rotated, launches / 2)
+    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H, launches / 4, quantised)
+    o["swiglu_routed"] = pointwise(s, 3 * z.R * routed, launches / 8, by_expert)
     o["swiglu_dense"] = pointwise(s, 3 * z.T * dense, launches / 4)
     return o
 

@@ -121,7 +121,9 @@ def test_formats_agree(default):
     table = json.loads(command("sweep", STUDY, "--format", "json"))
     assert (table["points"], table["feasible"]) == (4320, 659) and len(default) == 29 and table["rows"] == default
     assert table["refused"] == {"ok_memory": 1016, "ok_tps_per_user": 3661}
-    for row, point in zip(csv.DictReader(io.StringIO(command("sweep", STUDY, "--format", "csv"))), default, strict=True):
+    for row, point in zip(
+        csv.DictReader(io.StringIO(command("sweep", STUDY, "--format", "csv"))), default, strict=True
+    ):
         assert list(row) == list(point)
         for name, value in point.items():
             assert row[name] == ("" if value is None else str(int(value) if isinstance(value, bool) else value)), name

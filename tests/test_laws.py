@@ -225,7 +225,9 @@ def test_stages_give_the_result_of_one(monkeypatch, dtype):
     compiled, stages = jax.jit, []
     one = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
     monkeypatch.setattr(factor, "WORTHWHILE", 1)
-    monkeypatch.setattr(factor.jax, "jit", lambda function, **options: stages.append(function) or compiled(function, **options))
+    monkeypatch.setattr(
+        factor.jax, "jit", lambda function, **options: stages.append(function) or compiled(function, **options)
+    )
     evaluate._compiled.cache_clear()
     two = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
     assert len(stages) == len(factor.LARGE) + 1
