@@ -1,5 +1,6 @@
 """The core model against an oracle written from dsjax/MODEL.md, and the laws of that page."""
 
+import contextlib
 import functools
 import itertools
 
@@ -8,7 +9,7 @@ import oracle_core as oracle
 import pytest
 
 import dsjax
-from dsjax import catalog, specs
+from dsjax import catalog, evaluate, specs
 from dsjax.core import CORE
 
 MODEL = catalog.numbers(catalog.load()["model"]["DeepSeek-V3"])
@@ -191,9 +192,11 @@ def random_space(seed, phase):
 @pytest.mark.parametrize(("seed", "phase"), [(0, "decode"), (1, "decode"), (2, "prefill"), (3, "prefill")])
 def test_oracle_agrees_at_random_points(seed, phase, tmp_path):
     given, models = random_space(seed, phase)
-    ds = dsjax.sweep(given, catalogs=own_catalog(tmp_path / "models.toml", models), blocks=False)
+    compiled = contextlib.nullcontext() if seed % 2 else evaluate.interpreting()  # the same formulas either way
+    with compiled:
+        ds = dsjax.sweep(given, catalogs=own_catalog(tmp_path / "models.toml", models), blocks=False)
     chosen = np.random.default_rng(seed).permutation(ds.step_time.size)
-    compare(ds, models, chosen[:10000])
+    compare(ds, models, chosen[:2500])
     assert ds.ok_kv_split.any() and not ds.ok_kv_split.all()
     if "shared_tp" in ds.dims:
         assert ds.ok_shared_tp.any() and not ds.ok_shared_tp.all()

@@ -34,8 +34,9 @@ def test_a_streamed_histogram_is_that_of_the_dataset(study, of):
 def test_where_a_variable_is_unknown_a_point_takes_no_part():
     axes = {"hardware": ["H800", "H20"], "batch": [16, 32], "tp": [1, 2]}  # H20 has no price
     for stream in (False, True):
-        found = dsjax.histogram("default", of="cost_per_million_tokens", bins=3, axes=axes, stream=stream)
-        ds = dsjax.sweep("default", axes=axes)
+        given = {"axes": axes, "fixed": {"pipeline": "naive", "mtp": 0, "precision": "fp8"}}
+        found = dsjax.histogram("default", of="cost_per_million_tokens", bins=3, stream=stream, **given)
+        ds = dsjax.sweep("default", **given)
         assert int(found["count"].sum()) == int(ds.feasible.sel(hardware="H800").sum())
 
 
