@@ -138,7 +138,15 @@ def _row(raw, records, record, name):
     if not isinstance(merged["source"], str) or not merged["source"].strip():
         raise InputError(f"{where} source: {merged['source']!r}; expected a text that names the source")
     numbers = {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
+    if "curve" in extra:
+        extra["same_chip"] = [base for base in chain[1:] if _same_rates(numbers, _row(raw, records, record, base))]
     return numbers | {key: found for key, found in extra.items() if found}
+
+
+def _same_rates(row, base):
+    """Whether a chip computes and reads memory as fast as another: then its kernels take as long."""
+    names = ("hbm_bytes_per_s", *(f"{rate}_flops_per_s" for rate in specs.RATES))
+    return all(row[name] == base[name] for name in names)
 
 
 # A curve's lists of the hardware whose kernels it is fitted to, and of their siblings with other rates.

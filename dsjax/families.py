@@ -18,7 +18,8 @@ def of_space(space):
 
 def _basis(space, curve, hardware):
     lists = [space.rows["curve"][curve].get(key, ()) for key in MEASURED]
-    return next((basis for basis, names in zip(UNCERTAINTY, lists) if hardware in names), "assumed")
+    chips = {hardware, *space.rows["hardware"][hardware].get("same_chip", ())}
+    return next((basis for basis, names in zip(UNCERTAINTY, lists) if chips.intersection(names)), "assumed")
 
 
 def remark(space):

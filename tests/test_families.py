@@ -234,11 +234,14 @@ def test_the_hardware_of_a_study_names_no_curve():
         grid.load("decode_gpu_2025", fixed={"curve": "measured"})
 
 
-def test_a_chip_of_ones_own_has_its_bases_curve_unmeasured(tmp_path):
+def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(tmp_path):
     path = tmp_path / "own.toml"
-    path.write_text('[hardware.Mine]\nbase = "B200"\nsource = "own"\n[curve.mine]\nbase = "hopper"\nsource = "own"\n')
-    found = families.of_space(space(axes={"hardware": ["Mine", "B200"]}, catalogs=[path]))
-    assert found == {"Mine": ("blackwell", "assumed"), "B200": ("blackwell", "fitted")}
+    network = '[hardware.Rewired]\nbase = "B200"\nsource = "own"\nexchange_start_s = 1e-5\n'
+    memory = '[hardware.Mine]\nbase = "Rewired"\nsource = "own"\nhbm_bytes_per_s = 9e12\n'
+    path.write_text(f'{network}{memory}[curve.mine]\nbase = "hopper"\nsource = "own"\n')
+    found = families.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
+    basis = {"Mine": "assumed", "Rewired": "fitted", "B200": "fitted"}
+    assert found == {name: ("blackwell", what) for name, what in basis.items()}
     row = catalog.load(specs.RECORDS, *catalog.users([path]))["curve"]["mine"]
     assert "fitted" not in row and row["gemm8_compute"] == ROWS["curve"]["hopper"]["gemm8_compute"]
 
