@@ -310,7 +310,8 @@ def _definition():
             ),
             "dispatch_mode": network.MODES,
         },
-        deployment=("tp", "moe_tp", "shared_tp", "kv_split", "ep", "sp", "chips", "batch", "prompts", "mtp"),
+        deployment=("tp", "moe_tp", "shared_tp", "kv_split", "ep", "redundant_experts", "sp", "chips", "batch")
+        + ("prompts", "mtp"),
         workload=(
             "context",
             "isl",

@@ -77,7 +77,7 @@ def split(deployment, model, dtype):
         "shared_tp": (d.tp % shared_tp == 0) & divides(shared_tp, shared_width),
         "kv_split": d.tp % d.kv_split == 0,
     }
-    slots = expert_slots(model.n_routed_experts, ep)
+    slots = expert_slots(model.n_routed_experts + d.redundant_experts, ep)
     sizes = {"tp": d.tp, "shared_tp": shared_tp, "kv_split": d.kv_split, "moe_tp": d.moe_tp, "ep": ep, "sp": d.sp}
     sizes = {name: jnp.asarray(x, dtype) for name, x in (sizes | {"chips": chips, "slots": slots}).items()}
     return Split(**sizes, dp=sizes["chips"] / sizes["tp"], masks=masks)

@@ -8,7 +8,7 @@ from . import curves, ranges, specs, studies
 from .variables import NEEDS
 
 # What the core model did before it could be asked: of a file older than the question.
-BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0}
+BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0}
 
 
 @dataclasses.dataclass(frozen=True)

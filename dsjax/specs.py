@@ -250,6 +250,7 @@ class Deployment:
     shared_tp: int = count("tensor parallelism of the shared expert (not given: tp; 1: replicated)", high=2**15)
     kv_split: int = count("chips of a tensor-parallel group that share the positions of the KV cache", high=2**15)
     ep: int = count("expert parallelism: groups of chips that share the routed experts", high=2**15)
+    redundant_experts: int = count("copies of routed experts beyond one of each", low=0, high=2**15)
     sp: int = count("sequence parallelism inside a tensor-parallel group, in prefill", high=2**15)
     chips: int = count("chips of one instance", high=2**30)
     batch: int = count("sequences per chip in decode", units="sequence")

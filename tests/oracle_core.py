@@ -74,7 +74,7 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     # What a head of the core takes and gives in decode, and what the cache keeps of one position.
     s.query, s.result = (s.R_kv + s.D_r, s.R_kv) if s.mla else (s.D_qk, s.D_v)
     s.Z = s.R_kv + s.D_r if s.mla else s.hd_kv * (s.D_qk + s.D_v)
-    s.slots = -(-int(s.E) // int(s.ep))  # ceil in integers
+    s.slots = -(-int(s.E + dep.redundant_experts) // int(s.ep))  # ceil in integers
     s.S, s.l = w.context, w.expert_imbalance
     s.domain = hw.scale_up_domain
     s.U, s.t_up = hw.scale_up_bytes_per_s * hw.scale_up_utilisation, hw.scale_up_step_s
