@@ -103,8 +103,13 @@ class System:
 
     @property
     def prompts(self):
-        """Whole prompts of the instance in one step of prefill, at least one for each group of `tp` chips."""
+        """Whole prompts of the instance in one step of prefill, at least one for each group of `tp` chips.
+
+        One for each group where prompts come as sequences end: `continuous.step_time` says how many do.
+        """
         x = self.used
+        if len(self.metric.phases) > 1:
+            return x["chips"] // x["tp"]
         length = x.get("isl", x.get("context"))
         return x["chips"] // x["tp"] * max(1, math.floor(x["prefill_tokens"] * x["tp"] / length))
 
@@ -232,7 +237,7 @@ def _needed(given, metric, defaults):
             needed += ["acceptance"]
         if "concurrency" not in given:
             needed += ["batch"]
-    if "prefill" in metric.phases:
+    if metric.phases == ("prefill",):
         needed += ["prefill_tokens"]
     if "context" not in given:
         needed += ["isl"]

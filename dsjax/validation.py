@@ -1,12 +1,13 @@
 """Predicted against measured end-to-end systems, with nothing set for one system alone."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import agreement, evaluate, grid, specs, systems
+from . import agreement, continuous, evaluate, grid, specs, systems
 from .errors import InputError, unknown
 from .metrics import LIMITS
 
@@ -72,21 +73,49 @@ class Prediction:
 
 
 def _prediction(row, fixed, settings, catalogs, used):
-    """`Prediction` of one system: its phases one after the other, isl / osl tokens of prefill for a token of output."""
+    """`Prediction` of one system; of output with its prefill under continuous batching."""
     try:
         parts = [_phase(row, phase, fixed, settings, catalogs, used) for phase in row.metric.phases]
     except InputError as error:
         if str(error).startswith("--"):
             raise
         raise InputError(f"{row.where}: {str(error).removeprefix('grid: [fixed] ')}") from None
-    weights = [1.0, row.used["isl"] / row.used["osl"]] if len(parts) > 1 else [1.0]
-    once, twice = (sum(w * part[0][i] for w, part in zip(weights, parts, strict=True)) for i in (0, 1))
-    refused = tuple(dict.fromkeys(name for part in parts for name in part[1]))
-    return Prediction(2.0 * once - twice, twice - once, refused, *parts[0][2:])
+    once, twice = _mixed(row, *parts) if len(parts) > 1 else parts[0].seconds
+    refused = tuple(dict.fromkeys(name for part in parts for name in part.refused))
+    first = parts[0]
+    return Prediction(2.0 * once - twice, twice - once, refused, first.bottleneck, first.batch, first.blocks)
+
+
+class Phase(NamedTuple):
+    """One phase of a system, at software factors 1 and 2 where there are two numbers."""
+
+    seconds: tuple  # per token, or per layer
+    step_s: tuple
+    refused: tuple
+    bottleneck: str
+    batch: int
+    blocks: dict  # {block: s of a step, before overlap}
+
+
+def _mixed(row, decode, prefill):
+    """Seconds per output token and chip, at two factors, of `continuous.step_time`. What a step costs however long it
+    is (`hardware.step_s`) is counted once.
+    """
+    x = row.used
+    groups = x["chips"] // x["tp"]
+    tokens = [time / seconds for time, seconds in zip(decode.step_s, decode.seconds, strict=True)]  # of a step and chip
+    mean = continuous.prompts_per_step(x["tp"] * tokens[0], x["osl"])
+    pieces = continuous.chunks(x["isl"], x["prefill_tokens"] * x["tp"]) if "prefill_tokens" in x else 1
+    shared, prompt_s = continuous.shared_part(prefill.blocks), prefill.step_s[1] - prefill.step_s[0]
+    steps = [
+        continuous.step_time(time, factor * prompt_s, shared, mean, groups, pieces)
+        for factor, time in zip((1.0, 2.0), decode.step_s, strict=True)
+    ]
+    return [step / of_step for step, of_step in zip(steps, tokens, strict=True)]
 
 
 def _phase(row, phase, fixed, settings, catalogs, used):
-    """((seconds per token at software factors 1 and 2), refused, bottleneck, batch, blocks) of one phase."""
+    """`Phase` of one system."""
     given = row.grid(phase)
     if given["fixed"].get("batch") == systems.FILLS:
         given["fixed"]["batch"] = _filling(given, fixed, settings, catalogs)
@@ -97,17 +126,18 @@ def _phase(row, phase, fixed, settings, catalogs, used):
         space = _space(given, fixed, settings, catalogs, used)
     function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate.evaluate_point
     found = evaluate.evaluate(space, function=function, interpret=True)
+    dims, times = found["step_time"]
     if row.metric.rate:
         name = "tps_per_user" if row.used["metric"] == "user" else "tps_per_chip"
         seconds = 1.0 / np.broadcast_to(found[name][1], 2)
     else:
-        dims, times = found["step_time"]
         seconds = np.diff(times, axis=dims.index("model_num_hidden_layers")).ravel()
-    refused = [name for name, (_, ok) in found.items() if name.startswith("ok_") and not np.all(ok)]
+    refused = tuple(name for name, (_, ok) in found.items() if name.startswith("ok_") and not np.all(ok))
     blocks = {name.partition("/")[2]: float(x.flat[0]) for name, (_, x) in found.items() if "/" in name}
     limit = LIMITS[int(np.asarray(found["bottleneck"][1]).flat[0])]
     batch = given["fixed"]["batch" if phase == "decode" else "prompts"]
-    return (float(seconds[0]), float(seconds[1])), refused, limit, batch, blocks
+    both = [np.take(times, i, axis=dims.index("software_factor")).flat[0] for i in (0, 1)]
+    return Phase(tuple(map(float, seconds)), tuple(map(float, both)), refused, limit, batch, blocks)
 
 
 def of_instance(step, point, bounds, **policies):
