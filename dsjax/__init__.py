@@ -30,6 +30,7 @@ _PUBLIC = {
     "sweep": "run",
     "uncertainty": "uncertainties",
     "validate": "validation",
+    "validate_defaults": "alternatives",
     "write_csv": "dataset",
     "write_netcdf": "dataset",
 }

@@ -37,7 +37,7 @@ METRICS = {
     "layer": Metric(("decode",), False, "s", "us/layer", "time of one MoE layer in decode"),
 }
 _TEXTS = ("id", "date", "source", "evidence", "metric", "model", "hardware", "nic", "precision", "pipeline", "balance")
-_TEXTS += ("caveat", "why")
+_TEXTS += ("caveat", "why", "known")
 _COUNTS = ("chips", "tp", "ep", "batch", "concurrency", "prefill_tokens", "mtp")
 _LENGTHS = ("isl", "osl", "context")
 _FLAGS = ("complete", "in_house")
@@ -46,7 +46,7 @@ KEYS = (*_TEXTS, *_COUNTS, *_LENGTHS, *_FLAGS, *_OTHERS)
 REQUIRED = ("id", "date", "source", "metric", "model", "hardware", "precision", "chips", "value")
 DEFAULTS = ("nic", "tp", "ep", "pipeline", "balance", "mtp", "acceptance", "prefill_tokens", "isl", "batch")
 BALANCES = ("perfect", "redundant", "none")
-SECTIONS = ("defaults", "fixed", "roofline", "balance", "study", "not_described")
+SECTIONS = ("defaults", "alternatives", "fixed", "roofline", "balance", "study", "not_described")
 FILLS, ALL = "fills memory", "all chips"
 _RULES = {"batch": FILLS, "ep": ALL}  # defaults that are no number
 _METAS = {  # domain of a number
@@ -125,6 +125,8 @@ class File(NamedTuple):
     systems: tuple
     not_described: dict  # {id: why}
     roofline: dict  # keys of a grid
+    defaults: dict  # [defaults] and [balance]
+    alternatives: dict  # {key of `defaults`: (values, ...)}
 
 
 def acceptance_of(tokens_per_step, drafts):
@@ -139,11 +141,11 @@ def acceptance_of(tokens_per_step, drafts):
     return high
 
 
-def read(path=None):
+def read(path=None, replaced=None):
     """A file of systems, dsjax's own without a path: `File`.
 
-    One of a user's may leave out [defaults], [fixed], [roofline] and [balance], or any key of them: dsjax's own hold
-    there.
+    One of a user's may leave out [defaults], [alternatives], [fixed], [roofline] and [balance], or any key of them:
+    dsjax's own hold there. `replaced` {key: value}: of [defaults] and [balance], for this reading only.
     """
     own = catalog.read_toml(FILE)
     data, file = (own, FILE.name) if path is None else (catalog.read_toml(path), str(path))
@@ -151,13 +153,12 @@ def read(path=None):
         if key not in SECTIONS:
             raise unknown(file, "key", key, SECTIONS)
     defaults = own["defaults"] | _table(data, file, "defaults", DEFAULTS)
-    loads = own["balance"] | _table(data, file, "balance", BALANCES)
-    fixed, ideal = (own[name] | _table(data, file, name) for name in ("fixed", "roofline"))
-    meta = specs.fields(specs.Workload)["expert_imbalance"]
-    loads = {name: number(f"{file}: [balance] {name}", value, meta) for name, value in loads.items()}
+    defaults |= own["balance"] | _table(data, file, "balance", BALANCES) | (replaced or {})
     for key, value in defaults.items():
-        if _RULES.get(key) != value:
-            defaults[key] = _value(f"{file}: [defaults]", key, value)
+        defaults[key] = _default(f"{file}: [{'balance' if key in BALANCES else 'defaults'}]", key, value)
+    alternatives = own["alternatives"] | _table(data, file, "alternatives", (*DEFAULTS, *BALANCES))
+    alternatives = {key: _alternatives(f"{file}: [alternatives]", key, found) for key, found in alternatives.items()}
+    fixed, ideal = (own[name] | _table(data, file, name) for name in ("fixed", "roofline"))
     studies = data.get("study")
     if not isinstance(studies, list) or not all(isinstance(x, dict) for x in studies):
         raise InputError(f"{file}: study: {'missing' if studies is None else repr(studies)[:40]}; expected [[study]]")
@@ -167,8 +168,22 @@ def read(path=None):
         if row["id"] in seen:
             raise InputError(f"{file}: id: {row['id']!r} is there twice; expected distinct ids")
         seen.add(row["id"])
+    loads = {name: defaults[name] for name in BALANCES}
     completed = tuple(_completed(file, row, defaults, loads, fixed) for row in rows)
-    return File(completed, _table(data, file, "not_described"), ideal)
+    return File(completed, _table(data, file, "not_described"), ideal, defaults, alternatives)
+
+
+def _default(where, key, value):
+    """One checked value of [defaults] or of [balance]."""
+    if key in BALANCES:
+        return number(f"{where} {key}", value, specs.fields(specs.Workload)["expert_imbalance"])
+    return value if _RULES.get(key) == value else _value(where, key, value)
+
+
+def _alternatives(where, key, values):
+    if not isinstance(values, list):
+        raise InputError(f"{where} {key}: {values!r}; expected a list of values")
+    return tuple(_default(where, key, value) for value in values)
 
 
 def _table(data, file, name, known=None):

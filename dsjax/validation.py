@@ -30,17 +30,52 @@ def validate(source=None, *, fixed=None, settings=None, catalogs=()):
     names the constraints that the model thinks the system breaks. Attributes `software_factor`,
     `roofline_factor`. Statistics: `statistics(ds)`.
     """
-    file, fixed, settings = systems.read(source), dict(fixed or {}), dict(settings or {})
+    file, fixed = systems.read(source), dict(fixed or {})
+    model = predictions(file.systems, fixed, settings, catalogs)
+    return _dataset(file, model, predictions(file.systems, fixed | ideal() | file.roofline, settings, catalogs))
+
+
+def predictions(rows, fixed=None, settings=None, catalogs=()):
+    """[`Prediction`] of systems; options as in `validate`."""
+    fixed, settings, used = dict(fixed or {}), dict(settings or {}), set()
     for name in OWN:
         if name in fixed:
             raise InputError(f"--fix {name}: differs from system to system, or is fitted; expected another name")
-    used = set()
-    model = [_prediction(row, fixed, settings, catalogs, used) for row in file.systems]
+    found = [_prediction(row, fixed, settings, catalogs, used) for row in rows]
     for key in settings:
         if key not in used:
             raise unknown("--set", "parameter of the systems", key, sorted(used))
-    bare = fixed | ideal() | file.roofline
-    return _dataset(file, model, [_prediction(row, bare, settings, catalogs, used) for row in file.systems])
+    return found
+
+
+class Fit(NamedTuple):
+    """Values of all systems, with a factor fitted to the complete ones."""
+
+    factor: float
+    others: np.ndarray  # the factor fitted to all other studies
+    predicted: np.ndarray  # with `factor`
+    left_out: np.ndarray  # with `others`
+    unfitted: np.ndarray  # without any
+
+
+def fit(rows, found):
+    """`Fit` of the systems' `Prediction`s."""
+    measured = np.array([row.used["value"] for row in rows])
+    rate = np.array([row.metric.rate for row in rows])
+    fixed_s, scaled_s = (np.array([getattr(x, name) for x in found]) for name in ("fixed_s", "scaled_s"))
+    seconds = np.where(rate, 1.0 / measured, measured)
+
+    def factor_of(which):
+        return agreement.fitted_factor(fixed_s[which], scaled_s[which], seconds[which])
+
+    def values(factor):
+        time = fixed_s + factor * scaled_s
+        return np.where(rate, 1.0 / time, time)
+
+    complete = np.array([row.complete for row in rows])
+    factor = factor_of(complete)
+    others = agreement.left_out(factor_of, [row.used["study"] for row in rows], complete)
+    return Fit(factor, others, values(factor), values(others), values(1.0))
 
 
 def ideal():
@@ -141,11 +176,16 @@ def _phase(row, phase, fixed, settings, catalogs, used):
 
 
 def of_instance(step, point, bounds, **policies):
-    """`evaluate_point` where `batch` counts the sequences of the whole instance: a chip may have part of one."""
+    """`evaluate_point` where `batch` counts the sequences of the whole instance: a chip may have part of one.
+
+    A group has batch / dp of them; where a pipeline halves them, that must be even (`ok_even_batch`).
+    """
     d = point.deployment
     batch, chips = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
     deployment = dataclasses.replace(d, batch=batch / chips)
-    return evaluate.evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
+    values = evaluate.evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
+    even = policies["splits"](jnp.mod(batch * jnp.asarray(d.tp, batch.dtype) / chips, 2.0) == 0.0)
+    return values | {"ok_even_batch": values["ok_even_batch"] & even, "feasible": values["feasible"] & even}
 
 
 def _space(given, fixed, settings, catalogs, used):
@@ -176,28 +216,12 @@ def _filling(given, fixed, settings, catalogs):
 def _dataset(file, model, bare):
     rows, apart = file.systems, file.not_described
     measured = np.array([row.used["value"] for row in rows])
-    rate = np.array([row.metric.rate for row in rows])
     complete = np.array([row.complete for row in rows])
-    studies = [row.used["study"] for row in rows]
-    data = {"measured": measured}
-    factors, attrs = {}, {}
-    for name, found in (("", model), ("roofline", bare)):
-        fixed_s, scaled_s = (np.array([getattr(x, k) for x in found]) for k in ("fixed_s", "scaled_s"))
-        seconds = np.where(rate, 1.0 / measured, measured)
-
-        def factor_of(which, fixed_s=fixed_s, scaled_s=scaled_s, seconds=seconds):
-            return agreement.fitted_factor(fixed_s[which], scaled_s[which], seconds[which])
-
-        def values(factor, fixed_s=fixed_s, scaled_s=scaled_s):
-            time = fixed_s + factor * scaled_s
-            return np.where(rate, 1.0 / time, time)
-
-        factor, others = factor_of(complete), agreement.left_out(factor_of, studies, complete)
-        data |= {name or "predicted": values(factor), f"{name}_left_out".lstrip("_"): values(others)}
-        factors[f"{name}_left_out_factor".lstrip("_")] = others
-        attrs["software_factor" if not name else f"{name}_factor"] = factor
-        if not name:
-            data["unfitted"] = values(1.0)
+    ours, roofline = fit(rows, model), fit(rows, bare)
+    data = {"measured": measured, "predicted": ours.predicted, "left_out": ours.left_out, "unfitted": ours.unfitted}
+    data |= {"roofline": roofline.predicted, "roofline_left_out": roofline.left_out}
+    factors = {"left_out_factor": ours.others, "roofline_left_out_factor": roofline.others}
+    attrs = {"software_factor": ours.factor, "roofline_factor": roofline.factor}
     errors = {
         ("error" if k == "predicted" else f"{k}_error"): data[k] / measured - 1.0 for k in data if k != "measured"
     }
@@ -230,7 +254,8 @@ def _dataset(file, model, bare):
     return ds
 
 
-_LABELS = {name: name for name in ("study", "hardware", "model", "metric", "evidence", "why", "caveat", "source")}
+_LABELS = {name: name for name in ("study", "hardware", "model", "metric", "evidence")}
+_LABELS |= {name: name for name in ("why", "caveat", "known", "source")}
 _DOCS = {
     "metric": "what was measured: " + "; ".join(f"{name}: {m.doc}" for name, m in systems.METRICS.items()),
     "units": "units of measured and predicted",
@@ -239,6 +264,7 @@ _DOCS = {
     "load": "sequences of a chip (of the instance for one user), prompts of the instance in prefill",
     "complete": "whether the source gives all that matters",
     "why": "what the source leaves open",
+    "known": "why the prediction is far off, where that is known",
     "left_aside": "systems that the catalog cannot describe",
 }
 _NAMES = {

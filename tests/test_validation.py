@@ -327,6 +327,10 @@ def test_table(own):
     assert f"Software factor {own.attrs['software_factor']:.3f}" in text
     assert f"Choices from the table of defaults: {int(own['assumed'].sum())} in 32 systems" in text
     assert "Without any factor, DS-PROFILE-DEC" in text and "874.0" in text
+    error = own["left_out_error"].where(own["complete"], own["error"])
+    far = own["system"].values[(abs(error) > 0.30).values]
+    assert far.size and all(f"More than 30% off: {name}, " in text for name in far)
+    assert all(known in text for known in own["known"].values if known)
 
 
 def test_other_formats_and_file(tmp_path, own):
@@ -344,6 +348,14 @@ def test_other_formats_and_file(tmp_path, own):
     assert code == 0 and float(rows[3]["measured"]) == own["measured"].values[3]
 
 
+def test_a_known_reason_is_printed_with_what_is_far_off(tmp_path):
+    path = file_of(tmp_path / "far.toml", [[(2000, 64)], [(200, 64)]])
+    text = (tmp_path / "far.toml").read_text()
+    (tmp_path / "far.toml").write_text(text.replace("value = 200\n", 'value = 200\nknown = "it was throttled"\n'))
+    code, text = run(path)
+    assert code == 0 and "More than 30% off: B0" in text and "reason: it was throttled" in text
+
+
 def test_a_file_of_ones_own_on_the_command_line(tmp_path):
     path = file_of(tmp_path / "mine.toml", [[(2000, 64)], [(900, 32)]])
     assert run(path)[0] == 0
@@ -359,3 +371,4 @@ def test_the_shipped_file_is_the_form_of_a_users(tmp_path):
     copy.write_text(systems.FILE.read_text(encoding="utf-8"), encoding="utf-8")
     assert [x.used for x in systems.read(str(copy)).systems] == [x.used for x in systems.read().systems]
     assert tomllib.loads(copy.read_text())["defaults"].keys() == set(systems.DEFAULTS)
+    assert systems.read(str(copy)).alternatives == systems.read().alternatives

@@ -2,6 +2,7 @@
 
 import click
 
+from ..errors import InputError
 from .common import OUTPUT_OPTIONS, changes_of, compilation_cache, progress
 
 
@@ -10,6 +11,7 @@ from .common import OUTPUT_OPTIONS, changes_of, compilation_cache, progress
 @click.option(
     "--all", "everything", is_flag=True, help="Also every choice made, every pair of a study, and what is left aside."
 )
+@click.option("--defaults", is_flag=True, help="What becomes of the errors where one default after the other changes.")
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="For all systems: curve=mine.")
 @click.option(
     "--set",
@@ -22,7 +24,7 @@ from .common import OUTPUT_OPTIONS, changes_of, compilation_cache, progress
 @click.option("-o", "--output", metavar="FILE.nc", help="Write everything as NetCDF.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.nc.")
 @OUTPUT_OPTIONS
-def validate(systems, everything, fixed, settings, catalogs, output, force, form, quiet):
+def validate(systems, everything, defaults, fixed, settings, catalogs, output, force, form, quiet):
     """Measured end-to-end systems against predictions, with no number set for one system alone.
 
     What a source leaves open comes from one table of defaults. One software factor is fitted to all systems whose
@@ -32,28 +34,76 @@ def validate(systems, everything, fixed, settings, catalogs, output, force, form
 
     \b
     dsjax validate
+    dsjax validate --defaults
     dsjax validate --catalog curve.toml --fix curve=mine
     dsjax validate --format csv > systems.csv
     """
-    from .. import agreement, dataset, validation
+    from .. import dataset
 
+    if everything and defaults:
+        raise InputError("--defaults: beside --all; expected one of the two")
     if output:
         dataset.check_output(output, force)
     changes = changes_of((), fixed, settings, None, catalogs)
     changes.pop("axes")
+    from .. import alternatives, validation
+
+    twin = alternatives.validate_defaults if defaults else validation.validate
     with progress("predicting systems", quiet), compilation_cache():
-        ds = validation.validate(systems, **changes)
+        ds = twin(systems, **changes)
     if output:
         dataset.write_netcdf(ds, output, force)
-    if form == "table":
+    if form != "table":
+        _records(ds, form)
+    elif defaults:
+        _defaults(ds, quiet)
+    else:
         _show(ds, everything, quiet)
-        return
-    from .. import report
 
-    columns = {name: x.values for name, x in ds.variables.items() if x.dims == ("system",)}
-    rows = dataset.records({"system": columns.pop("system")} | columns)
-    factors = {name: x for name, x in ds.attrs.items() if name.endswith("factor")}
-    report.records(rows, form, _plain(factors | agreement.statistics(ds)))
+
+def _records(ds, form):
+    """Systems, or choices, as CSV or JSON."""
+    from .. import agreement, dataset, report
+
+    dim = "choice" if "choice" in ds.dims else "system"
+    columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
+    rows = dataset.records({dim: columns.pop(dim)} | columns)
+    summary = {name: x for name, x in ds.attrs.items() if name != "title"}
+    report.records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
+
+
+def _defaults(ds, quiet):
+    """The statistics of every choice, and how far they move."""
+    from ..agreement import FAR
+    from ..tables import table
+
+    lines = []
+    for i in range(ds.sizes["choice"]):
+        x = ds.isel(choice=i)
+        errors = [_percent(x[name], signed=False) for name in ("median", "p90", "open_median", "open_p90")]
+        far = [str(int(x[name])) for name in ("far", "open_far")]
+        counts = str(int(x["changed"])) if i else ""
+        factor = f"{float(x['software_factor']):.3f}"
+        lines.append(
+            [x["choice"].item(), x["default"].item(), counts, factor, *errors[:2], far[0], *errors[2:], far[1]]
+        )
+    if not quiet:
+        complete = ds.attrs["complete_systems"]
+        click.echo(
+            "|predicted / measured - 1| with one default changed at a time, the study itself left out of the fit:\n"
+            f"of the {complete} systems whose source gives all that matters, then of the "
+            f"{ds.attrs['systems'] - complete} whose source leaves something open"
+        )
+    heads = ["median %", "p90 %", f"> {100 * FAR:.0f} %"]
+    click.echo(table(["defaults", "instead of", "systems", "factor", *heads, *(f"open {x}" for x in heads)], lines))
+    if not quiet and ds["median"].notnull().all():
+        spans = [(ds[name].values.min(), ds[name].values.max()) for name in ("median", "p90")]
+        said = [f"{name} {100 * low:.1f} to {100 * high:.1f} %" for name, (low, high) in zip(("median", "p90"), spans)]
+        far = ds["far"].values
+        click.echo(
+            f"Whichever of these values one default has: {said[0]}, {said[1]}, {far.min()} to {far.max()} systems more "
+            f"than {FAR:.0%} off."
+        )
 
 
 def _plain(value):
@@ -155,7 +205,7 @@ def _agreement(stats):
 
 
 def _remarks(ds):
-    """Factors, choices, in-house systems, and every complete system that is far off."""
+    """Factors, choices, in-house systems, and every system that is far off, with the reason where it is known."""
     from ..agreement import FAR
 
     a = ds.attrs
@@ -171,14 +221,17 @@ def _remarks(ds):
     for x in _each(ds, ds["in_house"].values):
         click.echo(f"Without any factor, {x['system'].item()}: {_percent(x['unfitted_error'])} %.")
     left_out = ds["left_out_error"].where(ds["left_out_error"].notnull(), ds["error"])
-    far = [x for x in _each(ds, ds["complete"].values & (abs(left_out) > FAR).values)]
-    for x in sorted(far, key=lambda x: -abs(float(x["left_out_error"]))):
-        caveat = f"; {x['caveat'].item()}" if x["caveat"].item() else ""
+    far = [(float(left_out[i]), ds.isel(system=i)) for i in (abs(left_out) > FAR).values.nonzero()[0]]
+    for error, x in sorted(far, key=lambda item: -abs(item[0])):
         parts = ", ".join(f"{name} {share:.0%}" for name, share in _largest(x))
         click.echo(
-            f"More than {FAR:.0%} off: {x['system'].item()}, {_percent(x['left_out_error'])} %; predicted to be bound "
-            f"by {x['bottleneck'].item()}; of its work {parts}{caveat}"
+            f"More than {FAR:.0%} off: {x['system'].item()}, {_percent(error)} %; predicted to be bound by "
+            f"{x['bottleneck'].item()}; of its work {parts}"
         )
+        reasons = [("left open", "why"), ("noted", "caveat"), ("reason", "known")]
+        for said, name in reasons:
+            if x[name].item():
+                click.echo(f"    {said}: {x[name].item()}")
     for x in _each(ds, ds["refused"].values != ""):
         caveat = f" ({x['caveat'].item()})" if x["caveat"].item() else ""
         click.echo(f"Measured, but refused by the model: {x['system'].item()}, {x['refused'].item()}{caveat}")
