@@ -22,7 +22,7 @@ PRECISIONS = {
 }
 _WIDTH = {"bf16": "", "fp8": "8", "int8": "8", "fp4": "4"}  # in the names of a curve's knots of GEMMs
 _SPELT = {"bfloat16": "bf16", "half": "bf16", "float16": "bf16", "fp8_block": "fp8", "float8": "fp8"}
-_DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype")
+_DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype", "allreduce_dtype", "nccl_dtype")
 _KV_DTYPES = ("kv_cache_dtype", "kv_dtype")
 _DEFAULT = {"dispatch": "fp8", "combine": "bf16", "all-reduce": "bf16"}
 FAST = 3.0  # so much faster than memory or network can be the work of a cache; more is a wrong unit
@@ -51,6 +51,7 @@ def calibrate(
     of = FORMS[form][kind]
     precision = precision or _precision(path, kind, found.labels)
     peaks = _peaks(kind, hardware, nic, precision, peak, found.labels, catalogs)
+    found = measurements.in_bytes(found, peaks["operand_bytes"])
     used, cached = _light(path, of, found, peaks)
     shapes, seconds = {name: x[used] for name, x in found.shapes.items()}, found.seconds[used]
     if len(seconds) < len(of.parameters) + 1:

@@ -12,7 +12,7 @@ Columns that a kind needs (names in brackets are read too):
     mla-prefill   batch [batch_size; else 1] isl [seq_or_sq]; heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim
     dispatch,     ep_size [ep, moe_ep_size] num_token [tokens_per_rank, num_tokens] hidden_size [hidden];
     combine       topk [num_topk], node_num [1]
-    all-reduce    num_gpus, bytes [message_size]
+    all-reduce    num_gpus, bytes; or message_size, in elements of the precision measured
 
 and a time whose name says its unit: latency_us (_s, _ms, _ns; also time_us, us, ms, us_derived, dispatch_us,
 dispatch_avg_t_us). Other columns are labels: `where` picks lines by them. Lines without a time or a size are left out
@@ -46,7 +46,7 @@ _ALSO = {
     "num_token": ("tokens_per_rank", "num_tokens"),
     "hidden_size": ("hidden",),
     "topk": ("num_topk",),
-    "bytes": ("message_size",),
+    "bytes": ("message_size",),  # in elements: `in_bytes`
 }
 _PAIR = {"up_proj_us": (2.0, "up"), "down_proj_us": (1.0, "down")}
 _CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|=)\s*(.*?)\s*")
@@ -62,6 +62,7 @@ class Measurements(NamedTuple):
     lines: int  # that `where` picks
     incomplete: int  # of them, without a time or a size
     merged: int  # of them, merged into another of the same shape
+    in_elements: bool = False  # whether `bytes` are still elements (`in_bytes`)
 
 
 def read(path, kind, where=(), time=None):
@@ -84,7 +85,15 @@ def read(path, kind, where=(), time=None):
             several, first = ", ".join(labels[name]), labels[name][0]
             raise InputError(f'{path}: column {name} has {several}; expected one chip (--where "{name}={first}")')
     shapes, seconds, merged = _merge(path, header, complete, chosen)
-    return Measurements(shapes, seconds, labels, len(chosen), len(points) - len(complete), merged)
+    in_elements = "bytes" in shapes and "bytes" not in header
+    return Measurements(shapes, seconds, labels, len(chosen), len(points) - len(complete), merged, in_elements)
+
+
+def in_bytes(found, element_bytes):
+    """`Measurements` with messages in bytes, where the file has them in elements of `element_bytes`."""
+    if not found.in_elements:
+        return found
+    return found._replace(shapes=found.shapes | {"bytes": element_bytes * found.shapes["bytes"]}, in_elements=False)
 
 
 def _lines(path):

@@ -236,3 +236,35 @@ def test_bad_input_on_the_command_line_is_one_line_and_writes_nothing(file, tmp_
     assert capsys.readouterr().err.endswith(
         "none.csv: cannot be read (No such file or directory); expected a CSV file\n"
     )
+
+
+def all_reduces(column, width):
+    """Times of a form with 2-byte elements, by messages of `width` bytes an element of the column."""
+    true = {"inside": 0.8, "start_s": 5e-6, "step_s": 6e-7, "rise_s": 3e-5}
+    peaks = PEAKS | {"scale_up_bytes_per_s": catalog.load(specs.RECORDS)["hardware"]["H800"]["scale_up_bytes_per_s"]}
+    lines = []
+    for n in (2, 4, 8):
+        for size in 2.0 ** np.arange(8, 28, 3):
+            seconds = kinds.all_reduce(true, {"num_gpus": float(n), "bytes": size}, peaks)
+            lines.append((n, size / width, repr(1e6 * float(seconds)), "bfloat16"))
+    return true, text_of(lines, f"num_gpus,{column},latency_us,allreduce_dtype")
+
+
+@pytest.mark.parametrize(("column", "width"), [("bytes", 1), ("message_size", 2)])
+def test_message_sizes_are_elements_and_bytes_are_bytes(file, column, width):
+    with jax.enable_x64(True):
+        true, text = all_reduces(column, width)
+    ds = dsjax.calibrate(file(text), "all-reduce", "H800")
+    assert ds["bytes"].values.min() == 256.0 and ds["bytes"].attrs["units"] == "B"
+    for name, value in true.items():
+        assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-3), name
+
+
+def test_message_sizes_of_another_precision(file):
+    _, text = all_reduces("message_size", 2)
+    ds = dsjax.calibrate(file(text.replace("bfloat16", "int8")), "all-reduce", "H800")
+    assert ds["bytes"].values.min() == 128.0 and ds.attrs["precision"] == "int8"
+    both = "num_gpus,bytes,message_size,latency_us\n" + "".join(
+        f"8,{2.0**i},{2.0**i / 4},{i}.5\n" for i in range(9, 20)
+    )
+    assert dsjax.calibrate(file(both), "all-reduce", "H800")["bytes"].values.min() == 512.0

@@ -38,7 +38,8 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     \b
     Columns (see the README): gemm: m n k; grouped-gemm: num_groups m_per_group n k; mla-decode: batch kv_len;
     mla-prefill: batch isl; dispatch, combine: ep_size num_token hidden_size [topk, node_num];
-    all-reduce: num_gpus bytes; and a time whose name says its unit: latency_us, latency_ms, latency_s.
+    all-reduce: num_gpus bytes, or message_size in elements of the precision measured;
+    and a time whose name says its unit: latency_us, latency_ms, latency_s.
     Other columns are labels for --where. Times faster than the peak rate are flagged and left out.
 
     \b
