@@ -37,8 +37,8 @@ def calibrate(
     `kind`: gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see `measurements`.
     `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks. `precision` bf16, fp8, int8, fp4, nvfp4,
     where no column says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count ("device=H100",
-    "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", what the core model's
-    curves take, or "extended", up to five parameters.
+    "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", or "extended", with five
+    parameters where they pay.
 
     Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of
     each `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;
@@ -86,6 +86,7 @@ def calibrate(
         "folds": folds,
         "left_out": ", ".join(of.group),
         "is_curve": int(of.is_curve),
+        "fixed": json.dumps(of.fixed),
         "nic": nic,
         "dsjax_version": __version__,
     }
@@ -115,6 +116,8 @@ def row_of(ds, name=None, base="kernel-assumed"):
             record, field = field.split(".") if field.startswith("nic.") else (tables[0], field)
             field = parameter if record == "fit" else _knot(field, a["precision"]) if record == "curve" else field
             found.setdefault(record, []).append(f"{field} = {float(x['value']):.5g}")
+    for field, value in json.loads(a["fixed"]).items():
+        found.setdefault(tables[0], []).append(f"{field} = {value:.5g}")
     of = {"hardware": a["hardware"] if base == "kernel-assumed" else base, "nic": a["nic"], "curve": base}
     text = []
     for record in [table for table in tables if table in found]:

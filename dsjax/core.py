@@ -122,7 +122,7 @@ class Kernels:
 
         def time(share):  # of the positions
             pairs, read = (attentions.causal_pairs(share), 1.0) if load.causal else (share, share)
-            curve = self._attention(self.curve, share * load.core_size, load.causal)
+            curve = self._attention(self.curve, share * load.positions, load.sequences, load.positions, load.causal)
             return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, curve)
 
         # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
@@ -133,7 +133,7 @@ class Kernels:
     def scores(self, shape, load):
         """Time of the indexer's scores, whose keys have one byte an element (section 3)."""
         n_bytes = shape.inputs * self.precision.activation_bytes + shape.kv
-        curve = self._attention(self.curve, load.core_size, load.causal)
+        curve = self._attention(self.curve, load.positions, load.sequences, load.positions, load.causal)
         if curve.start_s is not None:  # nothing else takes time where there is no indexer
             curve = curve._replace(start_s=jnp.where(shape.flops > 0.0, curve.start_s, 0.0))
         return self._time(shape.flops, n_bytes, self.precision.attention_rate, curve)

@@ -2,7 +2,8 @@
 
 A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, rate)`, `expert_gemm(curve, side, m, k,
 n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `specs.RATES`, `attention(curve,
-size, causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks a form and gives its knots.
+positions, sequences, length, is_causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks a
+form and gives its knots.
 """
 
 from collections.abc import Callable
@@ -81,12 +82,17 @@ class Kernel:
     attention_rows: float = amount("token", "attention of decode: cached tokens at which half of that is reached")
     attention_memory: float = share("attention of decode: share of memory bandwidth")
     attention_start_s: float = seconds("attention of decode: launch and ramp")
+    attention_split_s: float = feature("s", "attention of decode: time to join the parts of a long cache")
+    attention_split_tokens: float = feature(
+        "token", "attention of decode: cached tokens at which half of it is reached"
+    )
     prefill_compute: float = like("attention_compute", share("attention of prefill: share of peak, long prompt"))
     prefill_rows: float = like(
         "attention_rows", amount("token", "attention of prefill: tokens at which half is reached")
     )
     prefill_memory: float = like("attention_memory", share("attention of prefill: share of memory bandwidth"))
     prefill_start_s: float = like("attention_start_s", seconds("attention of prefill: launch and ramp"))
+    prefill_short: float = feature("token", "attention of prefill: prompt at which half of its bandwidth is reached")
     pointwise_memory: float = share("norms, residuals, activations: share of memory bandwidth")
     pointwise_start_s: float = seconds("norms, residuals, activations: launch of one kernel")
     pointwise_kernels: float = amount("1", "norms, residuals, activations: launches per layer")
@@ -168,6 +174,24 @@ def filled(knots, size):
     return Efficiency(knots["compute"] / (1.0 + knots["rows"] / size), knots["memory"], knots["start_s"])
 
 
+SPLIT = 128.0  # sequences at which half of them are not split any more: about the cores of a chip
+
+
+def cached(knots, positions, sequences):
+    """`filled` by x = sequences x positions, t0 = start_s + split_s / (1 + split_tokens / positions + sequences / 128).
+
+    A cache of many positions is split over the cores and its parts are joined; many sequences fill them whole.
+    """
+    parts = 1.0 / (1.0 + knots["split_tokens"] / positions + sequences / SPLIT)
+    efficiency = filled(knots, sequences * positions)
+    return efficiency._replace(start_s=knots["start_s"] + knots["split_s"] * parts)
+
+
+def causal(knots, positions, length):
+    """`filled` by the positions a token attends to, and e_m = memory / (1 + short / length): prompts below a tile."""
+    return filled(knots, positions)._replace(memory=knots["memory"] / (1.0 + knots["short"] / length))
+
+
 def kernel_gemm(curve, m, k, n, groups=1.0, rate=0):
     """`wide`, with the knots of the width of the operands; `rate` the index into `specs.RATES`."""
     del k
@@ -187,10 +211,15 @@ def _of_rate(curve, kinds, rate, names):
     }
 
 
-def kernel_attention(curve, size, causal=False):
-    """`filled` by x = context x sequences in decode, the context in prefill (`causal`), each with knots of its own."""
-    kind = "prefill" if causal else "attention"
-    return filled({name: getattr(curve, f"{kind}_{name}") for name in ("compute", "rows", "memory", "start_s")}, size)
+def kernel_attention(curve, positions, sequences, length, is_causal=False):
+    """`causal` in prefill, `cached` in decode, each with knots of its own.
+
+    `positions` that a token attends to on this chip, of `sequences`, `length` of one of them.
+    """
+    kind, more = ("prefill", ("short",)) if is_causal else ("attention", ("split_s", "split_tokens"))
+    names = ("compute", "rows", "memory", "start_s", *more)
+    knots = {name: getattr(curve, f"{kind}_{name}") for name in names}
+    return causal(knots, positions, length) if is_causal else cached(knots, positions, sequences)
 
 
 def kernel_pointwise(curve, layers=None):

@@ -38,6 +38,7 @@ class Kind(NamedTuple):
     group: tuple  # columns
     optional: dict = {}  # {column: value where a file does not have it}
     is_curve: bool = True  # whether the form is that of a `kernel` curve, so that its row can be used as one
+    fixed: dict = {}  # {field of a catalog row: value} that the form takes for granted
 
 
 def gemm_work(shape, peaks):
@@ -109,21 +110,35 @@ def mla_decode_work(shape, peaks):
 
 def mla_decode(parameters, shape, peaks):
     """t0 + max(flops / (P e_c) (1 + w / (B S)), bytes / (BW e_m)): few cached tokens leave cores idle."""
-    return kernel(mla_decode_work(shape, peaks), curves.filled(parameters, shape["batch"] * shape["kv_len"]))
+    return mla_decode_extended(parameters | {"split_s": 0.0, "split_tokens": 0.0}, shape, peaks)
+
+
+def mla_decode_extended(parameters, shape, peaks):
+    """t0 + t1 / (1 + s1 / S + B / 128) + max(flops / (P e_c), bytes / (BW e_m)): long caches are split and joined."""
+    efficiency = curves.cached({"rows": 0.0} | parameters, shape["kv_len"], shape["batch"])
+    return kernel(mla_decode_work(shape, peaks), efficiency)
 
 
 def mla_prefill_work(shape, peaks):
-    """Seconds of causal attention of B prompts at peak: 2 B h (S^2 / 2) (D_n + D_r + D_v) / P; Q, K, V, O once / BW."""
-    widths = 2.0 * (shape["qk_nope_head_dim"] + shape["qk_rope_head_dim"]) + 2.0 * shape["v_head_dim"]
-    tokens = shape["batch"] * shape["isl"] * shape["heads"]
-    moved = tokens * widths * peaks["result_bytes"]
-    return tokens * shape["isl"] * 0.5 * widths / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
+    """Seconds of causal attention of B prompts at peak: 2 B h (S^2 / 2) (D_n + D_r + D_v) / P; Q, K, V, O once / BW.
+
+    K and V of h / `heads_per_kv` heads.
+    """
+    width = shape["qk_nope_head_dim"] + shape["qk_rope_head_dim"] + shape["v_head_dim"]
+    elements = shape["batch"] * shape["isl"] * shape["heads"] * width
+    moved = elements * (1.0 + 1.0 / shape["heads_per_kv"]) * peaks["result_bytes"]
+    return elements * shape["isl"] / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
 
 
 def mla_prefill(parameters, shape, peaks):
     """t0 + max(flops / (P e_c) (1 + s0 / S), bytes / (BW e_m)): blocks on the diagonal are half empty, and short rows
     start often."""
-    return kernel(mla_prefill_work(shape, peaks), curves.filled(parameters, shape["isl"]))
+    return mla_prefill_extended(parameters | {"short": 0.0}, shape, peaks)
+
+
+def mla_prefill_extended(parameters, shape, peaks):
+    """t0 + max(flops / (P e_c) (1 + s0 / S), bytes / (BW e_m) (1 + s1 / S)): prompts below a tile take a whole one."""
+    return kernel(mla_prefill_work(shape, peaks), curves.causal(parameters, shape["isl"], shape["isl"]))
 
 
 def exchange_volumes(shape, element_bytes):
@@ -263,6 +278,7 @@ KINDS = {
         {"batch": ("sequence", "sequences"), "kv_len": ("token", "cached tokens of one sequence")},
         ("kv_len", "heads"),
         {"heads": 128.0, "queries": 1.0, "kv_lora_rank": 512.0, "qk_rope_head_dim": 64.0},
+        fixed={"attention_split_s": 0.0},
     ),
     "mla-prefill": Kind(
         "causal attention core of MLA, not absorbed",
@@ -271,7 +287,8 @@ KINDS = {
         _PREFILL,
         {"batch": ("sequence", "prompts"), "isl": ("token", "tokens of one prompt")},
         ("isl", "heads"),
-        {"heads": 128.0, "qk_nope_head_dim": 128.0, "qk_rope_head_dim": 64.0, "v_head_dim": 128.0},
+        {"heads": 128.0, "heads_per_kv": 1.0, "qk_nope_head_dim": 128.0, "qk_rope_head_dim": 64.0, "v_head_dim": 128.0},
+        fixed={"prefill_short": 0.0},
     ),
     "dispatch": Kind(
         "all-to-all to the experts, one copy per expert",
@@ -305,8 +322,29 @@ KINDS = {
     ),
 }
 
-# Forms with a fifth parameter, where one pays; the core model's curves do not have it, its all-reduce does.
+# Forms with five parameters, where they pay.
 EXTENDED = KINDS | {
+    "mla-decode": KINDS["mla-decode"]._replace(
+        form=mla_decode_extended,
+        parameters={name: x for name, x in _DECODE.items() if name != "rows"}
+        | {
+            "split_s": _start("attention_split_s", "to join the parts of a long cache", 1e-5),
+            "split_tokens": Parameter(
+                "token", "cached tokens at which half of it is reached", 1e3, 1e-3, 1e6, "attention_split_tokens"
+            ),
+        },
+        fixed={"attention_rows": 0.0},
+    ),
+    "mla-prefill": KINDS["mla-prefill"]._replace(
+        form=mla_prefill_extended,
+        fixed={},
+        parameters=_PREFILL
+        | {
+            "short": Parameter(
+                "token", "prompt at which half of the bandwidth is reached", 1e2, 1e-3, 1e4, "prefill_short"
+            )
+        },
+    ),
     "all-reduce": KINDS["all-reduce"]._replace(
         form=all_reduce_extended,
         parameters=_ALL_REDUCE | {"direct": _share("share of the bandwidth of small messages", "all_reduce_direct")},

@@ -9,7 +9,8 @@ Columns that a kind needs (names in brackets are read too):
                   topk [num_topk] where it is not 8; rows spread evenly over the experts
     mla-decode    batch [batch_size] kv_len; where they differ from 128, 1, 512, 64: heads [num_heads], queries,
                   kv_lora_rank, qk_rope_head_dim
-    mla-prefill   batch [batch_size; else 1] isl [seq_or_sq]; heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim
+    mla-prefill   batch [batch_size; else 1] isl [seq_or_sq]; heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+                  heads_per_kv where several heads read one key and value (128 of an absorbed kernel; else 1)
     dispatch,     ep_size [ep, moe_ep_size] num_token [tokens_per_rank, num_tokens] hidden_size [hidden];
     combine       topk [num_topk], node_num [1]
     all-reduce    num_gpus, bytes; or message_size, in elements of the precision measured

@@ -40,7 +40,7 @@ class Load:
     head_rows: float
     before: dict  # {operator: Gemm} of attention before the core
     core: Attention  # of a layer whose tokens see all of the context
-    core_size: float  # what the efficiency of that core depends on
+    positions: float  # of one sequence on a chip, that this core attends to
     kv_elements: float  # of the KV cache one layer reads (decode) or writes (prefill)
     kv_as_activations: float  # keys and values that are read as activations (prefill)
     exchanged: tuple  # elements of queries and of results that the chips of a split cache exchange (decode)
@@ -104,7 +104,7 @@ def decode_load(point, parts, sequences, queries):
         head_rows=tokens,
         before={"q_a": shapes["q_a"], "kv_a": shapes["kv_a"], "q_b": shapes["q_b"], "kv_b": shapes["absorb_k"]},
         core=shapes["attention"],
-        core_size=point.workload.context * sequences / parts.kv_split,
+        positions=point.workload.context / parts.kv_split,
         kv_elements=shapes["attention"].kv,
         exchanged=(shapes["attention"].inputs, shapes["attention"].outputs),
         kv_as_activations=jnp.zeros_like(tokens),
@@ -142,7 +142,7 @@ def prefill(point, parts, share):
         head_rows=prompts,
         before={name: shapes[name] for name in ("q_a", "kv_a", "q_b", "kv_b")},
         core=shapes["attention"],
-        core_size=context,
+        positions=context,
         kv_elements=tokens * attentions.cache_width(model, parts.tp) / parts.kv_split,
         exchanged=(),
         kv_as_activations=shapes["attention"].kv,

@@ -148,19 +148,23 @@ def core_at(s, z, P):
     """Section 3, of a layer whose tokens attend to P positions."""
     if s.decode:
         flops = 2 * z.T * s.hd * P * (s.query + s.result)
-        cached = x = z.B * P / s.c  # positions on this chip
+        cached = z.B * P / s.c  # positions on this chip
     else:
         flops = 2 * z.B * s.hd * (P * s.S - P**2 / 2) * (s.D_qk + s.D_v)
-        cached, x = z.T / s.c, P
-    return attention(s, flops, cached * s.Z * s.b_kv + z.X * s.b_a, x)
+        cached = z.T / s.c
+    return attention(s, z, flops, cached * s.Z * s.b_kv + z.X * s.b_a, P)
 
 
-def attention(s, flops, moved, x):
-    compute, rows, memory, start = (
-        getattr(s.curve, f"{'attention' if s.decode else 'prefill'}_{name}")
-        for name in ("compute", "rows", "memory", "start_s")
-    )
-    return kernel(s, flops, moved, s.P_a, compute * x / (x + rows), memory, start)
+def attention(s, z, flops, moved, P):
+    """Section 4, attention: tokens that attend to P positions."""
+    if s.decode:
+        knots, x = s.curve, z.B * P / s.c
+        e_c, e_m = knots.attention_compute * x / (x + knots.attention_rows), knots.attention_memory
+        joined = knots.attention_split_s / (1 + knots.attention_split_tokens * s.c / P + z.B / 128)
+        return kernel(s, flops, moved, s.P_a, e_c, e_m, knots.attention_start_s + joined)
+    e_c = s.curve.prefill_compute * P / (P + s.curve.prefill_rows)
+    e_m = s.curve.prefill_memory * s.S / (s.S + s.curve.prefill_short)
+    return kernel(s, flops, moved, s.P_a, e_c, e_m, s.curve.prefill_start_s)
 
 
 def core(s, z):
@@ -175,8 +179,8 @@ def index_scores(s, z):
     """Section 3: every position against every token, one byte for an element of a key."""
     queries = z.T_s * s.h_i * s.D_i
     if s.decode:
-        return attention(s, 2 * queries * s.S / s.c, z.B * s.S / s.c * s.D_i + queries * s.b_a, z.B * s.S / s.c)
-    return attention(s, 2 * queries * s.S / 2, z.B * s.S * s.D_i + queries * s.b_a, s.S)
+        return attention(s, z, 2 * queries * s.S / s.c, z.B * s.S / s.c * s.D_i + queries * s.b_a, s.S)
+    return attention(s, z, 2 * queries * s.S / 2, z.B * s.S * s.D_i + queries * s.b_a, s.S)
 
 
 def half_all_reduce(s, b, chips):

@@ -9,7 +9,7 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import calibration, catalog, cli, fitting, kinds, measurements, specs
+from dsjax import calibration, catalog, cli, curves, fitting, kinds, measurements, specs
 
 command = test_cli.command
 PUBLIC = Path(__file__).parent / "data" / "mla_decode_h800.csv"
@@ -268,3 +268,45 @@ def test_message_sizes_of_another_precision(file):
         f"8,{2.0**i},{2.0**i / 4},{i}.5\n" for i in range(9, 20)
     )
     assert dsjax.calibrate(file(both), "all-reduce", "H800")["bytes"].values.min() == 512.0
+
+
+def test_heads_that_share_a_key_read_it_once():
+    shape = {"batch": 2.0, "isl": 1000.0} | kinds.KINDS["mla-prefill"].optional
+    compute, alone = kinds.mla_prefill_work(shape, PEAKS)
+    same, shared = kinds.mla_prefill_work(shape | {"heads_per_kv": 128.0}, PEAKS)
+    assert compute == same and alone == pytest.approx(2 * 2 * 1000 * 128 * 320 * 2 / 3350e9)
+    assert shared == pytest.approx(alone * (1 + 1 / 128) / 2)
+
+
+@pytest.mark.parametrize("kind", ["mla-decode", "mla-prefill"])
+def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
+    """Found again, and the row has nothing left of its base that the form does not have."""
+    of = kinds.EXTENDED[kind]
+    values = {"compute": 0.6, "memory": 0.5, "start_s": 1e-5, "split_s": 1.5e-5, "split_tokens": 2e3, "rows": 9e2}
+    values |= {"short": 80.0}
+    true = {name: values[name] for name in of.parameters}
+    peaks = {name: float(x) for name, x in calibration._peaks(kind, "H800", "CX7", "bf16", None, {}, ()).items()}
+    size = list(of.columns)[1]
+    lines = []
+    with jax.enable_x64(True):
+        for b in (1.0, 8.0, 64.0, 256.0):
+            for s in 2.0 ** np.arange(6, 16, 2):
+                shape = of.optional | {"batch": b, size: s, "queries": 4.0}
+                lines.append((b, s, 4, repr(1e6 * float(of.form(true, shape, peaks))), "bf16"))
+    path = file(text_of(lines, f"batch,{size},queries,latency_us,dtype"))
+    ds = dsjax.calibrate(path, kind, "H800", form="extended")
+    for name, value in true.items():
+        assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-2), name
+    calibration.write_row(ds, tmp_path / "row.toml", "mine", "blackwell")
+    row = catalog.load(specs.RECORDS, *catalog.users([str(tmp_path / "row.toml")]))["curve"]["mine"]
+    prefix = "prefill_" if kind == "mla-prefill" else "attention_"
+    knots = {name.removeprefix(prefix): x for name, x in row.items() if name.startswith(prefix)}
+    shape = of.optional | {"batch": 3.0, size: 777.0}
+    expected = float(of.form({name: float(x) for name, x in zip(ds.parameter.values, ds.value.values)}, shape, peaks))
+    reached = curves.causal(knots, 777.0, 777.0) if kind == "mla-prefill" else curves.cached(knots, 777.0, 3.0)
+    assert float(kinds.kernel(of.work(shape, peaks), reached)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_kernel_row_of_attention_has_no_split_of_its_base():
+    ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
+    assert "attention_split_s = 0\n" in calibration.row_of(ds, "mine", "blackwell") + "\n"

@@ -100,16 +100,16 @@ def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, g
 
 @pytest.mark.parametrize(("kind", "causal"), [("mla-decode", False), ("mla-prefill", True)])
 def test_attention_has_knots_of_its_own_in_prefill(kind, causal):
-    of, prefix = kinds.KINDS[kind], "prefill" if causal else "attention"
+    of, prefix = kinds.EXTENDED[kind], "prefill" if causal else "attention"
     row = ROWS["curve"]["blackwell"]
     shape = {"batch": 8.0, "kv_len": 3000.0, "isl": 3000.0} | of.optional
     with jax.enable_x64(True):
         model, _, peaks = kernels("B200", 2.0, "bf16")
         compute, moved = of.work(shape, peaks)
-        efficiency = curves.kernel_attention(model.curve, 3000.0 if causal else 24_000.0, causal)
+        efficiency = curves.kernel_attention(model.curve, 3000.0, 8.0, 3000.0, causal)
         flops, n_bytes = compute * peaks["flops_per_s"], moved * peaks["hbm_bytes_per_s"]
         time = model._time(flops, n_bytes, model.precision.attention_rate, efficiency).total
-        expected = of.form(knots(row, prefix, ("compute", "rows", "memory", "start_s")), shape, peaks)
+        expected = of.form(knots(row, prefix, ("rows", *of.parameters)), shape, peaks)
     assert float(time) == pytest.approx(float(expected), rel=1e-12)
 
 
@@ -271,3 +271,31 @@ def test_experts_of_a_card_are_found_again(tmp_path):
     for name, value in true.items():
         assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-3), name
     assert "expert8_rows = 80" in ds.attrs["row"] and 'fitted = ["H800"]' in ds.attrs["row"]
+
+
+def test_joining_the_parts_of_caches_grows_with_them_and_falls_with_sequences():
+    knots = {"compute": 0.5, "rows": 0.0, "memory": 0.6, "start_s": 8e-6, "split_s": 1.4e-5, "split_tokens": 600.0}
+    starts = np.array([[curves.cached(knots, s, b).start_s for s in (1.0, 600.0, 1e6)] for b in (1.0, 128.0, 1e4)])
+    assert (np.diff(starts, axis=1) > 0).all() and (np.diff(starts, axis=0) < 0).all()
+    assert (starts > 8e-6).all() and (starts < 2.2e-5).all()
+    assert starts[0, 2] == pytest.approx(2.2e-5, rel=1e-2) and starts[2, 2] == pytest.approx(8e-6, rel=0.03)
+    own = curves.causal(knots | {"short": 80.0, "rows": 1e3}, 128.0, 80.0)  # a window of 128, a prompt of 80
+    assert own.memory == 0.3 and own.compute == pytest.approx(0.5 * 128 / 1128)
+
+
+@pytest.mark.parametrize("row", ["hopper", "hopper-small", "blackwell"])
+def test_decode_attention_grows_with_sequences_and_positions(row):
+    """Less to join is never more than what more sequences take."""
+    of, knots_of = kinds.KINDS["mla-decode"], ROWS["curve"][row]
+    names = ("compute", "rows", "memory", "start_s", "split_s", "split_tokens")
+    parameters = {name: float(knots_of.get(f"attention_{name}", 0.0)) for name in names}
+    _, _, peaks = kernels("B200", 2.0, "bf16")
+
+    def seconds(b, s):
+        shape = of.optional | {"batch": b, "kv_len": s, "heads": 8.0}
+        return float(kinds.kernel(of.work(shape, peaks), curves.cached(parameters, s, b)))
+
+    sizes = (64.0, 300.0, 1e3, 1e4, 1e5)
+    with jax.enable_x64(True):
+        times = np.array([[seconds(b, s) for s in sizes] for b in (1.0, 2.0, 8.0, 64.0, 128.0, 512.0)])
+    assert (np.diff(times, axis=0) > 0).all() and (np.diff(times, axis=1) > 0).all()

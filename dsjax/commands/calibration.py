@@ -22,8 +22,7 @@ STRANGE_SHOWN = 10
     "model",
     default="kernel",
     show_default=True,
-    help="kernel: what the core model's curves take; extended: a fifth parameter, closer, "
-    "which the core model reads of all-reduces only.",
+    help="kernel: four parameters (a GEMM five); extended: five of mla-decode, mla-prefill and all-reduce too, closer.",
 )
 @click.option("--peak", metavar="RATE", help='Peak rate in place of the catalog\'s, "9000 TFLOP/s".')
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
