@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from . import curves
+from . import curves, network
 
 
 class Parameter(NamedTuple):
@@ -157,13 +157,19 @@ def exchange_work(shape, peaks):
 
 def exchange(parameters, shape, peaks):
     """t0 + t1 [leaves the domain] + max(V_in / (U u_in), V_out / (O u_out)), V_in and V_out one copy per expert."""
+    return exchange_extended(parameters | {"hidden_s": jnp.zeros(())}, shape, peaks)
+
+
+def exchange_extended(parameters, shape, peaks):
+    """t0 + t1 [leaves the domain] + sqrt(t2^2 + v^2) - t2, v = max(V_in / (U u_in), V_out / (O u_out)): data moves in
+    a part t2 of the fixed time already."""
     inside, outside = exchange_volumes(shape, peaks["operand_bytes"])
     slower = jnp.maximum(
         inside / (peaks["scale_up_bytes_per_s"] * parameters["inside"]),
         outside / (peaks["scale_out_bytes_per_s"] * parameters["outside"]),
     )
     leaves = jnp.where(shape["node_num"] > 1.0, parameters["outside_s"], 0.0)
-    return parameters["start_s"] + leaves + slower
+    return parameters["start_s"] + leaves + sum(network.partly_hidden(slower, parameters["hidden_s"]))
 
 
 def all_reduce_work(shape, peaks):
@@ -299,6 +305,7 @@ KINDS = {
         ("num_token", "hidden_size"),
         {"topk": 8.0, "node_num": 1.0},
         False,
+        {"exchange_hidden_s": 0.0},
     ),
     "combine": Kind(
         "all-to-all back from the experts, one copy per expert",
@@ -309,6 +316,7 @@ KINDS = {
         ("num_token", "hidden_size"),
         {"topk": 8.0, "node_num": 1.0},
         False,
+        {"combine_hidden_s": 0.0},
     ),
     "all-reduce": Kind(
         "all-reduce inside one domain",
@@ -322,8 +330,17 @@ KINDS = {
     ),
 }
 
+
+def _exchange_extended(side):
+    """`KINDS` of an exchange with the part of its fixed time in which data moves already."""
+    hidden = _start(f"{side}_hidden_s", "part of the fixed time in which data moves already", 5e-6)
+    return {"form": exchange_extended, "parameters": _exchange(side) | {"hidden_s": hidden}, "fixed": {}}
+
+
 # Forms with five parameters, where they pay.
 EXTENDED = KINDS | {
+    "dispatch": KINDS["dispatch"]._replace(**_exchange_extended("exchange")),
+    "combine": KINDS["combine"]._replace(**_exchange_extended("combine")),
     "mla-decode": KINDS["mla-decode"]._replace(
         form=mla_decode_extended,
         parameters={name: x for name, x in _DECODE.items() if name != "rows"}

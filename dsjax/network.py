@@ -16,6 +16,7 @@ class Links:
     up_step_s: float
     out_step_s: float
     domain: float  # chips of one scale-up domain
+    hidden_s: float | None = None  # part of an exchange's fixed time in which data moves already; None: none
 
 
 def links(hardware, nic):
@@ -29,7 +30,7 @@ def links(hardware, nic):
     )
 
 
-def exchange_links(hardware, nic, utilisation, start_s):
+def exchange_links(hardware, nic, utilisation, start_s, hidden_s=None):
     """`Links` as a dispatch or combine reaches them; a step is its fixed time, inside and on top of it outside."""
     return Links(
         up_bytes_per_s=hardware.scale_up_bytes_per_s * utilisation,
@@ -37,6 +38,7 @@ def exchange_links(hardware, nic, utilisation, start_s):
         up_step_s=start_s,
         out_step_s=nic.exchange_start_s,
         domain=hardware.scale_up_domain,
+        hidden_s=hidden_s,
     )
 
 
@@ -48,7 +50,10 @@ def low_latency(point, split, n_bytes, causal):
     del causal
     hw = point.hardware
     shares = copy_per_expert(split.ep, split.moe_tp, hw.scale_up_domain)
-    reached = ((hw.exchange_utilisation, hw.exchange_start_s), (hw.combine_utilisation, hw.combine_start_s))
+    reached = (
+        (hw.exchange_utilisation, hw.exchange_start_s, hw.exchange_hidden_s),
+        (hw.combine_utilisation, hw.combine_start_s, hw.combine_hidden_s),
+    )
     return *_both(point, split, n_bytes, shares, reached, 0.0), 0.0
 
 
@@ -168,13 +173,25 @@ def copy_per_domain(model, split, domain):
     return inside, visited(domains, model, slots) / copies * (1.0 - 1.0 / domains)
 
 
+def partly_hidden(seconds, hidden_s):
+    """(v^2 / r, h^2 / r - h), r = sqrt(h^2 + v^2): what a transfer of v adds to a fixed time in h of which data moves.
+
+    Their sum is r - h, about 0 below h and v - h far above it. The first part is the change with ln v, the second that
+    with ln h: network and latency, of which the second takes from the fixed time.
+    """
+    some = hidden_s > 0.0
+    h = jnp.where(some, hidden_s, 1.0)
+    r = jnp.sqrt(h * h + seconds * seconds)
+    return jnp.where(some, seconds * seconds / r, seconds), jnp.where(some, h * h / r - h, 0.0)
+
+
 def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
     """Dispatch or combine of the b bytes one card receives or sends, a share of them on each of its moe_tp chips.
 
     `shares` (f_in, f_out) of b' = b / moe_tp cross the domain and leave it:
     t0 [anything is sent] + t1 [f_out > 0] + max(f_in b' / U, f_out b' / O, (f_in + f_out) b' / C), C =
-    `cores_bytes_per_s` what the cores that copy can move (0: no limit), and an all-gather inside the card over the
-    links `card`: (moe_tp - 1) (b' / U + t_up) [s].
+    `cores_bytes_per_s` what the cores that copy can move (0: no limit), `partly_hidden` in t0, and an all-gather inside
+    the card over the links `card`: (moe_tp - 1) (b' / U + t_up) [s].
     """
     share, (inside, outside), card = n_bytes / moe_tp, shares, card or net
     up, out = inside * share / net.up_bytes_per_s, outside * share / net.out_bytes_per_s
@@ -184,7 +201,11 @@ def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
     sent = inside + outside > 0.0
     steps = jnp.where(sent, net.up_step_s, 0.0) + jnp.where(outside > 0.0, net.out_step_s, 0.0)
     steps = steps + (moe_tp - 1.0) * card.up_step_s
-    seconds = jnp.maximum(jnp.maximum(up, out), copied) + gather
+    seconds = jnp.maximum(jnp.maximum(up, out), copied)
+    if net.hidden_s is not None:
+        seconds, less = partly_hidden(seconds, net.hidden_s)
+        steps = steps + less
+    seconds = seconds + gather
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=up + out + gather)
 
 

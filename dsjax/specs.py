@@ -104,10 +104,12 @@ class Hardware(Chip):
         "scale_up_utilisation", share("share of the scale-up bandwidth that a low-latency dispatch reaches")
     )
     exchange_start_s: float = like("scale_up_step_s", seconds("fixed time of a low-latency dispatch"))
+    exchange_hidden_s: float = feature("s", "part of that time in which data moves already")
     combine_utilisation: float = like(
         "exchange_utilisation", share("share of the scale-up bandwidth that a low-latency combine reaches")
     )
     combine_start_s: float = like("exchange_start_s", seconds("fixed time of a low-latency combine"))
+    combine_hidden_s: float = like("exchange_hidden_s", amount("s", "part of that time in which data moves already"))
     normal_utilisation: float = like(
         "exchange_utilisation", share("share of the scale-up bandwidth that a normal dispatch or combine reaches")
     )

@@ -228,18 +228,20 @@ def all_to_all(s, z, b_x, kind):
     e = max(1, min(s.ep, s.domain / s.moe_tp))
     q = s.ep / e
     if s.normal:
-        u, start = hw.normal_utilisation, hw.normal_start_s
+        u, start, hidden = hw.normal_utilisation, hw.normal_start_s, 0
         f_in, f_out = visited(s, s.ep) / s.k * (1 - 1 / e), visited(s, q) / s.k * (1 - 1 / q)
     else:
         own = kind == DISPATCH
         u = hw.exchange_utilisation if own else hw.combine_utilisation
         start = hw.exchange_start_s if own else hw.combine_start_s
+        hidden = hw.exchange_hidden_s if own else hw.combine_hidden_s
         f_in, f_out = (e - 1) / s.ep, 1 - e / s.ep
     rates = [hw.scale_up_bytes_per_s * u, s.net.scale_out_bytes_per_s * s.net.exchange_utilisation]
     seconds = max(f_in * b / rates[0], f_out * b / rates[1])
     copied = hw.exchange_cores * hw.exchange_cores_bytes_per_s if s.normal else 0
     if copied > 0:
         seconds = max(seconds, (f_in + f_out) * b / copied)
+    seconds = math.hypot(hidden, seconds) - hidden
     seconds += (start if f_in + f_out > 0 else 0) + (s.net.exchange_start_s if f_out > 0 else 0)
     return message(kind, seconds + (s.moe_tp - 1) * (b / s.U + s.t_up))
 

@@ -184,7 +184,9 @@ def random_space(seed, phase):
         "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
         "hardware_all_reduce_direct": 0.2,
         "dispatch_mode": "normal" if seed % 2 else "auto",
-        "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
+        "hardware_exchange_hidden_s": around(5e-6), "hardware_combine_hidden_s": around(2e-5),
+        "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0, "curve_prefill_short": around(90.0),
+        "curve_attention_split_s": around(1e-5), "curve_attention_split_tokens": around(1e3),
     }  # fmt: skip
     return {"axes": axes, "fixed": {"nic": "CX7", "phase": phase, **numbers}}, models
 

@@ -127,6 +127,10 @@ def test_the_core_takes_as_long_as_the_calibrated_forms():
         shares = network.copy_per_expert(jnp.float64(ep), 1.0, 8.0)
         time = network.all_to_all(128.0 * 8.0 * 7168.0, shares, 1.0, net)
         assert float(time.total) == pytest.approx(float(kinds.exchange(fitted, shape, peaks)), rel=1e-12)
+        net = network.exchange_links(hw, nic, hw.exchange_utilisation, hw.exchange_start_s, 7e-6)
+        time = network.all_to_all(128.0 * 8.0 * 7168.0, shares, 1.0, net)
+        own = kinds.exchange_extended(fitted | {"hidden_s": 7e-6}, shape, peaks)
+        assert float(time.total) == pytest.approx(float(own), rel=1e-12)
     fitted = {"inside": hw.scale_up_utilisation, "start_s": hw.all_reduce_start_s}
     fitted |= {"step_s": hw.scale_up_step_s, "rise_s": hw.all_reduce_rise_s}
     for direct, of in ((0.0, kinds.all_reduce), (0.6, kinds.all_reduce_extended)):
@@ -246,3 +250,27 @@ def test_groups_of_a_config(tmp_path):
         path.write_text(json.dumps(config | {key: value}), encoding="utf-8")
         with pytest.raises(dsjax.InputError, match=text):
             catalog.add_configs({"model": {}}, [str(path)])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-7, 5e-6, 1e-3])
+def test_transfers_hide_in_the_fixed_time_and_both_parts_are_slopes(seconds):
+    """Network is what rates change, latency what times change; nothing hidden is nothing changed."""
+
+    def total(v, h):
+        return sum(network.partly_hidden(v, h))
+
+    assert float(total(seconds, 0.0)) == seconds
+    network_s, latency_s = network.partly_hidden(seconds, 5e-6)
+    by_v, by_h = jax.grad(total, (0, 1))(seconds, 5e-6)
+    np.testing.assert_allclose([network_s, latency_s], [seconds * by_v, 5e-6 * by_h], rtol=1e-9, atol=1e-18)
+    assert max(0.0, seconds - 5e-6) <= float(network_s + latency_s) + 1e-18 <= seconds + 2e-18
+    assert np.isfinite(jax.grad(total, (0, 1))(seconds, 0.0)).all()
+
+
+def test_hidden_time_makes_combine_sooner_and_its_parts_still_add_up():
+    axes = {"ep": [32, 64], "hardware_combine_hidden_s": [0.0, 8e-6]}
+    ds = dsjax.sweep({"axes": axes, "fixed": OF_STUDY | PHASES["decode"] | {"pipeline": "naive"}})
+    none, some = (ds.sel(hardware_combine_hidden_s=x) for x in (0.0, 8e-6))
+    assert (some.step_time < none.step_time).all() and (some.step_time > 0.5 * none.step_time).all()
+    parts = sum(ds[f"exposed_{name}"] for name in ("compute", "memory", "network", "latency"))
+    np.testing.assert_allclose(parts, ds.step_time, rtol=1e-12)

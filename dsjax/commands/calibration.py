@@ -22,7 +22,7 @@ STRANGE_SHOWN = 10
     "model",
     default="kernel",
     show_default=True,
-    help="kernel: four parameters (a GEMM five); extended: five of mla-decode, mla-prefill and all-reduce too, closer.",
+    help="kernel: four parameters (a GEMM five); extended: five of all but grouped GEMMs, closer.",
 )
 @click.option("--peak", metavar="RATE", help='Peak rate in place of the catalog\'s, "9000 TFLOP/s".')
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
