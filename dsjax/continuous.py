@@ -5,13 +5,13 @@ enter it. With data-parallel attention each group of chips has prompts of its ow
 
 Neglected: prompts and decoded tokens share GEMMs in a real step (weights are read once for both, so the sum here is an
 upper bound); prompts that wait as the limit of tokens of a step is reached (the busiest group then starts fewer);
-sequences missing from the batch; shorter chunks are as efficient as whole prompts. Dispatch and combine are taken to
-share the load of all chips; the links of the one chip with prompts would make them that chip's own (a lower speed).
+sequences missing from the batch; shorter chunks are as efficient as whole prompts. A chip's own links send the tokens
+of its prompts and receive their results, so dispatch and combine are its own; only the experts are everybody's.
 """
 
 import math
 
-SHARED = ("routed", "dispatch", "combine")  # blocks in which all chips work on all tokens
+SHARED = ("routed",)  # blocks in which all chips work on all tokens
 
 
 def prompts_per_step(tokens, osl):

@@ -98,19 +98,22 @@ def dual_micro_batch(parts, batch):
 def single_batch_overlap(parts, batch):
     """SBO: the whole batch; dispatch beside the shared expert, combine beside the routed experts' down-projection.
 
-    T = rest + layers (before + after + max(dispatch, shared) + routed without down + max(combine, down) + closing), and
-    `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute.
+    T = rest + layers (before + after + max(dispatch, shared) + routed without down + max(data, down) + fixed + closing),
+    and `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute. `fixed`,
+    the absolute times of the combine, come after the last data and stay; `data` is the rest of it.
     Source: SGLang's single-batch overlap (2025).
     """
     x = parts(batch)
     y = x.layer
-    down = y.routed["routed_down"]
+    down, fixed = y.routed["routed_down"], Time(exposed_latency=y.combine.exposed_latency)
+    data = dataclasses.replace(y.combine, exposed_latency=None)
     layer = (
         total(y.before)
         + total(y.after)
         + alongside(y.dispatch, total(y.shared), x.unhidden)
         + total({name: t for name, t in y.routed.items() if name != "routed_down"})
-        + alongside(y.combine, down, x.unhidden)
+        + alongside(data, down, x.unhidden)
+        + fixed
         + total(y.closing)
     )
     return total(x.rest) + x.layers * layer, x

@@ -38,7 +38,7 @@ METRICS = {
 }
 _TEXTS = ("id", "date", "source", "evidence", "metric", "model", "hardware", "nic", "precision", "pipeline", "balance")
 _TEXTS += ("caveat", "why", "known")
-_COUNTS = ("chips", "tp", "ep", "batch", "concurrency", "prefill_tokens", "mtp")
+_COUNTS = ("chips", "tp", "ep", "batch", "concurrency", "prefill_tokens", "mtp", "redundant_experts")
 _LENGTHS = ("isl", "osl", "context")
 _FLAGS = ("complete", "in_house")
 _OTHERS = ("value", "acceptance", "tokens_per_step", "scale_out_bytes_per_s")
@@ -53,6 +53,7 @@ _METAS = {  # domain of a number
     **{key: specs.count(key).metadata for key in _COUNTS},
     **{key: specs.size("token", key).metadata for key in _LENGTHS},
     "mtp": specs.fields(specs.Deployment)["mtp"],
+    "redundant_experts": specs.fields(specs.Deployment)["redundant_experts"],
     "acceptance": specs.fields(specs.Workload)["acceptance"],
     "tokens_per_step": specs.size("token", "1 + accepted drafts").metadata,
     "scale_out_bytes_per_s": specs.fields(specs.Nic)["scale_out_bytes_per_s"],
@@ -86,7 +87,7 @@ class System:
         moe_tp = 1 if x["ep"] == ALL else x["chips"] // x["ep"]
         fixed = {name: x[name] for name in ("hardware", "nic", "precision", "pipeline", "tp", "chips")}
         fixed |= {"moe_tp": moe_tp, "expert_imbalance": self.loads[x["balance"]]}
-        fixed |= {name: x[name] for name in _LENGTHS if name in x}
+        fixed |= {name: x[name] for name in (*_LENGTHS, "redundant_experts") if name in x}
         if "isl" in x:
             fixed.setdefault("osl", 0)
         if "scale_out_bytes_per_s" in x:

@@ -241,9 +241,10 @@ def all_to_all(s, z, b_x, kind):
     copied = hw.exchange_cores * hw.exchange_cores_bytes_per_s if s.normal else 0
     if copied > 0:
         seconds = max(seconds, (f_in + f_out) * b / copied)
-    seconds = math.hypot(hidden, seconds) - hidden
-    seconds += (start if f_in + f_out > 0 else 0) + (s.net.exchange_start_s if f_out > 0 else 0)
-    return message(kind, seconds + (s.moe_tp - 1) * (b / s.U + s.t_up))
+    data = seconds**2 / math.hypot(hidden, seconds) if seconds > 0 else 0.0  # its share of what depends on both
+    z.fixed = math.hypot(hidden, seconds) - hidden - data + (s.moe_tp - 1) * s.t_up
+    z.fixed += (start if f_in + f_out > 0 else 0) + (s.net.exchange_start_s if f_out > 0 else 0)
+    return message(kind, data + z.fixed + (s.moe_tp - 1) * b / s.U)
 
 
 def operators(s, z):
@@ -312,6 +313,7 @@ def parts(s, z):
     after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
     p.after = after + o["router"]
     p.shared, p.routed = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"]
+    p.fixed = cost(z.fixed)  # of the combine, the last exchange of a layer
     p.down, p.dense_layer = o["down"], p.before + after + p.closing
     return p
 
@@ -357,7 +359,7 @@ def schedule(s, pipeline):
         p = batch_parts(s, 1.0)
         if pipeline == "sbo":
             layer = p.before + p.after + alongside(p.dispatch, p.shared, s.mu) + (p.routed - p.down) + p.closing
-            return p.rest + s.L_m * (layer + alongside(p.combine, p.down, s.mu))
+            return p.rest + s.L_m * (layer + alongside(p.combine - p.fixed, p.down, s.mu) + p.fixed)
         return p.rest + s.L_m * (layer_in_turn(p) if pipeline == "naive" else layer_in_windows(p))
     p = batch_parts(s, 0.5)
     if pipeline == "dual-mbatch":

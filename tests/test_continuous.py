@@ -38,7 +38,7 @@ def test_prompts_per_step():
 
 def test_shared_part():
     blocks = {"core": 2.0, "routed": 3.0, "dispatch": 1.0, "combine": 1.5, "o": 2.5}
-    assert continuous.shared_part(blocks) == pytest.approx(0.55)
+    assert continuous.shared_part(blocks) == pytest.approx(0.3)
     assert continuous.shared_part({"core": 1.0}) == 0.0
 
 

@@ -160,7 +160,7 @@ def test_output_with_its_prefill(own, file):
     r = 128 / 2048
     counts = np.random.default_rng(3).poisson(r, (400_000, 8))
     blocks = prefill["block_time"]
-    shared = (blocks.sel(block=["routed", "dispatch", "combine"]).sum() / blocks.sum()).item()
+    shared = (blocks.sel(block="routed") / blocks.sum()).item()
     prompt = prefill["step_time"].item()
     step = decode["step_time"].item() + prompt * ((1 - shared) * counts.max(axis=1).mean() + shared * r)
     assert own["unfitted"].sel(system="TRT-H200-MAXTP").item() == pytest.approx(128 / step, rel=2e-3)
