@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import constraints, curves, factor, interpreted, metrics, ranges, specs
+from .outlines import layout, outline
 from .space import unknown_variables
-from .traces import Plan, layout, operand_types, precision, traced
+from .traces import Plan, operand_types, precision, traced
 from .traces import scalar_of as scalar_of
 
 
@@ -112,8 +113,8 @@ class Results(NamedTuple):
     axes: tuple  # that are lifted
 
     @classmethod
-    def of(cls, plan, dtype, names):
-        slots, variables = traced(plan, dtype).slots, layout(plan, dtype)
+    def of(cls, plan, dtype, names, slots):
+        variables = layout(plan, dtype)
         over = {name: variables[name][0] for name in names}
         wanted = {
             (picks, name): slots[picks][name]
@@ -143,7 +144,8 @@ class Results(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _compiled(plan, dtype, names, shapes):
     """Compiled: flat operands of these shapes -> {variable: array over its own dims}, for the variables in `names`."""
-    results, program = Results.of(plan, dtype, names), traced(plan, dtype).program
+    trace = traced(plan, dtype)
+    results, program = Results.of(plan, dtype, names, trace.slots), trace.program
 
     def function(leaves):
         return program.run(leaves, results.wanted.values())
@@ -163,8 +165,9 @@ def _compiled(plan, dtype, names, shapes):
 @functools.lru_cache(maxsize=64)
 def _interpreted(plan, dtype, names):
     """The same with NumPy, for operands of any length; None where an equation is unknown there."""
-    results = Results.of(plan, dtype, names)
-    program = interpreted.prepared(traced(plan, dtype).program, tuple(results.wanted.values()), len(results.axes))
+    known = outline(plan, dtype)
+    results = Results.of(plan, dtype, names, known.slots)
+    program = interpreted.prepared(known.program, tuple(results.wanted.values()), len(results.axes))
     if program is None:
         return None
 

@@ -7,9 +7,11 @@ of the compiled program but for the last bits: same types, same truncation of in
 denormal numbers to 0, NumPy keeps them.)
 """
 
+import enum
 import math
+import operator
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 # Elements of the largest result below which NumPy is done before a compiler: the core model takes 0.02 s for 2e4 points,
@@ -17,23 +19,130 @@ import numpy as np
 SMALL = 2**18
 
 
+class Type(NamedTuple):
+    """Shape and type of an operand of a scalar program."""
+
+    shape: tuple
+    dtype: np.dtype
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+
+class Equation(NamedTuple):
+    """An equation without JAX."""
+
+    name: str  # of the primitive
+    params: dict  # those of PARAMS: numbers, names, tuples
+    types: tuple  # of the operands
+    result: Type  # the first
+    inputs: tuple  # slots
+    outputs: tuple
+
+
+# The parameters of primitives that are read here.
+PARAMS = ("axes", "axis", "broadcast_dimensions", "dimension", "dimensions", "limit_indices", "out_dtype")
+PARAMS += ("permutation", "rounding_method", "sizes", "start_indices", "strides", "y")
+
+
+class Program(NamedTuple):
+    """A `jaxprs.Program` without JAX."""
+
+    constants: dict  # {slot: array}
+    equations: tuple
+
+    def needed(self, wanted):
+        """The equations that the slots `wanted` need, in order."""
+        live, found = set(wanted), []
+        for equation in reversed(self.equations):
+            if not live.isdisjoint(equation.outputs):
+                found.append(equation)
+                live.update(equation.inputs)
+        return found[::-1]
+
+    def plain(self):
+        """The program as lists, texts and numbers, for a file."""
+        types = {t: i for i, t in enumerate(dict.fromkeys(t for e in self.equations for t in (*e.types, e.result)))}
+        return {
+            "constants": [[slot, x.dtype.name, x.shape, x.tobytes().hex()] for slot, x in self.constants.items()],
+            "types": [[t.shape, t.dtype.name] for t in types],
+            "equations": [
+                [e.name, e.params, [types[t] for t in e.types], types[e.result], e.inputs, e.outputs]
+                for e in self.equations
+            ],
+        }
+
+    @classmethod
+    def from_plain(cls, data):
+        """The program that `plain` wrote."""
+        types = [Type(tuple(shape), np.dtype(name)) for shape, name in data["types"]]
+        equations = tuple(
+            Equation(name, _tuples(params), tuple(types[i] for i in of), types[result], tuple(inputs), tuple(outputs))
+            for name, params, of, result, inputs, outputs in data["equations"]
+        )
+        constants = {
+            slot: np.frombuffer(bytes.fromhex(text), np.dtype(name)).reshape(shape)
+            for slot, name, shape, text in data["constants"]
+        }
+        return cls(constants, equations)
+
+
+def _tuples(params):
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in params.items()}
+
+
+def without_jax(program):
+    """`Program` of a `jaxprs.Program`, with the same slots."""
+    types = {}
+
+    def type_of(atom):
+        aval = atom.aval
+        if aval not in types:
+            types[aval] = Type(tuple(aval.shape), np.dtype(aval.dtype)) if hasattr(aval, "shape") else Type((), None)
+        return types[aval]
+
+    equations = []
+    for node in program.nodes:
+        equation, name = node.equation, node.equation.primitive.name
+        try:
+            params = {key: _plain(equation.params[key]) for key in PARAMS if key in equation.params}
+        except TypeError:
+            name, params = f"{name} of a kind not known here", {}
+        operands, result = tuple(map(type_of, equation.invars)), type_of(equation.outvars[0])
+        equations.append(Equation(name, params, operands, result, node.inputs, node.outputs))
+    return Program(dict(program.constants), tuple(equations))
+
+
+def _plain(value):
+    """A parameter as a number, a text or a tuple of them; TypeError for any other."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    if isinstance(value, enum.Enum | np.dtype):
+        return value.name
+    if value is None or isinstance(value, str | bool | float):
+        return value
+    return operator.index(value)
+
+
 def prepared(program, wanted, lead):
-    """`function(leaves) -> [arrays]` of the slots `wanted` of a `jaxprs.Program`; None where it has an equation that
-    is not known here.
+    """`function(leaves) -> [arrays]` of the slots `wanted` of a `Program`; None where it has an equation that is not
+    known here.
 
     The leaves and the results have `lead` axes in front; of a result an axis that it does not depend on has length 1.
     """
     steps, last = [], {}
-    nodes = program.needed(wanted)
-    for i, node in enumerate(nodes):
-        last.update(dict.fromkeys(node.inputs, i))
+    equations = program.needed(wanted)
+    for i, equation in enumerate(equations):
+        last.update(dict.fromkeys(equation.inputs, i))
     keep = {*wanted, *program.constants}
-    for i, node in enumerate(nodes):
-        function = _function(node.equation, lead)
+    for i, equation in enumerate(equations):
+        function = _function(equation, lead)
         if function is None:
             return None
-        dead = [slot for slot in {*node.inputs, *node.outputs} if last.get(slot, i) == i and slot not in keep]
-        steps.append((function, node.inputs, node.outputs, dead))
+        slots = {*equation.inputs, *equation.outputs}
+        dead = [slot for slot in slots if last.get(slot, i) == i and slot not in keep]
+        steps.append((function, equation.inputs, equation.outputs, dead))
     constants = {slot: value.reshape((1,) * lead + value.shape) for slot, value in program.constants.items()}
 
     def run(leaves):
@@ -54,14 +163,13 @@ def prepared(program, wanted, lead):
 
 def _function(equation, lead):
     """NumPy function of the operands of an equation, or None."""
-    name, params = equation.primitive.name, equation.params
+    name, params = equation.name, equation.params
     if name in _SHAPES:
-        types = [atom.aval for atom in equation.invars]
-        return _SHAPES[name](params, types, equation.outvars[0].aval, lead)
+        return _SHAPES[name](params, equation.types, equation.result, lead)
     if name not in _ELEMENTWISE:
         return None
-    function = _ELEMENTWISE[name](params, equation.outvars[0].aval.dtype)
-    ranks = [atom.aval.ndim for atom in equation.invars]
+    function = _ELEMENTWISE[name](params, equation.result.dtype)
+    ranks = [each.ndim for each in equation.types]
     return function if function is None or len(set(ranks)) == 1 else _aligned(function, ranks)
 
 
@@ -99,7 +207,7 @@ def _remainder(params, dtype):
 
 
 def _product(params, dtype):
-    return np.multiply if params.get("out_dtype") in (None, dtype) else None
+    return np.multiply if params.get("out_dtype") in (None, dtype.name) else None
 
 
 def _conversion(params, dtype):
@@ -128,7 +236,7 @@ def _whole_power(params, dtype):
 
 
 def _rounding(params, dtype):
-    return np.rint if params["rounding_method"] == jax.lax.RoundingMethod.TO_NEAREST_EVEN else None
+    return np.rint if params["rounding_method"] == "TO_NEAREST_EVEN" else None
 
 
 _ELEMENTWISE = {

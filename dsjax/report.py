@@ -4,10 +4,11 @@ import csv
 import sys
 
 import click
+import numpy as np
 
 from . import dataset, families, optima, published, quantisations
 from .metrics import LIMITS
-from .tables import axis_label, heading, label, shown, table
+from .tables import heading, label, shown, table
 
 ROWS_SHOWN = 40
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")
@@ -29,12 +30,10 @@ def best(space, ranked, counts, form, quiet, objective=None):
 def _best_table(space, ranked, counts, quiet, objective):
     metrics = [name for name in METRICS if name in space.defined]
     metrics += [objective] if objective not in metrics else []
-    rows = []
-    for i in range(min(ranked.sizes["rank"], ROWS_SHOWN)):
-        point = ranked.isel(rank=i)
-        labels = [axis_label(point, axis) for axis in space.axes]
-        numbers = [shown(name, float(point[name])) for name in metrics]
-        rows.append([str(i + 1), *labels, *numbers, LIMITS[int(point["bottleneck"])]])
+    columns = [[label(x, ranked[axis].attrs.get("units", "1")) for x in _shown(ranked, axis)] for axis in space.axes]
+    columns += [[shown(name, float(x)) for x in _shown(ranked, name)] for name in metrics]
+    columns += [[LIMITS[i] for i in _shown(ranked, "bottleneck")]]
+    rows = [[str(i), *row] for i, row in enumerate(zip(*columns, strict=True), 1)]
     if not quiet:
         axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
         units = {name: ranked[name].attrs.get("units", "1") for name in space.fixed}
@@ -50,6 +49,11 @@ def _best_table(space, ranked, counts, quiet, objective):
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
         for line in (*filter(None, [families.remark(space)]), *quantisations.remarks(space)):
             click.echo(f"  {line}")
+
+
+def _shown(ranked, name):
+    """Values of a variable at the ranked points that are shown."""
+    return np.broadcast_to(ranked[name].values, ranked.sizes["rank"])[:ROWS_SHOWN].tolist()
 
 
 def records(rows, form, summary=None, names=None):

@@ -3,7 +3,6 @@
 import heapq
 
 import numpy as np
-import xarray as xr
 
 from . import dataset
 from .errors import InputError, unknown
@@ -149,18 +148,17 @@ def _pick(members, values, tie_keys, top, tolerance):
 def at_ranks(ds, space, flat, ties):
     """The points with these flat indices as a Dataset over `rank`, in their order."""
     where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
-    picked = ds.isel({axis: xr.DataArray(index, dims="rank") for axis, index in where.items()})
+    picked = ds.isel(dataset.plain({axis: ("rank", index, {}) for axis, index in where.items()}))
     return numbered(picked, ties)
 
 
 def numbered(picked, ties):
     """Points over `rank` with their number of equals and their ranks."""
-    picked["ties"] = (
-        "rank",
-        ties,
-        {"units": "1", "long_name": "points of the group equal to this one when it was chosen"},
-    )
-    return picked.assign_coords(rank=("rank", np.arange(1, len(ties) + 1), {"long_name": "rank, best first"}))
+    attrs = {"units": "1", "long_name": "points of the group equal to this one when it was chosen"}
+    ranks = np.arange(1, len(ties) + 1), {"long_name": "rank, best first"}
+    new = dataset.plain({"ties": ("rank", ties, attrs), "rank": ("rank", *ranks)})
+    picked["ties"] = new["ties"]
+    return picked.assign_coords(rank=new["rank"])
 
 
 def counted(ds):

@@ -46,8 +46,13 @@ class Trace(NamedTuple):
 
 def traced(plan, dtype):
     """`Trace` of a plan. It does not depend on the axes."""
+    return _traced(unlifted(plan), dtype)
+
+
+def unlifted(plan):
+    """A plan without its axes."""
     policies = tuple((None, choices, others) for _, choices, others in plan.policies)
-    return _traced(dataclasses.replace(plan, axes=(), leaf_axes=(), policies=policies), dtype)
+    return dataclasses.replace(plan, axes=(), leaf_axes=(), policies=policies)
 
 
 @functools.lru_cache(maxsize=256)
@@ -79,21 +84,6 @@ def _traced(plan, dtype):
                 trace.slots[picks] = {name: slot for name, (slot, _) in results.items()}
                 trace.dtypes.update(zip(order, (shape.dtype for shape in shapes)))
     return trace
-
-
-@functools.lru_cache(maxsize=256)
-def layout(plan, dtype="float64"):
-    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
-    lengths; where a policy is an axis, also whatever its choices.
-    """
-    trace = traced(plan, dtype)
-    of_inputs = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
-
-    def over(sources):
-        found = {axis for i, axis in enumerate(of_inputs) if sources >> i & 1}
-        return tuple(axis for axis in plan.axes if axis in found)
-
-    return {name: (over(trace.sources[name]), dtype) for name, dtype in trace.dtypes.items()}
 
 
 def operand_types(plan, dtype):
