@@ -210,23 +210,25 @@ def _cell(plan, dtype, layout, pick, leaves):
     """Over the cells of a slab: the largest value of a feasible point, or the number of points where a mask holds."""
     choice = [choices[i] for (_, choices, _), i in zip(plan.policies, pick, strict=True)]
     scalar, types = evaluate.scalar_of(plan, choice, pick[-1]), evaluate.operand_types(plan, dtype)
-    order, sizes = [axis for axis in layout.kept if axis != layout.long], dict(layout.sizes)
-    inner = tuple(range(len(order), len(order) + len(layout.inner)))
-    order += layout.inner
+    sizes, order = dict(layout.sizes), [axis for axis in layout.kept if axis != layout.long]
+    shape = [sizes[axis] for axis in order]
+    # XLA has loops of their own for maxima of arrays of few dims.
+    kept, inner = ([axis for axis in axes if sizes[axis] > 1] for axes in (order, layout.inner))
+    leaves = [jnp.reshape(x, ()) if sizes.get(a) == 1 else x for x, a in zip(leaves, plan.leaf_axes, strict=True)]
 
     def flat(*operands):
         return list(scalar(list(operands)).values())
 
     closed = jaxprs.inlined(flat, *types)
     used, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
-    supports = [frozenset([axis]) if axis in sizes else frozenset() for axis in plan.leaf_axes]
+    supports = [frozenset([axis]) if sizes.get(axis, 1) > 1 else frozenset() for axis in plan.leaf_axes]
     function = regroup.regrouped(core.ClosedJaxpr(used, closed.consts), supports, sizes)
 
     def lifted(leaves):
         value, *ok = function(*leaves)
         return jnp.where(ok[0] & ~jnp.isnan(value), value, -jnp.inf) if ok else value
 
-    for axis in reversed(order):
+    for axis in reversed(kept + inner):
         lifted = jax.vmap(lifted, in_axes=([0 if leaf == axis else None for leaf in plan.leaf_axes],))
-    found = lifted(leaves)
-    return found.sum(inner, dtype="int32") if found.dtype == bool else jnp.max(found, inner)
+    found, inside = lifted(leaves), tuple(range(len(kept), len(kept + inner)))
+    return (found.sum(inside, dtype="int32") if found.dtype == bool else jnp.max(found, inside)).reshape(shape)

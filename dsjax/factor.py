@@ -50,15 +50,21 @@ def staged(closed, shapes, limits):
 
 @functools.cache
 def _options():
-    """Compiler options: XLA's older code generator for CPU compiles this code twice as fast, and it runs as fast."""
+    """Compiler options: XLA's older code generator for CPU compiles this code twice as fast, and it runs as fast;
+    vectors of 512 bits, where the CPU has them, save up to a fifth of a streamed search."""
     if jax.default_backend() != "cpu":
         return None
-    options = {"xla_cpu_use_fusion_emitters": False}
+    options = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": 512}
+    return {name: value for name, value in options.items() if _known({name: value})} or None
+
+
+def _known(options):
+    """Whether this jaxlib has these compiler options."""
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(0).compile()
-    except jax.errors.JaxRuntimeError:  # a jaxlib without the option
-        return None
-    return options
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def _stage(jaxpr, equations, given, wanted):

@@ -166,9 +166,9 @@ def _function(equation, lead):
     name, params = equation.name, equation.params
     if name in _SHAPES:
         return _SHAPES[name](params, equation.types, equation.result, lead)
-    if name not in _ELEMENTWISE:
+    if name not in ELEMENTWISE:
         return None
-    function = _ELEMENTWISE[name](params, equation.result.dtype)
+    function = ELEMENTWISE[name](params, equation.result.dtype)
     ranks = [each.ndim for each in equation.types]
     return function if function is None or len(set(ranks)) == 1 else _aligned(function, ranks)
 
@@ -239,7 +239,7 @@ def _rounding(params, dtype):
     return np.rint if params["rounding_method"] == "TO_NEAREST_EVEN" else None
 
 
-_ELEMENTWISE = {
+ELEMENTWISE = {
     name: _always(function)
     for name, function in {
         "abs": np.abs,

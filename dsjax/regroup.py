@@ -2,7 +2,8 @@
 
 The time of a step is a sum of terms, most of which depend on a few axes. Added in the order of the formulas, every
 partial sum is taken at every point of the grid. Here terms of the same axes are added first, selects of one condition
-become one, and a value is divided by once. The result is the same up to rounding; nothing else changes.
+become one, and a value is divided by once. Values that the formulas stack (micro-batches, kernels) are taken apart, so
+that the innermost loop runs along an axis of the grid. The result is the same up to rounding; nothing else changes.
 """
 
 import dataclasses
@@ -10,9 +11,14 @@ import functools
 import math
 import operator
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from . import jaxprs
+from . import interpreted, jaxprs
+
+SMALL = 32  # values at fewer than the largest number of points divided by this cost next to nothing
+MOST_PARTS = 64  # of a value that is taken apart
 
 
 def regrouped(closed, supports, sizes):
@@ -30,21 +36,38 @@ def regrouped(closed, supports, sizes):
         for var, x in zip(closed.jaxpr.constvars, closed.consts, strict=True):
             known[var] = _Value(jnp.asarray(x), frozenset())
         known |= {var: _Value(x, s) for var, x, s in zip(closed.jaxpr.invars, operands, supports, strict=True)}
-        inverses = {}
-        for equation in closed.jaxpr.eqns:
-            values = [_Value(a.val, frozenset()) if jaxprs.is_literal(a) else known[a] for a in equation.invars]
+        inverses, parts = {}, {}
+
+        def evaluated(equation, values):
+            """Value of an equation whose operands and result are scalars of the formulas, or arrays of theirs."""
             support = frozenset().union(*(value.support for value in values))
             result = None
-            if 8 * size(support) > largest:  # what is smaller costs next to nothing
+            if SMALL * size(support) > largest:
                 result = _rearranged(equation, values, size, inverses)
             if result is None:
+                (x,) = jaxprs.results_of(closed.jaxpr, equation, [value.array(size) for value in values])
+                result = _Value(x, support)
+            return result
+
+        for equation in closed.jaxpr.eqns:
+            values = [_read(a, known) for a in equation.invars]
+            support = frozenset().union(*(value.support for value in values))
+            results = None
+            if SMALL * size(support) > largest or any(isinstance(value, _Parts) for value in values):
+                results = _apart(equation, values, size, parts, evaluated)
+            if results is None and len(equation.outvars) == 1:
+                results = [evaluated(equation, values)]
+            if results is None:
                 arrays = jaxprs.results_of(closed.jaxpr, equation, [value.array(size) for value in values])
-                known.update((var, _Value(x, support)) for var, x in zip(equation.outvars, arrays, strict=True))
-            else:
-                known[equation.outvars[0]] = result
+                results = [_Value(x, support) for x in arrays]
+            known.update(zip(equation.outvars, results, strict=True))
         return [jnp.asarray(a.val) if jaxprs.is_literal(a) else known[a].array(size) for a in closed.jaxpr.outvars]
 
     return run
+
+
+def _read(atom, known):
+    return _Value(jnp.asarray(atom.val, atom.aval.dtype), frozenset()) if jaxprs.is_literal(atom) else known[atom]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,3 +161,77 @@ def _scaled(value, function):
         return _Value(function(value.x), value.support)
     picks = {k: (p, _scaled(a, function), _scaled(b, function)) for k, (p, a, b) in value.picks.items()}
     return _Sum({support: function(x) for support, x in value.plain.items()}, picks)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Parts:
+    """An array of values not put together: of the shape that it has in the formulas."""
+
+    items: np.ndarray  # of _Value and _Sum, each a scalar of the formulas
+    cache: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def support(self):
+        return frozenset().union(*(item.support for item in self.items.flat))
+
+    def array(self, size):
+        if "x" not in self.cache:
+            self.cache["x"] = jnp.stack([item.array(size) for item in self.items.flat]).reshape(self.items.shape)
+        return self.cache["x"]
+
+
+def _apart(equation, values, size, known, evaluated):
+    """[result] of an equation of stacked values as `_Parts`; None where it has none, or is not known here."""
+    shapes = [atom.aval.shape for atom in (*equation.invars, *equation.outvars)]
+    name, result = equation.primitive.name, equation.outvars[0].aval
+    if not any(shapes) or max(map(math.prod, shapes)) > MOST_PARTS or len(equation.outvars) > 1:
+        return None
+    if name not in _MOVED and name not in interpreted.ELEMENTWISE:
+        return None
+    operands = [_parts(value, atom.aval.shape, size, known) for value, atom in zip(values, equation.invars)]
+    if name in _MOVED:
+        items = _MOVED[name](equation.params, result.shape, operands)
+    else:
+        items = np.empty(result.shape, object)
+        for index, each in zip(np.ndindex(result.shape), zip(*(x.flat for x in np.broadcast_arrays(*operands)))):
+            items[index] = evaluated(equation, list(each))
+    return [_Parts(items) if result.shape else items.item()]
+
+
+def _parts(value, shape, size, known):
+    """Array of the parts of a value; `known` {id: (value, parts)} keeps them one and the same."""
+    if isinstance(value, _Parts):
+        return value.items
+    if id(value) not in known:
+        items = np.empty(shape, object)
+        if not shape:
+            items[()] = value
+        for index in np.ndindex(shape) if shape else ():
+            part = jax.lax.slice(value.array(size), index, [i + 1 for i in index])
+            items[index] = _Value(jax.lax.squeeze(part, range(len(shape))), value.support)
+        known[id(value)] = value, items
+    return known[id(value)][1]
+
+
+def _window(params, shape, operands):
+    steps = params["strides"] or (1,) * len(shape)
+    return operands[0][tuple(map(slice, params["start_indices"], params["limit_indices"], steps))]
+
+
+def _spread(params, shape, operands):
+    kept = [1] * len(shape)
+    for dim, n in zip(params["broadcast_dimensions"], operands[0].shape, strict=True):
+        kept[dim] = n
+    return np.broadcast_to(operands[0].reshape(kept), shape)
+
+
+# {primitive: (parameters, shape of the result, arrays of parts) -> array of parts} of those that compute nothing
+_MOVED = {
+    "broadcast_in_dim": _spread,
+    "concatenate": lambda params, shape, operands: np.concatenate(operands, axis=params["dimension"]),
+    "reshape": lambda params, shape, operands: operands[0].reshape(shape),
+    "slice": _window,
+    "squeeze": lambda params, shape, operands: operands[0].reshape(shape),
+    "stack": lambda params, shape, operands: np.stack(operands, axis=params["axis"]),
+    "transpose": lambda params, shape, operands: operands[0].transpose(params["permutation"]),
+}

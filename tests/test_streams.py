@@ -1,6 +1,7 @@
 """Streamed searches find what searches of the whole Dataset find; regrouped programs give the same up to rounding."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, evaluate, fronts, grid, jaxprs, regroup, run, search, searches, streams
+from dsjax import cells, cli, evaluate, factor, fronts, grid, jaxprs, regroup, run, search, searches, streams
 
 STUDY = "decode_gpu_2025"
 LONG = {"batch": {"start": 8, "stop": 512, "step": 8}, "context": {"start": 512, "stop": 16384, "step": 512}}
@@ -209,6 +210,84 @@ def test_regrouping_keeps_small_terms_out_of_the_full_rank():
 
     assert full(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x)) == 3
     assert full(regroup.regrouped(closed, supports, sizes)) == 1
+
+
+def stacked(shift, a, b, c, d):
+    """Two micro-batches and three kernels, stacked, moved, chosen among, reduced and put together again."""
+    dtype = jnp.result_type(a)
+    halves = jnp.stack([a, 0.5 * a]) * b + c
+    rows = jax.lax.transpose(jnp.stack([halves, halves * d, 1.0 / (halves + d)]), (1, 0))  # (2, 3)
+    chosen = jnp.where(rows[:, 1:] >= b, rows[:, 1:], rows[:, :2] * d)
+    joined = jnp.concatenate([chosen, jax.lax.broadcast_in_dim(c, (2, 1), ()).astype(dtype)], axis=1)
+    flat = jax.lax.reshape(joined, (6,))
+    each = jax.vmap(lambda x, y: jnp.maximum(x * b, y) + d)(flat, flat[::-1])
+    most = jax.lax.reduce_max_p.bind(each, axes=(0,), out_sharding=None)  # not taken apart
+    return [each[shift] + each[5] * 2.0 + most, (each[0] >= each[3]) & (rows[0, 2] < c)]
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_stacked_values_taken_apart_are_the_same(shift):
+    rng, axes, sizes = np.random.default_rng(shift), ["a", "b", "c", "a"], {"a": 7, "b": 5, "c": 4}
+    with jax.enable_x64(True):
+        types = [jax.ShapeDtypeStruct((), "float64")] * 4
+        closed = jaxprs.inlined(lambda *x: stacked(shift, *x), *types)
+        apart = regroup.regrouped(closed, [frozenset(axis) for axis in axes], sizes)
+        leaves = [jnp.asarray(rng.uniform(0.5, 2.0, sizes[axis])) for axis in axes]
+        results = []
+        for lifted in (lambda *x: stacked(shift, *x), apart):
+            for axis in reversed(sizes):
+                lifted = jax.vmap(lifted, in_axes=[0 if a == axis else None for a in axes])
+            results.append(jax.jit(lifted)(*leaves))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-13)
+    np.testing.assert_array_equal(results[1][1], results[0][1])
+
+
+def test_the_innermost_loop_runs_along_an_axis_of_the_grid():
+    """Of two micro-batches stacked in a formula, one is read: no array of full rank holds both."""
+    types, sizes = [jax.ShapeDtypeStruct((), "float32")] * 2, {"a": 64, "b": 64}
+    closed = jaxprs.inlined(lambda a, b: [(jnp.stack([a, 0.5 * a]) * (jnp.stack([b, b * b]) + 1.0))[1]], *types)
+
+    def shapes(function):
+        lifted = jax.vmap(jax.vmap(function, in_axes=(None, 0)), in_axes=(0, None))
+        jaxpr = jax.make_jaxpr(lifted)(*(jax.ShapeDtypeStruct((64,), "float32"),) * 2).jaxpr
+        return {e.outvars[0].aval.shape for e in jaxpr.eqns}
+
+    assert (64, 64, 2) in shapes(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x))
+    assert max(shapes(regroup.regrouped(closed, [frozenset(x) for x in "ab"], sizes)), key=np.prod) == (64, 64)
+
+
+def test_no_array_of_the_core_models_last_stage_has_dims_of_the_formulas(monkeypatch):
+    """Micro-batches and drafts are stacked in the core model; at full rank the dims are those of the grid alone."""
+    seen, stage = [], factor._stage
+    monkeypatch.setattr(factor, "_stage", lambda *args: seen.append(args[1]) or stage(*args))
+    monkeypatch.setattr(cells, "SLAB", 2**24)
+    axes = {"nic_scale_out_bytes_per_s": [1e10 * i for i in range(1, 17)]} | LONG
+    axes |= {"hardware": ["H800"], "ep": [144], "tp": [1], "precision": ["fp8"], "mtp": [1]}
+    space = grid.load("default", axes=axes, fixed={"nic": "CX7", "pipeline": "dual-mbatch"})
+    layout = cells.layout_of(space, (), "float32")
+    how, leaves = evaluate.plan(space, cells.function_of("tps_per_chip", 1.0, 1e-5))
+    sizes = dict(layout.sizes)
+    shapes = tuple((sizes[axis],) if axis else () for axis in how.leaf_axes)
+    with evaluate.precision("float32"):
+        cells._kernel(how, "float32", layout, shapes)
+    last = [equation.outvars[0].aval.shape for equation in seen[-1]]
+    points = math.prod(sizes.values())
+    assert points in map(math.prod, last) and max(map(math.prod, last)) == points
+    assert all(set(shape) <= {1, *sizes.values()} for shape in last)
+
+
+@pytest.mark.parametrize("by", [(), ("hardware", "precision"), ("batch",)])
+def test_axes_of_one_value_in_a_slab_keep_their_place(by):
+    """Cells are numbered over all kept axes, whichever of them a slab has one value of."""
+    axes = {"ep": [144], "hardware": ["H800", "H20"], "context": [4096], "batch": [16, 64, 128]}
+    space = grid.load(STUDY, axes=axes, fixed={"pipeline": "naive"})
+    layout = cells.layout_of(space, by, "float64")
+    found = cells.largest(space, layout, "tps_per_chip", 1.0, "float64")
+    ds = run.of_space(space)
+    order = (*layout.kept, *layout.inner)
+    values = ds.tps_per_chip.where(ds.feasible, -np.inf).broadcast_like(ds.feasible).transpose(*order).values
+    shape = [space.sizes[axis] for axis in layout.kept]
+    np.testing.assert_allclose(found, values.reshape(*shape, -1).max(-1), rtol=1e-11)
 
 
 def test_axes_that_few_equations_see_go_into_a_slab_first(monkeypatch):
