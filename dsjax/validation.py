@@ -1,6 +1,7 @@
 """Predicted against measured end-to-end systems, with nothing set for one system alone."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -140,10 +141,16 @@ def _mixed(row, decode, prefill):
     groups = x["chips"] // x["tp"]
     tokens = [time / seconds for time, seconds in zip(decode.step_s, decode.seconds, strict=True)]  # of a step and chip
     mean = continuous.prompts_per_step(x["tp"] * tokens[0], x["osl"])
-    pieces = continuous.chunks(x["isl"], x["prefill_tokens"] * x["tp"]) if "prefill_tokens" in x else 1
+    pieces, most = 1, math.inf
+    if "prefill_tokens" in x:
+        limit = x["prefill_tokens"] * x["tp"]
+        pieces, most = (
+            continuous.chunks(x["isl"], limit),
+            continuous.most_prompts(x["isl"], limit, x["tp"] * x["batch"]),
+        )
     shared, prompt_s = continuous.shared_part(prefill.blocks), prefill.step_s[1] - prefill.step_s[0]
     steps = [
-        continuous.step_time(time, factor * prompt_s, shared, mean, groups, pieces)
+        continuous.step_time(time, factor * prompt_s, shared, mean, groups, pieces, most)
         for factor, time in zip((1.0, 2.0), decode.step_s, strict=True)
     ]
     return [step / of_step for step, of_step in zip(steps, tokens, strict=True)]

@@ -19,7 +19,19 @@ def test_busiest_against_simulation(mean, groups):
     assert continuous.busiest(mean, groups) == pytest.approx(counts.max(axis=1).mean(), rel=0.01)
 
 
+@pytest.mark.parametrize("mean, groups, most", [(0.19, 8, 1), (0.5, 72, 2), (2.0, 32, 3), (7.5, 16, 8)])
+def test_busiest_of_groups_that_let_prompts_wait(mean, groups, most):
+    counts = np.random.default_rng(2).binomial(most, mean / most, (2_000_000 // groups, groups))
+    found = continuous.busiest(mean, groups, most)
+    assert found == pytest.approx(counts.max(axis=1).mean(), rel=0.01)
+    assert mean <= found < min(most, continuous.busiest(mean, groups)) * (1.0 + 1e-12)
+    assert continuous.busiest(mean, groups, 10**7) == pytest.approx(continuous.busiest(mean, groups), rel=1e-5)
+    assert continuous.busiest(most + 1.0, groups, most) == most  # more than can be served
+
+
 def test_busiest_by_hand():
+    assert continuous.busiest(0.1875, 8, 1) == pytest.approx(1.0 - (1.0 - 0.1875) ** 8, rel=1e-12)
+    assert [continuous.most_prompts(1024, limit, 384) for limit in (1024, 1536, 2431, 2432)] == [1, 1, 1, 2]
     assert continuous.busiest(0.0, 64) == 0.0
     mean, groups = 1e-5, 32  # hardly ever more than one prompt: the chance that there is one
     assert continuous.busiest(mean, groups) == pytest.approx(1.0 - math.exp(-mean * groups), rel=1e-4)
