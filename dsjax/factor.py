@@ -2,7 +2,8 @@
 
 XLA fuses cheap operations into the full-rank loops that use them, and so repeats, at every point of a grid, work that
 depends on a few axes only. Compiled stages keep it apart: the equations of a jaxpr whose results are small are
-evaluated first, those that lack an axis or two next, and only what is large is left for the last.
+evaluated first, those that lack an axis or two next, and only what is large is left for the last. Values that formulas
+stack (kernels, micro-batches) are large and do not count as such where only slices of them are used.
 """
 
 import functools
@@ -15,15 +16,18 @@ from . import jaxprs
 
 # A result larger than the first share of the largest one belongs to a later stage than the first, and so on. The second
 # matters for derivatives: one tangent per parameter that lacks an axis would be computed again along it.
-LARGE = (0.15, 0.6)
+LARGE = (0.3, 0.6)
 # Below this many elements in the largest result one stage is as fast, and compiles sooner.
 WORTHWHILE = 2**16
 
 
-def compiled(function, operands):
-    """`function(operands)` compiled for these shapes, in one stage or in several: the same but for the last bits."""
+def compiled(function, operands, stacked=1):
+    """`function(operands)` compiled for these shapes, in one stage or in several: the same but for the last bits.
+
+    `stacked`: results that the largest one is stacked of.
+    """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
-    largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) / stacked
     return staged(closed, shapes, [share * largest for share in LARGE] if largest >= WORTHWHILE else [])
 
 
@@ -32,7 +36,7 @@ def staged(closed, shapes, limits):
     given, left = [*closed.jaxpr.constvars, *closed.jaxpr.invars], list(closed.jaxpr.eqns)
     stages = []
     for limit in limits:
-        small, left = _split(left, limit)
+        small, left = _split(left, closed.jaxpr.outvars, limit)
         crossing = _used(left, closed.jaxpr.outvars, defined_by=small)
         stages.append(_stage(closed.jaxpr, small, given, crossing))
         given = [*given, *crossing]
@@ -74,17 +78,33 @@ def _stage(jaxpr, equations, given, wanted):
     return jax.jit(core.jaxpr_as_fun(core.ClosedJaxpr(part, [])), compiler_options=_options())
 
 
-def _split(equations, limit):
+def _split(equations, results, limit):
     """(equations of small results, the others): an equation that needs a result of the others is one of them."""
-    small, large, late = [], [], set()
+    small, large, late, stacked = [], [], set(), _stacked(equations, results, limit)
     for equation in equations:
-        big = any(math.prod(var.aval.shape) > limit for var in equation.outvars)
+        big = _size(equation) > limit and not stacked.issuperset(equation.outvars)
         if big or any(atom in late for atom in equation.invars if not jaxprs.is_literal(atom)):
             large.append(equation)
             late.update(equation.outvars)
         else:
             small.append(equation)
     return small, large
+
+
+def _size(equation):
+    return max(math.prod(var.aval.shape) for var in equation.outvars)
+
+
+def _stacked(equations, results, limit):
+    """Variables that are large because formulas stack values: only small slices of what becomes of them are used."""
+    whole = {atom for atom in results if not jaxprs.is_literal(atom)}  # variables of which more is used
+    found = set()
+    for equation in reversed(equations):
+        if _size(equation) > limit and whole.isdisjoint(equation.outvars):
+            found.update(equation.outvars)
+        elif equation.primitive.name != "slice" or _size(equation) > limit:
+            whole.update(atom for atom in equation.invars if not jaxprs.is_literal(atom))
+    return found
 
 
 def _used(equations, results, defined_by):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax import evaluate, grid, specs
+from dsjax import evaluate, factor, grid, jaxprs, specs
 from dsjax.studies import decode_gpu_2025
 
 RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": specs.Link}
@@ -85,3 +85,23 @@ def test_exposed_parts_are_the_elasticities(gradients):
     np.testing.assert_allclose(time, -gradients["share:network"], atol=1e-12)
     np.testing.assert_allclose(gradients["time:hardware.hbm_bytes_per_s"], -gradients["share:memory"], atol=1e-12)
     np.testing.assert_allclose(gradients["time:hardware.thread_all_reduce_s"], gradients["share:latency"], atol=1e-12)
+
+
+def test_values_that_formulas_stack_are_of_an_early_stage():
+    """Three kernels of one axis are stacked, larger together than the limit: each is used in slices, so they wait for
+    nothing; what is of full rank does, and so does what is made of it."""
+
+    def function(a, b):
+        kernels = jnp.exp(jnp.stack([a, a + 1.0, a + 2.0], 1))  # 3 x 40 x 30, of one pass over a
+        total = kernels[:, 0] + kernels[:, 2]
+        full = total[:, None] * b[None, :]  # of full rank
+        return full, full[:1] + 1.0
+
+    shapes = (jax.ShapeDtypeStruct((1200,), "float32"), jax.ShapeDtypeStruct((2,), "float32"))
+    jaxpr = jaxprs.inlined(function, *shapes).jaxpr
+    small, large = factor._split(jaxpr.eqns, jaxpr.outvars, 2000)
+    assert any(equation.outvars[0].aval.size == 3600 for equation in small)
+    assert "exp" in [equation.primitive.name for equation in small]
+    assert {equation.outvars[0].aval.shape for equation in large} <= {(1200, 2), (1, 2)}
+    assert (1200, 2) in {equation.outvars[0].aval.shape for equation in large}
+    assert len(small) + len(large) == len(jaxpr.eqns)
