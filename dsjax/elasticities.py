@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jax.extend import core
 
-from . import around, dataset, evaluate, jaxprs, machine, nearby, points
+from . import around, dataset, evaluate, factor, jaxprs, machine, nearby, points
 from . import envelope as relaxation
 from .differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 from .errors import InputError
@@ -116,6 +116,7 @@ def slopes(of, names):
         inverse = _over(jnp.ones_like(y), y)
         return values | {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
 
+    function.stages = factor.DERIVATIVES
     return function
 
 

@@ -159,7 +159,8 @@ def _compiled(plan, dtype, names, shapes):
         return results.stacked(function(leaves), jnp.stack)
 
     types = [t.update(shape=shape) for t, shape in zip(operand_types(plan, dtype), shapes, strict=True)]
-    return factor.compiled(run, types, math.prod(len(choices) for axis, choices, _ in plan.policies if axis))
+    choices = math.prod(len(choices) for axis, choices, _ in plan.policies if axis)
+    return factor.compiled(run, types, choices, getattr(plan.function, "stages", factor.VALUES))
 
 
 @functools.lru_cache(maxsize=64)

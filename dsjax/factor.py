@@ -3,40 +3,52 @@
 XLA fuses cheap operations into the full-rank loops that use them, and so repeats, at every point of a grid, work that
 depends on a few axes only. Compiled stages keep it apart: the equations of a jaxpr whose results are small are
 evaluated first, those that lack an axis or two next, and only what is large is left for the last. Values that formulas
-stack (kernels, micro-batches) are large and do not count as such where only slices of them are used.
+stack (kernels, micro-batches) are large; for derivatives they do not count as such where only slices are used.
 """
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 from jax.extend import core
 
 from . import jaxprs
 
-# A result larger than the first share of the largest one belongs to a later stage than the first, and so on. The second
-# matters for derivatives: one tangent per parameter that lacks an axis would be computed again along it.
-LARGE = (0.3, 0.6)
+
+class Stages(NamedTuple):
+    """How a program is cut. Other stages are other last bits."""
+
+    # A result larger than the first share of the largest one belongs to a later stage than the first, and so on.
+    shares: tuple
+    # The largest is that of one choice of the policies, and values that formulas stack do not count as large.
+    apart: bool
+
+
+VALUES = Stages((0.15, 0.6), False)
+DERIVATIVES = Stages((0.3, 0.6), True)
 # Below this many elements in the largest result one stage is as fast, and compiles sooner.
 WORTHWHILE = 2**16
 
 
-def compiled(function, operands, stacked=1):
+def compiled(function, operands, choices=1, stages=VALUES):
     """`function(operands)` compiled for these shapes, in one stage or in several: the same but for the last bits.
 
-    `stacked`: results that the largest one is stacked of.
+    `choices`: results that the largest one is stacked of.
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
-    largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) / stacked
-    return staged(closed, shapes, [share * largest for share in LARGE] if largest >= WORTHWHILE else [])
+    largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    largest /= choices if stages.apart else 1
+    limits = [share * largest for share in stages.shares] if largest >= WORTHWHILE else []
+    return staged(closed, shapes, limits, stages.apart)
 
 
-def staged(closed, shapes, limits):
+def staged(closed, shapes, limits, apart=False):
     """A traced function compiled in stages: of results with up to so many elements, and of all that is left."""
     given, left = [*closed.jaxpr.constvars, *closed.jaxpr.invars], list(closed.jaxpr.eqns)
     stages = []
     for limit in limits:
-        small, left = _split(left, closed.jaxpr.outvars, limit)
+        small, left = _split(left, closed.jaxpr.outvars if apart else None, limit)
         crossing = _used(left, closed.jaxpr.outvars, defined_by=small)
         stages.append(_stage(closed.jaxpr, small, given, crossing))
         given = [*given, *crossing]
@@ -80,7 +92,8 @@ def _stage(jaxpr, equations, given, wanted):
 
 def _split(equations, results, limit):
     """(equations of small results, the others): an equation that needs a result of the others is one of them."""
-    small, large, late, stacked = [], [], set(), _stacked(equations, results, limit)
+    stacked = set() if results is None else _stacked(equations, results, limit)
+    small, large, late = [], [], set()
     for equation in equations:
         big = _size(equation) > limit and not stacked.issuperset(equation.outvars)
         if big or any(atom in late for atom in equation.invars if not jaxprs.is_literal(atom)):
