@@ -4,8 +4,9 @@
 
 Both in one process and one run, float32 and float64: `primal` is one variable (tps_per_chip) over the whole grid,
 `forward` the same, the bottleneck, feasibility and ten elasticities in forward mode as `dsjax.sensitivity` evaluates
-them, `reverse` the same elasticities by `vmap(grad)`, for comparison. Rounds alternate; wall: median [ms]; ratio: of
-the medians; points/s: grid points whose whole gradient is there. first: what the first call took longer [s].
+them, `reverse` the same elasticities by `vmap(grad)`, for comparison. Freed pages are kept (`machine.keep_pages`).
+Rounds alternate; wall: median [ms]; ratio: of the medians; points/s: grid points whose whole gradient is there. first:
+what the first call took longer [s].
 """
 
 import argparse
@@ -15,14 +16,14 @@ import time
 
 import numpy as np
 
-from dsjax import elasticities, evaluate, grid
+from dsjax import elasticities, evaluate, grid, machine
 
 OF = "tps_per_chip"
 SHARED = ("hbm_bytes_per_s", "bf16_flops_per_s", "fp8_flops_per_s", "int8_flops_per_s")
 STUDY = (*(f"hardware.{x}" for x in (*SHARED, "clock_cycles_per_s", "thread_all_reduce_s")),)
 STUDY += ("nic.scale_out_bytes_per_s", "workload.context", "precision.dispatch_bytes", "precision.combine_bytes")
 CORE = (*(f"hardware.{x}" for x in (*SHARED, "scale_up_bytes_per_s", "scale_up_step_s", "step_s")),)
-CORE += ("nic.scale_out_bytes_per_s", "nic.scale_out_step_s", "curve.gemm_start_s")
+CORE += ("nic.scale_out_bytes_per_s", "nic.scale_out_step_s", "curve.gemm8_start_s")
 ROUNDS = 15
 
 
@@ -81,6 +82,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="without the core model")
     quick = parser.parse_args().quick
+    machine.keep_pages()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}; {len(STUDY)} parameters")
     columns = ("wall ms", "min ms", "ratio", "points/s", "first s", "load")
     print(f"{'grid':18} {'points':>9} {'dtype':8} {'row':8} {columns[0]:>8} {columns[1]:>8} {columns[2]:>6} ", end="")
