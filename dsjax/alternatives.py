@@ -26,9 +26,9 @@ def validate_defaults(source=None, *, fixed=None, settings=None, catalogs=()):
             seen.update(zip(new, validation.predictions(new.values(), fixed, settings, catalogs), strict=True))
         return [seen[key] for key in keys]
 
-    file = systems.read(source)
+    file, (factor, _) = systems.read(source), validation.factors(source)
     first = predicted(file.systems)
-    lines = [_errors(file.systems, first) | {"key": "", "value": "", "changed": 0}]
+    lines = [_errors(file.systems, first, factor) | {"key": "", "value": "", "changed": 0}]
     for key, values in file.alternatives.items():
         for value in values:
             found = predicted(systems.read(source, {key: value}).systems)
@@ -36,13 +36,13 @@ def validate_defaults(source=None, *, fixed=None, settings=None, catalogs=()):
             changed = sum((a.fixed_s, a.scaled_s) != (b.fixed_s, b.scaled_s) for a, b in zip(first, found, strict=True))
             if changed:
                 text = f"{value:g}" if isinstance(value, float) else str(value)
-                lines.append(_errors(file.systems, found) | {"key": key, "value": text, "changed": changed})
+                lines.append(_errors(file.systems, found, factor) | {"key": key, "value": text, "changed": changed})
     return _dataset(file, lines)
 
 
-def _errors(rows, found):
+def _errors(rows, found, factor):
     """Statistics of one choice."""
-    fit = validation.fit(rows, found)
+    fit = validation.fit(rows, found, factor)
     error = fit.left_out / np.array([row.used["value"] for row in rows]) - 1.0
     complete = np.array([row.complete for row in rows])
     line = {"software_factor": fit.factor}

@@ -88,13 +88,14 @@ def calibrate(
         "is_curve": int(of.is_curve),
         "fixed": json.dumps(of.fixed),
         "nic": nic,
+        "curve": catalog.load(specs.RECORDS, *catalog.users(catalogs))["hardware"][hardware]["curve"],
         "dsjax_version": __version__,
     }
     ds.attrs["row"] = row_of(ds)
     return ds
 
 
-def row_of(ds, name=None, base="kernel-assumed"):
+def row_of(ds, name=None, base=None):
     """TOML text of the fitted row: a curve of the catalog, or the chip and NIC of a network, where the core model has a
     form of it; else a table `fit`. `base`: the row that gives the rest (of a network the chip's own, if no other).
     """
@@ -118,7 +119,7 @@ def row_of(ds, name=None, base="kernel-assumed"):
             found.setdefault(record, []).append(f"{field} = {float(x['value']):.5g}")
     for field, value in json.loads(a["fixed"]).items():
         found.setdefault(tables[0], []).append(f"{field} = {value:.5g}")
-    of = {"hardware": a["hardware"] if base == "kernel-assumed" else base, "nic": a["nic"], "curve": base}
+    of = {"hardware": base or a["hardware"], "nic": a["nic"], "curve": base or a["curve"]}
     text = []
     for record in [table for table in tables if table in found]:
         label = f"{a['nic']}-{name}" if record == "nic" else name
@@ -143,7 +144,7 @@ def _knot(field, precision):
     return f"{kind}{_WIDTH[PRECISIONS[precision][0]]}_{name}" if kind in ("gemm", "expert") else field
 
 
-def write_row(ds, path, name=None, base="kernel-assumed", force=False):
+def write_row(ds, path, name=None, base=None, force=False):
     """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
     from . import dataset
 

@@ -127,6 +127,9 @@ def architecture_of(config, where):
         raise InputError(f"{where}: architectures: {str(given)[:80]}; expected a list of one name")
     if names[0] not in ARCHITECTURES:
         raise unknown(f"{where}: architectures", "architecture", names[0], ARCHITECTURES)
+    kind = config.get("model_type")
+    if TYPES.get(str(kind), names[0]) != names[0]:
+        raise InputError(f"{where}: model_type: {kind!r} beside {names[0]}; expected that of the same architecture")
     return names[0]
 
 

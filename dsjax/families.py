@@ -8,11 +8,14 @@ UNCERTAINTY = {"fitted": 0.08, "sibling": 0.15, "assumed": 0.30}
 
 
 def of_space(space):
-    """{hardware: (row of the curves, "fitted" | "sibling" | "assumed")} where a space has a curve by hardware."""
+    """{hardware: (row of the curves, "fitted" | "sibling" | "assumed")} where a space has one curve for each."""
     labels = space.axes.get("curve", (space.fixed.get("curve"),))
-    if not space.study.curve or all(label in space.rows["curve"] for label in labels):
+    if not space.study.curve:
         return {}
     names = space.axes.get("hardware", (space.fixed.get("hardware"),))
+    if all(label in space.rows["curve"] for label in labels):
+        one = len(labels) == 1 and space.rows["curve"][labels[0]]["form"] == "kernel"
+        return {name: (labels[0], _basis(space, labels[0], name)) for name in names if one}
     return {name: (curve := space.rows["hardware"][name]["curve"], _basis(space, curve, name)) for name in names}
 
 

@@ -53,6 +53,12 @@ def like(other, field):
     return dataclasses.field(metadata=field.metadata | {"like": other})
 
 
+def factor(doc):
+    """A factor of at least 1, or 0: to be derived."""
+    found = _field("1", doc, low=1.0, open_low=False)
+    return dataclasses.field(metadata=found.metadata | {"or_zero": True})
+
+
 def seconds(doc):
     """An absolute time, zero allowed; its name ends in `_s`."""
     return _field("s", doc, open_low=False)
@@ -236,7 +242,7 @@ class Workload:
     isl: float = amount("token", "input sequence length, instead of a context")
     osl: float = amount("token", "output sequence length, with `isl`")
     acceptance: float = fraction("probability that a draft token is accepted, given the one before was")
-    expert_imbalance: float = amount("1", "rows of the busiest card over the mean (0: what chance alone makes of it)")
+    expert_imbalance: float = factor("rows of the busiest card over the mean (0: what chance alone makes of it)")
     unhidden: float = fraction("share of the shorter of two overlapped stretches that stays unhidden", 0.9)
     software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
     memory_reserve: float = fraction("share of the memory kept free")

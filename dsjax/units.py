@@ -28,6 +28,8 @@ def number(where, value, meta):
         raise InputError(f"{where}: {value!r} is beyond 1e-30 .. 1e30; expected {expected(meta)}")
     if not math.isfinite(si):
         raise InputError(f"{where}: {value!r} is not finite; expected {expected(meta)}")
+    if si == 0.0 and meta.get("or_zero"):
+        return si
     if si < low or (meta["open_low"] and si == low) or (high is not None and si > high):
         raise InputError(f"{where}: {value!r} is out of range; expected {expected(meta)}")
     if meta["integer"]:
@@ -49,6 +51,7 @@ def expected(meta):
         bounds = f" {'above' if meta['open_low'] else 'from'} {low:g} to {high:g}"
     else:
         bounds = f" {'above' if meta['open_low'] else 'of at least'} {low:g}"
+    bounds += ", or 0" if meta.get("or_zero") else ""
     units = "" if meta["units"] == "1" else f" [{meta['units']}]"
     return kind + bounds + units
 

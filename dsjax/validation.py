@@ -25,7 +25,7 @@ def validate(source=None, *, fixed=None, settings=None, catalogs=()):
     value} holds for all systems ({"curve": "mine"}), `settings` and `catalogs` as in `sweep`.
 
     `measured`, `predicted` (with one software factor, fitted so that the geometric mean of predicted over measured
-    speed is 1 over the complete systems), `left_out` (the factor from the other studies alone), `unfitted` (no
+    speed is 1 over the complete systems; for a file of one's own fitted to dsjax's systems), `left_out` (the factor from the other studies alone), `unfitted` (no
     factor), `roofline` and `roofline_left_out` (peak rates, no launches, no latencies, with a factor of its own, fitted
     in the same way); `error` and so on: value / measured - 1. `assumed` counts what comes from the defaults, `refused`
     names the constraints that the model thinks the system breaks. Attributes `software_factor`,
@@ -33,7 +33,19 @@ def validate(source=None, *, fixed=None, settings=None, catalogs=()):
     """
     file, fixed = systems.read(source), dict(fixed or {})
     model = predictions(file.systems, fixed, settings, catalogs)
-    return _dataset(file, model, predictions(file.systems, fixed | ideal() | file.roofline, settings, catalogs))
+    bare = predictions(file.systems, fixed | ideal() | file.roofline, settings, catalogs)
+    return _dataset(file, model, bare, factors(source))
+
+
+def factors(source):
+    """Factors (ours, of the roofline) fitted to dsjax's own systems for a file of one's own; None, None for dsjax's.
+
+    A few systems would fit any factor to themselves.
+    """
+    if source is None:
+        return None, None
+    own = systems.read()
+    return tuple(fit(own.systems, predictions(own.systems, fixed)).factor for fixed in ({}, ideal() | own.roofline))
 
 
 def predictions(rows, fixed=None, settings=None, catalogs=()):
@@ -59,8 +71,8 @@ class Fit(NamedTuple):
     unfitted: np.ndarray  # without any
 
 
-def fit(rows, found):
-    """`Fit` of the systems' `Prediction`s."""
+def fit(rows, found, factor=None):
+    """`Fit` of the systems' `Prediction`s; nothing is fitted where a factor is given."""
     measured = np.array([row.used["value"] for row in rows])
     rate = np.array([row.metric.rate for row in rows])
     fixed_s, scaled_s = (np.array([getattr(x, name) for x in found]) for name in ("fixed_s", "scaled_s"))
@@ -74,6 +86,8 @@ def fit(rows, found):
         return np.where(rate, 1.0 / time, time)
 
     complete = np.array([row.complete for row in rows])
+    if factor is not None:
+        return Fit(factor, np.full(len(rows), factor), values(factor), values(factor), values(1.0))
     factor = factor_of(complete)
     others = agreement.left_out(factor_of, [row.used["study"] for row in rows], complete)
     return Fit(factor, others, values(factor), values(others), values(1.0))
@@ -220,15 +234,16 @@ def _filling(given, fixed, settings, catalogs):
     return int(batches[fits].max(initial=batches[0]))
 
 
-def _dataset(file, model, bare):
+def _dataset(file, model, bare, given):
     rows, apart = file.systems, file.not_described
     measured = np.array([row.used["value"] for row in rows])
     complete = np.array([row.complete for row in rows])
-    ours, roofline = fit(rows, model), fit(rows, bare)
+    ours, roofline = fit(rows, model, given[0]), fit(rows, bare, given[1])
     data = {"measured": measured, "predicted": ours.predicted, "left_out": ours.left_out, "unfitted": ours.unfitted}
     data |= {"roofline": roofline.predicted, "roofline_left_out": roofline.left_out}
     factors = {"left_out_factor": ours.others, "roofline_left_out_factor": roofline.others}
     attrs = {"software_factor": ours.factor, "roofline_factor": roofline.factor}
+    attrs["fitted_to"] = "the complete systems" if given[0] is None else "dsjax's own systems"
     errors = {
         ("error" if k == "predicted" else f"{k}_error"): data[k] / measured - 1.0 for k in data if k != "measured"
     }

@@ -197,7 +197,9 @@ def test_files_and_tables_say_what_was_measured(tmp_path):
     assert ds.curve_basis.values.tolist() == ["fitted", "sibling", "assumed"]
     assert ds.curve_uncertainty.values.tolist() == [families.UNCERTAINTY[x] for x in ds.curve_basis.values]
     assert ds.curve_row.values.tolist() == ["hopper"] * 3 and ds.curve_uncertainty.attrs["units"] == "1"
-    assert "kernel times" not in command("sweep", *options, "--fix", "curve=hopper")
+    assert line in command("sweep", *options, "--fix", "curve=hopper")
+    other = command("sweep", *options, "--fix", "curve=kernel-assumed")
+    assert "kernel times by curve kernel-assumed: H800, H200, MI300X, not measured (+-30 %)" in other
 
 
 def test_rows_name_their_hardware_and_every_hardware_a_row():

@@ -102,23 +102,29 @@ def test_acceptance():
 # Fit and leaving out
 
 
+def fitted(path):
+    rows = systems.read(path).systems
+    return np.array([row.used["value"] for row in rows]), validation.fit(rows, validation.predictions(rows))
+
+
 def test_a_study_does_not_fit_its_own_factor(tmp_path):
     values = [[(2000, 64), (1500, 32)], [(900, 64)], [(1200, 128)]]
-    before = validation.validate(file_of(tmp_path / "before.toml", values))
+    measured, before = fitted(file_of(tmp_path / "before.toml", values))
     values[1] = [(90, 64)]
-    after = validation.validate(file_of(tmp_path / "after.toml", values))
-    assert before["unfitted"].values.tolist() == after["unfitted"].values.tolist()
-    same = before["left_out_factor"].values == after["left_out_factor"].values
-    assert same.tolist() == [False, False, True, False]  # A0, A1, B0, C0
+    _, after = fitted(file_of(tmp_path / "after.toml", values))
+    assert before.unfitted.tolist() == after.unfitted.tolist()
+    assert (before.others == after.others).tolist() == [False, False, True, False]  # A0, A1, B0, C0
     # step_s of H800 is 0: the factor is the geometric mean of predicted over measured of the other studies
-    ratio = (before["unfitted"] / before["measured"]).values
-    assert before["left_out_factor"].values[2] == pytest.approx(np.exp(np.log(ratio[[0, 1, 3]]).mean()), rel=1e-9)
-    assert before["left_out"].values[2] == pytest.approx(before["unfitted"].values[2] / before["left_out_factor"][2])
+    ratio = before.unfitted / measured
+    assert before.others[2] == pytest.approx(np.exp(np.log(ratio[[0, 1, 3]]).mean()), rel=1e-9)
+    assert before.left_out[2] == pytest.approx(before.unfitted[2] / before.others[2])
 
 
-def test_one_study_cannot_be_left_out(tmp_path):
+def test_systems_of_ones_own_do_not_fit_their_factor(own, tmp_path):
     ds = validation.validate(file_of(tmp_path / "one.toml", [[(2000, 64)]]))
-    assert math.isnan(ds["left_out_factor"].item()) and ds["error"].item() == pytest.approx(0.0, abs=1e-9)
+    assert ds.attrs["software_factor"] == own.attrs["software_factor"] == ds["left_out_factor"].item()
+    assert ds.attrs["roofline_factor"] == own.attrs["roofline_factor"] and abs(ds["error"].item()) > 0.01
+    assert ds.attrs["fitted_to"] != own.attrs["fitted_to"]
 
 
 def test_the_factor_removes_the_bias(own):

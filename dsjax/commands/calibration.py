@@ -10,7 +10,9 @@ STRANGE_SHOWN = 10
 @click.command()
 @click.argument("measurements", metavar="MEASUREMENTS.csv")
 @click.option(
-    "--kind", required=True, help="gemm, grouped-gemm, mla-decode, mla-prefill, dispatch, combine or all-reduce."
+    "--kind",
+    required=True,
+    help="gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine or all-reduce.",
 )
 @click.option("--hardware", required=True, metavar="ROW", help="The chip measured, a row of the hardware catalog.")
 @click.option("--nic", default="CX7", show_default=True, metavar="ROW", help="Its NIC, for dispatch and combine.")
@@ -28,14 +30,16 @@ STRANGE_SHOWN = 10
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted row, for --catalog.")
 @click.option("--name", help="Name of the row (default: HARDWARE-KIND-PRECISION).")
-@click.option("--base", default="kernel-assumed", show_default=True, help="Curve that the rest of the row comes from.")
+@click.option(
+    "--base", metavar="ROW", help="Row that the rest comes from (default: the chip's own curve, or the chip)."
+)
 @click.option("--force", is_flag=True, help="Overwrite FILE.toml.")
 @OUTPUT_OPTIONS
 def calibrate(measurements, kind, hardware, output, name, base, force, model, form, quiet, **options):
     """Fit efficiencies to measured times: least squares on log time, checked on shapes left out.
 
     \b
-    Columns (see the README): gemm: m n k; grouped-gemm: num_groups m_per_group n k; mla-decode: batch kv_len;
+    Columns: gemm: m n k; grouped-gemm: num_groups m_per_group n k; mla-decode: batch kv_len;
     mla-prefill: batch isl; dispatch, combine: ep_size num_token hidden_size [topk, node_num];
     all-reduce: num_gpus bytes, or message_size in elements of the precision measured;
     and a time whose name says its unit: latency_us, latency_ms, latency_s.

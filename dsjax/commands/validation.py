@@ -209,8 +209,8 @@ def _remarks(ds):
     from ..agreement import FAR
 
     a = ds.attrs
-    fitted, bare, systems = a["software_factor"], a["roofline_factor"], int(ds["complete"].sum())
-    click.echo(f"\nSoftware factor {fitted:.3f}, one number fitted to {systems} systems; of the roofline {bare:.3f}.")
+    fitted, bare, to = a["software_factor"], a["roofline_factor"], a["fitted_to"]
+    click.echo(f"\nSoftware factor {fitted:.3f}, one number fitted to {to}; of the roofline {bare:.3f}.")
     chosen = [key for keys in ds["assumed_keys"].values for key in keys.split()]
     counts = {key: chosen.count(key) for key in sorted(set(chosen), key=lambda key: (-chosen.count(key), key))}
     said = ", ".join(f"{key} {n}" for key, n in counts.items())
