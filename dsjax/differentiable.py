@@ -48,7 +48,7 @@ def _fields(space, record):
 
 def _by_default(record, field):
     if record == "curve":
-        return field.endswith("_start_s")
+        return field.endswith("_s")
     return record in ("hardware", "nic") and field.endswith(("_s", "_utilisation"))
 
 

@@ -230,7 +230,7 @@ def test_stages_give_the_result_of_one(monkeypatch, dtype):
     )
     evaluate._compiled.cache_clear()
     two = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
-    assert len(stages) == len(factor.LARGE) + 1
+    assert len(stages) == len(factor.VALUES.shares) + 1
     assert_same(two, one, dtype)
 
 
