@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import interpreted, jaxprs
+from . import jaxprs, primitives
 
 SMALL = 32  # values at fewer than the largest number of points divided by this cost next to nothing
 MOST_PARTS = 64  # of a value that is taken apart
@@ -186,7 +186,7 @@ def _apart(equation, values, size, known, evaluated):
     name, result = equation.primitive.name, equation.outvars[0].aval
     if not any(shapes) or max(map(math.prod, shapes)) > MOST_PARTS or len(equation.outvars) > 1:
         return None
-    if name not in _MOVED and name not in interpreted.ELEMENTWISE:
+    if name not in _MOVED and name not in primitives.ELEMENTWISE:
         return None
     operands = [_parts(value, atom.aval.shape, size, known) for value, atom in zip(values, equation.invars)]
     if name in _MOVED:

@@ -162,7 +162,7 @@ def random_space(seed, phase):
         "moe_tp": [1, int(rng.choice([2, 3, 4]))],
         "ep": [int(x) for x in rng.choice([8, 16, 36, 64, 72, 144, 256, 320], 2, replace=False)],
         "nic_scale_out_bytes_per_s": [around(2e10), around(5e10)],
-        "expert_imbalance": [0.0 if seed % 2 else around(1.5)],
+        "expert_imbalance": [0.0 if seed % 2 else 1.0 + around(0.5)],
     }
     if phase == "decode":
         axes |= {"batch": [int(rng.integers(1, 200))], "mtp": [0, int(rng.integers(1, 4))]}
