@@ -50,7 +50,10 @@ def calibrate(
     found = measurements.read(path, kind, where, time)
     of = FORMS[form][kind]
     precision = precision or _precision(path, kind, found.labels)
-    peaks = _peaks(kind, hardware, nic, precision, peak, found.labels, catalogs)
+    if precision not in PRECISIONS:
+        raise unknown("calibrate", "precision", precision, PRECISIONS)
+    chip, link = _rows(hardware, nic, catalogs)
+    peaks = _peaks(kind, chip, link, hardware, precision, peak, found.labels)
     found = measurements.in_bytes(found, peaks["operand_bytes"])
     used, cached = _light(path, of, found, peaks)
     shapes, seconds = {name: x[used] for name, x in found.shapes.items()}, found.seconds[used]
@@ -88,7 +91,7 @@ def calibrate(
         "is_curve": int(of.is_curve),
         "fixed": json.dumps(of.fixed),
         "nic": nic,
-        "curve": catalog.load(specs.RECORDS, *catalog.users(catalogs))["hardware"][hardware]["curve"],
+        "curve": chip["curve"],
         "dsjax_version": __version__,
     }
     ds.attrs["row"] = row_of(ds)
@@ -168,15 +171,17 @@ def _precision(path, kind, labels):
     raise InputError(f"{path}: no column says the precision; expected --precision, one of {', '.join(PRECISIONS)}")
 
 
-def _peaks(kind, hardware, nic, precision, peak, labels, catalogs):
-    """Peaks of the chip and bytes per element, as the forms read them."""
-    if precision not in PRECISIONS:
-        raise unknown("calibrate", "precision", precision, PRECISIONS)
+def _rows(hardware, nic, catalogs):
+    """Rows of the chip and of its NIC."""
     rows = catalog.load(specs.RECORDS, *catalog.users(catalogs))
     for record, name in (("hardware", hardware), ("nic", nic)):
         if name not in rows[record]:
             raise unknown("calibrate", record, name, rows[record])
-    chip = rows["hardware"][hardware]
+    return rows["hardware"][hardware], rows["nic"][nic]
+
+
+def _peaks(kind, chip, link, hardware, precision, peak, labels):
+    """Peaks of the chip and its NIC `link`, and bytes per element, as the forms read them."""
     rate, read, written = PRECISIONS[precision]
     flops = chip.get(f"{rate}_flops_per_s", 0.0)
     if peak is not None:
@@ -192,7 +197,7 @@ def _peaks(kind, hardware, nic, precision, peak, labels, catalogs):
         "flops_per_s": flops,
         "hbm_bytes_per_s": chip["hbm_bytes_per_s"],
         "scale_up_bytes_per_s": chip["scale_up_bytes_per_s"],
-        "scale_out_bytes_per_s": rows["nic"][nic]["scale_out_bytes_per_s"],
+        "scale_out_bytes_per_s": link["scale_out_bytes_per_s"],
         "operand_bytes": read,
         "result_bytes": written,
         "kv_bytes": PRECISIONS.get(kv.pop() if kv else precision, (None, read))[1],

@@ -48,6 +48,16 @@ PARAMS = ("axes", "axis", "broadcast_dimensions", "dimension", "dimensions", "li
 PARAMS += ("permutation", "rounding_method", "sizes", "start_indices", "strides", "y")
 
 
+def needed(equations, wanted):
+    """Those of `equations`, with `inputs` and `outputs`, that the slots `wanted` need, in order."""
+    live, found = set(wanted), []
+    for equation in reversed(equations):
+        if not live.isdisjoint(equation.outputs):
+            found.append(equation)
+            live.update(equation.inputs)
+    return found[::-1]
+
+
 class Program(NamedTuple):
     """A `jaxprs.Program` without JAX."""
 
@@ -56,12 +66,7 @@ class Program(NamedTuple):
 
     def needed(self, wanted):
         """The equations that the slots `wanted` need, in order."""
-        live, found = set(wanted), []
-        for equation in reversed(self.equations):
-            if not live.isdisjoint(equation.outputs):
-                found.append(equation)
-                live.update(equation.inputs)
-        return found[::-1]
+        return needed(self.equations, wanted)
 
     def plain(self):
         """The program as lists, texts and numbers, for a file."""

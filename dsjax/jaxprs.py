@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from . import interpreted
+
 _CALLS = ("jit", "pjit", "closed_call")
 _INLINED = (*_CALLS, "custom_jvp_call")  # where a program is only evaluated
 
@@ -200,12 +202,7 @@ class Program:
 
     def needed(self, wanted):
         """The nodes that the slots `wanted` need, in order."""
-        live, found = set(wanted), []
-        for node in reversed(self.nodes):
-            if not live.isdisjoint(node.outputs):
-                found.append(node)
-                live.update(node.inputs)
-        return found[::-1]
+        return interpreted.needed(self.nodes, wanted)
 
     def run(self, leaves, wanted):
         """[values of the slots `wanted`] at these operands, by JAX: to be traced and lifted."""

@@ -11,16 +11,7 @@ import dsjax
 from dsjax import agreement, systems, validation
 from dsjax.cli import main
 
-FILE = """
-[defaults]
-pipeline = "naive"
-[alternatives]
-{alternatives}
-[[study]]
-id = "A"
-date = "2026-01-01"
-source = "a bench"
-model = "DeepSeek-V3"
+COMMON = """model = "DeepSeek-V3"
 hardware = "H800"
 precision = "fp8"
 metric = "decode"
@@ -30,7 +21,17 @@ tp = 1
 mtp = 0
 nic = "CX7"
 context = 4096
-[[study.system]]
+"""
+FILE = """
+[defaults]
+pipeline = "naive"
+[alternatives]
+{alternatives}
+[[study]]
+id = "A"
+date = "2026-01-01"
+source = "a bench"
+{common}[[study.system]]
 id = "a"
 value = 2000
 batch = 64
@@ -42,17 +43,7 @@ batch = 1
 id = "B"
 date = "2026-01-01"
 source = "another bench"
-model = "DeepSeek-V3"
-hardware = "H800"
-precision = "fp8"
-metric = "decode"
-chips = 16
-ep = 16
-tp = 1
-mtp = 0
-nic = "CX7"
-context = 4096
-balance = "none"
+{common}balance = "none"
 [[study.system]]
 id = "b"
 value = 1000
@@ -64,7 +55,7 @@ NONE = "\n".join(f"{key} = []" for key in (*systems.DEFAULTS, "perfect", "redund
 
 def written(path, **alternatives):
     lines = [f"{key} = {json.dumps(alternatives.get(key, []))}" for key in NONE.replace(" = []", "").split()]
-    path.write_text(FILE.format(alternatives="\n".join(lines)))
+    path.write_text(FILE.format(common=COMMON, alternatives="\n".join(lines)))
     return str(path)
 
 
@@ -89,7 +80,7 @@ def test_a_system_keeps_a_default_whose_other_value_is_impossible(tmp_path):
 
 
 def test_a_sequence_of_an_instance_cannot_be_halved(tmp_path):
-    text = FILE.format(alternatives="").replace('pipeline = "naive"', 'pipeline = "dual-mbatch"')
+    text = FILE.format(common=COMMON, alternatives="").replace('pipeline = "naive"', 'pipeline = "dual-mbatch"')
     text = text.replace("batch = 1\n", "concurrency = 8\ntp = 16\n").replace("batch = 64", "concurrency = 7\ntp = 16")
     (tmp_path / "x.toml").write_text(text)
     refused = validation.validate(str(tmp_path / "x.toml"))["refused"].values.tolist()

@@ -285,7 +285,8 @@ def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     values = {"compute": 0.6, "memory": 0.5, "start_s": 1e-5, "split_s": 1.5e-5, "split_tokens": 2e3, "rows": 9e2}
     values |= {"short": 80.0}
     true = {name: values[name] for name in of.parameters}
-    peaks = {name: float(x) for name, x in calibration._peaks(kind, "H800", "CX7", "bf16", None, {}, ()).items()}
+    rows = calibration._rows("H800", "CX7", ())
+    peaks = {name: float(x) for name, x in calibration._peaks(kind, *rows, "H800", "bf16", None, {}).items()}
     size = list(of.columns)[1]
     lines = []
     with jax.enable_x64(True):
