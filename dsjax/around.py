@@ -4,8 +4,8 @@ import numpy as np
 
 from . import dataset, evaluate, nearby, search
 from .differentiable import moved
+from .specs.variables import SENSE, VARIABLES
 from .tables import label
-from .variables import SENSE, VARIABLES
 
 SWITCH = 0.01  # of a parameter
 MOST_SWITCHES = 1_000_000  # points of a grid that is searched again for every parameter

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, fitting, measurements, specs
+from . import __version__, catalog, fitting, measurements
 from .errors import InputError, unknown
 from .kinds import FORMS
+from .specs import records
 from .units import number
 
 # precision -> (rate, bytes of an element read, of one written); nvfp4 has a scale of one byte for 16 elements
@@ -137,7 +138,7 @@ def _tables(attrs, fields):
     """Records of the catalog that hold the fitted fields; `fit` where none does."""
     if attrs["is_curve"]:
         return ("curve",)
-    known = {f"nic.{field}" for field in specs.fields(specs.Nic)} | specs.fields(specs.Hardware).keys()
+    known = {f"nic.{field}" for field in records.fields(records.Nic)} | records.fields(records.Hardware).keys()
     return ("hardware", "nic") if known.issuperset(fields.values()) else ("fit",)
 
 
@@ -173,7 +174,7 @@ def _precision(path, kind, labels):
 
 def _rows(hardware, nic, catalogs):
     """Rows of the chip and of its NIC."""
-    rows = catalog.load(specs.RECORDS, *catalog.users(catalogs))
+    rows = catalog.load(records.RECORDS, *catalog.users(catalogs))
     for record, name in (("hardware", hardware), ("nic", nic)):
         if name not in rows[record]:
             raise unknown("calibrate", record, name, rows[record])
@@ -185,7 +186,7 @@ def _peaks(kind, chip, link, hardware, precision, peak, labels):
     rate, read, written = PRECISIONS[precision]
     flops = chip.get(f"{rate}_flops_per_s", 0.0)
     if peak is not None:
-        flops = number("calibrate: peak", peak, specs.fields(specs.Hardware)["bf16_flops_per_s"])
+        flops = number("calibrate: peak", peak, records.fields(records.Hardware)["bf16_flops_per_s"])
     if not flops:
         if kind not in _DEFAULT:
             raise InputError(f"calibrate: {hardware} has no {rate} rate in the catalog; expected --peak, its FLOP/s")

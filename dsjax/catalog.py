@@ -15,8 +15,9 @@ import os
 import tomllib
 from pathlib import Path
 
-from . import configs, curves, specs
+from . import configs, curves
 from .errors import InputError, unknown
+from .specs import records as specs
 from .units import number
 
 DATA = Path(__file__).parent / "data"

@@ -9,8 +9,8 @@ from . import binding, dataset, search, sources
 from .errors import InputError, unknown
 from .metrics import LIMITS
 from .space import auxiliary, group_names, parameters
+from .specs.variables import VARIABLES
 from .tables import label
-from .variables import VARIABLES
 
 SIDES = ("a", "b")
 FOLLOWS = {"shared_tp": "tp"}  # an axis that equals another one where it is not given

@@ -9,8 +9,9 @@ import json
 import math
 from pathlib import Path
 
-from . import quantisations, specs
+from . import quantisations
 from .errors import InputError, unknown
+from .specs import records
 
 LARGEST = 4_000_000  # bytes; those of real models have a few thousand
 MOST = 2**31 - 1  # of any size
@@ -178,8 +179,8 @@ class _Reader:
         found["num_nextn_predict_layers"] = self.whole("num_nextn_predict_layers", 0, low=0)
         found |= self.latent() if kind.latent else self.grouped(found)
         found |= self.experts(kind, found) | self.positions(kind, found) | self.extras(kind) | kind.fixed
-        left = {name: meta["default"] for name, meta in specs.fields(specs.Model).items() if "default" in meta}
-        return {name: found.get(name, left.get(name)) for name in specs.fields(specs.Model)}
+        left = {name: meta["default"] for name, meta in records.fields(records.Model).items() if "default" in meta}
+        return {name: found.get(name, left.get(name)) for name in records.fields(records.Model)}
 
     def latent(self):
         """Attention of a config with MLA."""

@@ -8,11 +8,12 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from . import attentions, layers, memory, network, phases, pipelines, roofline, routing, specs, studies
+from . import attentions, layers, memory, network, phases, pipelines, roofline, routing, studies
 from .collectives import all_to_all_bytes
 from .metrics import Step
 from .operators import Cost
 from .shapes import Gemm, over
+from .specs import records
 
 
 def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, gemm, expert_gemm, attention, pointwise):
@@ -49,7 +50,7 @@ def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, ge
     masks = {
         "memory": sum(parts_of_memory.values()) <= room,
         "topology": network.fits(split, hw.scale_up_domain),
-        "precision": functools.reduce(operator.and_, (specs.has_rate(hw, rate) for rate in rates)),
+        "precision": functools.reduce(operator.and_, (records.has_rate(hw, rate) for rate in rates)),
         "even_batch": splits(result.even),
     }
     return Step(
@@ -83,7 +84,7 @@ class Kernels:
 
     def _time(self, flops, n_bytes, rate, efficiency):
         cost = Cost(flops=flops, charged_flops=flops, bytes=n_bytes)
-        peak = specs.flops_per_s(self.hw, rate)
+        peak = records.flops_per_s(self.hw, rate)
         if self._share is not None:
             peak = self._share * peak
         return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)
@@ -234,7 +235,7 @@ def _moe_layer(point, split, kernels, exchange, load):
             **kv_exchange,
             **{name: gemms[name] for name in load.after},
             "all_reduce": reduce,
-            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25, results * specs.quantised_bytes(precision)),
+            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25, results * records.quantised_bytes(precision)),
             "router": gemms["router"],
         },
         shared={
@@ -295,7 +296,7 @@ def _definition():
         name="core",
         title="DeepSeek-V3-class model",
         step=step,
-        records=specs.RECORDS,
+        records=records.RECORDS,
         policies={
             "phase": (
                 ("decode", phases.DECODE),

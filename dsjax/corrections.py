@@ -9,11 +9,12 @@ import click
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, dataset, evaluate, grid, report, specs
+from . import __version__, catalog, dataset, evaluate, grid, report
 from .errors import unknown
+from .specs import records
+from .specs.variables import VARIABLES
 from .studies import decode_gpu_2025
 from .tables import table
-from .variables import VARIABLES
 
 RATES = ("tps_per_user", "tps_per_chip")
 CURVES = ("deepgemm-table", "kernel-assumed")  # of the core model: the study's, and its own
@@ -139,7 +140,7 @@ def corrected(study="decode_gpu_2025"):
 
 def _meta(name):
     """Units and long name of a variable of `corrected`."""
-    variable, axis = name.removesuffix("_published"), specs.fields(specs.Deployment).get(name)
+    variable, axis = name.removesuffix("_published"), records.fields(records.Deployment).get(name)
     if name in META:
         units, text = META[name]
     elif variable in VARIABLES:
@@ -161,8 +162,8 @@ def _space(base, corrections):
     decimal = any(correction.decimal for correction in corrections)
     tables = _decimal(base.study.tables) if decimal else base.study.tables
     own = catalog.load(base.study.records, (tables, base.study.path.name), *catalog.users())
-    shared = catalog.load(specs.RECORDS, *catalog.users())["hardware"]
-    fields = specs.fields(study.records["hardware"]).keys() - specs.fields(base.study.records["hardware"]).keys()
+    shared = catalog.load(records.RECORDS, *catalog.users())["hardware"]
+    fields = records.fields(study.records["hardware"]).keys() - records.fields(base.study.records["hardware"]).keys()
     fields = (*fields, "hbm_bytes") if decimal else fields
     hardware = {name: own["hardware"][name] | {f: shared[name][f] for f in fields} for name in base.rows["hardware"]}
     nic = {name: own["nic"][name] for name in base.rows["nic"]}
@@ -178,7 +179,7 @@ def _decimal(tables):
 
 def _cores(base, rows):
     """([{variable: values at the rows} of the core model for each curve], which rows borrow the int8 rate for fp8)."""
-    shared = catalog.load(specs.RECORDS, *catalog.users())["hardware"]
+    shared = catalog.load(records.RECORDS, *catalog.users())["hardware"]
     lacking = {name for name in base.axes["hardware"] if not shared[name]["fp8_flops_per_s"]}
     space = grid.load(
         {"axes": {**base.axes, "curve": list(CURVES)}, "fixed": {"context": base.fixed["context"], "tp": 1}},

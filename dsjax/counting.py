@@ -11,9 +11,10 @@ from fractions import Fraction
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, layers, shapes, specs, tally
+from . import __version__, catalog, layers, shapes, tally
 from .errors import InputError, unknown
 from .shapes import over
+from .specs import records
 from .tally import COUNTS, LAYER_KINDS, Layout, whole
 from .units import number
 
@@ -57,12 +58,12 @@ def count(
     2^63 - 1, float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are
     float64.
     """
-    loaded = catalog.load(specs.RECORDS, *catalog.users(catalogs))
+    loaded = catalog.load(records.RECORDS, *catalog.users(catalogs))
     catalog.add_configs(loaded, [model])
     _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)
     shape = shape_of(model, loaded["model"])
-    sequences = specs.fields(specs.Deployment)["batch"]
+    sequences = records.fields(records.Deployment)["batch"]
     batch = number("count: batch", batch, sequences)
     context = number("count: context", context, sequences | {"units": "token"})
     layout = _layout(shape, tp, ep, moe_tp)
@@ -81,7 +82,7 @@ def shape_of(name, models):
     for key, value in row.items():
         if value != int(value):
             raise InputError(f"count: model {name}: {key} is {value!r}; expected a whole number")
-    return specs.Model(**{key: int(value) for key, value in row.items()})
+    return records.Model(**{key: int(value) for key, value in row.items()})
 
 
 def _known(what, name, names):
@@ -90,7 +91,7 @@ def _known(what, name, names):
 
 
 def _layout(model, tp, ep, moe_tp):
-    fields = specs.fields(specs.Deployment)
+    fields = records.fields(records.Deployment)
     tp, moe_tp = number("count: tp", tp, fields["tp"]), number("count: moe_tp", moe_tp, fields["moe_tp"])
     ep = math.lcm(tp, moe_tp) // moe_tp if ep is None else number("count: ep", ep, fields["ep"])
     shared = model.n_shared_experts * model.moe_intermediate_size

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, families, machine, specs
+from . import __version__, families, machine
 from .errors import InputError
 from .metrics import LIMITS
 from .space import Space, auxiliary, parameters
-from .variables import FLAGS, VARIABLES
+from .specs import records as specs
+from .specs.variables import FLAGS, VARIABLES
 
 CHUNK = 2**20  # elements of one compressed chunk in a file
 

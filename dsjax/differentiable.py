@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
-from . import catalog, inputs, specs
+from . import catalog, inputs
 from .errors import InputError, unknown
-from .variables import MEASURES, NEEDS
+from .specs import records as specs
+from .specs.variables import MEASURES, NEEDS
 
 COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
 RECORDS = ("hardware", "nic", "curve", "precision", "workload")

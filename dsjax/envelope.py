@@ -23,7 +23,7 @@ import numpy as np
 from . import around, constraints, evaluate, jaxprs, nearby
 from .around import sense_of
 from .differentiable import COUNTS, in_use, moved, scaled
-from .variables import MEASURES, VARIABLES
+from .specs.variables import MEASURES, VARIABLES
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
 MOST = 2.0**16  # sequences or prompts

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import constraints, curves, factor, interpreted, metrics, ranges, specs
+from . import constraints, curves, factor, interpreted, metrics, ranges
 from .outlines import layout, outline
 from .space import unknown_variables
+from .specs import records as specs
 from .traces import Plan, operand_types, precision, traced
-from .traces import scalar_of as scalar_of
 
 
 def evaluate_point(step, point, bounds, **policies):

@@ -10,8 +10,8 @@ from . import dataset, report
 from .metrics import LIMITS
 from .nearby import MOST_SEQUENCES, load_of
 from .pipelines import LOWER_BOUNDS
+from .specs.variables import VARIABLES
 from .tables import table
-from .variables import VARIABLES
 
 BAR = 48  # characters that stand for the memory of a chip
 _SPLIT = ("exposed", "busy")

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import catalog, dataset, evaluate, grid, nearby, points, reasons, run, search, specs
+from . import catalog, dataset, evaluate, grid, nearby, points, reasons, run, search
 from .errors import InputError
 from .metrics import LIMITS
 from .roofline import EXPOSED
+from .specs import records
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 COLLECTIVES = ("dispatch", "combine")
@@ -91,7 +92,7 @@ def _explained(space, dtype):
     values = values_of(space, dtype)
     # As if software and host took no time: blocks less what is hidden make the step.
     bare = values_of(nearby.moved(space, software_factor=1.0, hardware_step_s=0.0), dtype)
-    rates = {f"hardware_{rate}_flops_per_s": UNIT for rate in specs.RATES}
+    rates = {f"hardware_{rate}_flops_per_s": UNIT for rate in records.RATES}
     units = values_of(nearby.moved(space, hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
     plain = {name: ((), np.array(value)) for name, value in values.items() if "/" not in name}
     ds = dataset.to_dataset(space, plain, "dsjax explain")
@@ -117,7 +118,7 @@ def _blocks(space, values, bare, units, dtype):
     ideal = np.maximum(of(values, "ideal_compute"), of(values, "ideal_memory"))
     model = catalog.numbers(space.rows["model"][space.fixed["model"]])
     model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
-    model = specs.Model(**{field: model[field] for field in specs.fields(specs.Model)})
+    model = records.Model(**{field: model[field] for field in records.fields(records.Model)})
     layers = [float(space.study.blocks[name](model)) for name in blocks]
     table = nearby.over(
         "block",

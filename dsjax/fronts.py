@@ -4,7 +4,7 @@ import numpy as np
 
 from . import dataset, search
 from .errors import InputError, unknown
-from .variables import SENSE
+from .specs.variables import SENSE
 
 SAMPLE = 4096  # points of a group whose front tells which others are worth sorting
 

@@ -7,11 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from . import bounds, catalog, machine, ranges, specs, studies
+from . import bounds, catalog, machine, ranges, studies
 from .errors import InputError, unknown
 from .space import Space, auxiliary, group_names, parameters, unknown_variables, used_rows
+from .specs import records as specs
+from .specs.variables import MEASURES, VARIABLES
 from .units import number
-from .variables import MEASURES, VARIABLES
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
 MOST_VALUES = 10_000_000  # of one axis that is held

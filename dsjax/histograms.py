@@ -8,8 +8,8 @@ import xarray as xr
 
 from . import cells, dataset, search, searches
 from .errors import InputError
+from .specs.variables import VARIABLES
 from .units import number
-from .variables import VARIABLES
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PRECISION = 1e-4  # of a streamed quantile, relative to the range of the variable

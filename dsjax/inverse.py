@@ -9,8 +9,8 @@ import xarray as xr
 from . import binding, evaluate, inputs, points, questions, run, search, sources
 from .errors import InputError
 from .metrics import LIMITS
+from .specs.variables import VARIABLES
 from .units import number
-from .variables import VARIABLES
 
 PER_DECADE = 20  # values that are tried in every factor of ten
 RANGE = 1e3  # how far to both sides of the present value

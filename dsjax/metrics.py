@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from .roofline import Time
-from .specs import record
+from .specs.records import record
 
 LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from .roofline import Time
 from .routing import visited
-from .specs import record
+from .specs.records import record
 
 
 @record

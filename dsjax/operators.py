@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from .specs import record
+from .specs.records import record
 
 
 @record

@@ -10,7 +10,7 @@ from . import attentions
 from .memory import expert_slots
 from .operators import accepted_tokens
 from .shapes import Attention, Gemm
-from .specs import record
+from .specs.records import record
 
 
 @record

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .roofline import Time, alongside
-from .specs import record
+from .specs.records import record
 
 # Pipelines that leave out what a real schedule cannot hide: no fill and drain, every window used.
 LOWER_BOUNDS = ("windows", "tbo")

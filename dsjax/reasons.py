@@ -1,7 +1,8 @@
 """Sentences: why a constraint refuses a point, and what kind of source a number has."""
 
-from . import catalog, constraints, specs
-from .variables import VARIABLES
+from . import catalog, constraints
+from .specs import records
+from .specs.variables import VARIABLES
 
 _PREFIXED = ("hardware", "nic", "model")
 
@@ -116,7 +117,7 @@ def _topology(v):
 
 
 def _precision(v):
-    uses = {use: specs.RATES[int(v[f"{use}_rate"])] for use in ("weight", "expert", "attention")}
+    uses = {use: records.RATES[int(v[f"{use}_rate"])] for use in ("weight", "expert", "attention")}
     lacking = {use: rate for use, rate in uses.items() if not v[f"hardware_{rate}_flops_per_s"]}
     asked = ", ".join(f"{rate} for {use}" for use, rate in lacking.items())
     return f"{v['hardware']} has not the compute rates that precision {v['precision']} asks for: {asked}"

@@ -4,8 +4,9 @@ import dataclasses
 import json
 import math
 
-from . import curves, ranges, specs, studies
-from .variables import NEEDS
+from . import curves, ranges, studies
+from .specs import records
+from .specs.variables import NEEDS
 
 # What the core model did before it could be asked: of a file older than the question.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0}
@@ -59,7 +60,7 @@ class Space:
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
                 of = curves.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
-                rows[name] = specs.completed(specs.fields(of), row)
+                rows[name] = records.completed(records.fields(of), row)
         if data["study"].name == "core":
             for name, value in BEFORE.items():
                 if name not in data["axes"]:
@@ -69,12 +70,12 @@ class Space:
 
 def parameters(study):
     """{axis name: metadata} of every numeric axis a study knows."""
-    known = specs.fields(specs.Workload) | specs.fields(specs.Deployment)
+    known = records.fields(records.Workload) | records.fields(records.Deployment)
     numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
     for record, cls in study.records.items():
-        numeric |= {f"{record}_{field}": meta for field, meta in specs.fields(cls).items()}
+        numeric |= {f"{record}_{field}": meta for field, meta in records.fields(cls).items()}
     for form in curves.FORMS.values() if study.curve else ():
-        numeric |= {f"curve_{field}": meta for field, meta in specs.fields(form.record).items()}
+        numeric |= {f"curve_{field}": meta for field, meta in records.fields(form.record).items()}
     return numeric
 
 
@@ -114,5 +115,5 @@ def group_names(study, axes):
     names = list(axes)
     for record, cls in study.records.items():
         if record in axes:
-            names += [auxiliary(record, field) for field in specs.fields(cls)]
+            names += [auxiliary(record, field) for field in records.fields(cls)]
     return names

@@ -3,7 +3,7 @@
 import math
 import re
 
-from .variables import VARIABLES
+from .specs.variables import VARIABLES
 
 DIGITS = 4  # significant ones of a number without a format of its own
 # variable -> (heading, factor, format); others print with DIGITS significant digits in SI

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import jaxprs, specs
+from . import jaxprs
+from .specs import records as specs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import xarray as xr
 
 from . import evaluate, inputs, machine, points, run, sampling, search, sources
 from .errors import InputError, unknown
+from .specs.variables import VARIABLES
 from .units import number
-from .variables import VARIABLES
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEP = 1e-4  # of ln x, for elasticities

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import agreement, continuous, evaluate, grid, specs, systems
+from . import agreement, continuous, evaluate, grid, systems
 from .errors import InputError, unknown
 from .metrics import LIMITS
+from .specs import records
 
 FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for
 # What differs from system to system, or is fitted.
@@ -97,7 +98,7 @@ def ideal():
     """{name of a grid: value} of the roofline: every share 1, every absolute time 0."""
     found = {}
     for record in ("hardware", "nic"):
-        for field, meta in specs.fields(specs.RECORDS[record]).items():
+        for field, meta in records.fields(records.RECORDS[record]).items():
             if meta["units"] == "s":
                 found[f"{record}_{field}"] = 0.0
             elif meta["units"] == "1" and meta["high"] == 1.0 and meta["open_low"]:

@@ -9,7 +9,8 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import calibration, catalog, cli, curves, fitting, kinds, measurements, specs
+from dsjax import calibration, catalog, cli, curves, fitting, kinds, measurements
+from dsjax.specs import records
 
 command = test_cli.command
 PUBLIC = Path(__file__).parent / "data" / "mla_decode_h800.csv"
@@ -168,7 +169,7 @@ def test_a_fitted_network_is_a_chip_and_a_nic_of_the_catalog(file, tmp_path):
     row = tmp_path / "network.toml"
     text = command("calibrate", path, "--kind", "dispatch", "--hardware", "H800", "-o", str(row))
     assert "--fix hardware=H800-dispatch-fp8 --fix nic=CX7-H800-dispatch-fp8" in text
-    rows = catalog.load(specs.RECORDS, *catalog.users([row]))
+    rows = catalog.load(records.RECORDS, *catalog.users([row]))
     chip, nic = rows["hardware"]["H800-dispatch-fp8"], rows["nic"]["CX7-H800-dispatch-fp8"]
     assert (chip["exchange_utilisation"], chip["exchange_start_s"]) == pytest.approx((0.5, 2e-5), rel=1e-3)
     assert (nic["exchange_utilisation"], nic["exchange_start_s"]) == pytest.approx((0.8, 1e-5), rel=1e-3)
@@ -241,7 +242,7 @@ def test_bad_input_on_the_command_line_is_one_line_and_writes_nothing(file, tmp_
 def all_reduces(column, width):
     """Times of a form with 2-byte elements, by messages of `width` bytes an element of the column."""
     true = {"inside": 0.8, "start_s": 5e-6, "step_s": 6e-7, "rise_s": 3e-5}
-    peaks = PEAKS | {"scale_up_bytes_per_s": catalog.load(specs.RECORDS)["hardware"]["H800"]["scale_up_bytes_per_s"]}
+    peaks = PEAKS | {"scale_up_bytes_per_s": catalog.load(records.RECORDS)["hardware"]["H800"]["scale_up_bytes_per_s"]}
     lines = []
     for n in (2, 4, 8):
         for size in 2.0 ** np.arange(8, 28, 3):
@@ -299,7 +300,7 @@ def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     for name, value in true.items():
         assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-2), name
     calibration.write_row(ds, tmp_path / "row.toml", "mine", "blackwell")
-    row = catalog.load(specs.RECORDS, *catalog.users([str(tmp_path / "row.toml")]))["curve"]["mine"]
+    row = catalog.load(records.RECORDS, *catalog.users([str(tmp_path / "row.toml")]))["curve"]["mine"]
     prefix = "prefill_" if kind == "mla-prefill" else "attention_"
     knots = {name.removeprefix(prefix): x for name, x in row.items() if name.startswith(prefix)}
     shape = of.optional | {"batch": 3.0, size: 777.0}

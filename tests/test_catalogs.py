@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import catalog, cli, explaining, specs
+from dsjax import catalog, cli, explaining
+from dsjax.specs import records
 
 HARDWARE = """A100 H100 H800 H20 H200 L20 L40S B200 GB200 B300 GB300 MI300X MI325X MI355X Ascend-910B Ascend-910C
 TPU-v5e TPU-v5p TPU-v6e TPU-v7 SG2260E""".split()
@@ -46,7 +47,7 @@ def command(*args, code=0):
 def test_accelerators_are_there_and_their_rows_make_sense():
     assert set(HARDWARE) <= set(ROWS["hardware"])
     for name, row in ROWS["hardware"].items():
-        rates = [row[f"{rate}_flops_per_s"] for rate in specs.RATES]
+        rates = [row[f"{rate}_flops_per_s"] for rate in records.RATES]
         assert 5e13 < rates[0] < 3e15, name
         for eight_bit in rates[1:3]:  # int8 of B300 and GB300 was cut
             assert eight_bit == 0 or 1.9 < eight_bit / rates[0] < 2.1 or name in ("B300", "GB300"), name
@@ -95,7 +96,7 @@ def test_a_base_lends_features_and_doubts_but_neither_price_nor_power(tmp_path):
         num_hidden_layers = 30
     """
     (tmp_path / "own.toml").write_text(text)
-    rows = catalog.load(specs.RECORDS, *catalog.users([tmp_path / "own.toml"]))
+    rows = catalog.load(records.RECORDS, *catalog.users([tmp_path / "own.toml"]))
     mine, sparse = rows["hardware"]["Mine"], rows["model"]["Sparse"]
     assert (mine["fp4_flops_per_s"], mine["watts"], mine["bf16_flops_per_s"]) == (10.066e15, 0, 2e15)
     assert mine["unverified"] == sorted(set(rows["hardware"]["MI355X"]["unverified"]) - {"bf16_flops_per_s"})

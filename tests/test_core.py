@@ -9,16 +9,17 @@ import oracle_core as oracle
 import pytest
 
 import dsjax
-from dsjax import catalog, evaluate, specs
+from dsjax import catalog, evaluate
 from dsjax.core import CORE
+from dsjax.specs import records
 
 MODEL = catalog.numbers(catalog.load()["model"]["DeepSeek-V3"])
 NOT_GIVEN = {"ep": 0, "chips": 0, "batch": 1, "prompts": 1, "shared_tp": 0}
 ATTENTION = ("q_a", "kv_a", "q_b", "indexer", "core", "kv_exchange", "o")
 EXPERTS = ("router", "dispatch", "combine", "shared", "routed")
 # What most models lack.
-NOTHING_MORE = {name: meta["default"] for name, meta in specs.fields(specs.Model).items() if "default" in meta}
-WORKLOAD = specs.fields(specs.Workload).keys() - {"isl", "osl"}
+NOTHING_MORE = {name: meta["default"] for name, meta in records.fields(records.Model).items() if "default" in meta}
+WORKLOAD = records.fields(records.Workload).keys() - {"isl", "osl"}
 
 
 def full(ds, name):

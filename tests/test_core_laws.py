@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import catalog, evaluate, grid, network, specs
+from dsjax import catalog, evaluate, grid, network
+from dsjax.specs import records
 
 FIXED = {"context": 4096, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}
 PHASES = {
@@ -134,8 +135,8 @@ def test_all_to_all_volume_is_the_mean_over_explicit_routings(ep, domain):
 
 CONTINUOUS = [
     (record, field)
-    for record, cls in {"hardware": specs.Hardware, "nic": specs.Nic}.items()
-    for field in specs.fields(cls)
+    for record, cls in {"hardware": records.Hardware, "nic": records.Nic}.items()
+    for field in records.fields(cls)
     if field.endswith(("_per_s", "_s"))
 ]
 KNOTS = [field for field in evaluate.curves.FORMS["kernel"].record.__dataclass_fields__ if field.endswith("_s")]

@@ -14,7 +14,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import catalog, cli, counting, layers, specs, tally
+from dsjax import catalog, cli, counting, layers, tally
+from dsjax.specs import records
 
 TP = (1, 2, 4, 8, 16, 32, 64, 128)
 H, E, V = 7168, 256, 129280
@@ -357,8 +358,8 @@ def test_beyond_int64_is_rounded_and_says_so(model):
 
 @pytest.mark.parametrize("dense", [0, 1, 4])
 def test_kinds_of_layers(dense):
-    sizes = dict.fromkeys((f.name for f in dataclasses.fields(specs.Model)), 8)
-    model = specs.Model(**sizes | {"num_hidden_layers": 4, "first_k_dense_replace": dense, "num_experts_per_tok": 2})
+    sizes = dict.fromkeys((f.name for f in dataclasses.fields(records.Model)), 8)
+    model = records.Model(**sizes | {"num_hidden_layers": 4, "first_k_dense_replace": dense, "num_experts_per_tok": 2})
     options = (model, "decode", 2, 16, {f"{k}_bytes": 1 for k in WIDTHS}, tally.Layout())
     operators = tally.exact(*options)
     fixed = {"model": "toy", "phase": "decode", "batch_total": 2, "context": 16}

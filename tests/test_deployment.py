@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli, evaluate, explaining, grid, pipelines
 from dsjax.roofline import Time
-from dsjax.specs import RATES
+from dsjax.specs.records import RATES
 
 FIXED = {"context": 16384, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}
 DECODE = {"ep": 64, "batch": 32, "mtp": 1}

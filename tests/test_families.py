@@ -11,23 +11,11 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import (
-    calibration,
-    catalog,
-    cli,
-    curves,
-    dataset,
-    elasticities,
-    evaluate,
-    families,
-    grid,
-    kinds,
-    shapes,
-    specs,
-)
+from dsjax import calibration, catalog, cli, curves, dataset, elasticities, evaluate, families, grid, kinds, shapes
 from dsjax.core import CORE, Kernels
 from dsjax.errors import InputError
 from dsjax.space import Space
+from dsjax.specs import records
 
 command = test_cli.command
 ROWS = catalog.load()
@@ -50,16 +38,16 @@ def values(of, names=NAMES):
 def kernels(hardware, width, rate):
     """`Kernels` of a chip whose operands and results have `width` bytes, and the peaks as calibration has them."""
     chip, row = ROWS["hardware"][hardware], ROWS["curve"][CHIPS[hardware]]
-    index = specs.RATES.index(rate)
-    precision = dict.fromkeys(specs.fields(specs.Precision), width) | dict.fromkeys(
+    index = records.RATES.index(rate)
+    precision = dict.fromkeys(records.fields(records.Precision), width) | dict.fromkeys(
         ("weight_rate", "expert_rate", "attention_rate"), jnp.int32(index)
     )
-    point = specs.Point(
-        hardware=specs.Hardware(**{f: chip[f] for f in specs.fields(specs.Hardware)}),
+    point = records.Point(
+        hardware=records.Hardware(**{f: chip[f] for f in records.fields(records.Hardware)}),
         nic=None,
-        precision=specs.Precision(**precision),
+        precision=records.Precision(**precision),
         model=None,
-        curve=curves.Kernel(**{f: row[f] for f in specs.fields(curves.Kernel)}),
+        curve=curves.Kernel(**{f: row[f] for f in records.fields(curves.Kernel)}),
         workload=None,
         deployment=None,
     )
@@ -244,7 +232,7 @@ def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(
     found = families.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
     basis = {"Mine": "assumed", "Rewired": "fitted", "B200": "fitted"}
     assert found == {name: ("blackwell", what) for name, what in basis.items()}
-    row = catalog.load(specs.RECORDS, *catalog.users([path]))["curve"]["mine"]
+    row = catalog.load(records.RECORDS, *catalog.users([path]))["curve"]["mine"]
     assert "fitted" not in row and row["gemm8_compute"] == ROWS["curve"]["hopper"]["gemm8_compute"]
 
 

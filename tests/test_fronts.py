@@ -9,7 +9,7 @@ from console import command
 
 import dsjax
 from dsjax import dataset, evaluate, fronts, grid, search
-from dsjax.variables import MEASURES, SENSE
+from dsjax.specs.variables import MEASURES, SENSE
 
 AXES = {"hardware": ["H800", "A100"], "nic": ["CX7", "E810"], "batch": [8, 16, 24], "precision": ["kv2-w2", "kv1-w1"]}
 FIXED = {"ep": 72, "mtp": 0, "pipeline": "naive"}

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax import evaluate, factor, grid, jaxprs, specs
+from dsjax import evaluate, factor, grid, jaxprs
+from dsjax.specs import records
 from dsjax.studies import decode_gpu_2025
 
-RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": specs.Link}
-CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in specs.fields(cls) if f.endswith(("_per_s", "_s"))]
+RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": records.Link}
+CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in records.fields(cls) if f.endswith(("_per_s", "_s"))]
 STEP = 1e-5
 
 

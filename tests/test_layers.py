@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsjax import attentions, catalog, counting, layers, specs, tally
+from dsjax import attentions, catalog, counting, layers, tally
+from dsjax.specs import records
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +46,10 @@ def test_shapes_are_the_same_under_jit(model, dtype):
         }
 
     with jax.enable_x64(dtype == "float64"):
-        fields = specs.fields(specs.Model)
+        fields = records.fields(records.Model)
         arrays = {k: jnp.asarray(v, jnp.int32 if fields[k]["integer"] else dtype) for k, v in vars(model).items()}
         sizes = [jnp.int32(x) for x in (40, 2)] + [jnp.asarray(4096, dtype)] + [jnp.int32(x) for x in (4, 32)]
-        traced = jax.jit(lambda *a: numbers(shapes(*a)))(specs.Model(**arrays), *sizes)
+        traced = jax.jit(lambda *a: numbers(shapes(*a)))(records.Model(**arrays), *sizes)
     exact = numbers(shapes(model, 40, 2, 4096, 4, 32))
     for name, value in exact.items():
         assert isinstance(value, int | Fraction), name

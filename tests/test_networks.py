@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import catalog, kinds, network, pipelines, roofline, routing, specs
+from dsjax import catalog, kinds, network, pipelines, roofline, routing
 from dsjax.space import Space
+from dsjax.specs import records
 
 OF_STUDY = {"hardware": "SG2260E", "nic": "one-layer", "precision": "w8a8", "tp": 4, "kv_split": 2, "context": 4096}
 PHASES = {"decode": {"batch": 32, "mtp": 1}, "prefill": {"prompts": 64}}
@@ -113,7 +114,7 @@ def test_expected_load_is_smooth_and_at_least_one():
 def test_the_core_takes_as_long_as_the_calibrated_forms():
     """An exchange and an all-reduce of the core model, and the forms that `dsjax calibrate` fits."""
     row = catalog.numbers(catalog.load()["hardware"]["H100"])
-    hw, nic = specs.Hardware(**row), specs.Nic(**catalog.numbers(catalog.load()["nic"]["CX7"]))
+    hw, nic = records.Hardware(**row), records.Nic(**catalog.numbers(catalog.load()["nic"]["CX7"]))
     peaks = {
         "operand_bytes": 1.0,
         "scale_up_bytes_per_s": hw.scale_up_bytes_per_s,
@@ -154,7 +155,7 @@ def test_what_is_overlapped_is_a_partition_and_unhidden_zero_hides_all():
 
 def test_fields_left_out_are_like_others_in_turn():
     row = {"scale_up_utilisation": 0.8, "scale_up_step_s": 2e-6, "combine_start_s": 5e-6}
-    full = specs.completed(specs.fields(specs.Hardware), row)
+    full = records.completed(records.fields(records.Hardware), row)
     assert (full["exchange_utilisation"], full["combine_utilisation"], full["normal_utilisation"]) == (0.8, 0.8, 0.8)
     assert (full["exchange_start_s"], full["combine_start_s"], full["normal_start_s"]) == (2e-6, 5e-6, 2e-6)
     assert full["all_reduce_start_s"] == full["exchange_cores"] == 0.0

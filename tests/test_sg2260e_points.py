@@ -9,7 +9,8 @@ import oracle_sg2260e as oracle
 import pytest
 
 import dsjax
-from dsjax import evaluate, grid, specs
+from dsjax import evaluate, grid
+from dsjax.specs import records
 from dsjax.studies import sg2260e
 
 STUDY = "sg2260e"
@@ -201,7 +202,7 @@ def test_float32_rounds_up_the_same_rows(small):
 CONTINUOUS = [
     (record, field)
     for record, cls in {"hardware": sg2260e.Hardware, "nic": sg2260e.Nic}.items()
-    for field, meta in specs.fields(cls).items()
+    for field, meta in records.fields(cls).items()
     if not meta["integer"] and field not in ("fp8_flops_per_s", "hbm_bytes")
 ]
 

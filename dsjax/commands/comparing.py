@@ -184,7 +184,7 @@ _BINDING = (("newly_binding", "now binds alone"), ("no_longer_binding", "no long
 
 def conclusion(ds):
     """The comparison in a few sentences."""
-    from ..variables import VARIABLES
+    from ..specs.variables import VARIABLES
 
     n = ds.sizes.get("group", 0)
     if not n:

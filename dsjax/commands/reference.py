@@ -132,7 +132,7 @@ def _flat(row):
 
 def _fields(row):
     """([field, value, what is to be said of it] of a row, the fields that it leaves out as a text)."""
-    from ..specs import RECORDS, fields
+    from ..specs.records import RECORDS, fields
 
     doubted = row.get("unverified", ())
     known = fields(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}

@@ -126,7 +126,7 @@ def _plain(value):
 
 def rows_at_point(ds):
     """One dict per parameter, the largest elasticity first."""
-    from ..variables import SENSE
+    from ..specs.variables import SENSE
 
     sense = ds.attrs.get("sense", SENSE.get(ds.attrs["of"], 1))
     names = ["parameter", "parameter_value", "parameter_units", "elasticity", "elasticity_below", "elasticity_above"]

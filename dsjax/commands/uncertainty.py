@@ -140,7 +140,7 @@ def _inputs(ds):
 def conclusion(ds):
     """What the samples say, in a few sentences."""
     from ..inputs import quantity
-    from ..variables import VARIABLES
+    from ..specs.variables import VARIABLES
 
     of, first = ds.attrs["of"], ds.isel(rank=0)
     low, high = (float(first[of].sel(quantile=q)) for q in (0.05, 0.95))

@@ -7,8 +7,8 @@ import numpy as np
 from .. import dataset, inputs, inverse, questions
 from ..errors import InputError, unknown
 from ..space import parameters
+from ..specs.variables import SENSE, VARIABLES
 from ..units import number
-from ..variables import SENSE, VARIABLES
 from . import canvas, curves, selection
 
 MOST_PANELS = 4

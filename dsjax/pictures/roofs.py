@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from .. import dataset, explaining, points, reasons, specs
+from .. import dataset, explaining, points, reasons
 from ..errors import InputError
 from ..metrics import LIMITS
+from ..specs import records
 from . import canvas, selection
 from .notes import Note, annotate
 
@@ -85,8 +86,8 @@ def _peaks(numbers):
     """{rate: peak [FLOP/s]} of the compute rates that the precision uses on this chip."""
     peaks = {}
     for use in ("weight", "expert", "attention"):
-        rate = specs.RATES[int(numbers[f"{use}_rate"])]
-        rate = rate if numbers[f"hardware_{rate}_flops_per_s"] else specs.RATES[0]  # bf16 stands in for what it lacks
+        rate = records.RATES[int(numbers[f"{use}_rate"])]
+        rate = rate if numbers[f"hardware_{rate}_flops_per_s"] else records.RATES[0]  # bf16 stands in for what it lacks
         peaks[rate] = numbers[f"hardware_{rate}_flops_per_s"]
     return peaks
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import dataset, points, search
 from ..errors import InputError, NothingFeasible, unknown
-from ..variables import SENSE
+from ..specs.variables import SENSE
 from . import canvas
 
 MOST_GROUPS = 8  # as many as there are colours

@@ -20,38 +20,41 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .. import collectives, memory, network, operators, pipelines, roofline, specs
+from .. import collectives, memory, network, operators, pipelines, roofline
 from ..metrics import Step
-from ..specs import flops_per_s
+from ..specs import records
+from ..specs.records import flops_per_s
 from . import Study, every_layer
 
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
 
-@specs.record
-class Hardware(specs.Chip):
+@records.record
+class Hardware(records.Chip):
     """An accelerator as the study describes it."""
 
-    sms: float = specs.size("1", "streaming multiprocessors (cores)")
-    clock_cycles_per_s: float = specs.rate("Hz", "core clock")
-    exp2_per_cycle: float = specs.size("1", "exp2 per core and cycle")
-    reduce_per_cycle: float = specs.size("1", "reduction steps per core and cycle")
-    thread_all_reduce_s: float = specs.seconds("all-reduce between the cores of a chip, per sequence and layer")
-    roofline_overlap: float = specs.fraction("share of the smaller of compute and memory time hidden behind the larger")
-    softmax_overlap: float = specs.fraction(
+    sms: float = records.size("1", "streaming multiprocessors (cores)")
+    clock_cycles_per_s: float = records.rate("Hz", "core clock")
+    exp2_per_cycle: float = records.size("1", "exp2 per core and cycle")
+    reduce_per_cycle: float = records.size("1", "reduction steps per core and cycle")
+    thread_all_reduce_s: float = records.seconds("all-reduce between the cores of a chip, per sequence and layer")
+    roofline_overlap: float = records.fraction(
+        "share of the smaller of compute and memory time hidden behind the larger"
+    )
+    softmax_overlap: float = records.fraction(
         "GEMMs of attention that hide softmax: 0 none, 1 the second, 2 both", high=2.0
     )
-    attention_128_rows: float = specs.share("share of peak of decode attention at 128 rows (heads x query tokens)")
-    attention_256_rows: float = specs.share("share of peak of decode attention at 256 rows (heads x query tokens)")
+    attention_128_rows: float = records.share("share of peak of decode attention at 128 rows (heads x query tokens)")
+    attention_256_rows: float = records.share("share of peak of decode attention at 256 rows (heads x query tokens)")
 
 
-@specs.record
+@records.record
 class NetworkedHardware(Hardware):
     """With the scale-up network that the study leaves out."""
 
-    scale_up_bytes_per_s: float = specs.rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
-    scale_up_domain: float = specs.size("1", "chips of one scale-up domain")
-    scale_up_utilisation: float = specs.share("share of the scale-up bandwidth that transfers reach")
+    scale_up_bytes_per_s: float = records.rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
+    scale_up_domain: float = records.size("1", "chips of one scale-up domain")
+    scale_up_utilisation: float = records.share("share of the scale-up bandwidth that transfers reach")
 
 
 class Slips(NamedTuple):
@@ -285,7 +288,7 @@ STUDY = Study(
     name="decode_gpu_2025",
     title="GPU decode of DeepSeek-V3, the 2025 study",
     step=step,
-    records=specs.RECORDS | {"hardware": Hardware, "nic": specs.Link},
+    records=records.RECORDS | {"hardware": Hardware, "nic": records.Link},
     policies={
         "pipeline": (("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
     },

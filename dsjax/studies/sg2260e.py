@@ -20,40 +20,43 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from .. import collectives, memory, operators, roofline, specs
+from .. import collectives, memory, operators, roofline
 from ..curves import Efficiency
 from ..metrics import Step
+from ..specs import records
 from . import Study, dense_layers, every_layer, moe_layers, once
 from .sg2260e_conclusions import conclusions
 from .sg2260e_phases import decode, layout, prefill
 
 
-@specs.record
-class Hardware(specs.Chip):
+@records.record
+class Hardware(records.Chip):
     """The chip as the study describes it, and the effective constants its tables imply."""
 
-    scale_up_bytes_per_s: float = specs.rate("B/s", "link inside a tensor-parallel group, per chip, one way")
-    scale_up_utilisation: float = specs.share("share of it that a transfer reaches")
-    scale_up_step_s: float = specs.seconds("start of one message of a collective")
-    hbm_utilisation: float = specs.share("share of the memory bandwidth that is reached")
-    operator_hbm_utilisation: float = specs.share("the same once more, in operators other than the embedding")
-    decode_matmul_utilisation: float = specs.share("share of the peak of a GEMM in decode")
-    prefill_matmul_utilisation: float = specs.share("share of the peak of a GEMM in prefill")
-    roofline_overlap: float = specs.fraction("share of the smaller of compute and memory time hidden behind the larger")
-    embedding_passes: float = specs.amount("1", "times the embedding's output crosses the memory")
-    kv_read_bytes: float = specs.amount("B", "bytes that decode reads per element of the latent cache")
-    decode_all_reduces: float = specs.amount("1", "all-reduces per layer in decode")
-    prefill_all_reduces: float = specs.amount("1", "all-reduces per layer in prefill (reduce-scatter and all-gather)")
-    counted_parameters: float = specs.amount("1", "parameters per token that the MFU counts, beside attention")
+    scale_up_bytes_per_s: float = records.rate("B/s", "link inside a tensor-parallel group, per chip, one way")
+    scale_up_utilisation: float = records.share("share of it that a transfer reaches")
+    scale_up_step_s: float = records.seconds("start of one message of a collective")
+    hbm_utilisation: float = records.share("share of the memory bandwidth that is reached")
+    operator_hbm_utilisation: float = records.share("the same once more, in operators other than the embedding")
+    decode_matmul_utilisation: float = records.share("share of the peak of a GEMM in decode")
+    prefill_matmul_utilisation: float = records.share("share of the peak of a GEMM in prefill")
+    roofline_overlap: float = records.fraction(
+        "share of the smaller of compute and memory time hidden behind the larger"
+    )
+    embedding_passes: float = records.amount("1", "times the embedding's output crosses the memory")
+    kv_read_bytes: float = records.amount("B", "bytes that decode reads per element of the latent cache")
+    decode_all_reduces: float = records.amount("1", "all-reduces per layer in decode")
+    prefill_all_reduces: float = records.amount("1", "all-reduces per layer in prefill (reduce-scatter and all-gather)")
+    counted_parameters: float = records.amount("1", "parameters per token that the MFU counts, beside attention")
 
 
-@specs.record
-class Nic(specs.Nic):
+@records.record
+class Nic(records.Nic):
     """The switches between groups, and the islands of chips that an all-reduce is split into."""
 
-    island_of_8: int = specs.count("chips of an island in an all-reduce of 8 chips; 8: one ring", high=8)
-    island_of_16: int = specs.count("chips of an island in an all-reduce of 16 chips; 16: one ring", high=16)
-    island_of_32: int = specs.count("chips of an island in an all-reduce of 32 chips; 32: one ring", high=32)
+    island_of_8: int = records.count("chips of an island in an all-reduce of 8 chips; 8: one ring", high=8)
+    island_of_16: int = records.count("chips of an island in an all-reduce of 16 chips; 16: one ring", high=16)
+    island_of_32: int = records.count("chips of an island in an all-reduce of 32 chips; 32: one ring", high=32)
 
 
 BLOCKS = {
@@ -84,7 +87,7 @@ def step(point, *, phase, pipeline):
     flops = 2.0 * hw.counted_parameters + model.num_hidden_layers * operators.attention_scores(
         1.0, model.num_attention_heads, work.score_width, context
     )
-    peak = specs.flops_per_s(hw, jnp.int32(specs.RATES.index("int8")))
+    peak = records.flops_per_s(hw, jnp.int32(records.RATES.index("int8")))
     return Step(
         # The study's MFU: its own count of flops against the 8-bit peak.
         time=dataclasses.replace(time, ideal_compute=tokens_per_chip * flops / peak),
@@ -134,7 +137,7 @@ def _blocks(point, parts, phase, sequences):
 
     def timed(cost, rate, memory_share):
         efficiency = Efficiency(phase.matmul_utilisation, memory_share)
-        peak = specs.flops_per_s(hw, rate)
+        peak = records.flops_per_s(hw, rate)
         return roofline.kernel(cost, peak, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
     reached = hw.hbm_utilisation * hw.operator_hbm_utilisation
@@ -215,7 +218,7 @@ STUDY = Study(
     name="sg2260e",
     title="DeepSeek-V3 on SG2260E chips, the 2025 deployment study",
     step=step,
-    records=specs.RECORDS | {"hardware": Hardware, "nic": Nic},
+    records=records.RECORDS | {"hardware": Hardware, "nic": Nic},
     policies={
         "phase": (("decode", {"phase": decode}), ("prefill", {"phase": prefill})),
         "pipeline": (("naive", {"pipeline": naive}), ("tbo", {"pipeline": two_batch_overlap})),

@@ -5,10 +5,11 @@ import operator
 
 import jax.numpy as jnp
 
-from .. import operators, specs
+from .. import operators
+from ..specs import records
 
 
-@specs.record
+@records.record
 class Layout:
     """Sizes of the deployment as floating-point numbers, finite also where it is impossible."""
 
@@ -21,7 +22,7 @@ class Layout:
     experts: float  # per chip
 
 
-@specs.record
+@records.record
 class Phase:
     """What one pass over `sequences` sequences of the whole instance asks for."""
 
@@ -53,7 +54,7 @@ def layout(point):
         "tp": jnp.asarray(model.num_attention_heads, jnp.int32) % d.tp == 0,
         "ep": model.n_routed_experts % ep == 0,
         "sp": (d.sp == 1) | (d.sp == d.tp),
-        "precision": functools.reduce(operator.and_, (specs.has_rate(point.hardware, rate) for rate in rates)),
+        "precision": functools.reduce(operator.and_, (records.has_rate(point.hardware, rate) for rate in rates)),
     }
     numbers = (d.tp, d.moe_tp, ep, jnp.maximum(chips, 1), model.n_routed_experts)
     tp, moe_tp, ep, chips, experts = (jnp.asarray(x, point.workload.context.dtype) for x in numbers)
