@@ -15,8 +15,9 @@ import os
 import tomllib
 from pathlib import Path
 
-from . import configs, curves
+from . import configs
 from .errors import InputError, unknown
+from .formulas import efficiency
 from .specs import records as specs
 from .units import number
 
@@ -108,7 +109,7 @@ def users(paths=()):
 
 def record_class(records, record, row):
     """The class that a row of `record` fills."""
-    return curves.FORMS[row["form"]].record if record == "curve" else records[record]
+    return efficiency.FORMS[row["form"]].record if record == "curve" else records[record]
 
 
 def _row(raw, records, record, name):
@@ -124,8 +125,8 @@ def _row(raw, records, record, name):
         inherited = {key: x for key, x in inherited.items() if record != "curve" or key not in MEASURED}
         doubted += [field for field in inherited.pop("unverified", ()) if field in inherited.keys() - merged.keys()]
         merged = inherited | merged
-    if record == "curve" and merged.get("form") not in curves.FORMS:
-        raise unknown(f"{where} form", "form", merged.get("form"), curves.FORMS)
+    if record == "curve" and merged.get("form") not in efficiency.FORMS:
+        raise unknown(f"{where} form", "form", merged.get("form"), efficiency.FORMS)
     fields = specs.fields(record_class(records, record, merged))
     allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
     extra = _texts(where, record, records, merged)

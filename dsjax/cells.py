@@ -21,7 +21,8 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from . import constraints, evaluate, factor, jaxprs, regroup
+from . import evaluate, factor, jaxprs, regroup
+from .formulas import constraints
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
 # use, and touching fresh pages again takes longer than the arithmetic.

@@ -7,7 +7,7 @@ import xarray as xr
 
 from . import binding, dataset, search, sources
 from .errors import InputError, unknown
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
 from .space import auxiliary, group_names, parameters
 from .specs.variables import VARIABLES
 from .tables import label

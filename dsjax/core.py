@@ -8,11 +8,12 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from . import attentions, layers, memory, network, phases, pipelines, roofline, routing, studies
+from . import phases, studies
 from .collectives import all_to_all_bytes
-from .metrics import Step
+from .formulas import attention, layers, memory, network, pipelines, roofline, routing
+from .formulas.metrics import Step
+from .formulas.shapes import Gemm, over
 from .operators import Cost
-from .shapes import Gemm, over
 from .specs import records
 
 
@@ -122,13 +123,13 @@ class Kernels:
         cached = load.kv_elements * precision.kv_bytes
 
         def time(share):  # of the positions
-            pairs, read = (attentions.causal_pairs(share), 1.0) if load.causal else (share, share)
+            pairs, read = (attention.causal_pairs(share), 1.0) if load.causal else (share, share)
             curve = self._attention(self.curve, share * load.positions, load.sequences, load.positions, load.causal)
             return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, curve)
 
         # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
-        whole, window = (time(share) for share in attentions.shares(model, self.point.workload.context))
-        sliding = attentions.sliding_share(model)
+        whole, window = (time(share) for share in attention.shares(model, self.point.workload.context))
+        sliding = attention.sliding_share(model)
         return (1.0 - sliding) * whole + sliding * window
 
     def scores(self, shape, load):
@@ -196,7 +197,7 @@ def _moe_layer(point, split, kernels, exchange, load):
     model, precision, workload, hw = point.model, point.precision, point.workload, point.hardware
     hidden = model.hidden_size
     split_by = 1.0 if load.causal else split.kv_split
-    index = attentions.indexer(model, load.rows, load.sequences, workload.context, split_by, load.causal)
+    index = attention.indexer(model, load.rows, load.sequences, workload.context, split_by, load.causal)
     scores = index.pop("index_scores")
     gemms = kernels.gemms(load.before | index | load.after | layers.router(model, load.rows))
     rows, slots_hit = routed_rows(model, workload, split, load.all_tokens)
@@ -218,7 +219,7 @@ def _moe_layer(point, split, kernels, exchange, load):
     routed_width = rows * model.moe_intermediate_size / split.moe_tp
     ranks = model.q_lora_rank + model.kv_lora_rank
     norms = 4.0 * load.rows * hidden + 2.0 * load.rows * ranks
-    rotated = attentions.rotated(model, load.tokens, split.tp, load.causal)
+    rotated = attention.rotated(model, load.tokens, split.tp, load.causal)
     results = load.tokens * over(model.num_attention_heads, split.tp) * model.v_head_dim
 
     sent = [all_to_all_bytes(rows, hidden, 1.0, size) for size in (precision.dispatch_bytes, precision.combine_bytes)]

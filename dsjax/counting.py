@@ -11,9 +11,10 @@ from fractions import Fraction
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, layers, shapes, tally
+from . import __version__, catalog, tally
 from .errors import InputError, unknown
-from .shapes import over
+from .formulas import layers, shapes
+from .formulas.shapes import over
 from .specs import records
 from .tally import COUNTS, LAYER_KINDS, Layout, whole
 from .units import number

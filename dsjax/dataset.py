@@ -15,7 +15,7 @@ import xarray as xr
 
 from . import __version__, families, machine
 from .errors import InputError
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
 from .space import Space, auxiliary, parameters
 from .specs import records as specs
 from .specs.variables import FLAGS, VARIABLES

@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import around, constraints, evaluate, jaxprs, nearby
+from . import around, evaluate, jaxprs, nearby
 from .around import sense_of
 from .differentiable import COUNTS, in_use, moved, scaled
+from .formulas import constraints
 from .specs.variables import MEASURES, VARIABLES
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import constraints, curves, factor, interpreted, metrics, ranges
+from . import factor, interpreted, ranges
+from .formulas import constraints, efficiency, metrics
 from .outlines import layout, outline
 from .space import unknown_variables
 from .specs import records as specs
@@ -56,7 +57,7 @@ def plan(space, function=evaluate_point):
     if space.study.curve:
         labels = space.axes.get("curve", (space.fixed.get("curve"),))
         rows = [space.rows_of_curve(label) for label in labels]
-        own = [curves.FORMS[next(iter(row.values()))["form"]] for row in rows]
+        own = [efficiency.FORMS[next(iter(row.values()))["form"]] for row in rows]
         along = ["" if label in space.rows["curve"] else "hardware" for label in labels]
         knots = [_record(space, "curve", form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
         forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for form in own]

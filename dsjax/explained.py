@@ -7,9 +7,9 @@ import click
 import numpy as np
 
 from . import dataset, report
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
+from .formulas.pipelines import LOWER_BOUNDS
 from .nearby import MOST_SEQUENCES, load_of
-from .pipelines import LOWER_BOUNDS
 from .specs.variables import VARIABLES
 from .tables import table
 

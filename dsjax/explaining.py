@@ -13,8 +13,8 @@ import numpy as np
 
 from . import catalog, dataset, evaluate, grid, nearby, points, reasons, run, search
 from .errors import InputError
-from .metrics import LIMITS
-from .roofline import EXPOSED
+from .formulas.metrics import LIMITS
+from .formulas.roofline import EXPOSED
 from .specs import records
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this

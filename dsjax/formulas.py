@@ -6,7 +6,7 @@ import re
 from . import catalog
 from .counting import count, shape_of
 from .errors import InputError
-from .shapes import over
+from .formulas.shapes import over
 
 FILE = catalog.DATA / "sg2260e_formulas.toml"
 NORM_FLOPS = 5  # per element: the study's own figure, nothing else counts norms

@@ -8,7 +8,7 @@ import xarray as xr
 
 from . import binding, evaluate, inputs, points, questions, run, search, sources
 from .errors import InputError
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
 from .specs.variables import VARIABLES
 from .units import number
 

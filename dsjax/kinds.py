@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from . import curves, network
+from .formulas import efficiency as curves
+from .formulas import network
 
 
 class Parameter(NamedTuple):

@@ -6,10 +6,10 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from . import attentions
-from .memory import expert_slots
+from .formulas import attention
+from .formulas.memory import expert_slots
+from .formulas.shapes import Attention, Gemm
 from .operators import accepted_tokens
-from .shapes import Attention, Gemm
 from .specs.records import record
 
 
@@ -94,7 +94,7 @@ def decode(point, parts, share):
 def decode_load(point, parts, sequences, queries):
     """`Load` of `sequences` sequences of a group with `queries` tokens each."""
     sizes = (point.model, sequences, queries, point.workload.context, parts.tp, parts.kv_split)
-    shapes = _of_kind(point.model, attentions.mla_decode(*sizes), attentions.gqa_decode(*sizes))
+    shapes = _of_kind(point.model, attention.mla_decode(*sizes), attention.gqa_decode(*sizes))
     tokens = sequences * queries
     return Load(
         sequences=sequences,
@@ -131,8 +131,8 @@ def prefill(point, parts, share):
     """Whole prompts: B = share prompts / dp of a group, T = B S tokens, T / sp of them on a chip under SP."""
     model, context = point.model, point.workload.context
     prompts = share * jnp.asarray(point.deployment.prompts, context.dtype) / parts.dp
-    latent = attentions.mla_prefill(model, prompts, context, parts.tp, parts.sp)
-    shapes = _of_kind(model, latent, attentions.gqa_prefill(model, prompts, context, parts.tp))
+    latent = attention.mla_prefill(model, prompts, context, parts.tp, parts.sp)
+    shapes = _of_kind(model, latent, attention.gqa_prefill(model, prompts, context, parts.tp))
     tokens = prompts * context
     return Load(
         sequences=prompts,
@@ -143,7 +143,7 @@ def prefill(point, parts, share):
         before={name: shapes[name] for name in ("q_a", "kv_a", "q_b", "kv_b")},
         core=shapes["attention"],
         positions=context,
-        kv_elements=tokens * attentions.cache_width(model, parts.tp) / parts.kv_split,
+        kv_elements=tokens * attention.cache_width(model, parts.tp) / parts.kv_split,
         exchanged=(),
         kv_as_activations=shapes["attention"].kv,
         after={"o": shapes["o"]},

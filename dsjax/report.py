@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from . import dataset, families, optima, published, quantisations
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
 from .tables import heading, label, shown, table
 
 ROWS_SHOWN = 40

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import math
 
-from . import curves, ranges, studies
+from . import ranges, studies
+from .formulas import efficiency
 from .specs import records
 from .specs.variables import NEEDS
 
@@ -59,7 +60,7 @@ class Space:
         data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
-                of = curves.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
+                of = efficiency.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
                 rows[name] = records.completed(records.fields(of), row)
         if data["study"].name == "core":
             for name, value in BEFORE.items():
@@ -74,7 +75,7 @@ def parameters(study):
     numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
     for record, cls in study.records.items():
         numeric |= {f"{record}_{field}": meta for field, meta in records.fields(cls).items()}
-    for form in curves.FORMS.values() if study.curve else ():
+    for form in efficiency.FORMS.values() if study.curve else ():
         numeric |= {f"curve_{field}": meta for field, meta in records.fields(form.record).items()}
     return numeric
 

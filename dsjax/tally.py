@@ -6,10 +6,11 @@ Everything is read off the shapes in `layers`: what one chip does, times the chi
 import dataclasses
 from fractions import Fraction
 
-from . import attentions, layers, shapes
 from .collectives import all_to_all_bytes
-from .memory import expert_slots
-from .shapes import over
+from .formulas import attention as attentions
+from .formulas import layers, shapes
+from .formulas.memory import expert_slots
+from .formulas.shapes import over
 
 # What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
 COUNTS = {

@@ -6,7 +6,7 @@ import click
 
 from . import dataset, report
 from .fleets import ASSUMPTIONS
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
 from .tables import axis_label, heading, label, shown, table
 
 # of a pool, what is not part of its configuration

@@ -10,7 +10,7 @@ import xarray as xr
 
 from . import agreement, continuous, evaluate, grid, systems
 from .errors import InputError, unknown
-from .metrics import LIMITS
+from .formulas.metrics import LIMITS
 from .specs import records
 
 FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for

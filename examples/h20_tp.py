@@ -8,7 +8,7 @@ of the network assumed: read the ranking.
 """
 
 import dsjax
-from dsjax.metrics import LIMITS
+from dsjax.formulas.metrics import LIMITS
 
 GRID = {
     "hardware": "H20",

@@ -9,7 +9,8 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import calibration, catalog, cli, curves, fitting, kinds, measurements
+from dsjax import calibration, catalog, cli, fitting, kinds, measurements
+from dsjax.formulas import efficiency
 from dsjax.specs import records
 
 command = test_cli.command
@@ -305,7 +306,7 @@ def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     knots = {name.removeprefix(prefix): x for name, x in row.items() if name.startswith(prefix)}
     shape = of.optional | {"batch": 3.0, size: 777.0}
     expected = float(of.form({name: float(x) for name, x in zip(ds.parameter.values, ds.value.values)}, shape, peaks))
-    reached = curves.causal(knots, 777.0, 777.0) if kind == "mla-prefill" else curves.cached(knots, 777.0, 3.0)
+    reached = efficiency.causal(knots, 777.0, 777.0) if kind == "mla-prefill" else efficiency.cached(knots, 777.0, 3.0)
     assert float(kinds.kernel(of.work(shape, peaks), reached)) == pytest.approx(expected, rel=1e-3)
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import catalog, evaluate, grid, network
+from dsjax import catalog, evaluate, grid
+from dsjax.formulas import network
 from dsjax.specs import records
 
 FIXED = {"context": 4096, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import catalog, cli, dataset, evaluate, grid, metrics
+from dsjax import catalog, cli, dataset, evaluate, grid
+from dsjax.formulas import metrics
 from dsjax.specs import records
 from dsjax.specs.records import Hardware
 from dsjax.studies import decode_gpu_2025

@@ -14,7 +14,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import catalog, cli, counting, layers, tally
+from dsjax import catalog, cli, counting, tally
+from dsjax.formulas import layers
 from dsjax.specs import records
 
 TP = (1, 2, 4, 8, 16, 32, 64, 128)

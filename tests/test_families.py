@@ -11,9 +11,11 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import calibration, catalog, cli, curves, dataset, elasticities, evaluate, families, grid, kinds, shapes
+from dsjax import calibration, catalog, cli, dataset, elasticities, evaluate, families, grid, kinds
 from dsjax.core import CORE, Kernels
 from dsjax.errors import InputError
+from dsjax.formulas import efficiency as curves
+from dsjax.formulas import shapes
 from dsjax.space import Space
 from dsjax.specs import records
 

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsjax import attentions, catalog, counting, layers, tally
+from dsjax import catalog, counting, tally
+from dsjax.formulas import attention as attentions
+from dsjax.formulas import layers
 from dsjax.specs import records
 
 

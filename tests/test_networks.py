@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import catalog, kinds, network, pipelines, roofline, routing
+from dsjax import catalog, kinds
+from dsjax.formulas import network, pipelines, roofline, routing
 from dsjax.space import Space
 from dsjax.specs import records
 

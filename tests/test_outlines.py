@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cells, cli, constraints, evaluate, grid, interpreted, jaxprs, outlines, traces
+from dsjax import cells, cli, evaluate, grid, interpreted, jaxprs, outlines, traces
+from dsjax.formulas import constraints
 
 FAST = "decode_gpu_2025"
 

@@ -161,7 +161,7 @@ def _changed(ds, row):
 
 def _why(ds, row):
     """The parts of the time that changed most, and the constraints that came and went."""
-    from ..metrics import LIMITS
+    from ..formulas.metrics import LIMITS
 
     per_token = ds.attrs["objective"] in PER_TOKEN
     prefix, factor, units = ("chip_time_", 1e6, "us/token") if per_token else ("exposed_", 1e3, "ms/step")

@@ -91,7 +91,7 @@ def summary(ds):
     """What stands beside the parameters, as plain values."""
     import json
 
-    from ..metrics import LIMITS
+    from ..formulas.metrics import LIMITS
 
     result = {"title": ds.attrs["title"], "of": ds.attrs["of"]}
     if "parameter_value" not in ds:
@@ -145,7 +145,7 @@ def rows_at_point(ds):
 def _point_text(ds, rows, quiet):
     import json
 
-    from ..metrics import LIMITS
+    from ..formulas.metrics import LIMITS
     from ..tables import heading, label, shown, table
 
     of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import dataset, explaining, points, reasons
 from ..errors import InputError
-from ..metrics import LIMITS
+from ..formulas.metrics import LIMITS
 from ..specs import records
 from . import canvas, selection
 from .notes import Note, annotate

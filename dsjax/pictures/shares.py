@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import dataset, explaining, search
-from ..metrics import LIMITS
+from ..formulas.metrics import LIMITS
 from . import canvas, selection
 
 MOST_BARS = 12

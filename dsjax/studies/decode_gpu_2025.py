@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .. import collectives, memory, network, operators, pipelines, roofline
-from ..metrics import Step
+from .. import collectives, operators
+from ..formulas import memory, network, pipelines, roofline
+from ..formulas.metrics import Step
 from ..specs import records
 from ..specs.records import flops_per_s
 from . import Study, every_layer

@@ -20,9 +20,10 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from .. import collectives, memory, operators, roofline
-from ..curves import Efficiency
-from ..metrics import Step
+from .. import collectives, operators
+from ..formulas import memory, roofline
+from ..formulas.efficiency import Efficiency
+from ..formulas.metrics import Step
 from ..specs import records
 from . import Study, dense_layers, every_layer, moe_layers, once
 from .sg2260e_conclusions import conclusions

@@ -4,8 +4,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from ..specs.records import record
 from .roofline import Time
-from .specs.records import record
 
 LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
 

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from .attentions import cache_width, kept_positions, kv_heads, query_input
-from .operators import mla_kv_bytes
+from ..operators import mla_kv_bytes
+from .attention import cache_width, kept_positions, kv_heads, query_input
 from .shapes import query_width
 
 

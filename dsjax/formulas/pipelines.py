@@ -10,8 +10,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from ..specs.records import record
 from .roofline import Time, alongside
-from .specs.records import record
 
 # Pipelines that leave out what a real schedule cannot hide: no fill and drain, every window used.
 LOWER_BOUNDS = ("windows", "tbo")

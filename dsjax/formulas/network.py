@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
+from ..specs.records import record
 from .roofline import Time
 from .routing import visited
-from .specs.records import record
 
 
 @record

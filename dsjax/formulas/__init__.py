@@ -1,0 +1,1 @@
+"""Pure scalar functions of records: no files, no xarray."""
