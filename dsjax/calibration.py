@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, fitting, measurements
+from . import __version__, fitting, measurements
+from .catalog import rows as catalog
 from .errors import InputError, unknown
 from .kinds import FORMS
 from .specs import records

@@ -9,7 +9,8 @@ import click
 import numpy as np
 import xarray as xr
 
-from . import __version__, catalog, dataset, evaluate, grid, report
+from . import __version__, dataset, evaluate, grid, report
+from .catalog import rows as catalog
 from .errors import unknown
 from .specs import records
 from .specs.variables import VARIABLES

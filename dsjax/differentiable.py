@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from . import catalog, inputs
+from . import inputs
+from .catalog import rows
 from .errors import InputError, unknown
 from .specs import records as specs
 from .specs.variables import MEASURES, NEEDS
@@ -38,9 +39,7 @@ def known_parameters(space):
 
 def _fields(space, record):
     if record == "curve":
-        classes = [
-            catalog.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()
-        ]
+        classes = [rows.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()]
         return {k: meta for cls in classes for k, meta in specs.fields(cls).items()}
     if record == "workload":
         return {k: meta for k, meta in specs.fields(specs.Workload).items() if k in space.study.workload}

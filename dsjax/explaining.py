@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import catalog, dataset, evaluate, grid, nearby, points, reasons, run, search
+from . import dataset, evaluate, grid, nearby, points, reasons, run, search
+from .catalog import rows
 from .errors import InputError
 from .formulas.metrics import LIMITS
 from .formulas.roofline import EXPOSED
@@ -116,7 +117,7 @@ def _blocks(space, values, bare, units, dtype):
 
     seconds = np.array([values[f"block_time/{name}"] for name in blocks])
     ideal = np.maximum(of(values, "ideal_compute"), of(values, "ideal_memory"))
-    model = catalog.numbers(space.rows["model"][space.fixed["model"]])
+    model = rows.numbers(space.rows["model"][space.fixed["model"]])
     model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
     model = records.Model(**{field: model[field] for field in records.fields(records.Model)})
     layers = [float(space.study.blocks[name](model)) for name in blocks]

@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from . import bounds, catalog, machine, ranges, studies
+from . import bounds, machine, ranges, studies
+from .catalog import rows as catalog
 from .errors import InputError, unknown
 from .space import Space, auxiliary, group_names, parameters, unknown_variables, used_rows
 from .specs import records as specs

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import catalog
+from .catalog import rows as catalog
 from .errors import InputError, unknown
 from .specs import records
 from .units import PREFIXES

@@ -1,6 +1,6 @@
 """Sentences: why a constraint refuses a point, and what kind of source a number has."""
 
-from . import catalog
+from .catalog import rows as catalog
 from .formulas import constraints
 from .specs import records
 from .specs.variables import VARIABLES

@@ -6,7 +6,8 @@ import sys
 import click
 import numpy as np
 
-from . import dataset, families, optima, published, quantisations
+from . import dataset, families, optima, published
+from .catalog import quantisation
 from .formulas.metrics import LIMITS
 from .tables import heading, label, shown, table
 
@@ -47,7 +48,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
         feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
-        for line in (*filter(None, [families.remark(space)]), *quantisations.remarks(space)):
+        for line in (*filter(None, [families.remark(space)]), *quantisation.remarks(space)):
             click.echo(f"  {line}")
 
 

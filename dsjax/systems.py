@@ -10,7 +10,7 @@ import functools
 import math
 from typing import NamedTuple
 
-from . import catalog
+from .catalog import rows as catalog
 from .errors import InputError, unknown
 from .specs import records
 from .units import number

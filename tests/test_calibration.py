@@ -9,7 +9,8 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import calibration, catalog, cli, fitting, kinds, measurements
+from dsjax import calibration, cli, fitting, kinds, measurements
+from dsjax.catalog import rows as catalog
 from dsjax.formulas import efficiency
 from dsjax.specs import records
 

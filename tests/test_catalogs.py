@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import catalog, cli, explaining
+from dsjax import cli, explaining
+from dsjax.catalog import rows as catalog
 from dsjax.specs import records
 
 HARDWARE = """A100 H100 H800 H20 H200 L20 L40S B200 GB200 B300 GB300 MI300X MI325X MI355X Ascend-910B Ascend-910C

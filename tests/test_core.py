@@ -9,11 +9,12 @@ import oracle_core as oracle
 import pytest
 
 import dsjax
-from dsjax import catalog, evaluate
+from dsjax import evaluate
+from dsjax.catalog import rows
 from dsjax.core import CORE
 from dsjax.specs import records
 
-MODEL = catalog.numbers(catalog.load()["model"]["DeepSeek-V3"])
+MODEL = rows.numbers(rows.load()["model"]["DeepSeek-V3"])
 NOT_GIVEN = {"ep": 0, "chips": 0, "batch": 1, "prompts": 1, "shared_tp": 0}
 ATTENTION = ("q_a", "kv_a", "q_b", "indexer", "core", "kv_exchange", "o")
 EXPERTS = ("router", "dispatch", "combine", "shared", "routed")
@@ -28,13 +29,13 @@ def full(ds, name):
 
 @functools.cache
 def row(record, name):
-    return catalog.numbers(catalog.load()[record][name])
+    return rows.numbers(rows.load()[record][name])
 
 
 def expected(point, models):
     """The oracle at one point {axis or field: value}."""
     given = {record: row(record, point[record]) for record in ("hardware", "nic", "precision")}
-    own = catalog.load()["hardware"][point["hardware"]]["curve"]
+    own = rows.load()["hardware"][point["hardware"]]["curve"]
     given["curve"] = row("curve", own if point["curve"] == "measured" else point["curve"])
     given["model"] = models[point["model"]]
     for record, fields in given.items():

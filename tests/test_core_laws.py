@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import catalog, evaluate, grid
+from dsjax import evaluate, grid
+from dsjax.catalog import rows
 from dsjax.formulas import network
 from dsjax.specs import records
 
@@ -45,7 +46,7 @@ def sweep(phase, axes, **fixed):
 )
 def test_more_of_any_rate_never_slows(phase, rate, factor, context, tp, kv_split, shared_tp):
     record, field = rate.split("_", 1)
-    base = catalog.load()[record][FIXED[record]][field]
+    base = rows.load()[record][FIXED[record]][field]
     choices = {"context": context, "tp": tp, "sp": 1, "kv_split": kv_split, "shared_tp": shared_tp}
     time = sweep(phase, {rate: [base / factor, base, base * factor]}, **choices).step_time
     steps = time.transpose(rate, "pipeline").values

@@ -11,7 +11,8 @@ import oracle_decode_gpu_2025 as oracle
 import pytest
 
 import dsjax
-from dsjax import catalog, cli, corrections, evaluate, grid
+from dsjax import cli, corrections, evaluate, grid
+from dsjax.catalog import rows
 from dsjax.studies import decode_gpu_2025
 
 STUDY = "decode_gpu_2025"
@@ -171,7 +172,7 @@ def test_directions(found, effect):
 def test_units_change_rates_and_the_capacity_of_l20_only():
     base = grid.load(STUDY)
     space = corrections._space(base, corrections.CORRECTIONS[-1:])
-    shared = catalog.load()["hardware"]
+    shared = rows.load()["hardware"]
     for name, row in base.rows["hardware"].items():
         after = space.rows["hardware"][name]
         for field in (x for x in row if x.endswith("_per_s")):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import catalog, cli, dataset, evaluate, grid
+from dsjax import cli, dataset, evaluate, grid
+from dsjax.catalog import rows as catalog
 from dsjax.formulas import metrics
 from dsjax.specs import records
 from dsjax.specs.records import Hardware

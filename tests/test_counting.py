@@ -14,7 +14,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import catalog, cli, counting, tally
+from dsjax import cli, counting, tally
+from dsjax.catalog import rows
 from dsjax.formulas import layers
 from dsjax.specs import records
 
@@ -92,7 +93,7 @@ def decode():
 
 @pytest.fixture(scope="module")
 def model():
-    return counting.shape_of("DeepSeek-V3", catalog.load()["model"])
+    return counting.shape_of("DeepSeek-V3", rows.load()["model"])
 
 
 def values(ds, name):
@@ -185,7 +186,7 @@ def test_prefill_flops_are_those_of_the_einsums():
     assert counted["o"] == 61 * einsum_flops("btav,avh->bth", **size)
 
 
-@pytest.mark.parametrize("name", catalog.load()["model"])
+@pytest.mark.parametrize("name", rows.load()["model"])
 @pytest.mark.parametrize("batch", [1, 7])
 def test_linear_flops_are_twice_tokens_times_active_parameters(name, batch):
     ds = dsjax.count(name, batch=batch)

@@ -11,7 +11,8 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import calibration, catalog, cli, dataset, elasticities, evaluate, families, grid, kinds
+from dsjax import calibration, cli, dataset, elasticities, evaluate, families, grid, kinds
+from dsjax.catalog import rows
 from dsjax.core import CORE, Kernels
 from dsjax.errors import InputError
 from dsjax.formulas import efficiency as curves
@@ -20,7 +21,7 @@ from dsjax.space import Space
 from dsjax.specs import records
 
 command = test_cli.command
-ROWS = catalog.load()
+ROWS = rows.load()
 CHIPS = {"H800": "hopper", "H200": "hopper", "H20": "hopper-small", "B200": "blackwell", "MI300X": "hopper"}
 GRID = {
     "axes": {"hardware": list(CHIPS), "batch": [16, 64], "precision": ["bf16", "fp8"]},
@@ -234,7 +235,7 @@ def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(
     found = families.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
     basis = {"Mine": "assumed", "Rewired": "fitted", "B200": "fitted"}
     assert found == {name: ("blackwell", what) for name, what in basis.items()}
-    row = catalog.load(records.RECORDS, *catalog.users([path]))["curve"]["mine"]
+    row = rows.load(records.RECORDS, *rows.users([path]))["curve"]["mine"]
     assert "fitted" not in row and row["gemm8_compute"] == ROWS["curve"]["hopper"]["gemm8_compute"]
 
 

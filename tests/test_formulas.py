@@ -5,7 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from dsjax import catalog, cli, formulas
+from dsjax import cli, formulas
+from dsjax.catalog import rows
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_values_are_the_printed_numbers(figures):
             number = row["printed"].rstrip("%ABCDEFGHIJKLMNOPQRSTUVWXYZs ")
             unit = row["printed"][len(number) :].strip()
             assert row["published"] == pytest.approx(float(number.replace(",", "")) * scale[unit], rel=1e-12), row
-    data = catalog.read_toml(formulas.FILE)
+    data = rows.read_toml(formulas.FILE)
     assert {row[-1] for row in data["rows"]} - {""} == set(data["notes"])
     assert {row[-2] for row in data["rows"]} == set(data["at"])
 

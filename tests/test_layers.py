@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsjax import catalog, counting, tally
+from dsjax import counting, tally
+from dsjax.catalog import rows
 from dsjax.formulas import attention as attentions
 from dsjax.formulas import layers
 from dsjax.specs import records
@@ -14,7 +15,7 @@ from dsjax.specs import records
 
 @pytest.fixture(scope="module")
 def model():
-    return counting.shape_of("DeepSeek-V3", catalog.load()["model"])
+    return counting.shape_of("DeepSeek-V3", rows.load()["model"])
 
 
 @pytest.mark.parametrize("phase", counting.PHASES)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import catalog, kinds
+from dsjax import kinds
+from dsjax.catalog import rows
 from dsjax.formulas import network, pipelines, roofline, routing
 from dsjax.space import Space
 from dsjax.specs import records
@@ -114,8 +115,8 @@ def test_expected_load_is_smooth_and_at_least_one():
 
 def test_the_core_takes_as_long_as_the_calibrated_forms():
     """An exchange and an all-reduce of the core model, and the forms that `dsjax calibrate` fits."""
-    row = catalog.numbers(catalog.load()["hardware"]["H100"])
-    hw, nic = records.Hardware(**row), records.Nic(**catalog.numbers(catalog.load()["nic"]["CX7"]))
+    row = rows.numbers(rows.load()["hardware"]["H100"])
+    hw, nic = records.Hardware(**row), records.Nic(**rows.numbers(rows.load()["nic"]["CX7"]))
     peaks = {
         "operand_bytes": 1.0,
         "scale_up_bytes_per_s": hw.scale_up_bytes_per_s,
@@ -166,7 +167,7 @@ def test_fields_left_out_are_like_others_in_turn():
 def test_a_row_that_says_nothing_of_its_exchanges_has_one_start_and_one_bandwidth(phase):
     fixed = OF_STUDY | PHASES[phase] | {"dispatch_mode": "low-latency", "pipeline": "naive", "ep": 32}
     grid = {"phase": phase, "axes": {"expert_imbalance": [1.0, 1.2]}, "fixed": fixed}
-    chip = catalog.load()["hardware"]["SG2260E"]
+    chip = rows.load()["hardware"]["SG2260E"]
     names = ("scale_up_utilisation", "scale_up_step_s")
     said = {f"hardware_{what}_{name.removeprefix('scale_up_').replace('step_s', 'start_s')}": chip[name]
             for name in names for what in ("exchange", "combine", "normal")}  # fmt: skip
@@ -239,10 +240,10 @@ def test_single_batch_overlap_hides_the_combine_behind_the_second_gemm():
 
 
 def test_groups_of_a_config(tmp_path):
-    config = json.loads((catalog.DATA / "models" / "DeepSeek-V3.json").read_text(encoding="utf-8"))
-    of = catalog.load()["model"]["DeepSeek-V3"]
+    config = json.loads((rows.DATA / "models" / "DeepSeek-V3.json").read_text(encoding="utf-8"))
+    of = rows.load()["model"]["DeepSeek-V3"]
     assert (of["n_group"], of["topk_group"]) == (8, 4)
-    assert catalog.load()["model"]["Kimi-K2"]["n_group"] == 0
+    assert rows.load()["model"]["Kimi-K2"]["n_group"] == 0
     for key, value, text in (
         ("n_group", 7, "a divisor of n_routed_experts 256"),
         ("topk_group", 9, "at most n_group 8"),
@@ -251,7 +252,7 @@ def test_groups_of_a_config(tmp_path):
         path = tmp_path / "config.json"
         path.write_text(json.dumps(config | {key: value}), encoding="utf-8")
         with pytest.raises(dsjax.InputError, match=text):
-            catalog.add_configs({"model": {}}, [str(path)])
+            rows.add_configs({"model": {}}, [str(path)])
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-7, 5e-6, 1e-3])

@@ -145,7 +145,7 @@ def _warnings(ds):
 
 
 def _written(output):
-    from ..catalog import read_toml
+    from ..catalog.rows import read_toml
 
     rows = {record: next(iter(table)) for record, table in read_toml(output).items()}
     if "fit" in rows:

@@ -130,7 +130,7 @@ def _fixed(ds, side):
     """What is fixed on one side, where it is not on the other or differs."""
     import json
 
-    from .. import catalog
+    from ..catalog import rows as catalog
 
     specs = {s: json.loads(ds.attrs[f"dsjax_spec_{s}"]) for s in "ab"}
     other = specs["b" if side == "a" else "a"]["fixed"]

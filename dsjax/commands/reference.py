@@ -92,8 +92,8 @@ def catalog(record, form, quiet):
     dsjax catalog
     dsjax catalog hardware --format csv
     """
-    from .. import catalog as catalogs
     from .. import report, studies
+    from ..catalog import rows as catalogs
     from ..errors import unknown
     from ..tables import table
 

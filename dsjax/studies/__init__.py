@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from ..catalog import DATA, KINDS, read_toml
+from ..catalog.rows import DATA, KINDS, read_toml
 from ..errors import unknown
 
 FOLDER = Path(__file__).parent

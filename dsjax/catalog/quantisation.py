@@ -1,6 +1,6 @@
 """What a checkpoint stores its weights in, as its `quantization_config` says. It does not choose a precision."""
 
-from .errors import InputError, unknown
+from ..errors import InputError, unknown
 
 # Bits of a weight by `quant_method`; None: the config gives them, under one of `_BITS`.
 QUANTISATIONS = {"fp8": 8, "fbgemm_fp8": 8, "mxfp4": 4, "nvfp4": 4, "w8a8_int8": 8, "gptq": None, "awq": None}

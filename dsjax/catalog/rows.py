@@ -15,13 +15,13 @@ import os
 import tomllib
 from pathlib import Path
 
+from ..errors import InputError, unknown
+from ..formulas import efficiency
+from ..specs import records as specs
+from ..units import number
 from . import configs
-from .errors import InputError, unknown
-from .formulas import efficiency
-from .specs import records as specs
-from .units import number
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 KINDS = (*specs.RECORDS, "curve")
 # file of the shared catalog -> record
 _FILES = {"hardware.toml": "hardware", "nics.toml": "nic", "precisions.toml": "precision", "curves.toml": "curve"}

@@ -9,9 +9,9 @@ import json
 import math
 from pathlib import Path
 
-from . import quantisations
-from .errors import InputError, unknown
-from .specs import records
+from ..errors import InputError, unknown
+from ..specs import records
+from . import quantisation as quantisations
 
 LARGEST = 4_000_000  # bytes; those of real models have a few thousand
 MOST = 2**31 - 1  # of any size
