@@ -11,7 +11,7 @@ import pytest
 import dsjax
 from dsjax import evaluate
 from dsjax.catalog import rows
-from dsjax.core import CORE
+from dsjax.serving.step import CORE
 from dsjax.specs import records
 
 MODEL = rows.numbers(rows.load()["model"]["DeepSeek-V3"])

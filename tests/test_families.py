@@ -13,10 +13,10 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import calibration, cli, dataset, elasticities, evaluate, families, grid, kinds
 from dsjax.catalog import rows
-from dsjax.core import CORE, Kernels
 from dsjax.errors import InputError
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
+from dsjax.serving.step import CORE, Kernels
 from dsjax.space import Space
 from dsjax.specs import records
 

@@ -6,11 +6,11 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from .formulas import attention
-from .formulas.memory import expert_slots
-from .formulas.shapes import Attention, Gemm
-from .operators import accepted_tokens
-from .specs.records import record
+from ..formulas import attention
+from ..formulas.memory import expert_slots
+from ..formulas.shapes import Attention, Gemm
+from ..operators import accepted_tokens
+from ..specs.records import record
 
 
 @record

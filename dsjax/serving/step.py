@@ -8,13 +8,14 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from . import phases, studies
-from .collectives import all_to_all_bytes
-from .formulas import attention, layers, memory, network, pipelines, roofline, routing
-from .formulas.metrics import Step
-from .formulas.shapes import Gemm, over
-from .operators import Cost
-from .specs import records
+from .. import studies
+from ..collectives import all_to_all_bytes
+from ..formulas import attention, layers, memory, network, pipelines, roofline, routing
+from ..formulas.metrics import Step
+from ..formulas.shapes import Gemm, over
+from ..operators import Cost
+from ..specs import records
+from . import phases
 
 
 def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, gemm, expert_gemm, attention, pointwise):

@@ -1,0 +1,1 @@
+"""One step of serving a DeepSeek-V3-class model, composed."""
