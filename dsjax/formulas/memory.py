@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from ..operators import mla_kv_bytes
+from ..studies.operators import mla_kv_bytes
 from .attention import cache_width, kept_positions, kv_heads, query_input
 from .shapes import query_width
 

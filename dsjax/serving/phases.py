@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from ..formulas import attention
 from ..formulas.memory import expert_slots
 from ..formulas.shapes import Attention, Gemm
-from ..operators import accepted_tokens
 from ..specs.records import record
+from ..studies.operators import accepted_tokens
 
 
 @record

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from .. import studies
-from ..collectives import all_to_all_bytes
 from ..formulas import attention, layers, memory, network, pipelines, roofline, routing
 from ..formulas.metrics import Step
 from ..formulas.shapes import Gemm, over
-from ..operators import Cost
 from ..specs import records
+from ..studies.collectives import all_to_all_bytes
+from ..studies.operators import Cost
 from . import phases
 
 

@@ -20,12 +20,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .. import collectives, operators
 from ..formulas import memory, network, pipelines, roofline
 from ..formulas.metrics import Step
 from ..specs import records
 from ..specs.records import flops_per_s
-from . import Study, every_layer
+from . import Study, collectives, every_layer, operators
 
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 

@@ -20,12 +20,11 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from .. import collectives, operators
 from ..formulas import memory, roofline
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
 from ..specs import records
-from . import Study, dense_layers, every_layer, moe_layers, once
+from . import Study, collectives, dense_layers, every_layer, moe_layers, once, operators
 from .sg2260e_conclusions import conclusions
 from .sg2260e_phases import decode, layout, prefill
 

@@ -5,8 +5,8 @@ import operator
 
 import jax.numpy as jnp
 
-from .. import operators
 from ..specs import records
+from . import operators
 
 
 @records.record

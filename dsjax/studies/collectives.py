@@ -1,6 +1,6 @@
 """What a collective costs: bytes on the link of one chip, or time where messages have a start of their own."""
 
-from .formulas.roofline import alongside, transfer
+from ..formulas.roofline import alongside, transfer
 
 
 def all_to_all_bytes(tokens, hidden_size, copies, element_bytes):
