@@ -16,7 +16,8 @@ import time
 
 import numpy as np
 
-from dsjax import elasticities, evaluate, grid, machine
+from dsjax import elasticities, evaluate, machine
+from dsjax.space import grid
 
 OF = "tps_per_chip"
 SHARED = ("hbm_bytes_per_s", "bf16_flops_per_s", "fp8_flops_per_s", "int8_flops_per_s")

@@ -38,7 +38,8 @@ import jax
 import numpy as np
 
 import dsjax
-from dsjax import evaluate, grid
+from dsjax import evaluate
+from dsjax.space import grid
 
 AXES = {"hardware": ["H800", "H20", "A100", "L20"], "nic": ["CX7", "E810"], "ep": None, "batch": None, "context": None}
 AXES |= {"precision": ["kv2-w2", "kv1-w2", "kv1-w1"], "mtp": [0, 1], "pipeline": ["dual-mbatch", "naive"]}

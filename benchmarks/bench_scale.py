@@ -61,7 +61,7 @@ def spread(low, high, n):
 
 def space(model, scale):
     """A grid in which every axis changes the step time or the memory."""
-    from dsjax import grid
+    from dsjax.space import grid
 
     nic, hbm, contexts, batches = SCALES[scale]
     axes = {"nic_scale_out_bytes_per_s": spread(1e10, 1e11, nic), "hardware_hbm_bytes_per_s": spread(1e12, 8e12, hbm)}
@@ -117,7 +117,8 @@ def full_rank():
     """
     import numpy as np
 
-    from dsjax import evaluate, grid, machine, slabs
+    from dsjax import evaluate, machine, slabs
+    from dsjax.space import grid
 
     machine.keep_pages()
     whole = grid.load("decode_gpu_2025", axes={"ep": {"start": 32, "stop": 320, "step": 32}} | LONG)
@@ -255,7 +256,8 @@ def grid_row(*row):
 
 def broadcast():
     """The study's formulas by NumPy, broadcast over the named axes: the interpreter of small grids, on a large one."""
-    from dsjax import evaluate, grid
+    from dsjax import evaluate
+    from dsjax.space import grid
 
     whole = grid.load("decode_gpu_2025", axes=LONG)
     record = timed(lambda: evaluate.evaluate(whole, "float32", interpret=True), seconds=2.0)

@@ -19,7 +19,7 @@ _PUBLIC = {
     "count": "counting",
     "explain": "explaining",
     "histogram": "histograms",
-    "load_grid": "grid",
+    "load_grid": "space.grid",
     "open_netcdf": "dataset",
     "pareto": "searches",
     "plot": "pictures",

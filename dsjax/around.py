@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import dataset, evaluate, nearby, search
-from .differentiable import moved
+from .space.differentiable import moved
 from .specs.variables import SENSE, VARIABLES
 from .tables import label
 

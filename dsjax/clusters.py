@@ -10,7 +10,7 @@ import os
 
 from . import __version__, outputs, parts
 from .errors import InputError
-from .space import Space
+from .space.space import Space
 
 TASKS = 16  # of a search, for each thread of a worker
 PER_THREAD = 3  # tasks that wait at a worker, for each of its threads

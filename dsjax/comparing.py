@@ -8,7 +8,7 @@ import xarray as xr
 from . import binding, dataset, search, sources
 from .errors import InputError, unknown
 from .formulas.metrics import LIMITS
-from .space import auxiliary, group_names, parameters
+from .space.space import auxiliary, group_names, parameters
 from .specs.variables import VARIABLES
 from .tables import label
 

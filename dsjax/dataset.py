@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, families, machine
+from . import __version__, machine
 from .errors import InputError
 from .formulas.metrics import LIMITS
-from .space import Space, auxiliary, parameters
+from .space import provenance as families
+from .space.space import Space, auxiliary, parameters
 from .specs import records as specs
 from .specs.variables import FLAGS, VARIABLES
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from . import bounds, grid
 from .errors import InputError
+from .space import grid
+from .space import limits as bounds
 from .units import number
 
 # What the question sets itself, and in which unit.

@@ -15,8 +15,8 @@ from jax.extend import core
 
 from . import around, dataset, evaluate, factor, jaxprs, machine, nearby, points
 from . import envelope as relaxation
-from .differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 from .errors import InputError
+from .space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 
 STEP = 1e-6  # relative step of one-sided slopes
 SHARP = 1e-4  # difference of one-sided elasticities that makes a kink; smooth parts differ by about 1e-6

@@ -22,8 +22,8 @@ import numpy as np
 
 from . import around, evaluate, jaxprs, nearby
 from .around import sense_of
-from .differentiable import COUNTS, in_use, moved, scaled
 from .formulas import constraints
+from .space.differentiable import COUNTS, in_use, moved, scaled
 from .specs.variables import MEASURES, VARIABLES
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds

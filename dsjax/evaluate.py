@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import factor, interpreted, ranges
+from . import factor, interpreted
 from .formulas import constraints, efficiency, metrics
 from .outlines import layout, outline
-from .space import unknown_variables
+from .space import ranges
+from .space.space import unknown_variables
 from .specs import records as specs
 from .traces import Plan, operand_types, precision, traced
 

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import dataset, evaluate, grid, nearby, points, reasons, run, search
+from . import dataset, evaluate, nearby, points, reasons, run, search
 from .catalog import rows
 from .errors import InputError
 from .formulas.metrics import LIMITS
 from .formulas.roofline import EXPOSED
+from .space import grid
 from .specs import records
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this

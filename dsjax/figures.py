@@ -6,7 +6,8 @@ import operator
 import numpy as np
 import xarray as xr
 
-from . import grid, run
+from . import run
+from .space import grid
 
 FIGURE = ("quantity", "published", "computed", "error", "tolerance", "ok", "note")  # of a row beside its deployment
 _OPERATORS = {

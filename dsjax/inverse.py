@@ -6,9 +6,10 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, evaluate, inputs, points, questions, run, search, sources
+from . import binding, evaluate, points, questions, run, search, sources
 from .errors import InputError
 from .formulas.metrics import LIMITS
+from .space import parameters
 from .specs.variables import VARIABLES
 from .units import number
 
@@ -42,7 +43,7 @@ def of_space(space, vary, until=None, break_even=None, between=None, at=None, dt
     """`solve` of a resolved space."""
     named = points.chosen(space, at)
     space = _restricted(space, named)
-    varied = inputs.resolve("vary", vary, space)
+    varied = parameters.resolve("vary", vary, space)
     question = questions.of(space, until, break_even)
     low, high = _range(varied, between)
     asked = _Asked(space, varied, question, dtype)

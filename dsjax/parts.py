@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import __version__, slabs
 from .errors import InputError
-from .space import Space
+from .space.space import Space
 
 FINGERPRINT = "sweep.json"
 IGNORED = ("text",)  # of a space: how the grid was written down

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import around, dataset, search, sources
 from .errors import InputError, unknown
-from .space import Space, parameters, used_rows
+from .space.space import Space, parameters, used_rows
 from .units import number
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from . import dataset, figures, grid, run, search, studies
+from . import dataset, figures, run, search, studies
+from .space import grid
 
 
 def reproduce(study="decode_gpu_2025"):

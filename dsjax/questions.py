@@ -5,7 +5,7 @@ import math
 import re
 
 from .errors import InputError, unknown
-from .space import parameters
+from .space.space import parameters
 from .specs.variables import VARIABLES
 from .units import number
 

@@ -6,9 +6,10 @@ import sys
 import click
 import numpy as np
 
-from . import dataset, families, optima, published
+from . import dataset, optima, published
 from .catalog import quantisation
 from .formulas.metrics import LIMITS
+from .space import provenance
 from .tables import heading, label, shown, table
 
 ROWS_SHOWN = 40
@@ -48,7 +49,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
         feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
-        for line in (*filter(None, [families.remark(space)]), *quantisation.remarks(space)):
+        for line in (*filter(None, [provenance.remark(space)]), *quantisation.remarks(space)):
             click.echo(f"  {line}")
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from . import dataset, evaluate, grid, machine, outputs, slabs
+from . import dataset, evaluate, machine, outputs, slabs
 from .errors import InputError
+from .space import grid
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.
 MOST_POINTS_WITH_BLOCKS = 1_000_000

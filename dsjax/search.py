@@ -6,7 +6,7 @@ import numpy as np
 
 from . import dataset
 from .errors import InputError, unknown
-from .space import group_names
+from .space.space import group_names
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}

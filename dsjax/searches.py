@@ -2,8 +2,9 @@
 
 import functools
 
-from . import dataset, evaluate, fronts, grid, machine, run, search, sources, streams
+from . import dataset, evaluate, fronts, machine, run, search, sources, streams
 from .errors import InputError, unknown
+from .space import grid
 
 
 def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, client=None, **options):

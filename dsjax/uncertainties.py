@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from . import evaluate, inputs, machine, points, run, sampling, search, sources
+from . import evaluate, machine, points, run, sampling, search, sources
 from .errors import InputError, unknown
+from .space import parameters
 from .specs.variables import VARIABLES
 from .units import number
 
@@ -68,7 +69,7 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
         if sigma >= 1.0:
             raise InputError(f"{where}: {errors[name]!r}; expected a relative error above 0 and below 1")
         whole = name in space.rows
-        given = inputs.of_record(where, name, space) if whole else [inputs.resolve(where, name, space)]
+        given = parameters.of_record(where, name, space) if whole else [parameters.resolve(where, name, space)]
         rows = [x for each in given for x in each.by_row() if all(value > 0.0 for value in x.values.values())]
         if not rows:
             raise InputError(f"{where}: is 0 or unknown; expected a positive number, which has a relative error")

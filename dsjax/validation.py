@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import agreement, continuous, evaluate, grid, systems
+from . import agreement, continuous, evaluate, systems
 from .errors import InputError, unknown
 from .formulas.metrics import LIMITS
+from .space import grid
 from .specs import records
 
 FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import evaluate, grid
+from dsjax import evaluate
 from dsjax.catalog import rows
 from dsjax.formulas import network
+from dsjax.space import grid
 from dsjax.specs import records
 
 FIXED = {"context": 4096, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}

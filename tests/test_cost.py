@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, dataset, evaluate, grid
+from dsjax import cli, dataset, evaluate
 from dsjax.catalog import rows as catalog
 from dsjax.formulas import metrics
+from dsjax.space import grid
 from dsjax.specs import records
 from dsjax.specs.records import Hardware
 from dsjax.studies import decode_gpu_2025

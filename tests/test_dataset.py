@@ -11,7 +11,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, dataset, grid
+from dsjax import cli, dataset
+from dsjax.space import grid
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,8 @@ def test_every_published_row_comes_out():
 
 @pytest.mark.parametrize(("change", "ok"), [({}, True), ({"nic.CX7.scale_out_bytes_per_s": "41 GiB/s"}, False)])
 def test_reproduction_can_fail(monkeypatch, change, ok):
-    from dsjax import grid, published
+    from dsjax import published
+    from dsjax.space import grid
 
     load = grid.load
     monkeypatch.setattr(published.grid, "load", lambda name: load(name, settings=change))

@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, evaluate, explaining, grid
+from dsjax import cli, evaluate, explaining
 from dsjax.formulas import pipelines
 from dsjax.formulas.roofline import Time
+from dsjax.space import grid
 from dsjax.specs.records import RATES
 
 FIXED = {"context": 16384, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, clusters, grid, outputs, run, slabs, streams
+from dsjax import cells, cli, clusters, outputs, run, slabs, streams
+from dsjax.space import grid
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")

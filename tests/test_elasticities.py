@@ -14,8 +14,9 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import cli, differentiable, elasticities, evaluate, grid
+from dsjax import cli, elasticities, evaluate
 from dsjax.errors import InputError
+from dsjax.space import differentiable, grid
 
 STUDY = "decode_gpu_2025"
 GRIDS = (STUDY, "sg2260e", "default")

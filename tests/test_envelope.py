@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import around, differentiable, envelope, evaluate, grid, points
+from dsjax import around, envelope, evaluate, points
+from dsjax.space import differentiable, grid
 
 STEP = 1e-4
 

@@ -11,13 +11,14 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import calibration, cli, dataset, elasticities, evaluate, families, grid, kinds
+from dsjax import calibration, cli, dataset, elasticities, evaluate, kinds
 from dsjax.catalog import rows
 from dsjax.errors import InputError
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
 from dsjax.serving.step import CORE, Kernels
-from dsjax.space import Space
+from dsjax.space import grid, provenance
+from dsjax.space.space import Space
 from dsjax.specs import records
 
 command = test_cli.command
@@ -186,7 +187,7 @@ def test_files_and_tables_say_what_was_measured(tmp_path):
     assert line in text
     ds = dataset.open_netcdf(tmp_path / "x.nc")
     assert ds.curve_basis.values.tolist() == ["fitted", "sibling", "assumed"]
-    assert ds.curve_uncertainty.values.tolist() == [families.UNCERTAINTY[x] for x in ds.curve_basis.values]
+    assert ds.curve_uncertainty.values.tolist() == [provenance.UNCERTAINTY[x] for x in ds.curve_basis.values]
     assert ds.curve_row.values.tolist() == ["hopper"] * 3 and ds.curve_uncertainty.attrs["units"] == "1"
     assert line in command("sweep", *options, "--fix", "curve=hopper")
     other = command("sweep", *options, "--fix", "curve=kernel-assumed")
@@ -232,7 +233,7 @@ def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(
     network = '[hardware.Rewired]\nbase = "B200"\nsource = "own"\nexchange_start_s = 1e-5\n'
     memory = '[hardware.Mine]\nbase = "Rewired"\nsource = "own"\nhbm_bytes_per_s = 9e12\n'
     path.write_text(f'{network}{memory}[curve.mine]\nbase = "hopper"\nsource = "own"\n')
-    found = families.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
+    found = provenance.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
     basis = {"Mine": "assumed", "Rewired": "fitted", "B200": "fitted"}
     assert found == {name: ("blackwell", what) for name, what in basis.items()}
     row = rows.load(records.RECORDS, *rows.users([path]))["curve"]["mine"]

@@ -8,7 +8,8 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax import dataset, evaluate, fronts, grid, search
+from dsjax import dataset, evaluate, fronts, search
+from dsjax.space import grid
 from dsjax.specs.variables import MEASURES, SENSE
 
 AXES = {"hardware": ["H800", "A100"], "nic": ["CX7", "E810"], "batch": [8, 16, 24], "precision": ["kv2-w2", "kv1-w1"]}

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax import evaluate, factor, grid, jaxprs
+from dsjax import evaluate, factor, jaxprs
+from dsjax.space import grid
 from dsjax.specs import records
 from dsjax.studies import decode_gpu_2025
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cli, evaluate, grid, interpreted, jaxprs
+from dsjax import cli, evaluate, interpreted, jaxprs
 from dsjax.commands import common
+from dsjax.space import grid
 
 ULP = 8  # up to 6 are seen; two stagings of one compiled program differ by up to 4
 GRIDS = {

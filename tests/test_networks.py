@@ -13,7 +13,7 @@ import dsjax
 from dsjax import kinds
 from dsjax.catalog import rows
 from dsjax.formulas import network, pipelines, roofline, routing
-from dsjax.space import Space
+from dsjax.space.space import Space
 from dsjax.specs import records
 
 OF_STUDY = {"hardware": "SG2260E", "nic": "one-layer", "precision": "w8a8", "tp": 4, "kv_split": 2, "context": 4096}

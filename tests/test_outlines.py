@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cells, cli, evaluate, grid, interpreted, jaxprs, outlines, traces
+from dsjax import cells, cli, evaluate, interpreted, jaxprs, outlines, traces
 from dsjax.formulas import constraints
+from dsjax.space import grid
 
 FAST = "decode_gpu_2025"
 

@@ -13,8 +13,9 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import cli, grid, outputs, parts, run, slabs
+from dsjax import cli, outputs, parts, run, slabs
 from dsjax.commands import common
+from dsjax.space import grid
 
 STUDY = "decode_gpu_2025"
 MOST = 400  # points of a slab here

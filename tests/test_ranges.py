@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cells, evaluate, fronts, grid, histograms, ranges, run, search, streams
-from dsjax.space import Space
+from dsjax import cells, evaluate, fronts, histograms, run, search, streams
+from dsjax.space import grid, ranges
+from dsjax.space.space import Space
 
 STUDY = "decode_gpu_2025"
 FIXED = {"nic": "CX7", "ep": 144, "context": 4096, "precision": "kv1-w1", "mtp": 1}

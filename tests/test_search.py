@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import dataset, grid, search
+from dsjax import dataset, search
+from dsjax.space import grid
 
 AXES = {
     "hardware": ["H800", "A100"],

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, figures, grid, published
+from dsjax import cli, figures, published
+from dsjax.space import grid
 
 STUDY = "sg2260e"
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import evaluate, grid, slabs
+from dsjax import evaluate, slabs
+from dsjax.space import grid
 
 STUDY = "decode_gpu_2025"
 

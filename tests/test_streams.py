@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, evaluate, factor, fronts, grid, jaxprs, regroup, run, search, searches, streams
+from dsjax import cells, cli, evaluate, factor, fronts, jaxprs, regroup, run, search, searches, streams
+from dsjax.space import grid
 
 STUDY = "decode_gpu_2025"
 LONG = {"batch": {"start": 8, "stop": 512, "step": 8}, "context": {"start": 512, "stop": 16384, "step": 512}}

@@ -6,8 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, inputs, tables
+from dsjax import cli, tables
 from dsjax.commands import inverse
+from dsjax.space import parameters
 
 GRID = {
     "study": "decode_gpu_2025",
@@ -53,7 +54,7 @@ def test_values_of_axes():
         tables.label(2048.0, "token") == "2048" and tables.label(4096.5) == "4096.5" and tables.label("H800") == "H800"
     )
     assert tables.label(1e11) == "1e+11" and tables.label(1e11, "B/s") == "100 GB/s" and tables.label(4) == "4"
-    assert inputs.quantity(5.12e6, "token") == "5,120,000 token"
+    assert parameters.quantity(5.12e6, "token") == "5,120,000 token"
 
 
 def test_quantities_are_set_right_like_numbers():

@@ -8,7 +8,8 @@ import test_cli
 from test_inverse import CORE, GRID, NIC
 
 import dsjax
-from dsjax import grid, sampling, uncertainties
+from dsjax import sampling, uncertainties
+from dsjax.space import grid
 
 command = test_cli.command
 ERRORS = {"hardware.fp8_flops_per_s": 0.08, "nic": "10%", "acceptance": 0.05}

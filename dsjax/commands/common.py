@@ -72,7 +72,7 @@ OUTPUT_OPTIONS = options_of(
 
 
 def space_of(grid, axes, fixed, settings, model, catalogs, any_size=False):
-    from .. import grid as grids
+    from ..space import grid as grids
 
     return grids.load(grid, **changes_of(axes, fixed, settings, model, catalogs), any_size=any_size)
 

@@ -84,7 +84,7 @@ def _show(ds, form, quiet):
 
 def _configurations(ds):
     """The best configuration at the ends, at present and at both sides of every crossing."""
-    from ..inputs import quantity
+    from ..space.parameters import quantity
     from ..tables import heading, shown, table
 
     single = ds.sizes["contender"] == 1
@@ -117,7 +117,7 @@ def _axis(text):
 
 def sentence(ds):
     """The answer in words: the conclusion of what `solve` returned."""
-    from ..inputs import quantity
+    from ..space.parameters import quantity
 
     units, name, until = ds.attrs["units"], ds.attrs["vary"], ds.attrs["until"]
     ends = " to ".join(quantity(x, units) for x in ds["scan"].values[[0, -1]])
@@ -136,7 +136,7 @@ def sentence(ds):
 
 def _where_met(ds):
     """The ranges of the input between the smallest and the largest values that the crossings are."""
-    from ..inputs import quantity
+    from ..space.parameters import quantity
 
     words = {"smallest": "from {} on", "largest": "up to {}"}
     found = zip(ds["kind"].values, ds["value"].values)
@@ -151,7 +151,7 @@ _WHOLE = {"smallest": math.ceil, "largest": math.floor}  # towards the side that
 
 
 def _crossing(ds, one):
-    from ..inputs import quantity
+    from ..space.parameters import quantity
 
     units, value, present = ds.attrs["units"], float(one["value"]), ds.attrs["present"]
     number = f"{value:.10g}" + ("" if units == "1" else f" {units}")
@@ -168,7 +168,7 @@ def _crossing(ds, one):
 
 def _why(ds):
     """What stops it, at both ends."""
-    from ..inputs import quantity
+    from ..space.parameters import quantity
 
     for i in range(ds.sizes["row"]):
         row = ds.isel(row=i)

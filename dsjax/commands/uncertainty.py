@@ -139,7 +139,7 @@ def _inputs(ds):
 
 def conclusion(ds):
     """What the samples say, in a few sentences."""
-    from ..inputs import quantity
+    from ..space.parameters import quantity
     from ..specs.variables import VARIABLES
 
     of, first = ds.attrs["of"], ds.isel(rank=0)

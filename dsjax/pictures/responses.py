@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from .. import dataset, inputs, inverse, questions
+from .. import dataset, inverse, questions
 from ..errors import InputError, unknown
-from ..space import parameters
+from ..space import parameters as inputs
+from ..space.space import parameters
 from ..specs.variables import SENSE, VARIABLES
 from ..units import number
 from . import canvas, curves, selection

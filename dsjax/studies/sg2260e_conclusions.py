@@ -3,7 +3,8 @@
 Every search is one of the study's spaces, or the same with every whole batch, cut out of one sweep that holds them all.
 """
 
-from .. import dataset, grid, search
+from .. import dataset, search
+from ..space import grid
 from . import Conclusion
 
 SEARCHED = {"tp": [2, 4, 8], "batch": [6, 8, 10, 12, 16]}  # the study's 15 of 128 chips, moe_tp 1

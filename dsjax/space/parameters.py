@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from .catalog import rows as catalog
-from .errors import InputError, unknown
-from .specs import records
-from .units import PREFIXES
+from ..catalog import rows as catalog
+from ..errors import InputError, unknown
+from ..specs import records
+from ..units import PREFIXES
 
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")

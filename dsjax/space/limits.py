@@ -3,8 +3,8 @@
 import itertools
 import math
 
-from .errors import InputError, unknown
-from .units import number
+from ..errors import InputError, unknown
+from ..units import number
 
 MARGIN = "slo_margin"
 _TOKENS = {"units": "token", "low": 0.0, "open_low": True, "high": None, "integer": False}

@@ -4,10 +4,11 @@ import dataclasses
 import json
 import math
 
-from . import ranges, studies
-from .formulas import efficiency
-from .specs import records
-from .specs.variables import NEEDS
+from .. import studies
+from ..formulas import efficiency
+from ..specs import records
+from ..specs.variables import NEEDS
+from . import ranges
 
 # What the core model did before it could be asked: of a file older than the question.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0}

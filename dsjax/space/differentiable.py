@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 
-from . import inputs
-from .catalog import rows
-from .errors import InputError, unknown
-from .specs import records as specs
-from .specs.variables import MEASURES, NEEDS
+from ..catalog import rows
+from ..errors import InputError, unknown
+from ..specs import records as specs
+from ..specs.variables import MEASURES, NEEDS
+from . import parameters as inputs
 
 COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
 RECORDS = ("hardware", "nic", "curve", "precision", "workload")

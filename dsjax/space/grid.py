@@ -7,13 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from . import bounds, machine, ranges, studies
-from .catalog import rows as catalog
-from .errors import InputError, unknown
+from .. import machine, studies
+from ..catalog import rows as catalog
+from ..errors import InputError, unknown
+from ..specs import records as specs
+from ..specs.variables import MEASURES, VARIABLES
+from ..units import number
+from . import limits, ranges
 from .space import Space, auxiliary, group_names, parameters, unknown_variables, used_rows
-from .specs import records as specs
-from .specs.variables import MEASURES, VARIABLES
-from .units import number
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
 MOST_VALUES = 10_000_000  # of one axis that is held
@@ -24,7 +25,7 @@ LISTED = 100  # bytes of a value in a list
 
 def folder():
     """The grids that come with dsjax: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "grids"
+    inside = Path(__file__).parents[1] / "grids"
     return inside if inside.is_dir() else inside.parent.parent / "grids"
 
 
@@ -153,13 +154,13 @@ class _Reader:
             axes=axes,
             fixed=fixed,
             rows=rows,
-            bounds=bounds.read(self.sections["constraints"], self.where, self.measures(axes | fixed), axes | fixed),
+            bounds=limits.read(self.sections["constraints"], self.where, self.measures(axes | fixed), axes | fixed),
             objective=objective,
             sense=sense,
             by=by,
             defined=tuple(self.defined(axes, fixed)),
             text=text,
-            margin=bounds.margin(self.sections["constraints"], self.where),
+            margin=limits.margin(self.sections["constraints"], self.where),
         )
 
     def defined(self, axes, fixed):

@@ -1,0 +1,1 @@
+"""Grid file -> a named design space."""
