@@ -16,7 +16,8 @@ import time
 
 import numpy as np
 
-from dsjax import elasticities, evaluate, machine
+from dsjax import elasticities, machine
+from dsjax.evaluation import evaluate
 from dsjax.space import grid
 
 OF = "tps_per_chip"

@@ -38,7 +38,7 @@ import jax
 import numpy as np
 
 import dsjax
-from dsjax import evaluate
+from dsjax.evaluation import evaluate
 from dsjax.space import grid
 
 AXES = {"hardware": ["H800", "H20", "A100", "L20"], "nic": ["CX7", "E810"], "ep": None, "batch": None, "context": None}

@@ -117,7 +117,8 @@ def full_rank():
     """
     import numpy as np
 
-    from dsjax import evaluate, machine, slabs
+    from dsjax import machine, slabs
+    from dsjax.evaluation import evaluate
     from dsjax.space import grid
 
     machine.keep_pages()
@@ -256,7 +257,7 @@ def grid_row(*row):
 
 def broadcast():
     """The study's formulas by NumPy, broadcast over the named axes: the interpreter of small grids, on a large one."""
-    from dsjax import evaluate
+    from dsjax.evaluation import evaluate
     from dsjax.space import grid
 
     whole = grid.load("decode_gpu_2025", axes=LONG)
@@ -269,7 +270,8 @@ def gradients(model):
     sys.path.insert(0, str(Path(__file__).parent))
     import bench_gradients as b
 
-    from dsjax import elasticities, evaluate
+    from dsjax import elasticities
+    from dsjax.evaluation import evaluate
 
     name = {"study": "study, batch last", "core": "core, batch last"}[model]
     whole, parameters = next((s, p) for n, s, p in b.spaces(False) if n == name)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from . import dataset, evaluate, nearby, search
+from . import dataset, nearby, search
+from .evaluation import evaluate
 from .space.differentiable import moved
 from .specs.variables import SENSE, VARIABLES
 from .tables import label

@@ -21,7 +21,7 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from . import evaluate, factor, jaxprs, regroup
+from .evaluation import evaluate, program, reassociate, stages
 from .formulas import constraints
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
@@ -202,7 +202,7 @@ def _kernel(plan, dtype, layout, shapes):
         return [_cell(plan, dtype, layout, pick, leaves) for pick in picks]
 
     points = math.prod(n for _, n in layout.sizes)
-    compiled = factor.staged(*jax.make_jaxpr(run, return_shape=True)(types), [share * points for share in SHARES])
+    compiled = stages.staged(*jax.make_jaxpr(run, return_shape=True)(types), [share * points for share in SHARES])
     places = [tuple(pick[of_axis[axis]] for axis in layout.policies) for pick in picks]
     return lambda leaves: zip(places, compiled(leaves), strict=True)
 
@@ -220,10 +220,10 @@ def _cell(plan, dtype, layout, pick, leaves):
     def flat(*operands):
         return list(scalar(list(operands)).values())
 
-    closed = jaxprs.inlined(flat, *types)
+    closed = program.inlined(flat, *types)
     used, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
     supports = [frozenset([axis]) if sizes.get(axis, 1) > 1 else frozenset() for axis in plan.leaf_axes]
-    function = regroup.regrouped(core.ClosedJaxpr(used, closed.consts), supports, sizes)
+    function = reassociate.regrouped(core.ClosedJaxpr(used, closed.consts), supports, sizes)
 
     def lifted(leaves):
         value, *ok = function(*leaves)

@@ -9,9 +9,10 @@ import click
 import numpy as np
 import xarray as xr
 
-from . import __version__, dataset, evaluate, report
+from . import __version__, dataset, report
 from .catalog import rows as catalog
 from .errors import unknown
+from .evaluation import evaluate
 from .space import grid
 from .specs import records
 from .specs.variables import VARIABLES

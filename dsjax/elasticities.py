@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 from jax.extend import core
 
-from . import around, dataset, evaluate, factor, jaxprs, machine, nearby, points
+from . import around, dataset, machine, nearby, points
 from . import envelope as relaxation
 from .errors import InputError
+from .evaluation import evaluate, program, stages
 from .space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 
 STEP = 1e-6  # relative step of one-sided slopes
@@ -92,7 +93,7 @@ def _traced(step, point, bounds, policies, names):
         order[:] = found
         return list(found.values())
 
-    return ones, jaxprs.inlined(values, *ones), order
+    return ones, program.inlined(values, *ones), order
 
 
 def _over(dy, y):
@@ -112,11 +113,11 @@ def slopes(of, names):
             found = dict(zip(order, variables(*factors), strict=True))
             return found[of], {name: found[name] for name in (of, *BESIDE)}
 
-        y, values, columns = jaxprs.columns(chosen, ones)
+        y, values, columns = program.columns(chosen, ones)
         inverse = _over(jnp.ones_like(y), y)
         return values | {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
 
-    function.stages = factor.DERIVATIVES
+    function.stages = stages.DERIVATIVES
     return function
 
 

@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import around, evaluate, jaxprs, nearby
+from . import around, nearby
 from .around import sense_of
+from .evaluation import evaluate, program
 from .formulas import constraints
 from .space.differentiable import COUNTS, in_use, moved, scaled
 from .specs.variables import MEASURES, VARIABLES
@@ -113,8 +114,8 @@ def relaxed(of, names, load, limits, reserve):
 
         def logs(factors):
             real_load = factors[-1] * real
-            rule = jaxprs.continuous(whole, real_load)
-            return jaxprs.run(closed, [factors[:-1], whole, real_load], rule)[0]
+            rule = program.continuous(whole, real_load)
+            return program.run(closed, [factors[:-1], whole, real_load], rule)[0]
 
         return {"logs": logs(ones), "slopes": jax.jacrev(logs)(ones)}
 

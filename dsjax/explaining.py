@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import dataset, evaluate, nearby, points, reasons, run, search
+from . import dataset, nearby, points, reasons, run, search
 from .catalog import rows
 from .errors import InputError
+from .evaluation import evaluate
 from .formulas.metrics import LIMITS
 from .formulas.roofline import EXPOSED
 from .space import grid

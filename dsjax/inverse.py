@@ -6,8 +6,9 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, evaluate, points, questions, run, search, sources
+from . import binding, points, questions, run, search, sources
 from .errors import InputError
+from .evaluation import evaluate
 from .formulas.metrics import LIMITS
 from .space import parameters
 from .specs.variables import VARIABLES

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
-from . import evaluate, reasons
+from . import reasons
+from .evaluation import evaluate
 
 MOST_SEQUENCES = 2**16  # how far the search for the largest batch goes
 CHUNK = 2**10  # batches evaluated at once

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from . import dataset, evaluate, machine, outputs, slabs
+from . import dataset, machine, outputs, slabs
 from .errors import InputError
+from .evaluation import evaluate
 from .space import grid
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.

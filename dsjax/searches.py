@@ -2,8 +2,9 @@
 
 import functools
 
-from . import dataset, evaluate, fronts, machine, run, search, sources, streams
+from . import dataset, fronts, machine, run, search, sources, streams
 from .errors import InputError, unknown
+from .evaluation import evaluate
 from .space import grid
 
 

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from . import evaluate, machine, points, run, sampling, search, sources
+from . import machine, points, run, sampling, search, sources
 from .errors import InputError, unknown
+from .evaluation import evaluate
 from .space import parameters
 from .specs.variables import VARIABLES
 from .units import number

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import agreement, continuous, evaluate, systems
+from . import agreement, continuous, systems
 from .errors import InputError, unknown
+from .evaluation import evaluate
 from .formulas.metrics import LIMITS
 from .space import grid
 from .specs import records

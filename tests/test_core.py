@@ -9,8 +9,8 @@ import oracle_core as oracle
 import pytest
 
 import dsjax
-from dsjax import evaluate
 from dsjax.catalog import rows
+from dsjax.evaluation import evaluate
 from dsjax.serving.step import CORE
 from dsjax.specs import records
 

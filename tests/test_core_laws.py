@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import evaluate
 from dsjax.catalog import rows
+from dsjax.evaluation import evaluate
 from dsjax.formulas import network
 from dsjax.space import grid
 from dsjax.specs import records

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, dataset, evaluate
+from dsjax import cli, dataset
 from dsjax.catalog import rows as catalog
+from dsjax.evaluation import evaluate
 from dsjax.formulas import metrics
 from dsjax.space import grid
 from dsjax.specs import records

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, evaluate, explaining
+from dsjax import cli, explaining
+from dsjax.evaluation import evaluate
 from dsjax.formulas import pipelines
 from dsjax.formulas.roofline import Time
 from dsjax.space import grid

@@ -14,8 +14,9 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import cli, elasticities, evaluate
+from dsjax import cli, elasticities
 from dsjax.errors import InputError
+from dsjax.evaluation import evaluate
 from dsjax.space import differentiable, grid
 
 STUDY = "decode_gpu_2025"

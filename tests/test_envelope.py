@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import around, envelope, evaluate, points
+from dsjax import around, envelope, points
+from dsjax.evaluation import evaluate
 from dsjax.space import differentiable, grid
 
 STEP = 1e-4

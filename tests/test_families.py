@@ -11,9 +11,10 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import calibration, cli, dataset, elasticities, evaluate, kinds
+from dsjax import calibration, cli, dataset, elasticities, kinds
 from dsjax.catalog import rows
 from dsjax.errors import InputError
+from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
 from dsjax.serving.step import CORE, Kernels

@@ -8,7 +8,8 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax import dataset, evaluate, fronts, search
+from dsjax import dataset, fronts, search
+from dsjax.evaluation import evaluate
 from dsjax.space import grid
 from dsjax.specs.variables import MEASURES, SENSE
 

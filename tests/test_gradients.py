@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax import evaluate, factor, jaxprs
+from dsjax.evaluation import evaluate, program, stages
 from dsjax.space import grid
 from dsjax.specs import records
 from dsjax.studies import decode_gpu_2025
@@ -100,8 +100,8 @@ def test_values_that_formulas_stack_are_of_an_early_stage():
         return full, full[:1] + 1.0
 
     shapes = (jax.ShapeDtypeStruct((1200,), "float32"), jax.ShapeDtypeStruct((2,), "float32"))
-    jaxpr = jaxprs.inlined(function, *shapes).jaxpr
-    small, large = factor._split(jaxpr.eqns, jaxpr.outvars, 2000)
+    jaxpr = program.inlined(function, *shapes).jaxpr
+    small, large = stages._split(jaxpr.eqns, jaxpr.outvars, 2000)
     assert any(equation.outvars[0].aval.size == 3600 for equation in small)
     assert "exp" in [equation.primitive.name for equation in small]
     assert {equation.outvars[0].aval.shape for equation in large} <= {(1200, 2), (1, 2)}

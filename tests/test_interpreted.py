@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cli, evaluate, interpreted, jaxprs
+from dsjax import cli
 from dsjax.commands import common
+from dsjax.evaluation import evaluate, numpy_programs
+from dsjax.evaluation import program as jaxprs
 from dsjax.space import grid
 
 ULP = 8  # up to 6 are seen; two stagings of one compiled program differ by up to 4
@@ -84,8 +86,8 @@ def test_equations_are_those_of_jax(name):
         closed = jax.make_jaxpr(function)(*(x[0] for x in arguments))
     program = jaxprs.Program(4)
     ((slot, _),) = program.add(closed)
-    leaves = [interpreted.lifted(x, axis, "ab") for x, axis in zip(arguments, "abab", strict=True)]
-    (found,) = interpreted.prepared(interpreted.without_jax(program), [slot], 2)(leaves)
+    leaves = [numpy_programs.lifted(x, axis, "ab") for x, axis in zip(arguments, "abab", strict=True)]
+    (found,) = numpy_programs.prepared(numpy_programs.without_jax(program), [slot], 2)(leaves)
     found = np.broadcast_to(found, (12, 12, *found.shape[2:]))
     assert found.dtype == expected.dtype
     if name in ("maximum", "select", "clamp", "round", "to real") or expected.dtype.kind != "f":
@@ -109,7 +111,7 @@ def test_traces_are_merged_and_marks_leave_no_equation():
     leaves = [np.full((), 9.0, np.float32), np.full((), 2.0, np.float32)]
     assert (
         program.run(leaves, [one, two])
-        == interpreted.prepared(interpreted.without_jax(program), [one, two], 0)(leaves)
+        == numpy_programs.prepared(numpy_programs.without_jax(program), [one, two], 0)(leaves)
         == [5.0, 7.0]
     )
 
@@ -152,10 +154,10 @@ def test_only_small_first_questions_are_interpreted(compiled, monkeypatch):
         evaluate.evaluate(space, names=names)
         assert len(compiled) == 2
     with evaluate.interpreting():
-        monkeypatch.setattr(interpreted, "SMALL", first["step_time"][1].size)
+        monkeypatch.setattr(numpy_programs, "SMALL", first["step_time"][1].size)
         evaluate.evaluate(space, names=names)
         assert len(compiled) == 3
-        monkeypatch.setattr(interpreted, "SMALL", first["step_time"][1].size + 1)
+        monkeypatch.setattr(numpy_programs, "SMALL", first["step_time"][1].size + 1)
         evaluate.evaluate(space, names=names)
         assert len(compiled) == 3
     evaluate.evaluate(space, names=names)

@@ -7,7 +7,8 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import evaluate, inverse
+from dsjax import inverse
+from dsjax.evaluation import evaluate
 
 command = test_cli.command
 NIC = "nic.CX7.scale_out_bytes_per_s"

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax import evaluate, factor
+from dsjax.evaluation import evaluate
+from dsjax.evaluation import stages as factor
 from dsjax.space import grid
 
 TIGHT = {"float64": 1e-13, "float32": 1e-6}

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cells, cli, evaluate, interpreted, jaxprs, outlines, traces
+from dsjax import cells, cli
+from dsjax.evaluation import evaluate, numpy_programs, trace, trace_cache
+from dsjax.evaluation import program as jaxprs
 from dsjax.formulas import constraints
 from dsjax.space import grid
 
@@ -24,7 +26,7 @@ FAST = "decode_gpu_2025"
 def folder(tmp_path):
     """Where outlines are kept; nothing is known of a trace before, or after."""
     clear()
-    with outlines.kept(tmp_path / "outlines"):
+    with trace_cache.kept(tmp_path / "outlines"):
         yield tmp_path / "outlines"
     clear()
 
@@ -32,14 +34,14 @@ def folder(tmp_path):
 @pytest.fixture
 def traced(monkeypatch):
     """The functions that were traced, in order."""
-    seen, tracer = [], traces.traced
-    monkeypatch.setattr(traces, "traced", lambda plan, dtype: seen.append(plan.function) or tracer(plan, dtype))
+    seen, tracer = [], trace.traced
+    monkeypatch.setattr(trace, "traced", lambda plan, dtype: seen.append(plan.function) or tracer(plan, dtype))
     return seen
 
 
 def clear():
     """As in another process."""
-    for function in (outlines._outline, outlines.layout, evaluate._interpreted):
+    for function in (trace_cache._outline, trace_cache.layout, evaluate._interpreted):
         function.cache_clear()
 
 
@@ -68,15 +70,15 @@ def test_a_second_process_does_not_trace(folder, traced, name, dtype):
 
 
 def asked_anew(folder, name, dtype):
-    with outlines.kept(None):
+    with trace_cache.kept(None):
         return asked(grid.load(name, axes={"batch": [3, 5, 8]}), dtype)
 
 
 def test_an_outline_is_the_same_read_back(folder):
     how, _ = evaluate.plan(grid.load("default", axes={"batch": [7, 64]}))
-    written = outlines.outline(how, "float64")
-    outlines._outline.cache_clear()
-    read = outlines.outline(how, "float64")
+    written = trace_cache.outline(how, "float64")
+    trace_cache._outline.cache_clear()
+    read = trace_cache.outline(how, "float64")
     assert read is not written and list(read.dtypes) == list(written.dtypes)
     assert read._replace(program=None) == written._replace(program=None)
     assert read.program.equations == written.program.equations
@@ -109,7 +111,7 @@ def test_another_program_has_another_file(folder, traced, monkeypatch):
     asked(space)
     asked(space, "float32")
     asked(dataclasses.replace(space, bounds={"max_tpot": 0.03}))
-    monkeypatch.setattr(outlines, "_sources", lambda: "other text")
+    monkeypatch.setattr(trace_cache, "_sources", lambda: "other text")
     asked(space)
     monkeypatch.setattr(np, "__version__", "0")
     asked(space)
@@ -123,8 +125,8 @@ def test_the_source_text_is_that_of_every_module(monkeypatch, tmp_path):
     (package / "studies").mkdir(parents=True)
     for name in ("outlines.py", "core.py", "studies/one.py"):
         (package / name).write_text("x = 1\n")
-    monkeypatch.setattr(outlines, "__file__", str(package / "outlines.py"))
-    seen = {outlines._sources.__wrapped__()}
+    monkeypatch.setattr(trace_cache, "__file__", str(package / "evaluation" / "trace_cache.py"))
+    seen = {trace_cache._sources.__wrapped__()}
     for change in (
         lambda: (package / "core.py").write_text("x = 2\n"),
         lambda: (package / "studies/one.py").write_text("x = 3\n"),
@@ -132,7 +134,7 @@ def test_the_source_text_is_that_of_every_module(monkeypatch, tmp_path):
         lambda: (package / "studies/one.py").rename(package / "studies/three.py"),
     ):
         change()
-        seen.add(outlines._sources.__wrapped__())
+        seen.add(trace_cache._sources.__wrapped__())
     assert len(seen) == 5
 
 
@@ -150,39 +152,39 @@ def test_functions_without_a_name_in_the_package_are_traced_each_time(folder, tr
 
 
 def test_names():
-    named = outlines._named
+    named = trace_cache._named
     assert named((constraints.check, "x", (1, None))) == ("dsjax.constraints:check", "x", (1, None))
     assert named(functools.partial(constraints.check, 1)) != named(functools.partial(constraints.check, 2))
     for nameless in (lambda: 0, np.sum, object(), functools.partial(local), cells.mask_of("memory")):
-        with pytest.raises(outlines._Nameless):
+        with pytest.raises(trace_cache._Nameless):
             named(nameless)
 
 
 def test_several_writers_at_once(folder):
     how, _ = evaluate.plan(grid.load(FAST))
-    found = outlines.outline(how, "float64")
+    found = trace_cache.outline(how, "float64")
     path = folder / "one.json"
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda _: outlines._write(path, found), range(24)):
-            read = outlines._read(path)
+        for _ in pool.map(lambda _: trace_cache._write(path, found), range(24)):
+            read = trace_cache._read(path)
             assert read is not None and read.program.equations == found.program.equations
     assert {each.suffix for each in folder.iterdir()} == {".json"}
 
 
 def test_no_more_than_some_files_are_kept(folder, monkeypatch):
-    monkeypatch.setattr(outlines, "MOST_FILES", 3)
+    monkeypatch.setattr(trace_cache, "MOST_FILES", 3)
     how, _ = evaluate.plan(grid.load(FAST))
-    found = outlines.outline(how, "float64")
+    found = trace_cache.outline(how, "float64")
     next(folder.iterdir()).unlink()
     for i in range(5):
-        outlines._write(folder / f"{i}.json", found)
+        trace_cache._write(folder / f"{i}.json", found)
         os.utime(folder / f"{i}.json", (i, i))
     assert sorted(path.name for path in folder.iterdir()) == ["2.json", "3.json", "4.json"]
 
 
 def test_a_folder_that_takes_no_file_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with outlines.kept(tmp_path / "file"):
+    with trace_cache.kept(tmp_path / "file"):
         asked(grid.load(FAST))
     clear()
     assert (tmp_path / "file").read_text() == ""
@@ -192,9 +194,9 @@ def test_an_equation_of_an_unknown_kind_is_unknown_read_back():
     closed = jaxprs.inlined(lambda x: jax.lax.cumsum(x.reshape(1))[0] * 2.0, jax.ShapeDtypeStruct((), "float32"))
     program = jaxprs.Program(1)
     ((slot, _),) = program.add(closed)
-    plain = interpreted.without_jax(program)
-    for each in (plain, interpreted.Program.from_plain(plain.plain())):
-        assert interpreted.prepared(each, (slot,), 0) is None
+    plain = numpy_programs.without_jax(program)
+    for each in (plain, numpy_programs.Program.from_plain(plain.plain())):
+        assert numpy_programs.prepared(each, (slot,), 0) is None
 
 
 def test_the_command_line_keeps_them(tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cells, evaluate, fronts, histograms, run, search, streams
+from dsjax import cells, fronts, histograms, run, search, streams
+from dsjax.evaluation import evaluate
 from dsjax.space import grid, ranges
 from dsjax.space.space import Space
 

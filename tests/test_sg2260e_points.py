@@ -9,7 +9,7 @@ import oracle_sg2260e as oracle
 import pytest
 
 import dsjax
-from dsjax import evaluate
+from dsjax.evaluation import evaluate
 from dsjax.space import grid
 from dsjax.specs import records
 from dsjax.studies import sg2260e

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import evaluate, slabs
+from dsjax import slabs
+from dsjax.evaluation import evaluate
 from dsjax.space import grid
 
 STUDY = "decode_gpu_2025"

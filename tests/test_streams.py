@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, evaluate, factor, fronts, jaxprs, regroup, run, search, searches, streams
+from dsjax import cells, cli, fronts, run, search, searches, streams
+from dsjax.evaluation import evaluate, program, reassociate, stages
 from dsjax.space import grid
 
 STUDY = "decode_gpu_2025"
@@ -183,9 +184,9 @@ def test_regrouped_programs_give_the_same(seed):
     axes = ["a", "b", "c", None, "a", "b"]
     with jax.enable_x64(True):
         types = [jax.ShapeDtypeStruct((), "float64")] * 6
-        closed = jaxprs.inlined(function, *types)
+        closed = program.inlined(function, *types)
         supports = [frozenset([axis]) if axis else frozenset() for axis in axes]
-        rearranged = regroup.regrouped(closed, supports, sizes)
+        rearranged = reassociate.regrouped(closed, supports, sizes)
         leaves = [jnp.asarray(rng.uniform(0.5, 2.0, sizes[axis] if axis else ())) for axis in axes]
         results = []
         for one in (function, rearranged):
@@ -201,7 +202,7 @@ def test_regrouping_keeps_small_terms_out_of_the_full_rank():
     """a + b + c + d over axes a, b, a, b: one sum of full rank instead of three."""
     sizes = {"a": 100, "b": 100}
     types = [jax.ShapeDtypeStruct((), "float32")] * 4
-    closed = jaxprs.inlined(lambda a, b, c, d: [(a + b) + c + d], *types)
+    closed = program.inlined(lambda a, b, c, d: [(a + b) + c + d], *types)
     supports = [frozenset(x) for x in "abab"]
 
     def full(function):
@@ -210,7 +211,7 @@ def test_regrouping_keeps_small_terms_out_of_the_full_rank():
         return sum(e.primitive.name == "add" and e.outvars[0].aval.size == 10_000 for e in jaxpr.eqns)
 
     assert full(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x)) == 3
-    assert full(regroup.regrouped(closed, supports, sizes)) == 1
+    assert full(reassociate.regrouped(closed, supports, sizes)) == 1
 
 
 def stacked(shift, a, b, c, d):
@@ -231,8 +232,8 @@ def test_stacked_values_taken_apart_are_the_same(shift):
     rng, axes, sizes = np.random.default_rng(shift), ["a", "b", "c", "a"], {"a": 7, "b": 5, "c": 4}
     with jax.enable_x64(True):
         types = [jax.ShapeDtypeStruct((), "float64")] * 4
-        closed = jaxprs.inlined(lambda *x: stacked(shift, *x), *types)
-        apart = regroup.regrouped(closed, [frozenset(axis) for axis in axes], sizes)
+        closed = program.inlined(lambda *x: stacked(shift, *x), *types)
+        apart = reassociate.regrouped(closed, [frozenset(axis) for axis in axes], sizes)
         leaves = [jnp.asarray(rng.uniform(0.5, 2.0, sizes[axis])) for axis in axes]
         results = []
         for lifted in (lambda *x: stacked(shift, *x), apart):
@@ -246,7 +247,7 @@ def test_stacked_values_taken_apart_are_the_same(shift):
 def test_the_innermost_loop_runs_along_an_axis_of_the_grid():
     """Of two micro-batches stacked in a formula, one is read: no array of full rank holds both."""
     types, sizes = [jax.ShapeDtypeStruct((), "float32")] * 2, {"a": 64, "b": 64}
-    closed = jaxprs.inlined(lambda a, b: [(jnp.stack([a, 0.5 * a]) * (jnp.stack([b, b * b]) + 1.0))[1]], *types)
+    closed = program.inlined(lambda a, b: [(jnp.stack([a, 0.5 * a]) * (jnp.stack([b, b * b]) + 1.0))[1]], *types)
 
     def shapes(function):
         lifted = jax.vmap(jax.vmap(function, in_axes=(None, 0)), in_axes=(0, None))
@@ -254,13 +255,13 @@ def test_the_innermost_loop_runs_along_an_axis_of_the_grid():
         return {e.outvars[0].aval.shape for e in jaxpr.eqns}
 
     assert (64, 64, 2) in shapes(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x))
-    assert max(shapes(regroup.regrouped(closed, [frozenset(x) for x in "ab"], sizes)), key=np.prod) == (64, 64)
+    assert max(shapes(reassociate.regrouped(closed, [frozenset(x) for x in "ab"], sizes)), key=np.prod) == (64, 64)
 
 
 def test_no_array_of_the_core_models_last_stage_has_dims_of_the_formulas(monkeypatch):
     """Micro-batches and drafts are stacked in the core model; at full rank the dims are those of the grid alone."""
-    seen, stage = [], factor._stage
-    monkeypatch.setattr(factor, "_stage", lambda *args: seen.append(args[1]) or stage(*args))
+    seen, stage = [], stages._stage
+    monkeypatch.setattr(stages, "_stage", lambda *args: seen.append(args[1]) or stage(*args))
     monkeypatch.setattr(cells, "SLAB", 2**24)
     axes = {"nic_scale_out_bytes_per_s": [1e10 * i for i in range(1, 17)]} | LONG
     axes |= {"hardware": ["H800"], "ep": [144], "tp": [1], "precision": ["fp8"], "mtp": [1]}

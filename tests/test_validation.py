@@ -12,8 +12,9 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import agreement, evaluate, systems, validation
+from dsjax import agreement, systems, validation
 from dsjax.cli import main
+from dsjax.evaluation import evaluate
 
 STUDY = """
 [[study]]

@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import factor, interpreted
-from .formulas import constraints, efficiency, metrics
-from .outlines import layout, outline
-from .space import ranges
-from .space.space import unknown_variables
-from .specs import records as specs
-from .traces import Plan, operand_types, precision, traced
+from ..formulas import constraints, efficiency, metrics
+from ..space import ranges
+from ..space.space import unknown_variables
+from ..specs import records as specs
+from . import numpy_programs, stages
+from .trace import Plan, operand_types, precision, traced
+from .trace_cache import layout, outline
 
 
 def evaluate_point(step, point, bounds, **policies):
@@ -162,7 +162,7 @@ def _compiled(plan, dtype, names, shapes):
 
     types = [t.update(shape=shape) for t, shape in zip(operand_types(plan, dtype), shapes, strict=True)]
     choices = math.prod(len(choices) for axis, choices, _ in plan.policies if axis)
-    return factor.compiled(run, types, choices, getattr(plan.function, "stages", factor.VALUES))
+    return stages.compiled(run, types, choices, getattr(plan.function, "stages", stages.VALUES))
 
 
 @functools.lru_cache(maxsize=64)
@@ -170,16 +170,16 @@ def _interpreted(plan, dtype, names):
     """The same with NumPy, for operands of any length; None where an equation is unknown there."""
     known = outline(plan, dtype)
     results = Results.of(plan, dtype, names, known.slots)
-    program = interpreted.prepared(known.program, tuple(results.wanted.values()), len(results.axes))
+    program = numpy_programs.prepared(known.program, tuple(results.wanted.values()), len(results.axes))
     if program is None:
         return None
 
     def run(leaves):
         pairs = zip(leaves, plan.leaf_axes, strict=True)
-        arrays = program([interpreted.lifted(leaf, axis, results.axes) for leaf, axis in pairs])
+        arrays = program([numpy_programs.lifted(leaf, axis, results.axes) for leaf, axis in pairs])
         sizes = {axis: len(leaf) for leaf, axis in zip(leaves, plan.leaf_axes, strict=True) if axis}
         values = [
-            interpreted.over(array, results.axes, results.over[name], sizes)
+            numpy_programs.over(array, results.axes, results.over[name], sizes)
             for (_, name), array in zip(results.wanted, arrays, strict=True)
         ]
         return results.stacked(values, np.stack)
@@ -233,7 +233,7 @@ def _sooner(space, how, dtype, names):
         return False
     asked[how, dtype, names] += 1
     largest = max((math.prod(sizes[a] for a in variables[n][0]) for n in names), default=0)
-    return largest < interpreted.SMALL and asked[how, dtype, names] <= TRIES
+    return largest < numpy_programs.SMALL and asked[how, dtype, names] <= TRIES
 
 
 def known(space, names):

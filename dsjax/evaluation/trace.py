@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import jaxprs
-from .specs import records as specs
+from ..specs import records as specs
+from . import program as jaxprs
 
 
 @dataclasses.dataclass(frozen=True)

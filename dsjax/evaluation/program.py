@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from . import interpreted
+from . import numpy_programs
 
 _CALLS = ("jit", "pjit", "closed_call")
 _INLINED = (*_CALLS, "custom_jvp_call")  # where a program is only evaluated
@@ -202,7 +202,7 @@ class Program:
 
     def needed(self, wanted):
         """The nodes that the slots `wanted` need, in order."""
-        return interpreted.needed(self.nodes, wanted)
+        return numpy_programs.needed(self.nodes, wanted)
 
     def run(self, leaves, wanted):
         """[values of the slots `wanted`] at these operands, by JAX: to be traced and lifted."""

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from . import interpreted, traces
+from . import numpy_programs
+from . import trace as traces
 
 MOST_FILES = 128  # kept: about 0.3 MB each
 PACKAGE = __name__.partition(".")[0]
@@ -29,7 +30,7 @@ PACKAGE = __name__.partition(".")[0]
 class Outline(NamedTuple):
     """A `traces.Trace` without JAX."""
 
-    program: interpreted.Program
+    program: numpy_programs.Program
     slots: dict  # {(index of the choice of each policy): {variable: slot of the program}}
     sources: dict  # {variable: indices, as bits, of the operands and, after them, of the policies it can depend on}
     dtypes: dict  # {variable: dtype}
@@ -60,7 +61,7 @@ def _outline(plan, dtype):
     if found is None:
         trace = traces.traced(plan, dtype)
         dtypes = {name: np.dtype(dtype) for name, dtype in trace.dtypes.items()}
-        found = Outline(interpreted.without_jax(trace.program), trace.slots, trace.sources, dtypes)
+        found = Outline(numpy_programs.without_jax(trace.program), trace.slots, trace.sources, dtypes)
         if path is not None:
             _write(path, found)
     return found
@@ -137,7 +138,7 @@ def _settings():
 @functools.cache
 def _sources():
     """Digest of the package's source files and their names."""
-    digest, folder = hashlib.sha256(), Path(__file__).parent
+    digest, folder = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         text = path.read_bytes()
         digest.update(f"{path.relative_to(folder).as_posix()} {len(text)}\n".encode())
@@ -157,7 +158,7 @@ def _read(path):
     if digest.decode(errors="replace") != hashlib.sha256(text).hexdigest():
         return None
     data = json.loads(text)
-    program = interpreted.Program.from_plain(data["program"])
+    program = numpy_programs.Program.from_plain(data["program"])
     slots = {tuple(picks): of for picks, of in data["slots"]}
     return Outline(program, slots, data["sources"], {name: np.dtype(kind) for name, kind in data["dtypes"].items()})
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 from jax.extend import core
 
-from . import jaxprs
+from . import program
 
 
 class Stages(NamedTuple):
@@ -96,7 +96,7 @@ def _split(equations, results, limit):
     small, large, late = [], [], set()
     for equation in equations:
         big = _size(equation) > limit and not stacked.issuperset(equation.outvars)
-        if big or any(atom in late for atom in equation.invars if not jaxprs.is_literal(atom)):
+        if big or any(atom in late for atom in equation.invars if not program.is_literal(atom)):
             large.append(equation)
             late.update(equation.outvars)
         else:
@@ -110,13 +110,13 @@ def _size(equation):
 
 def _stacked(equations, results, limit):
     """Variables that are large because formulas stack values: only small slices of what becomes of them are used."""
-    whole = {atom for atom in results if not jaxprs.is_literal(atom)}  # variables of which more is used
+    whole = {atom for atom in results if not program.is_literal(atom)}  # variables of which more is used
     found = set()
     for equation in reversed(equations):
         if _size(equation) > limit and whole.isdisjoint(equation.outvars):
             found.update(equation.outvars)
         elif equation.primitive.name != "slice" or _size(equation) > limit:
-            whole.update(atom for atom in equation.invars if not jaxprs.is_literal(atom))
+            whole.update(atom for atom in equation.invars if not program.is_literal(atom))
     return found
 
 
@@ -124,4 +124,4 @@ def _used(equations, results, defined_by):
     """Variables that `defined_by` defines and that `equations` or `results` use, in a fixed order."""
     defined = {var for equation in defined_by for var in equation.outvars}
     atoms = [*(atom for equation in equations for atom in equation.invars), *results]
-    return list(dict.fromkeys(atom for atom in atoms if not jaxprs.is_literal(atom) and atom in defined))
+    return list(dict.fromkeys(atom for atom in atoms if not program.is_literal(atom) and atom in defined))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import jaxprs, primitives
+from . import numpy_primitives, program
 
 SMALL = 32  # values at fewer than the largest number of points divided by this cost next to nothing
 MOST_PARTS = 64  # of a value that is taken apart
@@ -45,7 +45,7 @@ def regrouped(closed, supports, sizes):
             if SMALL * size(support) > largest:
                 result = _rearranged(equation, values, size, inverses)
             if result is None:
-                (x,) = jaxprs.results_of(closed.jaxpr, equation, [value.array(size) for value in values])
+                (x,) = program.results_of(closed.jaxpr, equation, [value.array(size) for value in values])
                 result = _Value(x, support)
             return result
 
@@ -58,16 +58,16 @@ def regrouped(closed, supports, sizes):
             if results is None and len(equation.outvars) == 1:
                 results = [evaluated(equation, values)]
             if results is None:
-                arrays = jaxprs.results_of(closed.jaxpr, equation, [value.array(size) for value in values])
+                arrays = program.results_of(closed.jaxpr, equation, [value.array(size) for value in values])
                 results = [_Value(x, support) for x in arrays]
             known.update(zip(equation.outvars, results, strict=True))
-        return [jnp.asarray(a.val) if jaxprs.is_literal(a) else known[a].array(size) for a in closed.jaxpr.outvars]
+        return [jnp.asarray(a.val) if program.is_literal(a) else known[a].array(size) for a in closed.jaxpr.outvars]
 
     return run
 
 
 def _read(atom, known):
-    return _Value(jnp.asarray(atom.val, atom.aval.dtype), frozenset()) if jaxprs.is_literal(atom) else known[atom]
+    return _Value(jnp.asarray(atom.val, atom.aval.dtype), frozenset()) if program.is_literal(atom) else known[atom]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def _apart(equation, values, size, known, evaluated):
     name, result = equation.primitive.name, equation.outvars[0].aval
     if not any(shapes) or max(map(math.prod, shapes)) > MOST_PARTS or len(equation.outvars) > 1:
         return None
-    if name not in _MOVED and name not in primitives.ELEMENTWISE:
+    if name not in _MOVED and name not in numpy_primitives.ELEMENTWISE:
         return None
     operands = [_parts(value, atom.aval.shape, size, known) for value, atom in zip(values, equation.invars)]
     if name in _MOVED:

@@ -1,0 +1,1 @@
+"""A scalar function at every point of a space."""
