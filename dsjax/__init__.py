@@ -20,7 +20,7 @@ _PUBLIC = {
     "explain": "explaining",
     "histogram": "histograms",
     "load_grid": "space.grid",
-    "open_netcdf": "dataset",
+    "open_netcdf": "results.dataset",
     "pareto": "searches",
     "plot": "pictures",
     "recommend": "fleets",
@@ -31,8 +31,8 @@ _PUBLIC = {
     "uncertainty": "uncertainties",
     "validate": "validation",
     "validate_defaults": "alternatives",
-    "write_csv": "dataset",
-    "write_netcdf": "dataset",
+    "write_csv": "results.dataset",
+    "write_netcdf": "results.dataset",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from . import dataset, nearby, search
+from . import nearby, search
 from .evaluation import evaluate
+from .results import dataset
 from .space.differentiable import moved
 from .specs.variables import SENSE, VARIABLES
 from .tables import label

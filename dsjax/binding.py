@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import dataset
+from .results import dataset
 from .search import TOLERANCE
 
 

@@ -151,7 +151,7 @@ def _knot(field, precision):
 
 def write_row(ds, path, name=None, base=None, force=False):
     """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
-    from . import dataset
+    from .results import dataset
 
     dataset.check_output(path, force)
     with dataset.replacing(path) as temporary:

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, dataset, search, sources
+from . import binding, search, sources
 from .errors import InputError, unknown
 from .formulas.metrics import LIMITS
+from .results import dataset
 from .space.space import auxiliary, group_names, parameters
 from .specs.variables import VARIABLES
 from .tables import label

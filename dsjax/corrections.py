@@ -9,10 +9,11 @@ import click
 import numpy as np
 import xarray as xr
 
-from . import __version__, dataset, report
+from . import __version__, report
 from .catalog import rows as catalog
 from .errors import unknown
 from .evaluation import evaluate
+from .results import dataset
 from .space import grid
 from .specs import records
 from .specs.variables import VARIABLES

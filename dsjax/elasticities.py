@@ -13,10 +13,11 @@ import numpy as np
 import xarray as xr
 from jax.extend import core
 
-from . import around, dataset, machine, nearby, points
+from . import around, machine, nearby, points
 from . import envelope as relaxation
 from .errors import InputError
 from .evaluation import evaluate, program, stages
+from .results import dataset
 from .space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 
 STEP = 1e-6  # relative step of one-sided slopes

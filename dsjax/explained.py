@@ -6,10 +6,11 @@ import math
 import click
 import numpy as np
 
-from . import dataset, report
+from . import report
 from .formulas.metrics import LIMITS
 from .formulas.pipelines import LOWER_BOUNDS
 from .nearby import MOST_SEQUENCES, load_of
+from .results import dataset
 from .specs.variables import VARIABLES
 from .tables import table
 

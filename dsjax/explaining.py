@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import dataset, nearby, points, reasons, run, search
+from . import nearby, points, reasons, run, search
 from .catalog import rows
 from .errors import InputError
 from .evaluation import evaluate
 from .formulas.metrics import LIMITS
 from .formulas.roofline import EXPOSED
+from .results import dataset
 from .space import grid
 from .specs import records
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from . import dataset, search
+from . import search
 from .errors import InputError, unknown
+from .results import dataset
 from .specs.variables import SENSE
 
 SAMPLE = 4096  # points of a group whose front tells which others are worth sorting

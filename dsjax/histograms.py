@@ -6,8 +6,9 @@ import functools
 import numpy as np
 import xarray as xr
 
-from . import cells, dataset, search, searches
+from . import cells, search, searches
 from .errors import InputError
+from .results import dataset
 from .specs.variables import VARIABLES
 from .units import number
 

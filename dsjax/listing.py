@@ -2,7 +2,8 @@
 
 import click
 
-from . import dataset, report
+from . import report
+from .results import dataset
 from .tables import table
 
 # column -> (heading, divisor, format)

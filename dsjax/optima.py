@@ -1,6 +1,6 @@
 """The optimum as the SG2260E deployment study's own result file has it, with that file's keys."""
 
-from . import dataset
+from .results import dataset
 from .space.space import Space
 
 # Key of the study's file -> name here, by section.

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import dataset, machine, parts, slabs
+from . import machine, parts, slabs
 from .errors import InputError
+from .results import dataset
 
 POINTS = 2**22  # of one slab: fewer and larger files than are best for evaluating alone
 KINDS = {".nc": "netcdf_parts", ".zarr": "zarr_store"}

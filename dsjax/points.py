@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
-from . import around, dataset, search, sources
+from . import around, search, sources
 from .errors import InputError, unknown
+from .results import dataset
 from .space.space import Space, parameters, used_rows
 from .units import number
 

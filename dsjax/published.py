@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from . import dataset, figures, run, search, studies
+from . import figures, run, search, studies
+from .results import dataset
 from .space import grid
 
 

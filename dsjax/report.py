@@ -6,9 +6,10 @@ import sys
 import click
 import numpy as np
 
-from . import dataset, optima, published
+from . import optima, published
 from .catalog import quantisation
 from .formulas.metrics import LIMITS
+from .results import dataset
 from .space import provenance
 from .tables import heading, label, shown, table
 

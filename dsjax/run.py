@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from . import dataset, machine, outputs, slabs
+from . import machine, outputs, slabs
 from .errors import InputError
 from .evaluation import evaluate
+from .results import dataset
 from .space import grid
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.

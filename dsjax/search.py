@@ -4,8 +4,8 @@ import heapq
 
 import numpy as np
 
-from . import dataset
 from .errors import InputError, unknown
+from .results import dataset
 from .space.space import group_names
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).

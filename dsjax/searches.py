@@ -2,9 +2,10 @@
 
 import functools
 
-from . import dataset, fronts, machine, run, search, sources, streams
+from . import fronts, machine, run, search, sources, streams
 from .errors import InputError, unknown
 from .evaluation import evaluate
+from .results import dataset
 from .space import grid
 
 

@@ -1,7 +1,8 @@
 """What a question is asked of: a Dataset, a file that dsjax wrote, or a grid."""
 
-from . import dataset, run
+from . import run
 from .errors import InputError, unknown
+from .results import dataset
 from .space import grid
 
 OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid

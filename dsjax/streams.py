@@ -11,9 +11,10 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import cells, dataset, fronts, points, search
+from . import cells, fronts, points, search
 from .errors import InputError
 from .evaluation import evaluate
+from .results import dataset
 from .space import ranges
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass

@@ -4,9 +4,10 @@ import json
 
 import click
 
-from . import dataset, report
+from . import report
 from .fleets import ASSUMPTIONS
 from .formulas.metrics import LIMITS
+from .results import dataset
 from .tables import axis_label, heading, label, shown, table
 
 # of a pool, what is not part of its configuration

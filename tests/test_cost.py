@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, dataset
+from dsjax import cli
 from dsjax.catalog import rows as catalog
 from dsjax.evaluation import evaluate
 from dsjax.formulas import metrics
+from dsjax.results import dataset
 from dsjax.space import grid
 from dsjax.specs import records
 from dsjax.specs.records import Hardware

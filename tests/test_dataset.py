@@ -11,7 +11,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, dataset
+from dsjax import cli
+from dsjax.results import dataset
 from dsjax.space import grid
 
 

@@ -11,12 +11,13 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import calibration, cli, dataset, elasticities, kinds
+from dsjax import calibration, cli, elasticities, kinds
 from dsjax.catalog import rows
 from dsjax.errors import InputError
 from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
+from dsjax.results import dataset
 from dsjax.serving.step import CORE, Kernels
 from dsjax.space import grid, provenance
 from dsjax.space.space import Space

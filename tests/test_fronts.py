@@ -8,8 +8,9 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax import dataset, fronts, search
+from dsjax import fronts, search
 from dsjax.evaluation import evaluate
+from dsjax.results import dataset
 from dsjax.space import grid
 from dsjax.specs.variables import MEASURES, SENSE
 

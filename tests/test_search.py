@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import dataset, search
+from dsjax import search
+from dsjax.results import dataset
 from dsjax.space import grid
 
 AXES = {

@@ -76,7 +76,7 @@ def test_a_variable_that_lacks_the_cut_axes_is_written_once(space, whole):
 
 
 def test_template_is_the_dataset(space, whole):
-    from dsjax import dataset
+    from dsjax.results import dataset
 
     found = slabs.template(slabs.cut(space, 700), "float64", tuple(whole))
     ds = dataset.to_dataset(space, whole)

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, dataset, run
+from dsjax import cli, run
+from dsjax.results import dataset
 from dsjax.space import grid
 
 STUDY = "decode_gpu_2025"

@@ -50,8 +50,9 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     dsjax calibrate mla.csv --kind mla-decode --hardware H100 --where op_name=mla_generation --where "kv_len>=256"
     dsjax sweep --catalog curve.toml --fix curve=H800-gemm-fp8
     """
-    from .. import calibration, dataset
-    from ..dataset import check_output
+    from .. import calibration
+    from ..results import dataset
+    from ..results.dataset import check_output
 
     if output:
         check_output(output, force)

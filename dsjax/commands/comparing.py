@@ -82,13 +82,14 @@ def _merged(common, own):
 
 
 def _results(space, source, dtype, quiet):
-    from .. import dataset
+    from ..results import dataset
 
     return dataset.open_results(source) if space is None else sweep_of(space, dtype, False, quiet)
 
 
 def _show(ds, form, quiet):
-    from .. import dataset, report
+    from .. import report
+    from ..results import dataset
 
     if form == "table":
         _table(ds, quiet)

@@ -66,7 +66,8 @@ def _labels(text):
 
 
 def _show(ds, form, quiet):
-    from .. import dataset, report
+    from .. import report
+    from ..results import dataset
 
     if form == "table":
         click.echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")

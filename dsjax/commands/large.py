@@ -46,7 +46,8 @@ def is_store(path):
 
 def check(path, force):
     """Refuse a file or a store that cannot be written."""
-    from .. import dataset, outputs
+    from .. import outputs
+    from ..results import dataset
 
     (outputs.check if is_store(path) else dataset.check_output)(path, force)
 

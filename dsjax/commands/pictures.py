@@ -50,7 +50,8 @@ def plot(
 
     Exit code 1 where no point is feasible.
     """
-    from .. import dataset, pictures
+    from .. import pictures
+    from ..results import dataset
 
     options = {name: value for name, value in given.items() if value not in (None, False)}
     options |= {"at": at if at == "best" else values_of("--at", at)} if at else {}

@@ -72,7 +72,8 @@ def sweep(
     A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
     same command with --resume goes on from there.
     """
-    from .. import dataset, machine, optima, report, search
+    from .. import machine, optima, report, search
+    from ..results import dataset
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:
@@ -146,7 +147,8 @@ def best(
     dsjax best --objective -step_time --by hardware
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from .. import dataset, report, search, streams
+    from .. import report, search, streams
+    from ..results import dataset
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
@@ -185,7 +187,8 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
     dsjax histogram --of tpot --bins 10
     dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
     """
-    from .. import dataset, distributions, histograms
+    from .. import distributions, histograms
+    from ..results import dataset
     from ..units import number
 
     options = {"of": of, "bins": number("--bins", bins, histograms.BINS)}
@@ -222,7 +225,8 @@ def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, qui
     dsjax explain space.nc --at hardware=H20,batch=64
     dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
     """
-    from .. import dataset, explained, explaining
+    from .. import explained, explaining
+    from ..results import dataset
 
     chosen = values_of("--at", at)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):

@@ -52,7 +52,8 @@ def sensitivity(
     dsjax sensitivity sg2260e_decode_128 --envelope
     dsjax sensitivity --at grid -o elasticities.nc
     """
-    from .. import dataset, elasticities, points
+    from .. import elasticities, points
+    from ..results import dataset
 
     whole = at == "grid"
     if whole and envelope:
@@ -75,7 +76,8 @@ def sensitivity(
 
 
 def _show(ds, form, quiet):
-    from .. import dataset, report
+    from .. import report
+    from ..results import dataset
 
     over_grid = "parameter_value" not in ds
     rows = _grid_rows(ds) if over_grid else rows_at_point(ds)

@@ -41,7 +41,8 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from .. import dataset, fronts, search, streams, tradeoffs
+    from .. import fronts, search, streams, tradeoffs
+    from ..results import dataset
 
     groups = [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):

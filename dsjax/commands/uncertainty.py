@@ -37,7 +37,8 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
     dsjax uncertainty --error curve=10% --by '' --top 20
     dsjax uncertainty space.nc --error hardware.H800.fp8_flops_per_s=8% --of tps_per_user --format json
     """
-    from .. import dataset, uncertainties
+    from .. import uncertainties
+    from ..results import dataset
 
     given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
     groups = None if by is None else [name for name in by.split(",") if name]
@@ -56,7 +57,8 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
 
 
 def _show(ds, form, quiet):
-    from .. import dataset, report
+    from .. import report
+    from ..results import dataset
 
     if form == "table":
         _tables(ds, quiet)

@@ -38,7 +38,7 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     dsjax validate --catalog curve.toml --fix curve=mine
     dsjax validate --format csv > systems.csv
     """
-    from .. import dataset
+    from ..results import dataset
 
     if everything and defaults:
         raise InputError("--defaults: beside --all; expected one of the two")
@@ -63,7 +63,8 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
 
 def _records(ds, form):
     """Systems, or choices, as CSV or JSON."""
-    from .. import agreement, dataset, report
+    from .. import agreement, report
+    from ..results import dataset
 
     dim = "choice" if "choice" in ds.dims else "system"
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}

@@ -3,8 +3,9 @@
 import importlib
 import inspect
 
-from .. import dataset, run, sources
+from .. import run, sources
 from ..errors import InputError, unknown
+from ..results import dataset
 from . import canvas
 
 # kind -> module, whose `draw`(figure, ds, **options) returns one line that says what is seen

@@ -6,8 +6,8 @@ import re
 import textwrap
 from pathlib import Path
 
-from .. import dataset
 from ..errors import InputError
+from ..results import dataset
 
 # Okabe and Ito's colours, told apart by colour-blind readers, without the yellow that white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")

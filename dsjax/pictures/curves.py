@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from .. import dataset, run, search
+from .. import run, search
+from ..results import dataset
 from . import canvas, selection
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .. import dataset, searches
+from .. import searches
 from ..errors import InputError
+from ..results import dataset
 from . import canvas, selection
 from .notes import Note, annotate_curves
 

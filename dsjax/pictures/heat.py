@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .. import dataset, search
+from .. import search
 from ..errors import InputError
+from ..results import dataset
 from ..tables import significant
 from . import canvas, selection
 

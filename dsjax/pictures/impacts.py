@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .. import dataset, elasticities
+from .. import elasticities
 from ..errors import InputError
+from ..results import dataset
 from . import canvas, selection
 
 MOST_BARS = 16

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from .. import dataset, inverse, questions
+from .. import inverse, questions
 from ..errors import InputError, unknown
+from ..results import dataset
 from ..space import parameters as inputs
 from ..space.space import parameters
 from ..specs.variables import SENSE, VARIABLES

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from .. import dataset, explaining, points, reasons
+from .. import explaining, points, reasons
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
+from ..results import dataset
 from ..specs import records
 from . import canvas, selection
 from .notes import Note, annotate

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .. import dataset, points, search
+from .. import points, search
 from ..errors import InputError, NothingFeasible, unknown
+from ..results import dataset
 from ..specs.variables import SENSE
 from . import canvas
 

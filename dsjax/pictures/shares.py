@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .. import dataset, explaining, search
+from .. import explaining, search
 from ..formulas.metrics import LIMITS
+from ..results import dataset
 from . import canvas, selection
 
 MOST_BARS = 12

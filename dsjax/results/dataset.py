@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, machine
-from .errors import InputError
-from .formulas.metrics import LIMITS
-from .space import provenance as families
-from .space.space import Space, auxiliary, parameters
-from .specs import records as specs
-from .specs.variables import FLAGS, VARIABLES
+from .. import __version__, machine
+from ..errors import InputError
+from ..formulas.metrics import LIMITS
+from ..space import provenance as families
+from ..space.space import Space, auxiliary, parameters
+from ..specs import records as specs
+from ..specs.variables import FLAGS, VARIABLES
 
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
@@ -263,7 +263,7 @@ def open_netcdf(path):
     path = Path(path)
     kind = kind_of(path)
     if kind == "Zarr store":
-        from . import zarr_store
+        from .. import zarr_store
 
         zarr_store.package()
     try:

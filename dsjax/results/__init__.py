@@ -1,0 +1,1 @@
+"""Arrays -> labelled Dataset -> file."""
