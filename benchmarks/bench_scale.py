@@ -117,9 +117,10 @@ def full_rank():
     """
     import numpy as np
 
-    from dsjax import machine, slabs
+    from dsjax import machine
     from dsjax.evaluation import evaluate
     from dsjax.space import grid
+    from dsjax.sweeps import slabs
 
     machine.keep_pages()
     whole = grid.load("decode_gpu_2025", axes={"ep": {"start": 32, "stop": 320, "step": 32}} | LONG)

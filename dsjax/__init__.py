@@ -27,7 +27,7 @@ _PUBLIC = {
     "reproduce": "published",
     "sensitivity": "elasticities",
     "solve": "inverse",
-    "sweep": "run",
+    "sweep": "sweeps.sweep",
     "uncertainty": "uncertainties",
     "validate": "validation",
     "validate_defaults": "alternatives",

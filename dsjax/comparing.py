@@ -5,12 +5,13 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, search, sources
+from . import binding, search
 from .errors import InputError, unknown
 from .formulas.metrics import LIMITS
 from .results import dataset
 from .space.space import auxiliary, group_names, parameters
 from .specs.variables import VARIABLES
+from .sweeps import sources
 from .tables import label
 
 SIDES = ("a", "b")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import nearby, points, reasons, run, search
+from . import nearby, points, reasons, search
 from .catalog import rows
 from .errors import InputError
 from .evaluation import evaluate
@@ -20,6 +20,7 @@ from .formulas.roofline import EXPOSED
 from .results import dataset
 from .space import grid
 from .specs import records
+from .sweeps import sweep
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 COLLECTIVES = ("dispatch", "combine")
@@ -43,7 +44,7 @@ def explain(source="default", at=None, **options):
         if options:
             raise InputError(f"explain: {', '.join(options)} change a grid; expected a grid, not results")
         return of_dataset(source if hasattr(source, "data_vars") else dataset.open_netcdf(source), at)
-    if wrong := options.keys() - inspect.signature(run.sweep).parameters.keys():
+    if wrong := options.keys() - inspect.signature(sweep.sweep).parameters.keys():
         raise InputError(f"explain: unknown option {min(wrong)!r}; expected those of sweep")
     names = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
     return of_space(grid.load(source, **names), at, options.get("dtype", "float64"))
@@ -60,7 +61,7 @@ def of_space(space, at=None, dtype="float64", ds=None):
     named = points.chosen(space, at)
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
-        named = points.best(run.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
+        named = points.best(sweep.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
     return _explained(points.only(space, named), dtype)
 
 

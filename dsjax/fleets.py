@@ -11,7 +11,8 @@ import json
 import numpy as np
 import xarray as xr
 
-from . import demands, run, search
+from . import demands, search
+from .sweeps import sweep
 
 ASSUMPTIONS = (
     "independent pools; moving the KV cache from prefill to decode is not counted; steady demand without queues or "
@@ -106,7 +107,7 @@ def _whole(x):
 def of_spaces(decode, prefill, asked, dtype="float64"):
     """`recommend` of two resolved spaces."""
     asked = demands.checked(asked)
-    decode, prefill = (_points(run.of_space(s, dtype, False, "dsjax.recommend"), s) for s in (decode, prefill))
+    decode, prefill = (_points(sweep.of_space(s, dtype, False, "dsjax.recommend"), s) for s in (decode, prefill))
     isl, osl, rate, users = (asked[name] for name in ("isl", "osl", "requests_per_s", "concurrency"))
     if users is None:
         instances = _whole(rate * osl / decode.of("tps_total"))

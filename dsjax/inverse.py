@@ -6,12 +6,13 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, points, questions, run, search, sources
+from . import binding, points, questions, search
 from .errors import InputError
 from .evaluation import evaluate
 from .formulas.metrics import LIMITS
 from .space import parameters
 from .specs.variables import VARIABLES
+from .sweeps import sources, sweep
 from .units import number
 
 PER_DECADE = 20  # values that are tried in every factor of ten
@@ -228,7 +229,7 @@ def _verified(asked, below, above):
 def _examined(asked, place, x):
     """Rows of the best configuration of every contender at `x` (None: the space as it is)."""
     space = asked.space if x is None else asked.varied.moved(asked.space, x)
-    ds = run.of_space(space, asked.dtype, blocks=False)
+    ds = sweep.of_space(space, asked.dtype, blocks=False)
     present = set(asked.varied.values.values())
     value = x if x is not None else present.pop() if len(present) == 1 else math.nan
     rows = []

@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 
-from . import around, search, sources
+from . import around, search
 from .errors import InputError, unknown
 from .results import dataset
 from .space.space import Space, parameters, used_rows
+from .sweeps import sources
 from .units import number
 
 

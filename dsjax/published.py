@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from . import figures, run, search, studies
+from . import figures, search, studies
 from .results import dataset
 from .space import grid
+from .sweeps import sweep
 
 
 def reproduce(study="decode_gpu_2025"):
@@ -63,7 +64,7 @@ def searched_tables(study):
         space = dataclasses.replace(
             grid.load(grid.folder() / f"{published['grid']}.toml"), bounds={k: float(v) for k, v in bounds.items()}
         )
-        tables.append(_compare(run.of_space(space, blocks=False), space, rows, published))
+        tables.append(_compare(sweep.of_space(space, blocks=False), space, rows, published))
     result = xr.concat(tables, "row", data_vars="all", coords="all", compat="override", join="outer")
     result.attrs = {"tolerance": published["tolerance"]}
     return result

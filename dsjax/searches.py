@@ -2,11 +2,12 @@
 
 import functools
 
-from . import fronts, machine, run, search, sources, streams
+from . import fronts, machine, search, streams
 from .errors import InputError, unknown
 from .evaluation import evaluate
 from .results import dataset
 from .space import grid
+from .sweeps import sources, sweep
 
 
 def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, client=None, **options):
@@ -73,17 +74,17 @@ def of(source, command, check, materialised, streamed, stream, max_memory, optio
     space = grid.load(source, **changes, any_size=stream is not False)
     check(space)
     dtype = options.get("dtype") or "float64"
-    call = run.history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype, command)
+    call = sweep.history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype, command)
     return of_space(space, dtype, stream, materialised, streamed, call, max_memory=max_memory)[0]
 
 
 def of_space(space, dtype, stream, materialised, streamed, command, counts=False, max_memory=None, client=None):
     """(result, `search.counted` if `counts`) of a search of a space, streamed where `stream` or the memory says so."""
     if stream or (stream is None and not fits(space, dtype, max_memory)):
-        dtype = run.checked(dtype)
+        dtype = sweep.checked(dtype)
         found = streamed(space, dtype=dtype, command=command)
         return found, streams.counted(space, dtype, client) if counts else None
-    ds = run.of_space(space, dtype, False, command, max_memory)
+    ds = sweep.of_space(space, dtype, False, command, max_memory)
     return materialised(ds), search.counted(ds) if counts else None
 
 

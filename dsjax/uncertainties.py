@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import xarray as xr
 
-from . import machine, points, run, sampling, search, sources
+from . import machine, points, sampling, search
 from .errors import InputError, unknown
 from .evaluation import evaluate
 from .space import parameters
 from .specs.variables import VARIABLES
+from .sweeps import sources, sweep
 from .units import number
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -47,7 +48,7 @@ def uncertainty(source="default", errors=None, *, samples=1024, seed=0, of=None,
     """
     space, dtype, ds = sources.space_of(source, "uncertainty", options)
     named = check(space, errors, samples, seed, of, top, by)
-    ds = run.of_space(space, dtype, blocks=False) if ds is None else ds
+    ds = sweep.of_space(space, dtype, blocks=False) if ds is None else ds
     return of_dataset(ds, named, samples=samples, seed=seed, of=of, top=top, by=by)
 
 

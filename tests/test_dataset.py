@@ -126,9 +126,9 @@ def test_what_is_evaluated_again_needs_no_sweep(not_sweeps):
 def test_provenance_rebuilds_the_space(study, path):
     ds = dsjax.open_netcdf(path)
     space = dataset.space_of(ds)
-    from dsjax import run
+    from dsjax.sweeps import sweep
 
-    xr.testing.assert_equal(run.of_space(space), study)
+    xr.testing.assert_equal(sweep.of_space(space), study)
     spec = json.loads(ds.attrs["dsjax_spec"])
     assert spec["rows"]["nic"]["CX7"]["scale_out_bytes_per_s"] == 40 * 2**30
     assert 'study = "decode_gpu_2025"' in ds.attrs["grid"]

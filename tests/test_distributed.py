@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, clusters, outputs, run, slabs, streams
+from dsjax import cells, cli, streams
 from dsjax.space import grid
+from dsjax.sweeps import outputs, slabs, sweep, workers
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")
@@ -57,7 +58,7 @@ def whole(space, tmp_path_factory):
     path = tmp_path_factory.mktemp("here") / "x.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outputs, "POINTS", MOST)
-        run.write(space, path, blocks=False, command="test")
+        sweep.write(space, path, blocks=False, command="test")
     return arrays_of(path)
 
 
@@ -69,7 +70,7 @@ def arrays_of(path):
 
 def test_workers_write_the_same_store(space, whole, client, tmp_path):
     seen = []
-    counts = run.write(
+    counts = sweep.write(
         space,
         tmp_path / "x.zarr",
         blocks=False,
@@ -90,7 +91,7 @@ def test_a_worker_that_is_killed_loses_nothing(space, whole, client, tmp_path):
             killed.append(next(iter(client.run(os.getpid).values())))
             os.kill(killed[0], signal.SIGKILL)
 
-    run.write(space, tmp_path / "x.zarr", blocks=False, client=client, progress=progress)
+    sweep.write(space, tmp_path / "x.zarr", blocks=False, client=client, progress=progress)
     assert killed and arrays_of(tmp_path / "x.zarr") == whole
     client.wait_for_workers(2, timeout=30)
     assert killed[0] not in client.run(os.getpid).values()
@@ -105,10 +106,10 @@ def test_what_workers_began_is_resumed_here(space, whole, client, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.write(space, tmp_path / "x.zarr", blocks=False, client=client, progress=progress)
+        sweep.write(space, tmp_path / "x.zarr", blocks=False, client=client, progress=progress)
     assert not (tmp_path / "x.zarr").exists()
     seen.clear()
-    run.write(
+    sweep.write(
         space,
         tmp_path / "x.zarr",
         blocks=False,
@@ -128,14 +129,14 @@ def test_a_worker_with_another_version_is_refused(space, client, tmp_path):
     client.run(_pretend, "0.0.9")
     try:
         with pytest.raises(dsjax.InputError, match=r"worker tcp://.*: has dsjax 0\.0\.9; expected 0\."):
-            run.write(space, tmp_path / "x.zarr", client=client)
+            sweep.write(space, tmp_path / "x.zarr", client=client)
     finally:
         client.run(_pretend, dsjax.__version__)
 
 
 def test_a_worker_that_does_not_see_the_folder_is_refused(client, tmp_path):
     with pytest.raises(dsjax.InputError, match="does not see .*nowhere; expected a folder that all workers share"):
-        clusters.check(client, tmp_path / "nowhere")
+        workers.check(client, tmp_path / "nowhere")
 
 
 def test_workers_search_and_count_as_this_process_does(client, monkeypatch):
@@ -161,21 +162,21 @@ def test_the_commands_search_on_a_scheduler(client, tmp_path, monkeypatch):
 
 def test_workers_need_a_store(space, client, tmp_path):
     with pytest.raises(dsjax.InputError, match="workers write into a Zarr store; expected a name ending in .zarr"):
-        run.write(space, tmp_path / "x.nc", client=client)
+        sweep.write(space, tmp_path / "x.nc", client=client)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unreachable_scheduler(monkeypatch):
-    monkeypatch.setattr(clusters, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(workers, "TIMEOUT_S", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # bound, and nobody listens
         with pytest.raises(dsjax.InputError, match=f"--scheduler {address}: cannot be reached"):
-            with clusters.connected(address):
+            with workers.connected(address):
                 pass
     for wrong in ("nonsense://x", "tcp://localhost:notaport"):
         with pytest.raises(dsjax.InputError, match="cannot be reached"):
-            with clusters.connected(wrong):
+            with workers.connected(wrong):
                 pass
 
 
@@ -191,4 +192,4 @@ def test_the_command_uses_a_scheduler(client, tmp_path, monkeypatch, capsys):
 
 
 def _pretend(version):
-    clusters.__version__ = version
+    workers.__version__ = version

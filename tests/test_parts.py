@@ -13,9 +13,10 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import cli, outputs, parts, run, slabs
+from dsjax import cli
 from dsjax.commands import common
 from dsjax.space import grid
+from dsjax.sweeps import outputs, resume, slabs, sweep
 
 STUDY = "decode_gpu_2025"
 MOST = 400  # points of a slab here
@@ -48,7 +49,7 @@ def write(space, path, stop_after=None, **options):
         if stop_after is not None and len(seen) > stop_after:
             raise KeyboardInterrupt
 
-    return run.write(space, path, command="test", progress=progress, **options), seen
+    return sweep.write(space, path, command="test", progress=progress, **options), seen
 
 
 def values_of(path):
@@ -162,17 +163,17 @@ def test_another_input_is_refused_with_the_reason(space, tmp_path, change, optio
 def test_another_version_is_refused(space, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write(space, tmp_path / "x.nc", stop_after=3)
-    monkeypatch.setattr(parts, "__version__", "9.9")
+    monkeypatch.setattr(resume, "__version__", "9.9")
     with pytest.raises(dsjax.InputError, match='dsjax_version was "0.*" and is "9.9"'):
         write(space, tmp_path / "x.nc", resume=True)
 
 
 def test_only_the_text_of_the_grid_may_differ(space):
     one = json.loads(space.to_json())
-    assert parts.difference(one, one | {"text": "# another comment"}) == ""
-    assert parts.difference(one, one | {"title": "x"}).startswith("title was")
-    assert parts.difference({"a": {"b": 1}}, {"a": {}}) == "a.b is only there"
-    assert parts.difference({}, {"c": 1}) == "c is only here"
+    assert resume.difference(one, one | {"text": "# another comment"}) == ""
+    assert resume.difference(one, one | {"title": "x"}).startswith("title was")
+    assert resume.difference({"a": {"b": 1}}, {"a": {}}) == "a.b is only there"
+    assert resume.difference({}, {"c": 1}) == "c is only here"
 
 
 def test_the_slabs_of_the_first_run_are_kept(space, tmp_path, monkeypatch):
@@ -259,7 +260,7 @@ def test_a_folder_of_something_else_is_left_alone(space, tmp_path):
 
 
 def test_one_process_at_a_time(space, tmp_path):
-    held = parts.Parts(tmp_path / "x.nc")
+    held = resume.Parts(tmp_path / "x.nc")
     with held.started(slabs.cut(space, MOST), "float64", ("step_time",), False, False):
         with pytest.raises(dsjax.InputError, match="another process is writing it"):
             write(space, tmp_path / "x.nc", force=True)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cells, fronts, histograms, run, search, streams
+from dsjax import cells, fronts, histograms, search, streams
 from dsjax.evaluation import evaluate
 from dsjax.space import grid, ranges
 from dsjax.space.space import Space
+from dsjax.sweeps import sweep
 
 STUDY = "decode_gpu_2025"
 FIXED = {"nic": "CX7", "ep": 144, "context": 4096, "precision": "kv1-w1", "mtp": 1}
@@ -61,7 +62,7 @@ def both(name, start, stop, step):
         patch.setattr(ranges, "LONG", 100)
         lazy = grid.load(STUDY, axes=axes, fixed=FIXED, any_size=True)
     assert isinstance(lazy.axes[name], ranges.Range) and isinstance(held.axes[name], tuple)
-    return held, lazy, run.of_space(held, "float64", False)
+    return held, lazy, sweep.of_space(held, "float64", False)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_the_space_and_its_dataset_are_the_same(axis):
     for name in ("tps_per_chip", "feasible"):
         ((_, values),) = evaluate.evaluate(lazy, names=(name,)).values()
         np.testing.assert_array_equal(values, ds[name])
-    again = run.of_space(lazy, "float64", False)
+    again = sweep.of_space(lazy, "float64", False)
     assert again.drop_attrs().identical(ds.drop_attrs())
     np.testing.assert_array_equal(search.best(again).tps_per_chip, search.best(ds).tps_per_chip)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import slabs
 from dsjax.evaluation import evaluate
 from dsjax.space import grid
+from dsjax.sweeps import slabs
 
 STUDY = "decode_gpu_2025"
 

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, run
+from dsjax import cli
 from dsjax.results import dataset
 from dsjax.space import grid
+from dsjax.sweeps import sweep
 
 STUDY = "decode_gpu_2025"
 
@@ -20,7 +21,7 @@ def files(tmp_path_factory):
     pytest.importorskip("zarr")
     paths = [tmp_path_factory.mktemp("results") / f"x.{suffix}" for suffix in ("nc", "zarr")]
     for path in paths:
-        run.write(grid.load(STUDY, fixed={"nic": "CX7"}), path, blocks=False)
+        sweep.write(grid.load(STUDY, fixed={"nic": "CX7"}), path, blocks=False)
     return paths
 
 

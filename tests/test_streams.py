@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, fronts, run, search, searches, streams
+from dsjax import cells, cli, fronts, search, searches, streams
 from dsjax.evaluation import evaluate, program, reassociate, stages
 from dsjax.space import grid
+from dsjax.sweeps import sweep
 
 STUDY = "decode_gpu_2025"
 LONG = {"batch": {"start": 8, "stop": 512, "step": 8}, "context": {"start": 512, "stop": 16384, "step": 512}}
@@ -22,7 +23,7 @@ LONG = {"batch": {"start": 8, "stop": 512, "step": 8}, "context": {"start": 512,
 def long(request):
     """A space of many cells, and its Dataset."""
     space = grid.load(STUDY, axes=LONG | {"nic_scale_out_bytes_per_s": [1e10, 5e10]}, fixed={"nic": "CX7"})
-    return space, run.of_space(space, request.param, False), request.param
+    return space, sweep.of_space(space, request.param, False), request.param
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_a_cell_is_bounded_by_what_it_holds_at_most(long):
 def test_other_models_and_phases(name):
     cut = {"nic": ["one-layer"], "chips": [32, 128]} if name == "sg2260e" else {"hardware": ["H800", "L20"]}
     space = grid.load(name, axes=cut)
-    assert_same(streams.best(space, top=2), search.best(run.of_space(space, "float32", False), top=2), space)
+    assert_same(streams.best(space, top=2), search.best(sweep.of_space(space, "float32", False), top=2), space)
 
 
 def test_nothing_feasible_is_nothing_found():
@@ -285,7 +286,7 @@ def test_axes_of_one_value_in_a_slab_keep_their_place(by):
     space = grid.load(STUDY, axes=axes, fixed={"pipeline": "naive"})
     layout = cells.layout_of(space, by, "float64")
     found = cells.largest(space, layout, "tps_per_chip", 1.0, "float64")
-    ds = run.of_space(space)
+    ds = sweep.of_space(space)
     order = (*layout.kept, *layout.inner)
     values = ds.tps_per_chip.where(ds.feasible, -np.inf).broadcast_like(ds.feasible).transpose(*order).values
     shape = [space.sizes[axis] for axis in layout.kept]

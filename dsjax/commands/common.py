@@ -95,21 +95,22 @@ def changes_of(axes, fixed, settings, model, catalogs):
 
 
 def sweep_of(space, dtype, blocks, quiet, max_memory=None, devices=None):
-    from .. import run
+    from ..sweeps import sweep
 
     command = shlex.join(["dsjax", *sys.argv[1:]])
     with progress(f"evaluating {space.points:,} points", quiet, space.points) as advance, compilation_cache():
-        return run.of_space(space, dtype or "float64", blocks, command, max_memory, devices, advance)
+        return sweep.of_space(space, dtype or "float64", blocks, command, max_memory, devices, advance)
 
 
 def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, counts=True, scheduler=None):
     """(result, counts or None) of a search of a space: of its Dataset, or streamed, also by a scheduler's workers."""
-    from .. import clusters, searches
+    from .. import searches
+    from ..sweeps import workers
 
     command = shlex.join(["dsjax", *sys.argv[1:]])
     if scheduler and stream is False:
         raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
-    connected = clusters.connected(scheduler) if scheduler else contextlib.nullcontext()
+    connected = workers.connected(scheduler) if scheduler else contextlib.nullcontext()
     with connected as client, progress(f"searching {space.points:,} points", quiet), compilation_cache():
         streamed = functools.partial(streamed, client=client) if client else streamed
         how = (space, dtype or "float64", stream or (True if client else None), materialised, streamed, command)

@@ -33,7 +33,8 @@ def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings,
     dsjax solve space.nc --vary hardware.H20.hbm_bytes --until "tps_per_chip >= 600" --at hardware=H20
     dsjax solve --vary nic.scale_out_bytes_per_s --break-even hardware=B200,H200
     """
-    from .. import inverse, sources
+    from .. import inverse
+    from ..sweeps import sources
 
     chosen = values_of("--at", at)
     between = _between(low, high)

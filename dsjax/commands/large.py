@@ -46,8 +46,8 @@ def is_store(path):
 
 def check(path, force):
     """Refuse a file or a store that cannot be written."""
-    from .. import outputs
     from ..results import dataset
+    from ..sweeps import outputs
 
     (outputs.check if is_store(path) else dataset.check_output)(path, force)
 
@@ -57,18 +57,19 @@ def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, forc
 
     `csv`: a file of lines that is asked for too, which needs the Dataset.
     """
-    from .. import clusters, machine, outputs, run, search, slabs, streams
+    from .. import machine, search, streams
+    from ..sweeps import outputs, slabs, sweep, workers
 
     dtype, command = dtype or "float64", shlex.join(["dsjax", *sys.argv[1:]])
     names = slabs.names_of(space, dtype, False)
     holds = 2 * slabs.nbytes(space, dtype, names) <= machine.room(max_memory)
     if csv and not holds:
         raise InputError(f"{csv}: {space.points:,} points do not fit in memory; expected {output} alone")
-    connected = clusters.connected(scheduler) if scheduler else contextlib.nullcontext()
+    connected = workers.connected(scheduler) if scheduler else contextlib.nullcontext()
     with compilation_cache(), connected as client:
         with progress(f"evaluating {space.points:,} points", quiet, space.points) as advance:
             how = {"resume": resume, "force": force, "client": client, "progress": advance}
-            counts = run.write(space, output, dtype, blocks, command, max_memory, devices, **how)
+            counts = sweep.write(space, output, dtype, blocks, command, max_memory, devices, **how)
         with progress(f"ranking {space.points:,} points", quiet):
             if not holds:
                 return None, streams.best(space, dtype=dtype, command=command), counts

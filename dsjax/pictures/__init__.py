@@ -3,9 +3,9 @@
 import importlib
 import inspect
 
-from .. import run, sources
 from ..errors import InputError, unknown
 from ..results import dataset
+from ..sweeps import sources, sweep
 from . import canvas
 
 # kind -> module, whose `draw`(figure, ds, **options) returns one line that says what is seen
@@ -76,6 +76,6 @@ def _results(source, options):
     """The Dataset that `source` is, holds or describes."""
     space, dtype, ds = sources.space_of(source, "plot", options)
     if ds is None:
-        return run.of_space(space, dtype, command="dsjax.plot")
+        return sweep.of_space(space, dtype, command="dsjax.plot")
     dataset.results_of(ds, "plot" if hasattr(source, "data_vars") else str(source))
     return ds

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
-from .. import run, search
+from .. import search
 from ..results import dataset
+from ..sweeps import sweep
 from . import canvas, selection
 
 
@@ -40,7 +41,7 @@ def along_input(ds, varied, values, at, by, of, names):
     space, rows = dataset.space_of(ds), {}
     dtype = str(ds[space.objective].dtype)
     for value in values:
-        moved, _, _ = selection.restricted(run.of_space(varied.moved(space, value), dtype, blocks=False), at)
+        moved, _, _ = selection.restricted(sweep.of_space(varied.moved(space, value), dtype, blocks=False), at)
         for label, (group, found) in _rows(search.best(moved, by=by, objective=of), value, by, names, True).items():
             rows.setdefault(label, (group, {}))[1].update(found)
     return {label: _curve(group, found, values, names) for label, (group, found) in rows.items()}

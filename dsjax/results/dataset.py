@@ -263,7 +263,7 @@ def open_netcdf(path):
     path = Path(path)
     kind = kind_of(path)
     if kind == "Zarr store":
-        from .. import zarr_store
+        from ..sweeps import zarr_store
 
         zarr_store.package()
     try:

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import machine, parts, slabs
-from .errors import InputError
-from .results import dataset
+from .. import machine
+from ..errors import InputError
+from ..results import dataset
+from . import resume, slabs
 
 POINTS = 2**22  # of one slab: fewer and larger files than are best for evaluating alone
 KINDS = {".nc": "netcdf_parts", ".zarr": "zarr_store"}
@@ -59,7 +60,7 @@ def write(space, path, job, progress=None, client=None):
         raise InputError(f"{path}: workers write into a Zarr store; expected a name ending in .zarr")
     names = slabs.names_of(space, job.dtype, job.blocks)
     wanted = slabs.within(space, job.dtype, names, job.room, POINTS)
-    held = parts.Parts(os.path.realpath(path))
+    held = resume.Parts(os.path.realpath(path))
     _check_disk(space, path, slabs.nbytes(space, job.dtype, names), held, kind.LEAST_SHARE)
     with held.started(wanted, job.dtype, names, job.resume, job.force) as cut:
         cut = dataclasses.replace(cut, space=space)
@@ -69,9 +70,9 @@ def write(space, path, job, progress=None, client=None):
         left = [index for index in range(cut.number) if index not in finished]
         kind.begin(held, cut, job)
         if client is not None:
-            from . import clusters
+            from . import workers
 
-            clusters.each(client, held.folder, left, advance)
+            workers.each(client, held.folder, left, advance)
         else:
             evaluate_here(held, cut, names, job, left, advance)
         kind.complete(held, cut, names, path, job)

@@ -8,9 +8,10 @@ import contextlib
 import math
 import os
 
-from . import __version__, outputs, parts
-from .errors import InputError
-from .space.space import Space
+from .. import __version__
+from ..errors import InputError
+from ..space.space import Space
+from . import outputs, resume
 
 TASKS = 16  # of a search, for each thread of a worker
 PER_THREAD = 3  # tasks that wait at a worker, for each of its threads
@@ -92,7 +93,7 @@ def run(folder, index):
     """A task: evaluate and write one slab; its number of points."""
     # A worker uses as many cores as it has threads, each of which evaluates a slab of its own.
     os.environ.setdefault("PJRT_NPROC", "1")
-    held, cut, dtype, names = parts.of_folder(folder, parts.stamp_of(folder))
+    held, cut, dtype, names = resume.of_folder(folder, resume.stamp_of(folder))
     return outputs.evaluate_slab(held, cut, dtype, names, index)
 
 
@@ -122,7 +123,7 @@ def searched(client, space, layout, what, dtype, corners):
 def search(corners, text, layout, what, dtype):
     """A task: what the cells of some slabs hold."""
     os.environ.setdefault("PJRT_NPROC", "1")
-    from . import cells, machine
+    from .. import cells, machine
 
     machine.keep_pages()
     run = cells.slab_of(Space.from_json(text), layout, what, dtype)
@@ -130,4 +131,4 @@ def search(corners, text, layout, what, dtype):
 
 
 def _seen(folder):
-    return __version__, folder is None or os.path.exists(os.path.join(folder, parts.FINGERPRINT))
+    return __version__, folder is None or os.path.exists(os.path.join(folder, resume.FINGERPRINT))

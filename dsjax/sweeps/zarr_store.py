@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
+from ..results import dataset
 from . import outputs, slabs
-from .errors import InputError
-from .results import dataset
 
 LEAST_SHARE = 0.2  # of the size of the results: what is left of them, compressed
 STORE = "store"  # in the folder of the parts, until it is complete

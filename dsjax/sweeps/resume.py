@@ -12,9 +12,10 @@ import secrets
 import shutil
 from pathlib import Path
 
-from . import __version__, slabs
-from .errors import InputError
-from .space.space import Space
+from .. import __version__
+from ..errors import InputError
+from ..space.space import Space
+from . import slabs
 
 FINGERPRINT = "sweep.json"
 IGNORED = ("text",)  # of a space: how the grid was written down

@@ -6,9 +6,9 @@ import os
 import netCDF4
 import numpy as np
 
+from ..errors import InputError
+from ..results import dataset
 from . import outputs, slabs
-from .errors import InputError
-from .results import dataset
 
 LEAST_SHARE = 1.0  # of the size of the results: what parts take, which are not compressed
 check = dataset.check_output

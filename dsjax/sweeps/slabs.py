@@ -13,10 +13,10 @@ import math
 import jax
 import numpy as np
 
-from . import points
-from .errors import InputError
-from .evaluation import evaluate
-from .results import dataset
+from .. import points
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..results import dataset
 
 POINTS = 2**20  # of one slab, about
 WORKING = 3  # memory while a slab is evaluated, in sizes of its results: intermediates, and the copy that is kept

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from . import machine, outputs, slabs
-from .errors import InputError
-from .evaluation import evaluate
-from .results import dataset
-from .space import grid
+from .. import machine
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..results import dataset
+from ..space import grid
+from . import outputs, slabs
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.
 MOST_POINTS_WITH_BLOCKS = 1_000_000

@@ -1,9 +1,9 @@
 """What a question is asked of: a Dataset, a file that dsjax wrote, or a grid."""
 
-from . import run
-from .errors import InputError, unknown
-from .results import dataset
-from .space import grid
+from ..errors import InputError, unknown
+from ..results import dataset
+from ..space import grid
+from . import sweep
 
 OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid
 
@@ -36,4 +36,4 @@ def dataset_of(source, command, options):
     space, dtype, ds = space_of(source, command, options)
     if ds is not None:
         dataset.results_of(ds, command if hasattr(source, "data_vars") else str(source))
-    return run.of_space(space, dtype, blocks=False, command=f"dsjax.{command}") if ds is None else ds
+    return sweep.of_space(space, dtype, blocks=False, command=f"dsjax.{command}") if ds is None else ds

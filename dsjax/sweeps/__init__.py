@@ -1,0 +1,1 @@
+"""A whole grid: in one piece, slab by slab, or on workers."""
