@@ -94,19 +94,20 @@ def timed(call, least=3, seconds=5.0):
 
 
 def stream(model, scale):
-    from dsjax import machine, streams
+    from dsjax import machine
+    from dsjax.search import streaming
 
     machine.keep_pages()
     grid = space(model, scale)
-    record = timed(lambda: streams.best(grid, by=("hardware",), dtype="float32"), least=2 if scale == "1e10" else 3)
+    record = timed(lambda: streaming.best(grid, by=("hardware",), dtype="float32"), least=2 if scale == "1e10" else 3)
     return record | {"points": grid.points, "points/s": grid.points / record["wall"]}
 
 
 def counts(model, scale):
-    from dsjax import streams
+    from dsjax.search import streaming
 
     grid = space(model, scale)
-    record = timed(lambda: streams.counted(grid, "float32"), least=2)
+    record = timed(lambda: streaming.counted(grid, "float32"), least=2)
     return record | {"points": grid.points, "points/s": grid.points / record["wall"]}
 
 
@@ -285,7 +286,7 @@ def workers(number):
     """A streamed search of the core model by dask workers of one thread and one core each, largest grid."""
     import distributed
 
-    from dsjax import streams
+    from dsjax.search import streaming
 
     whole, cores = space("core", "1e10"), _cores()
     with distributed.LocalCluster(
@@ -293,7 +294,7 @@ def workers(number):
     ) as cluster:
         with distributed.Client(cluster) as client:
             client.run(_pin, cores)
-            record = timed(lambda: streams.best(whole, by=("hardware",), client=client), least=2, seconds=0.0)
+            record = timed(lambda: streaming.best(whole, by=("hardware",), client=client), least=2, seconds=0.0)
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 
 

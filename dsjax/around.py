@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from . import nearby, search
+from . import nearby
 from .evaluation import evaluate
 from .results import dataset
+from .search import ranking
 from .space.differentiable import moved
 from .specs.variables import SENSE, VARIABLES
 from .tables import label
@@ -83,7 +84,7 @@ def switches(space, of, names):
 
 def _best(space, at, of):
     """{axis: value} of the best feasible point of a moved space, None where none is feasible."""
-    found = search.best(swept(space, at, of, "float64"), by=(), objective=search_for(space, of))
+    found = ranking.best(swept(space, at, of, "float64"), by=(), objective=search_for(space, of))
     return {axis: found[axis].values[0].item() for axis in space.axes} if found.sizes["rank"] else None
 
 

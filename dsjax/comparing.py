@@ -5,10 +5,10 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, search
 from .errors import InputError, unknown
 from .formulas.metrics import LIMITS
 from .results import dataset
+from .search import binding, ranking
 from .space.space import auxiliary, group_names, parameters
 from .specs.variables import VARIABLES
 from .sweeps import sources
@@ -87,7 +87,7 @@ class _Side:
     def group(self, by):
         """Find the best of every group, {key: point}, and what holds it back, {key: text}."""
         varies = tuple(name for name in by if name in group_names(self.space.study, self.space.axes))
-        ranked = search.best(self.ds, by=varies)
+        ranked = ranking.best(self.ds, by=varies)
         columns = [np.broadcast_to(self._values(ranked, name), ranked.sizes["rank"]) for name in by]
         keys = [tuple(v.item() for v in key) for key in zip(*columns)] if by else [()] * ranked.sizes["rank"]
         self.best = {key: ranked.isel(rank=i) for i, key in enumerate(keys)}
@@ -255,7 +255,7 @@ def _dataset(pair, by, keys, axes, rows):
     for side, of in zip(SIDES, pair):
         ds.attrs[f"title_{side}"] = of.space.title
         ds.attrs[f"points_{side}"] = of.space.points
-        ds.attrs[f"feasible_{side}"] = search.count_feasible(of.ds)
+        ds.attrs[f"feasible_{side}"] = ranking.count_feasible(of.ds)
         ds.attrs[f"dsjax_spec_{side}"] = of.space.to_json()
     numeric = [axis for axis in axes if axis in parameters(pair[0].space.study)]
     ds.attrs |= {"objective": name, "sense": pair[0].space.sense, "by": list(by), "axes": axes, "numeric": numeric}

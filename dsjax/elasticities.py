@@ -13,11 +13,12 @@ import numpy as np
 import xarray as xr
 from jax.extend import core
 
-from . import around, machine, nearby, points
+from . import around, machine, nearby
 from . import envelope as relaxation
 from .errors import InputError
 from .evaluation import evaluate, program, stages
 from .results import dataset
+from .search import point
 from .space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 
 STEP = 1e-6  # relative step of one-sided slopes
@@ -51,7 +52,7 @@ def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, env
     prices, re-optimised elasticities, the next values of every axis, and where the grid's best point changes. Raises
     `InputError`.
     """
-    space, dtype, ds = points.resolved(source, "sensitivity", options)
+    space, dtype, ds = point.resolved(source, "sensitivity", options)
     return of_space(space, of, wrt, at, dtype, ds, kinks=kinks, envelope=envelope)
 
 
@@ -66,7 +67,7 @@ def of_space(space, of=None, wrt=None, at=None, dtype="float64", ds=None, *, kin
     check_output(space, of)
     if at is None:
         return over_grid(space, of, names, dtype, kinks)
-    one = points.point_of(space, at, dtype, ds)
+    one = point.point_of(space, at, dtype, ds)
     check_output(one, of)
     return at_point(one, of, names, space)
 
@@ -76,7 +77,7 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     of = space.objective if of is None else of
     check_output(space, of)
     swept = around.swept(space, space, of, dtype) if ds is None or of not in ds else ds
-    one = points.point_of(space, at, dtype, swept, around.search_for(space, of))
+    one = point.point_of(space, at, dtype, swept, around.search_for(space, of))
     check_output(one, of)
     ds = at_point(one, of, names, space)
     ds.attrs |= {"load": nearby.load_of(one.fixed), "sense": around.sense_of(space, of)}

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import nearby, points, reasons, search
+from . import nearby, reasons
 from .catalog import rows
 from .errors import InputError
 from .evaluation import evaluate
 from .formulas.metrics import LIMITS
 from .formulas.roofline import EXPOSED
 from .results import dataset
+from .search import point, ranking
 from .space import grid
 from .specs import records
 from .sweeps import sweep
@@ -52,17 +53,17 @@ def explain(source="default", at=None, **options):
 
 def of_dataset(ds, at=None):
     """`explain` of a Dataset of `sweep` or of `best`."""
-    space, dtype, whole = points.left(ds, "explain")
+    space, dtype, whole = point.left(ds, "explain")
     return of_space(space, at, dtype, ds if whole else None)
 
 
 def of_space(space, at=None, dtype="float64", ds=None):
     """`explain` of a resolved space; `ds` its sweep, where there is one already."""
-    named = points.chosen(space, at)
+    named = point.chosen(space, at)
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
-        named = points.best(sweep.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
-    return _explained(points.only(space, named), dtype)
+        named = point.best(sweep.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
+    return _explained(point.only(space, named), dtype)
 
 
 def everything(step, point, bounds, **policies):
@@ -138,7 +139,7 @@ def _blocks(space, values, bare, units, dtype):
     )
     total = math.fsum(seconds)
     hidden = total - bare["step_time"]
-    hidden = hidden if hidden > search.TOLERANCE[dtype] * total else 0.0  # else rounding
+    hidden = hidden if hidden > ranking.TOLERANCE[dtype] * total else 0.0  # else rounding
     return table | {
         "hidden_time": nearby.variable((), hidden, "s", "of the blocks' time, what overlap hides"),
         "time_of_pipeline": nearby.variable((), bare["step_time"], "s", "step without software factor and host time"),
@@ -152,7 +153,7 @@ def _network(bare, dtype):
     exchanged = bare.get("block/kv_exchange/exposed_network", 0.0) > 0.0
     rest = "all-reduce, KV exchange" if exchanged else "all-reduce"
     rows[rest] = (total - sent, bare["exposed_network"] - exposed)
-    noise = search.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
+    noise = ranking.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
     seconds, exposed = (np.array([x if abs(x) > noise else 0.0 for x in column]) for column in zip(*rows.values()))
     return nearby.over(
         "collective",

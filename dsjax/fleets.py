@@ -11,7 +11,8 @@ import json
 import numpy as np
 import xarray as xr
 
-from . import demands, search
+from . import demands
+from .search import ranking
 from .sweeps import sweep
 
 ASSUMPTIONS = (
@@ -78,12 +79,12 @@ class _Points:
 
     def of(self, name):
         """Values of a variable at the feasible points."""
-        return search.values_at(self.ds, name, self.at, len(self.flat))
+        return ranking.values_at(self.ds, name, self.at, len(self.flat))
 
     def fewest(self, instances, slowness):
         """{(hardware, nic): feasible point} with the fewest chips; `instances` is NaN where none can be."""
         chips = instances * self.of("chips")
-        keys = [search.tie_key(self.ds, key, self.at, len(self.flat)) for key in self.space.study.ties]
+        keys = [ranking.tie_key(self.ds, key, self.at, len(self.flat)) for key in self.space.study.ties]
         order = np.lexsort((self.flat, *reversed(keys), slowness, chips, self.group))
         order = order[~np.isnan(chips[order])]
         groups, first = np.unique(self.group[order], return_index=True)
@@ -91,7 +92,7 @@ class _Points:
 
 
 def _points(ds, space):
-    flat, at, _ = search.candidates(ds, space, ("chips",))
+    flat, at, _ = ranking.candidates(ds, space, ("chips",))
     rows = [space.axes.get(name, (space.fixed.get(name),)) for name in GROUPS]
     group = np.zeros(len(flat), np.int64)
     for name, labels in zip(GROUPS, rows):

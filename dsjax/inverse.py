@@ -6,10 +6,11 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import binding, points, questions, search
+from . import questions
 from .errors import InputError
 from .evaluation import evaluate
 from .formulas.metrics import LIMITS
+from .search import binding, point, ranking
 from .space import parameters
 from .specs.variables import VARIABLES
 from .sweeps import sources, sweep
@@ -43,7 +44,7 @@ def solve(source="default", vary=None, until=None, *, break_even=None, between=N
 
 def of_space(space, vary, until=None, break_even=None, between=None, at=None, dtype="float64"):
     """`solve` of a resolved space."""
-    named = points.chosen(space, at)
+    named = point.chosen(space, at)
     space = _restricted(space, named)
     varied = parameters.resolve("vary", vary, space)
     question = questions.of(space, until, break_even)
@@ -117,7 +118,7 @@ def _at(array, sizes, index):
 def _restricted(space, named):
     """The space at these values of its axes."""
     axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
-    return points.with_rows_in_use(dataclasses.replace(space, axes=axes))
+    return point.with_rows_in_use(dataclasses.replace(space, axes=axes))
 
 
 def _range(varied, between):
@@ -242,21 +243,21 @@ def _examined(asked, place, x):
 def _row(asked, space, ds, index):
     axes = {a: (v[index[a]],) if a in index else v for a, v in space.axes.items()}
     ds = ds.assign_attrs(dsjax_spec=dataclasses.replace(space, axes=axes).to_json())
-    best = search.best(ds, by=(), objective=asked.question.objective)
+    best = ranking.best(ds, by=(), objective=asked.question.objective)
     some = best.sizes["rank"] > 0
     point = best.isel(rank=0) if some else None
     row = {axis: str(point[axis].values) if some else "" for axis in space.axes}
     names = list(dict.fromkeys([space.objective, asked.question.variable, "step_time"]))
     names += [f"exposed_{limit}" for limit in LIMITS]
     row |= {name: float(point[name]) if some else math.nan for name in names if name != "feasible"}
-    refused = {name: n for name, n in search.refusals(ds).items() if n}
+    refused = {name: n for name, n in ranking.refusals(ds).items() if n}
     name, sense = asked.question.variable, asked.question.sense
     limits = {}
     if name != "feasible":
         limits = binding.improvements(ds, name, sense, sense * float(point[name]) if some else -math.inf)
     return row | {
         "bottleneck": LIMITS[int(point["bottleneck"])] if some else "",
-        "feasible": search.count_feasible(ds),
+        "feasible": ranking.count_feasible(ds),
         "refused": ", ".join(f"{name} {n:,}" for name, n in refused.items()) or "none",
         "binding": ", ".join(f"{mask} (best without it {value:,.6g})" for mask, value in limits.items()) or "none",
     }

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from . import figures, search, studies
+from . import figures, studies
 from .results import dataset
+from .search import ranking
 from .space import grid
 from .sweeps import sweep
 
@@ -90,7 +91,7 @@ def _compare(ds, space, rows, published):
         data |= {f"{name}_published": target, name: at[name], f"{name}_error": error}
         close = close & (np.abs(error) <= tolerance)
 
-    ranked = search.best(ds)
+    ranked = ranking.best(ds)
     label = {
         key: at[key] if key in at else ds[key].sel({ds[key].dims[0]: at[ds[key].dims[0]]}).values for key in space.by
     }
@@ -116,7 +117,7 @@ def _compare(ds, space, rows, published):
 
 def _equal_points(ds, space, group, value):
     """Feasible points of a group whose objective equals `value`: {axis: labels, "flat": indices}."""
-    keep = ds["feasible"] & (abs(ds[space.objective] - value) <= search.TOLERANCE["float64"] * abs(value))
+    keep = ds["feasible"] & (abs(ds[space.objective] - value) <= ranking.TOLERANCE["float64"] * abs(value))
     for key, wanted in zip(space.by, group):
         keep = keep & (ds[key] == wanted)
     flat = np.flatnonzero(keep.transpose(*space.axes).values)

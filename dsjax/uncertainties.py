@@ -7,9 +7,11 @@ import jax
 import numpy as np
 import xarray as xr
 
-from . import machine, points, sampling, search
+from . import machine, sampling
 from .errors import InputError, unknown
 from .evaluation import evaluate
+from .search import point as points
+from .search import ranking
 from .space import parameters
 from .specs.variables import VARIABLES
 from .sweeps import sources, sweep
@@ -59,7 +61,7 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
             raise InputError(f"{name}: {value!r}; expected an integer of at least {least}")
     if seed > MOST_SEED:
         raise InputError(f"seed: {seed}; expected an integer of at most {MOST_SEED}")
-    search.check(space, by, top)
+    ranking.check(space, by, top)
     if of is not None and of not in space.defined:
         raise unknown("of", "variable of this phase", of, space.defined)
     if not isinstance(errors, dict) or not errors:
@@ -123,7 +125,7 @@ def _draws(seed, samples, n):
 def _candidates(ds, space, named, normal, top, by):
     """(best points over `rank`, their `_Candidate`s, their outputs in every sample); equals of one group are one."""
     one = not len(space.by if by is None else by)
-    best = search.best(ds, by=by, top=TRIED * top if one else 1)
+    best = ranking.best(ds, by=by, top=TRIED * top if one else 1)
     kept, drawn, tied = {}, [], []
     for i in range(best.sizes["rank"]):
         point = {axis: best[axis].values[i].item() for axis in space.axes}

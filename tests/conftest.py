@@ -8,8 +8,8 @@ import jax
 import pytest
 
 import dsjax
-from dsjax import cells
 from dsjax.evaluation import evaluate
+from dsjax.search import cells
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, streams
+from dsjax import cli
+from dsjax.search import cells, streaming
 from dsjax.space import grid
 from dsjax.sweeps import outputs, slabs, sweep, workers
 
@@ -147,8 +148,8 @@ def test_workers_search_and_count_as_this_process_does(client, monkeypatch):
     assert there.drop_attrs().identical(here.drop_attrs()) and there.sizes["rank"] > 2
     with pytest.raises(dsjax.InputError, match="client: workers search a grid that is not held"):
         dsjax.best(STUDY, client=client, stream=False)
-    monkeypatch.setattr(streams, "MOST_CANDIDATES", 1000)
-    assert streams.counted(grid.load(STUDY), client=client)["feasible"] == 659
+    monkeypatch.setattr(streaming, "MOST_CANDIDATES", 1000)
+    assert streaming.counted(grid.load(STUDY), client=client)["feasible"] == 659
 
 
 def test_the_commands_search_on_a_scheduler(client, tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import around, envelope, points
+from dsjax import around, envelope
 from dsjax.evaluation import evaluate
+from dsjax.search import point
 from dsjax.space import differentiable, grid
 
 STEP = 1e-4
@@ -18,7 +19,7 @@ def problem(name, at, names=None, of=None, **options):
     """The relaxed problem at a point of a grid."""
     space = grid.load(name, **options)
     of = of or space.objective
-    one = points.only(space, points.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
+    one = point.only(space, point.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
     return envelope.Problem(one, of, differentiable.parameters(space, names), around.sense_of(space, of))
 
 

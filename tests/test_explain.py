@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, explained, points, reasons
+from dsjax import cli, explained, reasons
+from dsjax.search import point as points
 
 B10 = {"nic": "one-layer", "tp": 4, "moe_tp": 1, "batch": 10}
 CORE = {

@@ -8,9 +8,9 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax import fronts, search
 from dsjax.evaluation import evaluate
 from dsjax.results import dataset
+from dsjax.search import pareto, ranking
 from dsjax.space import grid
 from dsjax.specs.variables import MEASURES, SENSE
 
@@ -86,7 +86,7 @@ def test_equals_brute_force(toys):
     for seed, ds in enumerate(toys):
         y, senses, text = [("tps_per_chip", (1, 1), "tps_per_chip"), ("step_time", (1, -1), "step_time")][seed % 2]
         by = [(), ("hardware",), ("nic", "batch")][seed % 3]
-        found = fronts.of_dataset(ds, "tps_per_user", text, by)
+        found = pareto.of_dataset(ds, "tps_per_user", text, by)
         expected = brute_force(ds, "tps_per_user", y, senses, by)
         labels = [tuple(values[i] for values, i in zip(AXES.values(), index)) for index, _ in expected]
         assert list(zip(*(found[axis].values.tolist() for axis in AXES))) == labels, seed
@@ -108,7 +108,7 @@ def test_top_k_equals_brute_force(space, toys):
                 pick = min(near, key=lambda p: p[2])
                 expected.append((-pick[0], pick[2][-1], len(near)))
                 points.remove(pick)
-        found = search.best(ds, by=by, top=top)
+        found = ranking.best(ds, by=by, top=top)
         places = [np.array([AXES[a].index(v) for v in found[a].values.tolist()], int) for a in AXES]
         flat = np.ravel_multi_index(places, tuple(space.sizes.values())).tolist() if places[0].size else []
         assert list(zip(flat, found.ties.values.tolist())) == [p[1:] for p in sorted(expected)], seed
@@ -121,11 +121,11 @@ def test_long_fronts_and_many_points(n, noise):
     rng = np.random.default_rng(1)
     u = rng.permutation(np.arange(n) // 3 + 1.0) * (1 + noise * rng.uniform(-1, 1, n))
     v = (n - np.round(u)) * (1 + noise * rng.uniform(-1, 1, n))
-    picks, equals = fronts.front(u, v, [], 1e-9)
+    picks, equals = pareto.front(u, v, [], 1e-9)
     assert equals.tolist() == [n % 3] * (n % 3 > 0) + [3] * (n // 3)
     assert (np.diff(u[picks]) < 0).all() and (np.diff(v[picks]) > 0).all()
     behind = np.concatenate([u, u * 0.999]), np.concatenate([v, v * 0.999])
-    again, equals_again = fronts.front(*behind, [], 1e-9)
+    again, equals_again = pareto.front(*behind, [], 1e-9)
     assert again.tolist() == picks.tolist() and equals_again.tolist() == equals.tolist()
 
 
@@ -135,7 +135,7 @@ def test_no_point_of_the_sample_hides_one():
     for i in (0, 1, 77_777, 199_999):
         v = u.copy()
         u_i, u[i], v[i] = u[i], 3.0, 3.0
-        assert [x.tolist() for x in fronts.front(u, v, [], 1e-9)] == [[i], [1]]
+        assert [x.tolist() for x in pareto.front(u, v, [], 1e-9)] == [[i], [1]]
         u[i] = u_i
 
 
@@ -146,10 +146,10 @@ def test_many_equal_points_are_ranked_in_a_moment(space):
     shape = tuple(many.sizes.values())
     ones = {name: (tuple(many.axes), np.ones(shape)) for name in ("tps_per_chip", "tps_per_user")}
     ds = dataset.to_dataset(many, ones | {"feasible": (tuple(many.axes), np.ones(shape, bool))})
-    found = search.best(ds, by=(), top=3000)
+    found = ranking.best(ds, by=(), top=3000)
     assert sorted(found.ties.values.tolist()) == list(range(117_001, 120_001))
     assert found.batch.values.tolist() == [b for b in range(58_501, 60_001) for _ in "ab"]  # of equals the grid's order
-    one = fronts.of_dataset(ds)
+    one = pareto.of_dataset(ds)
     assert (one.sizes["rank"], one.ties.item(), one.batch.item(), one.nic.item()) == (1, 120_000, 60_000, "CX7")
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cells, cli
+from dsjax import cli
 from dsjax.evaluation import evaluate, numpy_programs, trace, trace_cache
 from dsjax.evaluation import program as jaxprs
 from dsjax.formulas import constraints
+from dsjax.search import cells
 from dsjax.space import grid
 
 FAST = "decode_gpu_2025"

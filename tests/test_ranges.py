@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cells, fronts, histograms, search, streams
 from dsjax.evaluation import evaluate
+from dsjax.search import cells, histogram, pareto, ranking, streaming
 from dsjax.space import grid, ranges
 from dsjax.space.space import Space
 from dsjax.sweeps import sweep
@@ -82,7 +82,7 @@ def test_the_space_and_its_dataset_are_the_same(axis):
         np.testing.assert_array_equal(values, ds[name])
     again = sweep.of_space(lazy, "float64", False)
     assert again.drop_attrs().identical(ds.drop_attrs())
-    np.testing.assert_array_equal(search.best(again).tps_per_chip, search.best(ds).tps_per_chip)
+    np.testing.assert_array_equal(ranking.best(again).tps_per_chip, ranking.best(ds).tps_per_chip)
 
 
 def test_windows_of_a_long_axis_find_what_the_whole_dataset_holds(spaces, windows):
@@ -91,22 +91,22 @@ def test_windows_of_a_long_axis_find_what_the_whole_dataset_holds(spaces, window
     assert layout.long in layout.kept and layout.long in layout.inner
     assert lazy.sizes[layout.long] % layout.length(layout.long)  # the last window is shorter
     for by, top, objective in (((), 5, None), (("hardware",), 2, "-memory_per_chip")):
-        found = streams.best(lazy, by=by, top=top, objective=objective, dtype="float64")
-        truth = search.best(ds, by=by, top=top, objective=objective)
+        found = streaming.best(lazy, by=by, top=top, objective=objective, dtype="float64")
+        truth = ranking.best(ds, by=by, top=top, objective=objective)
         for name in (*held.axes, "ties", "rank"):
             np.testing.assert_array_equal(found[name], truth[name], err_msg=name)
         np.testing.assert_allclose(found.tps_per_chip, truth.tps_per_chip, rtol=1e-12)
-    found, truth = streams.pareto(lazy, dtype="float64"), fronts.of_dataset(ds)
+    found, truth = streaming.pareto(lazy, dtype="float64"), pareto.of_dataset(ds)
     for name in held.axes:
         np.testing.assert_array_equal(found[name], truth[name], err_msg=name)
 
 
 def test_counts_over_windows(spaces, windows, monkeypatch):
     _, lazy, ds = spaces
-    monkeypatch.setattr(streams, "MOST_CANDIDATES", 100)
-    assert streams.counted(lazy, "float64") == search.counted(ds)
-    found = histograms.of_space(lazy, of="tps_per_user", bins=1, quantiles=(), dtype="float64")
-    assert int(found["count"].sum()) == search.count_feasible(ds)
+    monkeypatch.setattr(streaming, "MOST_CANDIDATES", 100)
+    assert streaming.counted(lazy, "float64") == ranking.counted(ds)
+    found = histogram.of_space(lazy, of="tps_per_user", bins=1, quantiles=(), dtype="float64")
+    assert int(found["count"].sum()) == ranking.count_feasible(ds)
 
 
 def test_a_billion_values(monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import search
 from dsjax.results import dataset
+from dsjax.search import ranking
 from dsjax.space import grid
 
 AXES = {
@@ -65,7 +65,7 @@ def test_equals_brute_force(by, dtype):
     for seed in range(40):
         ds = toy(seed, dtype)
         for top in (1, 3, 100):
-            found = search.best(ds, by=by, top=top)
+            found = ranking.best(ds, by=by, top=top)
             expected = brute_force(ds, by, top)
             assert found.sizes["rank"] == len(expected)
             for axis in AXES:
@@ -110,11 +110,11 @@ def test_a_file_a_dataset_and_a_grid_give_the_same(study, tmp_path):
 
 
 def test_refusals_count_points_not_cells(study):
-    assert search.refusals(study) == {
+    assert ranking.refusals(study) == {
         "ok_memory": 1016,
         "ok_tps_per_user": 4320 - 659 - int((study.tps_per_user.where(~study.ok_memory) >= 20).sum()),
     }
-    assert search.count_feasible(study) == 659
+    assert ranking.count_feasible(study) == 659
 
 
 def test_no_feasible_point_is_an_empty_answer():
@@ -122,7 +122,7 @@ def test_no_feasible_point_is_an_empty_answer():
         {"study": "decode_gpu_2025", "axes": AXES, "fixed": FIXED, "constraints": {"min_tps_per_user": 1e9}}
     )
     assert dsjax.best(ds).sizes["rank"] == 0
-    assert search.refusals(ds)["ok_tps_per_user"] == ds.feasible.size
+    assert ranking.refusals(ds)["ok_tps_per_user"] == ds.feasible.size
 
 
 def test_constraints_on_any_measure_one_mask_per_variable():

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cells, cli, fronts, search, searches, streams
+from dsjax import cli
 from dsjax.evaluation import evaluate, program, reassociate, stages
+from dsjax.search import best, cells, pareto, ranking, streaming
 from dsjax.space import grid
 from dsjax.sweeps import sweep
 
@@ -65,8 +66,8 @@ def assert_same(streamed, whole, space):
 def test_best_is_that_of_the_whole_dataset(long, by, top, objective):
     space, ds, dtype = long
     assert len(cells.layout_of(space, set(by or ())).kept) > 2
-    streamed = streams.best(space, by=by, top=top, objective=objective, dtype=dtype)
-    assert_same(streamed, search.best(ds, by=by, top=top, objective=objective), space)
+    streamed = streaming.best(space, by=by, top=top, objective=objective, dtype=dtype)
+    assert_same(streamed, ranking.best(ds, by=by, top=top, objective=objective), space)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_best_is_that_of_the_whole_dataset(long, by, top, objective):
 )
 def test_fronts_are_those_of_the_whole_dataset(long, x, y, by):
     space, ds, dtype = long
-    streamed, whole = streams.pareto(space, x, y, by, dtype), fronts.of_dataset(ds, x, y, by)
+    streamed, whole = streaming.pareto(space, x, y, by, dtype), pareto.of_dataset(ds, x, y, by)
     if dtype == "float64":
         assert_same(streamed, whole, space)
     else:  # of points that rounding alone separates, one more or one less
@@ -99,8 +100,8 @@ def test_fronts_are_those_of_the_whole_dataset(long, x, y, by):
 
 def test_counts_are_those_of_the_whole_dataset(long, monkeypatch):
     space, ds, dtype = long
-    monkeypatch.setattr(streams, "MOST_CANDIDATES", 1000)  # so that masks are counted slab by slab
-    assert streams.counted(space, dtype) == search.counted(ds)
+    monkeypatch.setattr(streaming, "MOST_CANDIDATES", 1000)  # so that masks are counted slab by slab
+    assert streaming.counted(space, dtype) == ranking.counted(ds)
 
 
 def test_a_cell_is_bounded_by_what_it_holds_at_most(long):
@@ -119,20 +120,20 @@ def test_a_cell_is_bounded_by_what_it_holds_at_most(long):
 def test_other_models_and_phases(name):
     cut = {"nic": ["one-layer"], "chips": [32, 128]} if name == "sg2260e" else {"hardware": ["H800", "L20"]}
     space = grid.load(name, axes=cut)
-    assert_same(streams.best(space, top=2), search.best(sweep.of_space(space, "float32", False), top=2), space)
+    assert_same(streaming.best(space, top=2), ranking.best(sweep.of_space(space, "float32", False), top=2), space)
 
 
 def test_nothing_feasible_is_nothing_found():
     space = dataclasses.replace(grid.load(STUDY), bounds={"min_tps_per_user": 1e9})
-    found = streams.best(space)
-    assert found.sizes["rank"] == 0 and streams.counted(space)["feasible"] == 0
-    assert streams.pareto(space).sizes["rank"] == 0
+    found = streaming.best(space)
+    assert found.sizes["rank"] == 0 and streaming.counted(space)["feasible"] == 0
+    assert streaming.pareto(space).sizes["rank"] == 0
 
 
 def test_too_many_equals_are_refused(monkeypatch):
-    monkeypatch.setattr(streams, "MOST_CANDIDATES", 10)
+    monkeypatch.setattr(streaming, "MOST_CANDIDATES", 10)
     with pytest.raises(dsjax.InputError, match="more than 10 points are as good as the best"):
-        streams.best(grid.load(STUDY), by=(), objective="-memory_per_chip")
+        streaming.best(grid.load(STUDY), by=(), objective="-memory_per_chip")
 
 
 def test_from_python_and_the_command_line_the_same(tmp_path):
@@ -154,8 +155,8 @@ def test_from_python_and_the_command_line_the_same(tmp_path):
 
 def test_what_does_not_fit_is_streamed(monkeypatch):
     space = grid.load(STUDY)
-    monkeypatch.setattr(searches.machine, "available_memory", lambda: 30_000.0)
-    assert not searches.fits(space, "float64")
+    monkeypatch.setattr(best.machine, "available_memory", lambda: 30_000.0)
+    assert not best.fits(space, "float64")
     found = dsjax.best(STUDY, by=())
     assert found["tps_per_chip"].values[0] == pytest.approx(3702.8, rel=1e-4)
     with pytest.raises(dsjax.InputError, match="is free"):

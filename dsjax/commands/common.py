@@ -104,7 +104,7 @@ def sweep_of(space, dtype, blocks, quiet, max_memory=None, devices=None):
 
 def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, counts=True, scheduler=None):
     """(result, counts or None) of a search of a space: of its Dataset, or streamed, also by a scheduler's workers."""
-    from .. import searches
+    from ..search import best
     from ..sweeps import workers
 
     command = shlex.join(["dsjax", *sys.argv[1:]])
@@ -114,7 +114,7 @@ def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, co
     with connected as client, progress(f"searching {space.points:,} points", quiet), compilation_cache():
         streamed = functools.partial(streamed, client=client) if client else streamed
         how = (space, dtype or "float64", stream or (True if client else None), materialised, streamed, command)
-        return searches.of_space(*how, counts=counts, max_memory=max_memory, client=client)
+        return best.of_space(*how, counts=counts, max_memory=max_memory, client=client)
 
 
 def is_file(source, *changes):

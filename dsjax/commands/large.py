@@ -57,7 +57,8 @@ def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, forc
 
     `csv`: a file of lines that is asked for too, which needs the Dataset.
     """
-    from .. import machine, search, streams
+    from .. import machine
+    from ..search import ranking, streaming
     from ..sweeps import outputs, slabs, sweep, workers
 
     dtype, command = dtype or "float64", shlex.join(["dsjax", *sys.argv[1:]])
@@ -72,10 +73,10 @@ def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, forc
             counts = sweep.write(space, output, dtype, blocks, command, max_memory, devices, **how)
         with progress(f"ranking {space.points:,} points", quiet):
             if not holds:
-                return None, streams.best(space, dtype=dtype, command=command), counts
+                return None, streaming.best(space, dtype=dtype, command=command), counts
             with outputs.opened(output) as file:
                 ds = file.load()
-            return ds, search.best(ds), counts
+            return ds, ranking.best(ds), counts
 
 
 def size(path):

@@ -72,8 +72,9 @@ def sweep(
     A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
     same command with --resume goes on from there.
     """
-    from .. import machine, optima, report, search
+    from .. import machine, optima, report
     from ..results import dataset
+    from ..search import ranking
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:
@@ -86,7 +87,7 @@ def sweep(
         ds, ranked, counts = large.swept(space, output, dtype, blocks, quiet, *how)
     else:
         ds = sweep_of(space, dtype, blocks, quiet, max_memory, devices)
-        ranked, counts = search.best(ds), search.counted(ds)
+        ranked, counts = ranking.best(ds), ranking.counted(ds)
     with progress("writing", quiet):
         if output is not None and not written:
             dataset.write_netcdf(ds, output, force)
@@ -147,25 +148,26 @@ def best(
     dsjax best --objective -step_time --by hardware
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from .. import report, search, streams
+    from .. import report
     from ..results import dataset
+    from ..search import ranking, streaming
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_results(source)
-        space, counts = dataset.space_of(ds), search.counted(ds)
-        ranked = search.best(ds, by=groups, top=top, objective=objective)
+        space, counts = dataset.space_of(ds), ranking.counted(ds)
+        ranked = ranking.best(ds, by=groups, top=top, objective=objective)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
-        search.check(space, groups, top, objective)
+        ranking.check(space, groups, top, objective)
         ranked, counts = searched(
             space,
             dtype,
             quiet,
             stream,
             max_memory,
-            lambda ds: search.best(ds, by=groups, top=top, objective=objective),
-            functools.partial(streams.best, by=groups, top=top, objective=objective),
+            lambda ds: ranking.best(ds, by=groups, top=top, objective=objective),
+            functools.partial(streaming.best, by=groups, top=top, objective=objective),
             scheduler=scheduler,
         )
     report.best(space, ranked, counts, form, quiet, objective)
@@ -187,18 +189,19 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
     dsjax histogram --of tpot --bins 10
     dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
     """
-    from .. import distributions, histograms
+    from .. import distributions
     from ..results import dataset
+    from ..search import histogram
     from ..units import number
 
-    options = {"of": of, "bins": number("--bins", bins, histograms.BINS)}
+    options = {"of": of, "bins": number("--bins", bins, histogram.BINS)}
     if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
-        found = histograms.of_dataset(dataset.open_netcdf(source), **options)
+        found = histogram.of_dataset(dataset.open_netcdf(source), **options)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
-        histograms.variable(space, of)
-        held = functools.partial(histograms.of_dataset, **options)
-        streamed = functools.partial(histograms.of_space, **options)
+        histogram.variable(space, of)
+        held = functools.partial(histogram.of_dataset, **options)
+        streamed = functools.partial(histogram.of_space, **options)
         found, _ = searched(space, dtype, quiet, stream, None, held, streamed, counts=False)
     distributions.show(found, form, quiet)
 

@@ -52,8 +52,9 @@ def sensitivity(
     dsjax sensitivity sg2260e_decode_128 --envelope
     dsjax sensitivity --at grid -o elasticities.nc
     """
-    from .. import elasticities, points
+    from .. import elasticities
     from ..results import dataset
+    from ..search import point as points
 
     whole = at == "grid"
     if whole and envelope:

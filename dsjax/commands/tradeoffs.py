@@ -41,24 +41,25 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from .. import fronts, search, streams, tradeoffs
+    from .. import tradeoffs
     from ..results import dataset
+    from ..search import pareto, ranking, streaming
 
     groups = [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_results(source)
-        space, counts, found = dataset.space_of(ds), search.counted(ds), fronts.of_dataset(ds, x, y, groups)
+        space, counts, found = dataset.space_of(ds), ranking.counted(ds), pareto.of_dataset(ds, x, y, groups)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
-        fronts.check(space, x, y, groups)
+        pareto.check(space, x, y, groups)
         found, counts = searched(
             space,
             dtype,
             quiet,
             stream,
             max_memory,
-            lambda ds: fronts.of_dataset(ds, x, y, groups),
-            functools.partial(streams.pareto, x=x, y=y, by=groups),
+            lambda ds: pareto.of_dataset(ds, x, y, groups),
+            functools.partial(streaming.pareto, x=x, y=y, by=groups),
             scheduler=scheduler,
         )
     tradeoffs.front(space, found, counts, form, quiet)

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from .. import search
 from ..results import dataset
+from ..search import ranking
 from ..sweeps import sweep
 from . import canvas, selection
 
@@ -27,9 +27,9 @@ def along_axis(ds, mask, x, by, of, names):
     Where a value of x has no feasible point: the best of those that only what the grid asks for refuses.
     """
     space = dataset.space_of(ds)
-    rows = _rows(search.best(ds, by=[x, *by], objective=of), x, by, names, True)
+    rows = _rows(ranking.best(ds, by=[x, *by], objective=of), x, by, names, True)
     beyond = selection.with_feasible(ds, selection.refused_by_bounds(ds) & mask)
-    refused = search.best(beyond, by=[x, *by], objective=of)
+    refused = ranking.best(beyond, by=[x, *by], objective=of)
     for label, (group, found) in _rows(refused, x, by, names, False).items():
         if label in rows:
             rows[label] = (group, found | rows[label][1])
@@ -42,7 +42,7 @@ def along_input(ds, varied, values, at, by, of, names):
     dtype = str(ds[space.objective].dtype)
     for value in values:
         moved, _, _ = selection.restricted(sweep.of_space(varied.moved(space, value), dtype, blocks=False), at)
-        for label, (group, found) in _rows(search.best(moved, by=by, objective=of), value, by, names, True).items():
+        for label, (group, found) in _rows(ranking.best(moved, by=by, objective=of), value, by, names, True).items():
             rows.setdefault(label, (group, {}))[1].update(found)
     return {label: _curve(group, found, values, names) for label, (group, found) in rows.items()}
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .. import searches
 from ..errors import InputError
 from ..results import dataset
+from ..search import best
 from . import canvas, selection
 from .notes import Note, annotate_curves
 
@@ -23,7 +23,7 @@ def draw(figure, ds, at=None, x=None, y=None, by=None):
     by = selection.groups(space, by)
     cut, chosen, mask = selection.restricted(ds, at, by=by)
     shown, count = selection.leaders(cut, space, by, mask)
-    front = searches.pareto(cut, x=x, y=y, by=list(by))
+    front = best.pareto(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
     load = "batch" if "tps_per_user" in space.defined else "prompts"
     (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))

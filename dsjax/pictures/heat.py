@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .. import search
 from ..errors import InputError
 from ..results import dataset
+from ..search import ranking
 from ..tables import significant
 from . import canvas, selection
 
@@ -22,7 +22,7 @@ def draw(figure, ds, at=None, of=None, x=None, y=None):
     x, y = _axes(space, x, y, at)
     cut, chosen, mask = selection.restricted(ds, at, (x, y))
     known = np.isfinite(dataset.in_grid_order(ds, name))  # an unknown price has no cost
-    ranked = search.best(
+    ranked = ranking.best(
         selection.with_feasible(cut, dataset.in_grid_order(cut, "feasible") & known), by=[x, y], objective=sense
     )
     if not ranked.sizes["rank"]:

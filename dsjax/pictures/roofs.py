@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
-from .. import explaining, points, reasons
+from .. import explaining, reasons
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..results import dataset
+from ..search import point
 from ..specs import records
 from . import canvas, selection
 from .notes import Note, annotate
@@ -16,7 +17,7 @@ from .notes import Note, annotate
 def draw(figure, ds, at=None):
     """Draw the roofline of one configuration, the best one that `at` leaves; what bounds the most time."""
     space = dataset.space_of(ds)
-    one = explaining.of_dataset(ds, points.best(ds) if at == "best" else at)
+    one = explaining.of_dataset(ds, point.best(ds) if at == "best" else at)
     at_point = dataset.Space.from_json(one.attrs["dsjax_spec"])
     numbers = reasons.numbers(at_point, {name: v.item() for name, v in one.variables.items() if v.ndim == 0})
     bandwidth, peaks = numbers["hardware_hbm_bytes_per_s"], _peaks(numbers)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .. import points, search
 from ..errors import InputError, NothingFeasible, unknown
 from ..results import dataset
+from ..search import point, ranking
 from ..specs.variables import SENSE
 from . import canvas
 
@@ -18,9 +18,9 @@ def restricted(ds, at, shown=(), by=()):
     """
     space = dataset.space_of(ds)
     if at == "best":
-        named = {axis: value for axis, value in points.best(ds).items() if axis not in (*shown, *by)}
+        named = {axis: value for axis, value in point.best(ds).items() if axis not in (*shown, *by)}
     else:
-        named = points.chosen(space, at)
+        named = point.chosen(space, at)
     if both := [axis for axis in named if axis in shown]:
         raise InputError(f"at: {both[0]}: is an axis of the picture; expected another one")
     shape = tuple(space.sizes.values())
@@ -70,7 +70,7 @@ def groups(space, by):
     if by is None:
         return tuple(name for name in space.by if name in space.axes and space.sizes[name] > 1)[:1]
     by = [name for name in by.split(",") if name] if isinstance(by, str) else by
-    return search.check(space, by)[0]
+    return ranking.check(space, by)[0]
 
 
 def labels(ranked, by):
@@ -82,7 +82,7 @@ def labels(ranked, by):
 
 def leaders(ds, space, by, mask, of=None):
     """(groups to show, groups there are): the best MOST_GROUPS of them by the objective, in the order of the grid."""
-    ranked = search.best(ds, by=by, objective=of)
+    ranked = ranking.best(ds, by=by, objective=of)
     if not ranked.sizes["rank"]:
         raise nothing(ds, mask)
     named = labels(ranked, by)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from .. import explaining, search
+from .. import explaining
 from ..formulas.metrics import LIMITS
 from ..results import dataset
+from ..search import ranking
 from . import canvas, selection
 
 MOST_BARS = 12
@@ -17,7 +18,7 @@ def draw(figure, ds, at=None, by=None, of=None, blocks=False):
     space = dataset.space_of(ds)
     by, sense = selection.groups(space, by), selection.objective(space, of)
     cut, chosen, mask = selection.restricted(ds, at, by=by)
-    ranked = search.best(cut, by=by, objective=sense)
+    ranked = ranking.best(cut, by=by, objective=sense)
     count = ranked.sizes["rank"]
     if not count:
         raise selection.nothing(ds, mask)

@@ -3,8 +3,8 @@
 Every search is one of the study's spaces, or the same with every whole batch, cut out of one sweep that holds them all.
 """
 
-from .. import search
 from ..results import dataset
+from ..search import ranking as search
 from ..space import grid
 from . import Conclusion
 

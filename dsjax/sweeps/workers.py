@@ -123,7 +123,8 @@ def searched(client, space, layout, what, dtype, corners):
 def search(corners, text, layout, what, dtype):
     """A task: what the cells of some slabs hold."""
     os.environ.setdefault("PJRT_NPROC", "1")
-    from .. import cells, machine
+    from .. import machine
+    from ..search import cells
 
     machine.keep_pages()
     run = cells.slab_of(Space.from_json(text), layout, what, dtype)

@@ -5,12 +5,13 @@ import math
 
 import numpy as np
 
-from . import around, search
-from .errors import InputError, unknown
-from .results import dataset
-from .space.space import Space, parameters, used_rows
-from .sweeps import sources
-from .units import number
+from .. import around
+from ..errors import InputError, unknown
+from ..results import dataset
+from ..space.space import Space, parameters, used_rows
+from ..sweeps import sources
+from ..units import number
+from . import ranking
 
 
 def left(ds, where):
@@ -88,8 +89,8 @@ def best(ds, objective=None, at=None):
     """
     ds = at_values(ds, at) if at else ds
     space = dataset.space_of(ds)
-    _, name, sense = search.check(space, (), 1, objective)
-    found = search.best(ds, by=(), objective=objective)
+    _, name, sense = ranking.check(space, (), 1, objective)
+    found = ranking.best(ds, by=(), objective=objective)
     if found.sizes["rank"]:
         return {axis: found[axis].values[0].item() for axis in space.axes}
     masks = [mask for mask in ds.data_vars if mask.startswith("ok_")]

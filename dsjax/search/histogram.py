@@ -6,11 +6,11 @@ import functools
 import numpy as np
 import xarray as xr
 
-from . import cells, search, searches
-from .errors import InputError
-from .results import dataset
-from .specs.variables import VARIABLES
-from .units import number
+from ..errors import InputError
+from ..results import dataset
+from ..specs.variables import VARIABLES
+from ..units import number
+from . import best, cells, ranking
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PRECISION = 1e-4  # of a streamed quantile, relative to the range of the variable
@@ -30,19 +30,19 @@ def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=No
     shares = tuple(number("quantiles", q, _SHARE) for q in quantiles)
     held = functools.partial(of_dataset, of=of, bins=bins, quantiles=shares)
     streamed = functools.partial(of_space, of=of, bins=bins, quantiles=shares)
-    return searches.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, None, options)
+    return best.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, None, options)
 
 
 def variable(space, of):
     """The variable that is counted; one that the space does not define is an InputError."""
-    return search.check(space, (), 1, of)[1]
+    return ranking.check(space, (), 1, of)[1]
 
 
 def of_dataset(ds, of=None, bins=20, quantiles=QUANTILES):
     """`histogram` of a Dataset."""
     space = dataset.space_of(ds)
     name = variable(space, of)
-    _, _, (values,) = search.candidates(ds, space, (name,))
+    _, _, (values,) = ranking.candidates(ds, space, (name,))
     values = np.sort(values.astype(float))
     if not len(values):
         raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")

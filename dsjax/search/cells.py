@@ -21,8 +21,8 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from .evaluation import evaluate, program, reassociate, stages
-from .formulas import constraints
+from ..evaluation import evaluate, program, reassociate, stages
+from ..formulas import constraints
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
 # use, and touching fresh pages again takes longer than the arithmetic.
@@ -148,7 +148,7 @@ def _reduced(space, layout, what, dtype, kind, client):
     found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
     corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
     if client is not None:
-        from .sweeps import workers
+        from ..sweeps import workers
 
         for place, values in workers.searched(client, space, layout, what, dtype, list(corners)):
             found[place] = values

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .results import dataset
-from .search import TOLERANCE
+from ..results import dataset
+from .ranking import TOLERANCE
 
 
 def improvements(ds, name, sense, best):

@@ -2,12 +2,14 @@
 
 import functools
 
-from . import fronts, machine, search, streams
-from .errors import InputError, unknown
-from .evaluation import evaluate
-from .results import dataset
-from .space import grid
-from .sweeps import sources, sweep
+from .. import machine
+from ..errors import InputError, unknown
+from ..evaluation import evaluate
+from ..results import dataset
+from ..space import grid
+from ..sweeps import sources, sweep
+from . import pareto as fronts
+from . import ranking, streaming
 
 
 def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, client=None, **options):
@@ -17,10 +19,10 @@ def best(source="default", by=None, top=1, objective=None, stream=None, max_memo
     it would not fit in memory, or in `max_memory`: bytes, or text like "4 GB"); the same points come out. `client`: the
     workers of this `dask.distributed.Client` search a grid, streamed.
     """
-    materialised = functools.partial(search.best, by=by, top=top, objective=objective)
-    streamed = functools.partial(streams.best, by=by, top=top, objective=objective, client=client)
+    materialised = functools.partial(ranking.best, by=by, top=top, objective=objective)
+    streamed = functools.partial(streaming.best, by=by, top=top, objective=objective, client=client)
     how = _stream(stream, client), max_memory
-    return of(source, "best", lambda s: search.check(s, by, top, objective), materialised, streamed, *how, options)
+    return of(source, "best", lambda s: ranking.check(s, by, top, objective), materialised, streamed, *how, options)
 
 
 def pareto(
@@ -44,7 +46,7 @@ def pareto(
     `stream`, `max_memory` and `client` as in `best`.
     """
     materialised = functools.partial(fronts.of_dataset, x=x, y=y, by=by)
-    streamed = functools.partial(streams.pareto, x=x, y=y, by=by, client=client)
+    streamed = functools.partial(streaming.pareto, x=x, y=y, by=by, client=client)
     how = _stream(stream, client), max_memory
     return of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, *how, options)
 
@@ -83,9 +85,9 @@ def of_space(space, dtype, stream, materialised, streamed, command, counts=False
     if stream or (stream is None and not fits(space, dtype, max_memory)):
         dtype = sweep.checked(dtype)
         found = streamed(space, dtype=dtype, command=command)
-        return found, streams.counted(space, dtype, client) if counts else None
+        return found, streaming.counted(space, dtype, client) if counts else None
     ds = sweep.of_space(space, dtype, False, command, max_memory)
-    return materialised(ds), search.counted(ds) if counts else None
+    return materialised(ds), ranking.counted(ds) if counts else None
 
 
 def fits(space, dtype, max_memory=None):

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from . import search
-from .errors import InputError, unknown
-from .results import dataset
-from .specs.variables import SENSE
+from ..errors import InputError, unknown
+from ..results import dataset
+from ..specs.variables import SENSE
+from . import ranking
 
 SAMPLE = 4096  # points of a group whose front tells which others are worth sorting
 
 
 def check(space, x, y, by=None):
     """(groups, (variable, sign) of x, the same of y); what the space does not have is an InputError."""
-    groups, *_ = search.check(space, () if by is None else by)
+    groups, *_ = ranking.check(space, () if by is None else by)
     sides = [_side(space, axis, name) for axis, name in (("x", x), ("y", y))]
     if sides[0][0] == sides[1][0]:
         raise InputError(f"y: {sides[1][0]!r} is x too; expected two different variables")
@@ -37,18 +37,18 @@ def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
     for name in (x, y):
         if name not in ds.variables:
             raise InputError(f"dataset: variable {name}: missing; expected a dataset that dsjax wrote")
-    flat, at, (u, v) = search.candidates(ds, space, (x, y))
+    flat, at, (u, v) = ranking.candidates(ds, space, (x, y))
     u, v = (sense * a.astype(np.result_type(a, np.float32)) for sense, a in ((x_sense, u), (y_sense, v)))
     chosen, ties = choose(ds, space, by, at, u, v, x_sense)
-    return described(search.at_ranks(ds, space, flat[chosen], ties), by, (x, x_sense), (y, y_sense))
+    return described(ranking.at_ranks(ds, space, flat[chosen], ties), by, (x, x_sense), (y, y_sense))
 
 
 def choose(ds, space, by, at, u, v, x_sense):
     """(places of the points on the front, group by group; the number of equals of each), larger u and v better."""
     n = len(u)
-    group = search.groups(ds, space, by, at, n)
-    keys = [search.tie_key(ds, key, at, n) for key in space.study.ties]
-    tolerance = max(search.TOLERANCE.get(str(a.dtype), 0.0) for a in (u, v))
+    group = ranking.groups(ds, space, by, at, n)
+    keys = [ranking.tie_key(ds, key, at, n) for key in space.study.ties]
+    tolerance = max(ranking.TOLERANCE.get(str(a.dtype), 0.0) for a in (u, v))
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     chosen, ties = [np.empty(0, np.int64)], [np.empty(0, np.int64)]

@@ -4,9 +4,9 @@ import heapq
 
 import numpy as np
 
-from .errors import InputError, unknown
-from .results import dataset
-from .space.space import group_names
+from ..errors import InputError, unknown
+from ..results import dataset
+from ..space.space import group_names
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}

@@ -11,11 +11,12 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import cells, fronts, points, search
-from .errors import InputError
-from .evaluation import evaluate
-from .results import dataset
-from .space import ranges
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..results import dataset
+from ..space import ranges
+from . import cells, point, ranking
+from . import pareto as fronts
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
 MOST_CELLS = 100_000_000
@@ -27,7 +28,7 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
     A cell is looked at while it may hold a point within twice the tolerance of the `top`-th best value of its group.
     `client`: the workers of this `dask.distributed.Client` do the first pass.
     """
-    by, name, sense = search.check(space, by, top, objective)
+    by, name, sense = ranking.check(space, by, top, objective)
     stream = _Stream(space, by, dtype)
     most = stream.largest(name, sense, client)
     found = []
@@ -46,7 +47,7 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
             stream.check_room(int(near.sum()))
     flat, values = stream.joined(found, 1)
     coords, at = stream.seen(flat)
-    chosen, ties = search.choose(coords, space, by, flat, at, values, top)
+    chosen, ties = ranking.choose(coords, space, by, flat, at, values, top)
     return stream.dataset(flat[chosen], ties, command)
 
 
@@ -58,7 +59,7 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
     by, (x, x_sense), (y, y_sense) = fronts.check(space, x, y, by)
     stream = _Stream(space, by, dtype)
     most = stream.largest(x, x_sense, client), stream.largest(y, y_sense, client)
-    tolerance = search.TOLERANCE[dtype]
+    tolerance = ranking.TOLERANCE[dtype]
     found = []
     for members in stream.groups():
         u, v = (values[members] for values in most)
@@ -97,7 +98,7 @@ def counted(space, dtype="float32", client=None):
 
 def _part(space, axes):
     """A space with some of its axes cut."""
-    return points.with_rows_in_use(dataclasses.replace(space, axes=space.axes | axes))
+    return point.with_rows_in_use(dataclasses.replace(space, axes=space.axes | axes))
 
 
 def _coordinates(space, axes):
@@ -137,13 +138,13 @@ class _Stream:
 
     def less(self, value):
         """What may still be equal to a value, and twice that far."""
-        return value - 2.0 * search.TOLERANCE[self.dtype] * abs(value)
+        return value - 2.0 * ranking.TOLERANCE[self.dtype] * abs(value)
 
     def groups(self):
         """Flat indices of the cells of every group."""
         n = int(np.prod(self.shape))
         at = self.index(np.arange(n))
-        group = search.groups(self.coords, self.space, self.by, at, n)
+        group = ranking.groups(self.coords, self.space, self.by, at, n)
         order = np.argsort(group, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 
@@ -209,4 +210,4 @@ class _Stream:
         for name in rows[0] if rows else ():
             if name not in picked.coords:
                 picked[name] = ("rank", np.stack([row[name] for row in rows]), dataset.attributes(name))
-        return search.numbered(picked, ties).assign_attrs(dataset.provenance(self.space, command))
+        return ranking.numbered(picked, ties).assign_attrs(dataset.provenance(self.space, command))

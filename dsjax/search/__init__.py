@@ -1,0 +1,1 @@
+"""Best points, Pareto fronts, histograms; held or streamed."""
