@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "InputError": "errors",
     "best": "search.best",
-    "calibrate": "calibration",
+    "calibrate": "calibration.calibrate",
     "compare": "comparing",
     "corrected": "corrections",
     "count": "counting",

@@ -9,7 +9,8 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import calibration, cli, fitting, kinds, measurements
+from dsjax import cli
+from dsjax.calibration import calibrate, fitting, forms, measurements
 from dsjax.catalog import rows as catalog
 from dsjax.formulas import efficiency
 from dsjax.specs import records
@@ -98,10 +99,10 @@ def test_units_conditions_names_and_merging(file):
     }
 
 
-@pytest.mark.parametrize("name", kinds.EXTENDED)
+@pytest.mark.parametrize("name", forms.EXTENDED)
 def test_times_scale_with_rates_and_start_times_and_never_beat_the_work(name):
     """All rates x a and all times / a: time / a. A share below 1 and a start of its own: more than the work."""
-    kind = kinds.EXTENDED[name]
+    kind = forms.EXTENDED[name]
     shape = (
         {column: 2048.0 for column in kind.columns}
         | kind.optional
@@ -118,7 +119,7 @@ def test_times_scale_with_rates_and_start_times_and_never_beat_the_work(name):
 
 
 def test_the_jacobian_is_that_of_finite_differences():
-    kind = kinds.EXTENDED["gemm"]
+    kind = forms.EXTENDED["gemm"]
     with jax.enable_x64(True):
         residuals, jacobian = fitting._functions(kind.form, tuple(kind.parameters))
         shapes = {"m": np.array([8.0, 4096.0]), "n": np.array([7168.0, 512.0]), "k": np.array([2048.0, 7168.0])}
@@ -137,7 +138,7 @@ def test_public_times_of_mla_decode_on_h800_and_the_row_they_give(tmp_path):
     assert f"--catalog {row} --fix curve=H800-mla-decode-bf16" in text and "22 points from 22 lines" in text
     ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
     assert float(ds["cv_median_error"]) < 0.07 and float(ds["cv_p90_error"]) < 0.20
-    curve = calibration.catalog.load(calibration.specs.RECORDS, *calibration.catalog.users([row]))["curve"]
+    curve = calibrate.catalog.load(calibrate.specs.RECORDS, *calibrate.catalog.users([row]))["curve"]
     fitted, base = curve["H800-mla-decode-bf16"], curve["hopper"]
     for name in ("compute", "rows", "memory", "start_s"):
         assert fitted[f"attention_{name}"] == pytest.approx(float(ds["value"].sel(parameter=name)), rel=1e-4)
@@ -248,7 +249,7 @@ def all_reduces(column, width):
     lines = []
     for n in (2, 4, 8):
         for size in 2.0 ** np.arange(8, 28, 3):
-            seconds = kinds.all_reduce(true, {"num_gpus": float(n), "bytes": size}, peaks)
+            seconds = forms.all_reduce(true, {"num_gpus": float(n), "bytes": size}, peaks)
             lines.append((n, size / width, repr(1e6 * float(seconds)), "bfloat16"))
     return true, text_of(lines, f"num_gpus,{column},latency_us,allreduce_dtype")
 
@@ -274,9 +275,9 @@ def test_message_sizes_of_another_precision(file):
 
 
 def test_heads_that_share_a_key_read_it_once():
-    shape = {"batch": 2.0, "isl": 1000.0} | kinds.KINDS["mla-prefill"].optional
-    compute, alone = kinds.mla_prefill_work(shape, PEAKS)
-    same, shared = kinds.mla_prefill_work(shape | {"heads_per_kv": 128.0}, PEAKS)
+    shape = {"batch": 2.0, "isl": 1000.0} | forms.KINDS["mla-prefill"].optional
+    compute, alone = forms.mla_prefill_work(shape, PEAKS)
+    same, shared = forms.mla_prefill_work(shape | {"heads_per_kv": 128.0}, PEAKS)
     assert compute == same and alone == pytest.approx(2 * 2 * 1000 * 128 * 320 * 2 / 3350e9)
     assert shared == pytest.approx(alone * (1 + 1 / 128) / 2)
 
@@ -284,12 +285,12 @@ def test_heads_that_share_a_key_read_it_once():
 @pytest.mark.parametrize("kind", ["mla-decode", "mla-prefill"])
 def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     """Found again, and the row has nothing left of its base that the form does not have."""
-    of = kinds.EXTENDED[kind]
+    of = forms.EXTENDED[kind]
     values = {"compute": 0.6, "memory": 0.5, "start_s": 1e-5, "split_s": 1.5e-5, "split_tokens": 2e3, "rows": 9e2}
     values |= {"short": 80.0}
     true = {name: values[name] for name in of.parameters}
-    rows = calibration._rows("H800", "CX7", ())
-    peaks = {name: float(x) for name, x in calibration._peaks(kind, *rows, "H800", "bf16", None, {}).items()}
+    rows = calibrate._rows("H800", "CX7", ())
+    peaks = {name: float(x) for name, x in calibrate._peaks(kind, *rows, "H800", "bf16", None, {}).items()}
     size = list(of.columns)[1]
     lines = []
     with jax.enable_x64(True):
@@ -301,16 +302,16 @@ def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     ds = dsjax.calibrate(path, kind, "H800", form="extended")
     for name, value in true.items():
         assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-2), name
-    calibration.write_row(ds, tmp_path / "row.toml", "mine", "blackwell")
+    calibrate.write_row(ds, tmp_path / "row.toml", "mine", "blackwell")
     row = catalog.load(records.RECORDS, *catalog.users([str(tmp_path / "row.toml")]))["curve"]["mine"]
     prefix = "prefill_" if kind == "mla-prefill" else "attention_"
     knots = {name.removeprefix(prefix): x for name, x in row.items() if name.startswith(prefix)}
     shape = of.optional | {"batch": 3.0, size: 777.0}
     expected = float(of.form({name: float(x) for name, x in zip(ds.parameter.values, ds.value.values)}, shape, peaks))
     reached = efficiency.causal(knots, 777.0, 777.0) if kind == "mla-prefill" else efficiency.cached(knots, 777.0, 3.0)
-    assert float(kinds.kernel(of.work(shape, peaks), reached)) == pytest.approx(expected, rel=1e-3)
+    assert float(forms.kernel(of.work(shape, peaks), reached)) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_kernel_row_of_attention_has_no_split_of_its_base():
     ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
-    assert "attention_split_s = 0\n" in calibration.row_of(ds, "mine", "blackwell") + "\n"
+    assert "attention_split_s = 0\n" in calibrate.row_of(ds, "mine", "blackwell") + "\n"

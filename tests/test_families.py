@@ -11,7 +11,8 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import calibration, cli, elasticities, kinds
+from dsjax import cli, elasticities
+from dsjax.calibration import calibrate, forms
 from dsjax.catalog import rows
 from dsjax.errors import InputError
 from dsjax.evaluation import evaluate
@@ -82,11 +83,11 @@ def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, g
         for m, k, n in ((16, 7168, 2112), (4096, 2048, 7168), (64, 512, 576)):
             time = of.gemms({"one": shapes.Gemm(groups=1.0, m=float(m), k=float(k), n=float(n))})["one"].total
             parameters = knots(row, gemm, ("compute", "tail", "memory", "columns", "start_s"))
-            expected = kinds.gemm(parameters, {"m": m, "k": k, "n": n}, peaks)
+            expected = forms.gemm(parameters, {"m": m, "k": k, "n": n}, peaks)
             assert float(time) == pytest.approx(float(expected), rel=1e-12), (m, k, n)
         shape = shapes.Gemm(groups=9.0, m=70.0, k=7168.0, n=4096.0)
         parameters = knots(row, gemm.replace("gemm", "expert"), ("compute", "rows", "memory", "start_s"))
-        expected = kinds.grouped_gemm(
+        expected = forms.grouped_gemm(
             parameters, {"num_groups": 9.0, "m_per_group": 70.0, "n": 4096.0, "k": 7168.0}, peaks
         )
         assert float(of.expert(shape, "up").total) == pytest.approx(float(expected), rel=1e-12)
@@ -94,7 +95,7 @@ def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, g
 
 @pytest.mark.parametrize(("kind", "causal"), [("mla-decode", False), ("mla-prefill", True)])
 def test_attention_has_knots_of_its_own_in_prefill(kind, causal):
-    of, prefix = kinds.EXTENDED[kind], "prefill" if causal else "attention"
+    of, prefix = forms.EXTENDED[kind], "prefill" if causal else "attention"
     row = ROWS["curve"]["blackwell"]
     shape = {"batch": 8.0, "kv_len": 3000.0, "isl": 3000.0} | of.optional
     with jax.enable_x64(True):
@@ -244,9 +245,9 @@ def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(
 
 @pytest.mark.parametrize(("precision", "knot"), [("bf16", "gemm"), ("fp8", "gemm8"), ("nvfp4", "gemm4")])
 def test_a_fit_fills_the_knots_of_its_width(precision, knot):
-    assert calibration._knot("gemm_tail", precision) == f"{knot}_tail"
-    assert calibration._knot("expert_rows", precision) == knot.replace("gemm", "expert") + "_rows"
-    assert calibration._knot("attention_rows", precision) == "attention_rows"
+    assert calibrate._knot("gemm_tail", precision) == f"{knot}_tail"
+    assert calibrate._knot("expert_rows", precision) == knot.replace("gemm", "expert") + "_rows"
+    assert calibrate._knot("attention_rows", precision) == "attention_rows"
 
 
 def test_experts_of_a_card_are_found_again(tmp_path):
@@ -282,14 +283,14 @@ def test_joining_the_parts_of_caches_grows_with_them_and_falls_with_sequences():
 @pytest.mark.parametrize("row", ["hopper", "hopper-small", "blackwell"])
 def test_decode_attention_grows_with_sequences_and_positions(row):
     """Less to join is never more than what more sequences take."""
-    of, knots_of = kinds.KINDS["mla-decode"], ROWS["curve"][row]
+    of, knots_of = forms.KINDS["mla-decode"], ROWS["curve"][row]
     names = ("compute", "rows", "memory", "start_s", "split_s", "split_tokens")
     parameters = {name: float(knots_of.get(f"attention_{name}", 0.0)) for name in names}
     _, _, peaks = kernels("B200", 2.0, "bf16")
 
     def seconds(b, s):
         shape = of.optional | {"batch": b, "kv_len": s, "heads": 8.0}
-        return float(kinds.kernel(of.work(shape, peaks), curves.cached(parameters, s, b)))
+        return float(forms.kernel(of.work(shape, peaks), curves.cached(parameters, s, b)))
 
     sizes = (64.0, 300.0, 1e3, 1e4, 1e5)
     with jax.enable_x64(True):

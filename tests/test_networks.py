@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import kinds
+from dsjax.calibration import forms
 from dsjax.catalog import rows
 from dsjax.formulas import network, pipelines, roofline, routing
 from dsjax.space.space import Space
@@ -129,14 +129,14 @@ def test_the_core_takes_as_long_as_the_calibrated_forms():
         net = network.exchange_links(hw, nic, hw.exchange_utilisation, hw.exchange_start_s)
         shares = network.copy_per_expert(jnp.float64(ep), 1.0, 8.0)
         time = network.all_to_all(128.0 * 8.0 * 7168.0, shares, 1.0, net)
-        assert float(time.total) == pytest.approx(float(kinds.exchange(fitted, shape, peaks)), rel=1e-12)
+        assert float(time.total) == pytest.approx(float(forms.exchange(fitted, shape, peaks)), rel=1e-12)
         net = network.exchange_links(hw, nic, hw.exchange_utilisation, hw.exchange_start_s, 7e-6)
         time = network.all_to_all(128.0 * 8.0 * 7168.0, shares, 1.0, net)
-        own = kinds.exchange_extended(fitted | {"hidden_s": 7e-6}, shape, peaks)
+        own = forms.exchange_extended(fitted | {"hidden_s": 7e-6}, shape, peaks)
         assert float(time.total) == pytest.approx(float(own), rel=1e-12)
     fitted = {"inside": hw.scale_up_utilisation, "start_s": hw.all_reduce_start_s}
     fitted |= {"step_s": hw.scale_up_step_s, "rise_s": hw.all_reduce_rise_s}
-    for direct, of in ((0.0, kinds.all_reduce), (0.6, kinds.all_reduce_extended)):
+    for direct, of in ((0.0, forms.all_reduce), (0.6, forms.all_reduce_extended)):
         slow = (hw.all_reduce_start_s, hw.all_reduce_rise_s, direct, hw.scale_up_bytes_per_s)
         for n, size in ((2.0, 1e3), (8.0, 1e8)):
             time = network.all_reduce(jnp.float64(size), jnp.float64(n), network.links(hw, nic), *slow)

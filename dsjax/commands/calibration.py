@@ -50,22 +50,22 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     dsjax calibrate mla.csv --kind mla-decode --hardware H100 --where op_name=mla_generation --where "kv_len>=256"
     dsjax sweep --catalog curve.toml --fix curve=H800-gemm-fp8
     """
-    from .. import calibration
+    from ..calibration import calibrate
     from ..results import dataset
     from ..results.dataset import check_output
 
     if output:
         check_output(output, force)
     with progress(f"fitting {kind}", quiet), compilation_cache():
-        ds = calibration.calibrate(measurements, kind, hardware, form=model, **options)
+        ds = calibrate.calibrate(measurements, kind, hardware, form=model, **options)
     if output:
-        calibration.write_row(ds, output, name, base, force)
+        calibrate.write_row(ds, output, name, base, force)
     if form == "table":
         _tables(ds, quiet)
         if output and not quiet:
             click.echo(_written(output))
         elif not quiet:
-            click.echo("\n" + calibration.row_of(ds, name, base).rstrip())
+            click.echo("\n" + calibrate.row_of(ds, name, base).rstrip())
         return
     from .. import report
 
@@ -79,7 +79,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
 
 
 def _tables(ds, quiet):
-    from ..fitting import STRANGE
+    from ..calibration.fitting import STRANGE
     from ..tables import table
 
     a = ds.attrs
@@ -137,7 +137,7 @@ def _strange(ds, points):
 
 
 def _warnings(ds):
-    from ..calibration import SLOW
+    from ..calibration.calibrate import SLOW
 
     for x in ds["parameter"].values:
         value = float(ds["value"].sel(parameter=x))

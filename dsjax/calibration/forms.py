@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .formulas import efficiency as curves
-from .formulas import network
+from ..formulas import efficiency as curves
+from ..formulas import network
 
 
 class Parameter(NamedTuple):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 SCALE = 0.1  # residual from which a point counts less than by its square
 FOLDS = 10  # cross-validation: at most so many fits

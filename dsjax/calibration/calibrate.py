@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from . import __version__, fitting, measurements
-from .catalog import rows as catalog
-from .errors import InputError, unknown
-from .kinds import FORMS
-from .specs import records
-from .units import number
+from .. import __version__
+from ..catalog import rows as catalog
+from ..errors import InputError, unknown
+from ..specs import records
+from ..units import number
+from . import fitting, measurements
+from .forms import FORMS
 
 # precision -> (rate, bytes of an element read, of one written); nvfp4 has a scale of one byte for 16 elements
 PRECISIONS = {
@@ -151,7 +152,7 @@ def _knot(field, precision):
 
 def write_row(ds, path, name=None, base=None, force=False):
     """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
-    from .results import dataset
+    from ..results import dataset
 
     dataset.check_output(path, force)
     with dataset.replacing(path) as temporary:
