@@ -29,8 +29,8 @@ _PUBLIC = {
     "solve": "inverse",
     "sweep": "sweeps.sweep",
     "uncertainty": "uncertainties",
-    "validate": "validation",
-    "validate_defaults": "alternatives",
+    "validate": "validation.validate",
+    "validate_defaults": "validation.defaults",
     "write_csv": "results.dataset",
     "write_netcdf": "results.dataset",
 }

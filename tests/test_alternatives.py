@@ -8,8 +8,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import agreement, systems, validation
 from dsjax.cli import main
+from dsjax.validation import agreement, systems, validate
 
 COMMON = """model = "DeepSeek-V3"
 hardware = "H800"
@@ -67,7 +67,7 @@ def test_a_choice_is_a_run_with_that_default(tmp_path):
     text = (tmp_path / "x.toml").read_text()
     for i, changed in enumerate((text, text.replace('"naive"', '"sbo"'), "[balance]\nnone = 1.2\n" + text)):
         (tmp_path / "y.toml").write_text(changed)
-        found = validation.validate(str(tmp_path / "y.toml"))
+        found = validate.validate(str(tmp_path / "y.toml"))
         summary = agreement.summary(found["left_out_error"].values)
         assert ds["median"].values[i] == pytest.approx(summary["median"], rel=1e-12)
         assert ds["p90"].values[i] == pytest.approx(summary["p90"], rel=1e-12)
@@ -83,7 +83,7 @@ def test_a_sequence_of_an_instance_cannot_be_halved(tmp_path):
     text = FILE.format(common=COMMON, alternatives="").replace('pipeline = "naive"', 'pipeline = "dual-mbatch"')
     text = text.replace("batch = 1\n", "concurrency = 8\ntp = 16\n").replace("batch = 64", "concurrency = 7\ntp = 16")
     (tmp_path / "x.toml").write_text(text)
-    refused = validation.validate(str(tmp_path / "x.toml"))["refused"].values.tolist()
+    refused = validate.validate(str(tmp_path / "x.toml"))["refused"].values.tolist()
     assert ["ok_even_batch" in x for x in refused] == [True, False, False]
 
 

@@ -12,9 +12,9 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import agreement, systems, validation
 from dsjax.cli import main
 from dsjax.evaluation import evaluate
+from dsjax.validation import agreement, systems, validate
 
 STUDY = """
 [[study]]
@@ -50,7 +50,7 @@ def file_of(path, values):
 @pytest.fixture(scope="module")
 def own():
     """dsjax's own systems, predicted."""
-    return validation.validate()
+    return validate.validate()
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_acceptance():
 
 def fitted(path):
     rows = systems.read(path).systems
-    return np.array([row.used["value"] for row in rows]), validation.fit(rows, validation.predictions(rows))
+    return np.array([row.used["value"] for row in rows]), validate.fit(rows, validate.predictions(rows))
 
 
 def test_a_study_does_not_fit_its_own_factor(tmp_path):
@@ -122,7 +122,7 @@ def test_a_study_does_not_fit_its_own_factor(tmp_path):
 
 
 def test_systems_of_ones_own_do_not_fit_their_factor(own, tmp_path):
-    ds = validation.validate(file_of(tmp_path / "one.toml", [[(2000, 64)]]))
+    ds = validate.validate(file_of(tmp_path / "one.toml", [[(2000, 64)]]))
     assert ds.attrs["software_factor"] == own.attrs["software_factor"] == ds["left_out_factor"].item()
     assert ds.attrs["roofline_factor"] == own.attrs["roofline_factor"] and abs(ds["error"].item()) > 0.01
     assert ds.attrs["fitted_to"] != own.attrs["fitted_to"]
@@ -180,7 +180,7 @@ def test_concurrency_of_the_instance(tmp_path):
     text = STUDY.format(study="A") + SYSTEM.format(id="a", value=10, batch=4).replace('"decode"', '"user"')
     (tmp_path / "a.toml").write_text(text)
     (tmp_path / "b.toml").write_text(text.replace("batch = 4", "concurrency = 64"))  # 4 of each of 16 chips
-    a, b = (validation.validate(str(tmp_path / name))["unfitted"].item() for name in ("a.toml", "b.toml"))
+    a, b = (validate.validate(str(tmp_path / name))["unfitted"].item() for name in ("a.toml", "b.toml"))
     assert a == pytest.approx(b, rel=1e-12)
 
 
@@ -251,9 +251,9 @@ def test_how_far_off(own):
 
 def test_what_is_fixed_and_set_for_all(tmp_path):
     path = file_of(tmp_path / "x.toml", [[(2000, 64)], [(900, 32)]])
-    before = validation.validate(path)
-    slower = validation.validate(path, settings={"hardware.H800.hbm_bytes_per_s": "1 TB/s"})
-    hidden = validation.validate(path, fixed={"pipeline": "windows"})
+    before = validate.validate(path)
+    slower = validate.validate(path, settings={"hardware.H800.hbm_bytes_per_s": "1 TB/s"})
+    hidden = validate.validate(path, fixed={"pipeline": "windows"})
     assert (slower["unfitted"] < before["unfitted"]).all() and (hidden["unfitted"] > before["unfitted"]).all()
 
 
@@ -261,9 +261,9 @@ def test_the_defaults_of_a_users_file(tmp_path):
     path = tmp_path / "x.toml"
     text = STUDY.format(study="A") + SYSTEM.format(id="a", value=2000, batch=64)
     path.write_text(text)
-    before = validation.validate(str(path))["unfitted"].item()
+    before = validate.validate(str(path))["unfitted"].item()
     path.write_text('[defaults]\npipeline = "windows"\n[balance]\nnone = 1\n' + text)
-    assert validation.validate(str(path))["unfitted"].item() > before
+    assert validate.validate(str(path))["unfitted"].item() > before
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_bad_files(tmp_path, old, new, said):
     text = text.replace(old, new) if old.startswith("[[") else text.replace(old, new, 1)
     path.write_text(text if "[[stdy" not in text else text.replace("study.system", "stdy.system"))
     with pytest.raises(dsjax.InputError, match="bad.toml") as error:
-        validation.validate(str(path))
+        validate.validate(str(path))
     assert said in str(error.value) and "\n" not in str(error.value)
 
 

@@ -46,9 +46,10 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
         dataset.check_output(output, force)
     changes = changes_of((), fixed, settings, None, catalogs)
     changes.pop("axes")
-    from .. import alternatives, validation
+    from ..validation import defaults as alternatives
+    from ..validation import validate
 
-    twin = alternatives.validate_defaults if defaults else validation.validate
+    twin = alternatives.validate_defaults if defaults else validate.validate
     with progress("predicting systems", quiet), compilation_cache():
         ds = twin(systems, **changes)
     if output:
@@ -63,8 +64,9 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
 
 def _records(ds, form):
     """Systems, or choices, as CSV or JSON."""
-    from .. import agreement, report
+    from .. import report
     from ..results import dataset
+    from ..validation import agreement
 
     dim = "choice" if "choice" in ds.dims else "system"
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
@@ -75,8 +77,8 @@ def _records(ds, form):
 
 def _defaults(ds, quiet):
     """The statistics of every choice, and how far they move."""
-    from ..agreement import FAR
     from ..tables import table
+    from ..validation.agreement import FAR
 
     lines = []
     for i in range(ds.sizes["choice"]):
@@ -118,7 +120,7 @@ def _plain(value):
 
 def _show(ds, everything, quiet):
     """Systems, then statistics, then what is far off and why it may be."""
-    from ..agreement import statistics
+    from ..validation.agreement import statistics
 
     stats = statistics(ds)
     complete = ds["complete"].values
@@ -134,8 +136,8 @@ def _show(ds, everything, quiet):
 
 
 def _systems(ds, title, quiet):
-    from ..systems import METRICS
     from ..tables import table
+    from ..validation.systems import METRICS
 
     lines = []
     for i in range(ds.sizes["system"]):
@@ -207,7 +209,7 @@ def _agreement(stats):
 
 def _remarks(ds):
     """Factors, choices, in-house systems, and every system that is far off, with the reason where it is known."""
-    from ..agreement import FAR
+    from ..validation.agreement import FAR
 
     a = ds.attrs
     fitted, bare, to = a["software_factor"], a["roofline_factor"], a["fitted_to"]
@@ -252,8 +254,8 @@ def _largest(x, most=3):
 
 
 def _everything(ds):
-    from ..agreement import pair_rows
     from ..tables import table
+    from ..validation.agreement import pair_rows
 
     click.echo("\nWhat each system took from the defaults, and what its source leaves open:")
     columns = ("system", "study", "load", "assumed_keys", "why", "caveat")

@@ -10,10 +10,10 @@ import functools
 import math
 from typing import NamedTuple
 
-from .catalog import rows as catalog
-from .errors import InputError, unknown
-from .specs import records
-from .units import number
+from ..catalog import rows as catalog
+from ..errors import InputError, unknown
+from ..specs import records
+from ..units import number
 
 FILE = catalog.DATA / "systems.toml"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from . import agreement, systems, validation
+from . import agreement, systems, validate
 
 
 def validate_defaults(source=None, *, fixed=None, settings=None, catalogs=()):
@@ -23,10 +23,10 @@ def validate_defaults(source=None, *, fixed=None, settings=None, catalogs=()):
         keys = [repr((sorted(row.used.items()), row.loads[row.used["balance"]])) for row in rows]
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in seen}
         if new:
-            seen.update(zip(new, validation.predictions(new.values(), fixed, settings, catalogs), strict=True))
+            seen.update(zip(new, validate.predictions(new.values(), fixed, settings, catalogs), strict=True))
         return [seen[key] for key in keys]
 
-    file, (factor, _) = systems.read(source), validation.factors(source)
+    file, (factor, _) = systems.read(source), validate.factors(source)
     first = predicted(file.systems)
     lines = [_errors(file.systems, first, factor) | {"key": "", "value": "", "changed": 0}]
     for key, values in file.alternatives.items():
@@ -42,7 +42,7 @@ def validate_defaults(source=None, *, fixed=None, settings=None, catalogs=()):
 
 def _errors(rows, found, factor):
     """Statistics of one choice."""
-    fit = validation.fit(rows, found, factor)
+    fit = validate.fit(rows, found, factor)
     error = fit.left_out / np.array([row.used["value"] for row in rows]) - 1.0
     complete = np.array([row.complete for row in rows])
     line = {"software_factor": fit.factor}

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import agreement, continuous, systems
-from .errors import InputError, unknown
-from .evaluation import evaluate
-from .formulas.metrics import LIMITS
-from .space import grid
-from .specs import records
+from ..errors import InputError, unknown
+from ..evaluation import evaluate
+from ..formulas.metrics import LIMITS
+from ..space import grid
+from ..specs import records
+from . import agreement, continuous_batching, systems
 
 FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for
 # What differs from system to system, or is fitted.
@@ -157,17 +157,17 @@ def _mixed(row, decode, prefill):
     x = row.used
     groups = x["chips"] // x["tp"]
     tokens = [time / seconds for time, seconds in zip(decode.step_s, decode.seconds, strict=True)]  # of a step and chip
-    mean = continuous.prompts_per_step(x["tp"] * tokens[0], x["osl"])
+    mean = continuous_batching.prompts_per_step(x["tp"] * tokens[0], x["osl"])
     pieces, most = 1, math.inf
     if "prefill_tokens" in x:
         limit = x["prefill_tokens"] * x["tp"]
         pieces, most = (
-            continuous.chunks(x["isl"], limit),
-            continuous.most_prompts(x["isl"], limit, x["tp"] * x["batch"]),
+            continuous_batching.chunks(x["isl"], limit),
+            continuous_batching.most_prompts(x["isl"], limit, x["tp"] * x["batch"]),
         )
-    shared, prompt_s = continuous.shared_part(prefill.blocks), prefill.step_s[1] - prefill.step_s[0]
+    shared, prompt_s = continuous_batching.shared_part(prefill.blocks), prefill.step_s[1] - prefill.step_s[0]
     steps = [
-        continuous.step_time(time, factor * prompt_s, shared, mean, groups, pieces, most)
+        continuous_batching.step_time(time, factor * prompt_s, shared, mean, groups, pieces, most)
         for factor, time in zip((1.0, 2.0), decode.step_s, strict=True)
     ]
     return [step / of_step for step, of_step in zip(steps, tokens, strict=True)]
