@@ -16,7 +16,8 @@ import time
 
 import numpy as np
 
-from dsjax import elasticities, machine
+from dsjax import machine
+from dsjax.analysis import sensitivity
 from dsjax.evaluation import evaluate
 from dsjax.space import grid
 
@@ -53,9 +54,9 @@ def measure(name, space, parameters, dtype):
     names = tuple(tuple(x.split(".")) for x in parameters)
     calls = {
         "primal": lambda: evaluate.evaluate(space, dtype, (OF,)),
-        "forward": lambda: evaluate.evaluate(space, dtype, function=elasticities.slopes(OF, names)),
+        "forward": lambda: evaluate.evaluate(space, dtype, function=sensitivity.slopes(OF, names)),
         "reverse": lambda: evaluate.evaluate(
-            space, dtype, (OF, *wanted), function=elasticities.slopes_at_point(OF, names)
+            space, dtype, (OF, *wanted), function=sensitivity.slopes_at_point(OF, names)
         ),
     }
     wanted = [f"elasticity/{i}" for i in range(len(names))]

@@ -272,12 +272,12 @@ def gradients(model):
     sys.path.insert(0, str(Path(__file__).parent))
     import bench_gradients as b
 
-    from dsjax import elasticities
+    from dsjax.analysis import sensitivity
     from dsjax.evaluation import evaluate
 
     name = {"study": "study, batch last", "core": "core, batch last"}[model]
     whole, parameters = next((s, p) for n, s, p in b.spaces(False) if n == name)
-    function = elasticities.slopes(b.OF, tuple(tuple(x.split(".")) for x in parameters))
+    function = sensitivity.slopes(b.OF, tuple(tuple(x.split(".")) for x in parameters))
     record = timed(lambda: evaluate.evaluate(whole, "float32", function=function))
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 

@@ -7,9 +7,9 @@ import click
 import numpy as np
 
 from . import report
+from .analysis.headroom import MOST_SEQUENCES, load_of
 from .formulas.metrics import LIMITS
 from .formulas.pipelines import LOWER_BOUNDS
-from .nearby import MOST_SEQUENCES, load_of
 from .results import dataset
 from .specs.variables import VARIABLES
 from .tables import table

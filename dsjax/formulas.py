@@ -3,8 +3,8 @@
 import functools
 import re
 
+from .analysis.count import count, shape_of
 from .catalog import rows
-from .counting import count, shape_of
 from .errors import InputError
 from .formulas.shapes import over
 

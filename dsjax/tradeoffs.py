@@ -5,7 +5,7 @@ import json
 import click
 
 from . import report
-from .fleets import ASSUMPTIONS
+from .analysis.recommend import ASSUMPTIONS
 from .formulas.metrics import LIMITS
 from .results import dataset
 from .tables import axis_label, heading, label, shown, table

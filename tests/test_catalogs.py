@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, explaining
+from dsjax import cli
+from dsjax.analysis import explain
 from dsjax.catalog import rows as catalog
 from dsjax.specs import records
 
@@ -79,7 +80,7 @@ def test_what_nobody_verified_is_shown():
 def test_explain_tags_what_nobody_verified():
     axes = {"tp": [1], "ep": [8], "batch": [1]}
     fixed = EVERY["fixed"] | {"model": "GLM-4.6", "hardware": "Ascend-910B", "precision": "bf16"}
-    found = explaining._sources(dsjax.load_grid({"phase": "decode", "axes": axes, "fixed": fixed}))
+    found = explain._sources(dsjax.load_grid({"phase": "decode", "axes": axes, "fixed": fixed}))
     tags = dict(zip(found["row"].values.tolist(), found["tag"].values.tolist()))
     assert tags["hardware.Ascend-910B"] == tags["model.GLM-4.6"] == "published, partly assumed, partly unverified"
     assert "unverified" not in tags["nic.CX7"] + tags["precision.bf16"]

@@ -14,7 +14,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, counting, tally
+from dsjax import cli
+from dsjax.analysis import count, tally
 from dsjax.catalog import rows
 from dsjax.formulas import layers
 from dsjax.specs import records
@@ -93,7 +94,7 @@ def decode():
 
 @pytest.fixture(scope="module")
 def model():
-    return counting.shape_of("DeepSeek-V3", rows.load()["model"])
+    return count.shape_of("DeepSeek-V3", rows.load()["model"])
 
 
 def values(ds, name):
@@ -201,7 +202,7 @@ def test_linear_flops_are_twice_tokens_times_active_parameters(name, batch):
 # ---- layouts
 
 
-@pytest.mark.parametrize("phase", counting.PHASES)
+@pytest.mark.parametrize("phase", count.PHASES)
 @pytest.mark.parametrize("tp", TP)
 def test_tp_conserves_what_it_splits_and_multiplies_what_it_replicates(phase, tp):
     options = {"phase": phase, "batch": 3, "context": 500}
@@ -365,7 +366,7 @@ def test_kinds_of_layers(dense):
     options = (model, "decode", 2, 16, {f"{k}_bytes": 1 for k in WIDTHS}, tally.Layout())
     operators = tally.exact(*options)
     fixed = {"model": "toy", "phase": "decode", "batch_total": 2, "context": 16}
-    ds = counting._dataset(operators, tally.scalars(operators, *options), fixed)
+    ds = count._dataset(operators, tally.scalars(operators, *options), fixed)
     assert ds["layer"].values.tolist() == [k for k, n in (("dense", dense), ("moe", 4 - dense)) if n]
     per = dict(zip(ds["layer"].values.tolist(), ds["layer_parameters"].values.tolist()))
     layers_sum = dense * per.get("dense", 0) + (4 - dense) * per.get("moe", 0)
@@ -435,7 +436,7 @@ def test_command_refuses_bad_input(args):
 def test_a_model_of_ones_own(tmp_path):
     own = tmp_path / "mine.toml"
     own.write_text('[model.Mine]\nbase = "DeepSeek-V3"\nsource = "a wish"\nvocab_size = 1000\n', encoding="utf-8")
-    mine, published = counting.count("Mine", catalogs=[own]), counting.count("DeepSeek-V3")
+    mine, published = count.count("Mine", catalogs=[own]), count.count("DeepSeek-V3")
     assert int(published.total_parameters - mine.total_parameters) == 2 * 7168 * (129280 - 1000)
     result = CliRunner().invoke(cli.main, ["count", "Mine", "--catalog", str(own)])
     assert result.exit_code == 0, result.output

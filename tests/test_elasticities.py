@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import cli, elasticities
+from dsjax import cli
+from dsjax.analysis import sensitivity
 from dsjax.errors import InputError
 from dsjax.evaluation import evaluate
 from dsjax.space import differentiable, grid
@@ -73,11 +74,11 @@ def test_equal_to_differences_away_from_kinks(of_time):
     name, ds = of_time
     space = grid.load(name)
     names = [tuple(x.split(".")) for x in ds.parameter.values]
-    dims, sides = elasticities.one_sided(space, "step_time", names)
+    dims, sides = sensitivity.one_sided(space, "step_time", names)
     kept = total = 0
     gaps = []
     for i, (below, above) in enumerate(sides):
-        smooth = np.abs(above - below) <= elasticities.SHARP
+        smooth = np.abs(above - below) <= sensitivity.SHARP
         kept, total = kept + smooth.sum(), total + smooth.size
         ad = ds.elasticity.isel(parameter=i).transpose(*dims, missing_dims="ignore").values
         gaps.append(np.abs((below + above) / 2.0 - np.broadcast_to(ad, below.shape))[smooth])
@@ -158,7 +159,7 @@ def test_a_kink_has_two_sides():
 
     def at(rate):
         space_there = dataclasses.replace(space, fixed=space.fixed | {"nic_scale_out_bytes_per_s": rate})
-        return elasticities.of_space(space_there, "step_time", "nic.scale_out_bytes_per_s", {}).isel(parameter=0)
+        return sensitivity.of_space(space_there, "step_time", "nic.scale_out_bytes_per_s", {}).isel(parameter=0)
 
     def network(rate):  # seconds x rate: the bytes that count
         there = dataclasses.replace(space, fixed=space.fixed | {"nic_scale_out_bytes_per_s": rate})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import around, envelope
+from dsjax.analysis import envelope, neighbours
 from dsjax.evaluation import evaluate
 from dsjax.search import point
 from dsjax.space import differentiable, grid
@@ -20,7 +20,7 @@ def problem(name, at, names=None, of=None, **options):
     space = grid.load(name, **options)
     of = of or space.objective
     one = point.only(space, point.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
-    return envelope.Problem(one, of, differentiable.parameters(space, names), around.sense_of(space, of))
+    return envelope.Problem(one, of, differentiable.parameters(space, names), neighbours.sense_of(space, of))
 
 
 @pytest.fixture(scope="module")

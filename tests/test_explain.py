@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, explained, reasons
+from dsjax import cli, explained
+from dsjax.analysis import refusals
 from dsjax.search import point as points
 
 B10 = {"nic": "one-layer", "tp": 4, "moe_tp": 1, "batch": 10}
@@ -241,7 +242,7 @@ def test_why_of_bounds_and_memory(study, b10):
 def test_every_mask_has_a_sentence(b10, dual):
     for ds in (b10, dual, dsjax.explain(PREFILL, B4)):
         masks = {name.removeprefix("ok_") for name in ds.constraint.values}
-        assert masks - {"ttft", "tps_per_user", "memory_per_chip"} <= reasons._SENTENCES.keys()
+        assert masks - {"ttft", "tps_per_user", "memory_per_chip"} <= refusals._SENTENCES.keys()
 
 
 def test_sources():

@@ -11,7 +11,8 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, elasticities
+from dsjax import cli
+from dsjax.analysis import sensitivity
 from dsjax.calibration import calibrate, forms
 from dsjax.catalog import rows
 from dsjax.errors import InputError
@@ -160,7 +161,7 @@ def test_the_space_is_rebuilt_and_an_older_one_completed(measured):
 def test_sensitivity_to_a_family_is_that_of_its_chips():
     names = [("curve", "hopper.attention_memory"), ("curve", "attention_memory"), ("curve", "gemm_start_s")]
     at = space(axes={"batch": [64], "precision": ["bf16"]})
-    ds = elasticities.over_grid(at, "step_time", tuple(names), kinks=True)
+    ds = sensitivity.over_grid(at, "step_time", tuple(names), kinks=True)
     found = ds.elasticity.isel(batch=0, precision=0).transpose("parameter", "hardware").values
     own = np.array([row == "hopper" for row in CHIPS.values()])
     np.testing.assert_array_equal(found[0], np.where(own, found[1], 0.0))

@@ -8,7 +8,9 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax import demands, fleets, tradeoffs
+from dsjax import tradeoffs
+from dsjax.analysis import demand
+from dsjax.analysis import recommend as fleets
 
 DECODE = {
     "axes": {
@@ -147,11 +149,11 @@ def test_limits_replace_those_of_the_grids():
 
 
 def test_the_grids_margin_holds_for_given_limits(files, tmp_path):
-    asked = dict.fromkeys(demands.ASKED) | {"isl": ISL, "osl": OSL, "requests_per_s": 1}
+    asked = dict.fromkeys(demand.ASKED) | {"isl": ISL, "osl": OSL, "requests_per_s": 1}
     tight = DECODE | {"constraints": {"min_tps_per_user": 20, "slo_margin": "10 %"}}
 
     def bounds(**limits):
-        return [space.bounds for space in demands.spaces_of(tight, PREFILL, asked | limits, {})]
+        return [space.bounds for space in demand.spaces_of(tight, PREFILL, asked | limits, {})]
 
     assert bounds() == bounds(min_tps_per_user=20) == [{"min_tps_per_user": 22.0}, {"max_ttft": 2}]
     assert bounds(max_tpot=0.05, max_ttft=1.5) == [{"max_tpot": 0.05 / 1.1}, {"max_ttft": 1.5}]
@@ -169,9 +171,9 @@ def test_results_are_no_grid():
 
 
 def test_changes_go_to_the_grid_that_names_the_axis():
-    asked = dict.fromkeys(demands.ASKED) | {"isl": ISL, "osl": OSL, "requests_per_s": 1}
+    asked = dict.fromkeys(demand.ASKED) | {"isl": ISL, "osl": OSL, "requests_per_s": 1}
     changes = {"axes": {"batch": [16], "prompts": [2]}, "fixed": {"hardware": "H800", "expert_imbalance": 2}}
-    decode, prefill = demands.spaces_of(DECODE, PREFILL, asked, changes)
+    decode, prefill = demand.spaces_of(DECODE, PREFILL, asked, changes)
     assert decode.axes["batch"] == (16,) and prefill.axes["prompts"] == (2,)
     assert "prompts" not in decode.axes and "batch" not in prefill.axes
     for space in (decode, prefill):

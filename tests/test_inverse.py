@@ -7,7 +7,7 @@ import pytest
 import test_cli
 
 import dsjax
-from dsjax import inverse
+from dsjax.analysis import solve
 from dsjax.evaluation import evaluate
 
 command = test_cli.command
@@ -213,7 +213,7 @@ def test_command_line(tmp_path):
     dsjax.write_netcdf(dsjax.sweep(GRID), path)
     asked = ("solve", path, "--vary", NIC, "--until", "tps_per_chip >= 3900")
     answer = json.loads(command(*asked, "--format", "json"))
-    expected = inverse.solve(GRID, NIC, "tps_per_chip >= 3900")
+    expected = solve.solve(GRID, NIC, "tps_per_chip >= 3900")
     assert answer["crossings"][0]["value"] == expected["value"].item()
     assert [row["place"] for row in answer["rows"]] == ["from", "present", "below 1", "above 1", "to"]
     text = command(*asked)

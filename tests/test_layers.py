@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsjax import counting, tally
+from dsjax.analysis import count, tally
 from dsjax.catalog import rows
 from dsjax.formulas import attention as attentions
 from dsjax.formulas import layers
@@ -15,10 +15,10 @@ from dsjax.specs import records
 
 @pytest.fixture(scope="module")
 def model():
-    return counting.shape_of("DeepSeek-V3", rows.load()["model"])
+    return count.shape_of("DeepSeek-V3", rows.load()["model"])
 
 
-@pytest.mark.parametrize("phase", counting.PHASES)
+@pytest.mark.parametrize("phase", count.PHASES)
 def test_replicated_is_what_does_not_shrink(model, phase):
     """The list of replicated operators against the shapes themselves."""
     one, two = (tally._shapes(model, phase, 4, 64, tally.Layout(tp=tp, ep=2)) for tp in (1, 2))

@@ -8,7 +8,7 @@ import test_cli
 from test_inverse import CORE, GRID, NIC
 
 import dsjax
-from dsjax import sampling, uncertainties
+from dsjax.analysis import sampling, uncertainty
 from dsjax.space import grid
 
 command = test_cli.command
@@ -27,7 +27,7 @@ def test_sobol_and_linear_shares_of_a_power_law():
     def law(z):
         return 3.0 * np.exp(z @ (powers * sigma))
 
-    normal, other = uncertainties._draws(0, 2**17, 4)
+    normal, other = uncertainty._draws(0, 2**17, 4)
     first, total, *errors = sampling.sobol(law, normal, other, range(4))
     v = (powers * sigma) ** 2
     np.testing.assert_allclose(first, np.expm1(v) / np.expm1(v.sum()), atol=0.015)
@@ -56,7 +56,7 @@ def test_a_factor_of_the_step_has_the_quantiles_of_the_factor():
     """Without host time step_time = factor T, exactly lognormal."""
     samples, error = 4096, 0.2
     result = dsjax.uncertainty(CORE, {"software_factor": error}, samples=samples, seed=3, of="step_time")
-    z = uncertainties._draws(3, samples, 1)[0][:, 0]
+    z = uncertainty._draws(3, samples, 1)[0][:, 0]
     factor = np.exp(error * np.quantile(z, result["quantile"].values))
     # a quantile between two samples is interpolated on another scale
     np.testing.assert_allclose(result["step_time"][0] / result["nominal_step_time"][0], factor, rtol=1e-4)
@@ -70,10 +70,10 @@ def test_a_factor_of_the_step_has_the_quantiles_of_the_factor():
 
 def test_a_sample_is_a_sweep_at_its_inputs():
     space = grid.load(GRID)
-    named = uncertainties.check(space, {"hardware.H20.fp8_flops_per_s": 0.3, NIC: 0.2, "context": 0.1})
-    normal = uncertainties._draws(1, 3, 3)[0]
+    named = uncertainty.check(space, {"hardware.H20.fp8_flops_per_s": 0.3, NIC: 0.2, "context": 0.1})
+    normal = uncertainty._draws(1, 3, 3)[0]
     point = {"hardware": "H20", "ep": 320, "batch": 32, "precision": "kv1-w1", "pipeline": "naive"}
-    outputs = uncertainties._Candidate(space, point, named).outputs(normal)
+    outputs = uncertainty._Candidate(space, point, named).outputs(normal)
     assert outputs["step_time"].shape == (3,)
     for i in range(3):
         moved = {x.name: next(iter(x.values.values())) * np.exp(s * normal[i, k]) for k, (x, s) in enumerate(named)}
@@ -86,7 +86,7 @@ def test_a_sample_is_a_sweep_at_its_inputs():
 
 
 def test_rows_are_independent_and_the_exact_name_wins():
-    named = uncertainties.check(
+    named = uncertainty.check(
         grid.load(GRID), {"hardware.H20.fp8_flops_per_s": 0.3, "hardware": 0.1, "hardware.fp8_flops_per_s": "20%"}
     )
     errors = {x.name: s for x, s in named}
@@ -124,7 +124,7 @@ def test_a_share_stays_a_share():
 
 
 def test_what_is_clipped_is_said():
-    z = uncertainties._draws(0, 1024, 1)[0][:, 0]
+    z = uncertainty._draws(0, 1024, 1)[0][:, 0]
     result = dsjax.uncertainty(GRID, {"acceptance": 0.3}, top=1)
     assert result["drawn"].values.tolist() == ["acceptance"]
     assert result["clipped"].item() == np.mean(0.85 * np.exp(0.3 * z) > 1.0) > 0.2

@@ -51,7 +51,7 @@ def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet
     dsjax compare --fix-a precision=fp8 --fix-b precision=w8a8 --by hardware
     dsjax compare default decode_gpu_2025 --by hardware,nic --fix context=5120
     """
-    from .. import comparing
+    from ..analysis import compare
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if b is None and not any(changes.values()):
@@ -70,7 +70,7 @@ def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet
     if len(spaces) == 0 and any((*common.values(), model, catalogs, dtype)):
         is_file(a, True)
     results = [_results(spaces.get(side), source, dtype, quiet) for side, source in (("a", a), ("b", b))]
-    ds = comparing.of_datasets(*results, by=groups)
+    ds = compare.of_datasets(*results, by=groups)
     _show(ds, form, quiet)
     sys.exit(0 if ds.attrs["feasible_a"] or ds.attrs["feasible_b"] else 1)
 

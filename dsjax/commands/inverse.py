@@ -33,7 +33,7 @@ def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings,
     dsjax solve space.nc --vary hardware.H20.hbm_bytes --until "tps_per_chip >= 600" --at hardware=H20
     dsjax solve --vary nic.scale_out_bytes_per_s --break-even hardware=B200,H200
     """
-    from .. import inverse
+    from ..analysis import solve
     from ..sweeps import sources
 
     chosen = values_of("--at", at)
@@ -46,7 +46,7 @@ def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings,
     else:
         space, kind = space_of(source, axes, fixed, settings, model, catalogs), dtype or "float64"
     with progress(f"solving for {vary}", quiet), compilation_cache():
-        ds = inverse.of_space(space, vary, until, labels, between, chosen, kind)
+        ds = solve.of_space(space, vary, until, labels, between, chosen, kind)
     _show(ds, form, quiet)
     sys.exit(0 if ds.attrs["answered"] else 1)
 

@@ -70,14 +70,15 @@ def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, aga
     dsjax count --phase prefill --context 8192 --format csv > operators.csv
     dsjax count --against-published
     """
-    from .. import counting, formulas, listing
+    from .. import formulas, listing
+    from ..analysis import count
 
     if against_published:
         rows = formulas.against_published(model)
         listing.against_published(rows, form, quiet)
         sys.exit(0 if all(row["agrees"] or row["why"] for row in rows) else 1)
     options = {"phase": phase, "batch": batch, "context": context, "precision": precision}
-    listing.counts(counting.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp, catalogs=catalogs), form, quiet)
+    listing.counts(count.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp, catalogs=catalogs), form, quiet)
 
 
 @click.command()

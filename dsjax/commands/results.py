@@ -228,15 +228,16 @@ def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, qui
     dsjax explain space.nc --at hardware=H20,batch=64
     dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
     """
-    from .. import explained, explaining
+    from .. import explained
+    from ..analysis import explain
     from ..results import dataset
 
     chosen = values_of("--at", at)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        result, arguments = explaining.of_dataset, (dataset.open_netcdf(source), chosen)
+        result, arguments = explain.of_dataset, (dataset.open_netcdf(source), chosen)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs)
-        result, arguments = explaining.of_space, (space, chosen, dtype or "float64")
+        result, arguments = explain.of_space, (space, chosen, dtype or "float64")
     with progress("explaining", quiet), compilation_cache():
         ds = result(*arguments)
     explained.show(ds, form, quiet)

@@ -52,7 +52,7 @@ def sensitivity(
     dsjax sensitivity sg2260e_decode_128 --envelope
     dsjax sensitivity --at grid -o elasticities.nc
     """
-    from .. import elasticities
+    from ..analysis import sensitivity
     from ..results import dataset
     from ..search import point as points
 
@@ -67,7 +67,7 @@ def sensitivity(
     else:
         space, kind, ds = space_of(source, axes, fixed, settings, model, catalogs), dtype or "float64", None
     with progress("differentiating", quiet), compilation_cache():
-        result = elasticities.of_space(space, of, wrt, point, kind, ds, envelope=envelope)
+        result = sensitivity.of_space(space, of, wrt, point, kind, ds, envelope=envelope)
     if output is not None:
         dataset.write_netcdf(result, output, force)
     _show(result, form, quiet)

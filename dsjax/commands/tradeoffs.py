@@ -95,12 +95,13 @@ def recommend(grid, prefill, axes, fixed, settings, model, catalogs, dtype, form
     dsjax recommend --concurrency 5000 --isl 2000 --osl 500 --max-tpot "50 ms" --max-ttft 1
     dsjax recommend --requests-per-s 10 --isl 4096 --osl 1024 --set hardware.H20.usd_per_hour=1.2
     """
-    from .. import demands, fleets, tradeoffs
+    from .. import tradeoffs
+    from ..analysis import demand, recommend
 
     changes = changes_of(axes, fixed, settings, model, catalogs)
-    spaces = demands.spaces_of(grid, prefill, asked, changes)
+    spaces = demand.spaces_of(grid, prefill, asked, changes)
     points = sum(space.points for space in spaces)
     with progress(f"evaluating {points:,} points", quiet), compilation_cache():
-        ds = fleets.of_spaces(*spaces, asked, dtype or "float64")
+        ds = recommend.of_spaces(*spaces, asked, dtype or "float64")
     tradeoffs.fleets(ds, form, quiet)
     sys.exit(0 if ds.sizes["rank"] else 1)

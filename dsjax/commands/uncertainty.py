@@ -37,7 +37,7 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
     dsjax uncertainty --error curve=10% --by '' --top 20
     dsjax uncertainty space.nc --error hardware.H800.fp8_flops_per_s=8% --of tps_per_user --format json
     """
-    from .. import uncertainties
+    from ..analysis import uncertainty
     from ..results import dataset
 
     given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
@@ -45,13 +45,13 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
     options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": groups}
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
         ds = dataset.open_netcdf(source)
-        named = uncertainties.check(dataset.space_of(ds), given, **options)
+        named = uncertainty.check(dataset.space_of(ds), given, **options)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs)
-        named = uncertainties.check(space, given, **options)
+        named = uncertainty.check(space, given, **options)
         ds = sweep_of(space, dtype, False, quiet)
     with progress(f"evaluating {samples:,} samples", quiet), compilation_cache():
-        found = uncertainties.of_dataset(ds, named, **options)
+        found = uncertainty.of_dataset(ds, named, **options)
     _show(found, form, quiet)
     sys.exit(0 if found.sizes["rank"] else 1)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import elasticities
+from ..analysis import sensitivity
 from ..errors import InputError
 from ..results import dataset
 from . import canvas, selection
@@ -16,7 +16,7 @@ def draw(figure, ds, at="best", of=None, wrt=None):
 
     space = dataset.space_of(ds)
     of = selection.variable(space, of or space.objective)
-    found = elasticities.sensitivity(ds, of=of, wrt=wrt, at=at)
+    found = sensitivity.sensitivity(ds, of=of, wrt=wrt, at=at)
     values = np.asarray(found["elasticity"].values, float)
     names = [str(name) for name in found["parameter"].values]
     order = [i for i in np.argsort(-np.abs(values), kind="stable") if abs(values[i]) > 1e-12]

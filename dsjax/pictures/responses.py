@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .. import inverse, questions
+from ..analysis import solve, targets
 from ..errors import InputError, unknown
 from ..results import dataset
 from ..space import parameters as inputs
@@ -21,7 +21,7 @@ RANGE = 10.0  # how far to both sides of its present value
 def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
     """Draw one panel per variable and one line per group; returns where the target is met, or the best point."""
     space = dataset.space_of(ds)
-    question = None if until is None else questions.of(space, until)
+    question = None if until is None else targets.of(space, until)
     bound = None if until is None else _target(until, question)
     names = _variables(space, y, question)
     x, varied = _along(space, x, between)
@@ -227,7 +227,7 @@ def _crossings(ds, space, varied, values, until, question, shown, chosen):
     for label, curve in shown.items():
         for name in curve.group:
             selection.axis_of(space, name, "by, beside until")
-        solved = inverse.solve(ds, varied.name, until, between=(values[0], values[-1]), at=dict(chosen) | curve.group)
+        solved = solve.solve(ds, varied.name, until, between=(values[0], values[-1]), at=dict(chosen) | curve.group)
         found[label] = solved["value"].values.tolist()
     return found
 

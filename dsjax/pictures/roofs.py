@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .. import explaining, reasons
+from ..analysis import explain, refusals
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..results import dataset
@@ -17,9 +17,9 @@ from .notes import Note, annotate
 def draw(figure, ds, at=None):
     """Draw the roofline of one configuration, the best one that `at` leaves; what bounds the most time."""
     space = dataset.space_of(ds)
-    one = explaining.of_dataset(ds, point.best(ds) if at == "best" else at)
+    one = explain.of_dataset(ds, point.best(ds) if at == "best" else at)
     at_point = dataset.Space.from_json(one.attrs["dsjax_spec"])
-    numbers = reasons.numbers(at_point, {name: v.item() for name, v in one.variables.items() if v.ndim == 0})
+    numbers = refusals.numbers(at_point, {name: v.item() for name, v in one.variables.items() if v.ndim == 0})
     bandwidth, peaks = numbers["hardware_hbm_bytes_per_s"], _peaks(numbers)
     flops, n_bytes, seconds = (one[f"block_{k}"].values for k in ("flops", "bytes", "time"))
     on = (flops > 0.0) & (n_bytes > 0.0) & (seconds > 0.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import explaining
+from ..analysis import explain
 from ..formulas.metrics import LIMITS
 from ..results import dataset
 from ..search import ranking
@@ -102,7 +102,7 @@ def _of_blocks(ds, space, ranked):
 
 
 def _again(ds, space, point):
-    return explaining.of_space(space, {axis: point[axis].values.item() for axis in space.axes}, "float64", ds)
+    return explain.of_space(space, {axis: point[axis].values.item() for axis in space.axes}, "float64", ds)
 
 
 def _names(ranked, by, others):

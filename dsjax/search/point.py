@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .. import around
+from ..analysis import neighbours
 from ..errors import InputError, unknown
 from ..results import dataset
 from ..space.space import Space, parameters, used_rows
@@ -120,6 +120,6 @@ def point_of(space, at, dtype="float64", ds=None, objective=None):
     named = chosen(space, {} if isinstance(at, str) else at)
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
-        found = around.swept(space, space, space.objective, dtype) if ds is None else ds
+        found = neighbours.swept(space, space, space.objective, dtype) if ds is None else ds
         named = best(found, objective, named)
     return only(space, named)

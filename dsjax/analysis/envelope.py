@@ -20,12 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import around, nearby
-from .around import sense_of
-from .evaluation import evaluate, program
-from .formulas import constraints
-from .space.differentiable import COUNTS, in_use, moved, scaled
-from .specs.variables import MEASURES, VARIABLES
+from ..evaluation import evaluate, program
+from ..formulas import constraints
+from ..space.differentiable import COUNTS, in_use, moved, scaled
+from ..specs.variables import MEASURES, VARIABLES
+from . import headroom, neighbours
+from .neighbours import sense_of
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
 MOST = 2.0**16  # sequences or prompts
@@ -65,7 +65,7 @@ def variables(space, one, of, names, ds):
     """
     problem = Problem(one, of, names, sense_of(space, of))
     found = problem.result(problem.optimum())
-    return found | around.neighbours(ds, space, one, of) | around.switches(space, of, names)
+    return found | neighbours.neighbours(ds, space, one, of) | neighbours.switches(space, of, names)
 
 
 def limits_of(space, of):
@@ -127,7 +127,7 @@ class Problem:
 
     def __init__(self, space, of, names, sense):
         self.space, self.of, self.names, self.sense = space, of, names, sense
-        self.load, self.limits = nearby.load_of(space.fixed), limits_of(space, of)
+        self.load, self.limits = headroom.load_of(space.fixed), limits_of(space, of)
         reserve = "memory_reserve" in space.study.workload
         self.function = relaxed(of, names, self.load, self.limits, reserve)
 
@@ -251,7 +251,7 @@ class Problem:
     def result(self, best):
         """Variables of the relaxed optimum."""
         n, m = len(self.names), len(self.limits)
-        variable, units = nearby.variable, VARIABLES[self.of][0]
+        variable, units = headroom.variable, VARIABLES[self.of][0]
         nothing = best is None
         value = math.nan if nothing else math.exp(self.at(best.load)[0][0])
         moves = np.full(n, math.nan) if nothing else self.elasticities(best)
@@ -270,7 +270,7 @@ class Problem:
             "elasticity_reoptimised": variable(
                 "parameter", moves, "1", f"d ln {self.of} / d ln x of the relaxed optimum, {self.load} chosen anew"
             ),
-        } | nearby.over(
+        } | headroom.over(
             "limit",
             labels,
             "limit of the load",

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from .errors import InputError
-from .space import grid
-from .space import limits as bounds
-from .units import number
+from ..errors import InputError
+from ..space import grid
+from ..space import limits as bounds
+from ..units import number
 
 # What the question sets itself, and in which unit.
 ASKED = {

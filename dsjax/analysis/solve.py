@@ -6,15 +6,15 @@ import math
 import numpy as np
 import xarray as xr
 
-from . import questions
-from .errors import InputError
-from .evaluation import evaluate
-from .formulas.metrics import LIMITS
-from .search import binding, point, ranking
-from .space import parameters
-from .specs.variables import VARIABLES
-from .sweeps import sources, sweep
-from .units import number
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..formulas.metrics import LIMITS
+from ..search import binding, point, ranking
+from ..space import parameters
+from ..specs.variables import VARIABLES
+from ..sweeps import sources, sweep
+from ..units import number
+from . import targets
 
 PER_DECADE = 20  # values that are tried in every factor of ten
 RANGE = 1e3  # how far to both sides of the present value
@@ -47,7 +47,7 @@ def of_space(space, vary, until=None, break_even=None, between=None, at=None, dt
     named = point.chosen(space, at)
     space = _restricted(space, named)
     varied = parameters.resolve("vary", vary, space)
-    question = questions.of(space, until, break_even)
+    question = targets.of(space, until, break_even)
     low, high = _range(varied, between)
     asked = _Asked(space, varied, question, dtype)
 

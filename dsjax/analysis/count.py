@@ -11,14 +11,15 @@ from fractions import Fraction
 import numpy as np
 import xarray as xr
 
-from . import __version__, tally
-from .catalog import rows
-from .errors import InputError, unknown
-from .formulas import layers, shapes
-from .formulas.shapes import over
-from .specs import records
+from .. import __version__
+from ..catalog import rows
+from ..errors import InputError, unknown
+from ..formulas import layers, shapes
+from ..formulas.shapes import over
+from ..specs import records
+from ..units import number
+from . import tally
 from .tally import COUNTS, LAYER_KINDS, Layout, whole
-from .units import number
 
 PHASES = ("decode", "prefill")
 SCALARS = {

@@ -1,9 +1,9 @@
 """Sentences: why a constraint refuses a point, and what kind of source a number has."""
 
-from .catalog import rows as catalog
-from .formulas import constraints
-from .specs import records
-from .specs.variables import VARIABLES
+from ..catalog import rows as catalog
+from ..formulas import constraints
+from ..specs import records
+from ..specs.variables import VARIABLES
 
 _PREFIXED = ("hardware", "nic", "model")
 

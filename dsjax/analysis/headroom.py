@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
-from . import reasons
-from .evaluation import evaluate
+from ..evaluation import evaluate
+from . import refusals
 
 MOST_SEQUENCES = 2**16  # how far the search for the largest batch goes
 CHUNK = 2**10  # batches evaluated at once
@@ -56,7 +56,7 @@ def pipelines(space, values, dtype):
     )
     if not {"tbo", "naive"} <= set(choices):
         return table
-    host = reasons.numbers(space, values).get("hardware_step_s", 0.0)
+    host = refusals.numbers(space, values).get("hardware_step_s", 0.0)
     load = load_of(space.fixed)
     quiet = {load: 2 * space.fixed[load], "precision_dispatch_bytes": 0.0, "precision_combine_bytes": 0.0}
     twice = at(moved(every, hardware_step_s=0.0, **quiet))["step_time"][choices.index("tbo")]

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from . import nearby
-from .evaluation import evaluate
-from .results import dataset
-from .search import ranking
-from .space.differentiable import moved
-from .specs.variables import SENSE, VARIABLES
-from .tables import label
+from ..evaluation import evaluate
+from ..results import dataset
+from ..search import ranking
+from ..space.differentiable import moved
+from ..specs.variables import SENSE, VARIABLES
+from ..tables import label
+from . import headroom
 
 SWITCH = 0.01  # of a parameter
 MOST_SWITCHES = 1_000_000  # points of a grid that is searched again for every parameter
@@ -54,7 +54,7 @@ def neighbours(ds, space, one, of):
             rows.append((axis, label(values[i]), value, value / here - 1.0, refused))
     columns = list(zip(*rows)) or [()] * 5
     texts = [np.array(column, dtype=object) for column in (columns[0], columns[1], columns[4])]
-    return nearby.over(
+    return headroom.over(
         "neighbour",
         [f"{axis}={value}" for axis, value, *_ in rows],
         "next value of an axis",
@@ -77,7 +77,7 @@ def switches(space, of, names):
             found.append(_change(before, after))
     meaning = "what changes at the best point of the grid where the parameter is 1 % {}; empty: nothing"
     return {
-        f"switch_{word}": nearby.variable("parameter", np.array(texts[s], object), "", meaning.format(word))
+        f"switch_{word}": headroom.variable("parameter", np.array(texts[s], object), "", meaning.format(word))
         for s, word in ((-1.0, "less"), (1.0, "more"))
     }
 

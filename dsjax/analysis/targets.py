@@ -4,10 +4,10 @@ import dataclasses
 import math
 import re
 
-from .errors import InputError, unknown
-from .space.space import parameters
-from .specs.variables import VARIABLES
-from .units import number
+from ..errors import InputError, unknown
+from ..space.space import parameters
+from ..specs.variables import VARIABLES
+from ..units import number
 
 EVEN, NONE = 0, 2  # states of a break-even: both equally good, neither feasible
 EQUAL = 1e-12  # two bests closer than this, relative to the larger, are equal

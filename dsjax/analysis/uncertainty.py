@@ -7,15 +7,16 @@ import jax
 import numpy as np
 import xarray as xr
 
-from . import machine, sampling
-from .errors import InputError, unknown
-from .evaluation import evaluate
-from .search import point as points
-from .search import ranking
-from .space import parameters
-from .specs.variables import VARIABLES
-from .sweeps import sources, sweep
-from .units import number
+from .. import machine
+from ..errors import InputError, unknown
+from ..evaluation import evaluate
+from ..search import point as points
+from ..search import ranking
+from ..space import parameters
+from ..specs.variables import VARIABLES
+from ..sweeps import sources, sweep
+from ..units import number
+from . import sampling
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEP = 1e-4  # of ln x, for elasticities

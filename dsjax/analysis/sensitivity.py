@@ -13,13 +13,14 @@ import numpy as np
 import xarray as xr
 from jax.extend import core
 
-from . import around, machine, nearby
+from .. import machine
+from ..errors import InputError
+from ..evaluation import evaluate, program, stages
+from ..results import dataset
+from ..search import point
+from ..space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 from . import envelope as relaxation
-from .errors import InputError
-from .evaluation import evaluate, program, stages
-from .results import dataset
-from .search import point
-from .space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
+from . import headroom, neighbours
 
 STEP = 1e-6  # relative step of one-sided slopes
 SHARP = 1e-4  # difference of one-sided elasticities that makes a kink; smooth parts differ by about 1e-6
@@ -76,11 +77,11 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     """`sensitivity` with `envelope`: of one point, and of the optimum beside it (`envelope.variables`)."""
     of = space.objective if of is None else of
     check_output(space, of)
-    swept = around.swept(space, space, of, dtype) if ds is None or of not in ds else ds
-    one = point.point_of(space, at, dtype, swept, around.search_for(space, of))
+    swept = neighbours.swept(space, space, of, dtype) if ds is None or of not in ds else ds
+    one = point.point_of(space, at, dtype, swept, neighbours.search_for(space, of))
     check_output(one, of)
     ds = at_point(one, of, names, space)
-    ds.attrs |= {"load": nearby.load_of(one.fixed), "sense": around.sense_of(space, of)}
+    ds.attrs |= {"load": headroom.load_of(one.fixed), "sense": neighbours.sense_of(space, of)}
     return ds.assign(relaxation.variables(space, one, of, names, swept))
 
 
@@ -176,9 +177,9 @@ def at_point(space, of, names, whole):
     known, units = known_parameters(whole), "parameter_units"
     values = [value_of(space if in_use(space, *name)[1] else whole, *name) for name in names]
     text = f"present value, in the unit that `{units}` names"
-    ds["parameter_value"] = nearby.variable("parameter", values, f"of {units}", text)
+    ds["parameter_value"] = headroom.variable("parameter", values, f"of {units}", text)
     symbols = np.array([known[record, field_of(field)]["units"] for record, field in names], object)
-    ds[units] = nearby.variable("parameter", symbols, "", "unit of parameter x")
+    ds[units] = headroom.variable("parameter", symbols, "", "unit of parameter x")
     ds.attrs |= {"of": of}
     return ds
 
@@ -233,7 +234,7 @@ def _coordinate(names):
 
 
 def _variable(dims, values, of, side=""):
-    return nearby.variable(dims, values, "1", f"elasticity d ln {of} / d ln x{side}")
+    return headroom.variable(dims, values, "1", f"elasticity d ln {of} / d ln x{side}")
 
 
 def _kink(dims, values):

@@ -11,9 +11,9 @@ import json
 import numpy as np
 import xarray as xr
 
-from . import demands
-from .search import ranking
-from .sweeps import sweep
+from ..search import ranking
+from ..sweeps import sweep
+from . import demand as demands
 
 ASSUMPTIONS = (
     "independent pools; moving the KV cache from prefill to decode is not counted; steady demand without queues or "

@@ -11,17 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import nearby, reasons
-from .catalog import rows
-from .errors import InputError
-from .evaluation import evaluate
-from .formulas.metrics import LIMITS
-from .formulas.roofline import EXPOSED
-from .results import dataset
-from .search import point, ranking
-from .space import grid
-from .specs import records
-from .sweeps import sweep
+from ..catalog import rows
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..formulas.metrics import LIMITS
+from ..formulas.roofline import EXPOSED
+from ..results import dataset
+from ..search import point, ranking
+from ..space import grid
+from ..specs import records
+from ..sweeps import sweep
+from . import headroom, refusals
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 COLLECTIVES = ("dispatch", "combine")
@@ -97,9 +97,9 @@ def values_of(space, dtype):
 def _explained(space, dtype):
     values = values_of(space, dtype)
     # As if software and host took no time: blocks less what is hidden make the step.
-    bare = values_of(nearby.moved(space, software_factor=1.0, hardware_step_s=0.0), dtype)
+    bare = values_of(headroom.moved(space, software_factor=1.0, hardware_step_s=0.0), dtype)
     rates = {f"hardware_{rate}_flops_per_s": UNIT for rate in records.RATES}
-    units = values_of(nearby.moved(space, hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
+    units = values_of(headroom.moved(space, hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
     plain = {name: ((), np.array(value)) for name, value in values.items() if "/" not in name}
     ds = dataset.to_dataset(space, plain, "dsjax explain")
     ds.attrs["study"] = space.study.name
@@ -108,8 +108,8 @@ def _explained(space, dtype):
         | _network(bare, dtype)
         | _memory(space, values)
         | _masks(space, values)
-        | nearby.pipelines(space, values, dtype)
-        | nearby.largest(space, dtype)
+        | headroom.pipelines(space, values, dtype)
+        | headroom.largest(space, dtype)
         | _sources(space)
     )
 
@@ -126,7 +126,7 @@ def _blocks(space, values, bare, units, dtype):
     model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
     model = records.Model(**{field: model[field] for field in records.fields(records.Model)})
     layers = [float(space.study.blocks[name](model)) for name in blocks]
-    table = nearby.over(
+    table = headroom.over(
         "block",
         blocks,
         "block of the model",
@@ -141,8 +141,8 @@ def _blocks(space, values, bare, units, dtype):
     hidden = total - bare["step_time"]
     hidden = hidden if hidden > ranking.TOLERANCE[dtype] * total else 0.0  # else rounding
     return table | {
-        "hidden_time": nearby.variable((), hidden, "s", "of the blocks' time, what overlap hides"),
-        "time_of_pipeline": nearby.variable((), bare["step_time"], "s", "step without software factor and host time"),
+        "hidden_time": headroom.variable((), hidden, "s", "of the blocks' time, what overlap hides"),
+        "time_of_pipeline": headroom.variable((), bare["step_time"], "s", "step without software factor and host time"),
     }
 
 
@@ -155,7 +155,7 @@ def _network(bare, dtype):
     rows[rest] = (total - sent, bare["exposed_network"] - exposed)
     noise = ranking.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
     seconds, exposed = (np.array([x if abs(x) > noise else 0.0 for x in column]) for column in zip(*rows.values()))
-    return nearby.over(
+    return headroom.over(
         "collective",
         rows,
         "collective of the network",
@@ -167,22 +167,22 @@ def _network(bare, dtype):
 
 def _memory(space, values):
     parts = {name.removeprefix("memory/"): value for name, value in values.items() if name.startswith("memory/")}
-    numbers = reasons.numbers(space, values)
+    numbers = refusals.numbers(space, values)
     capacity = numbers["hardware_hbm_bytes"]
     free = capacity * numbers.get("memory_reserve", 0.0)
-    table = nearby.over(
+    table = headroom.over(
         "part", parts, "part of the memory", memory_part=(list(parts.values()), "B", "memory of one chip")
     )
     return table | {
-        "memory_capacity": nearby.variable((), capacity, "B", "memory of one chip"),
-        "memory_kept_free": nearby.variable((), free, "B", "of it kept free"),
+        "memory_capacity": headroom.variable((), capacity, "B", "memory of one chip"),
+        "memory_kept_free": headroom.variable((), free, "B", "of it kept free"),
     }
 
 
 def _masks(space, values):
     masks = [name for name in values if name.startswith("ok_")]
-    why = [reasons.why(space, values, name.removeprefix("ok_")) for name in masks]
-    return nearby.over(
+    why = [refusals.why(space, values, name.removeprefix("ok_")) for name in masks]
+    return headroom.over(
         "constraint", masks, "constraint", why=(np.array(why, dtype=object), "", "why it refuses the point")
     )
 
@@ -193,8 +193,8 @@ def _sources(space):
     tags = []
     for record, _, row in rows:
         changed = [name for name in own if name.removeprefix(f"{record}_") in row and name.startswith(f"{record}_")]
-        tags.append(reasons.tag(row["source"], changed, row.get("unverified", ())))
-    return nearby.over(
+        tags.append(refusals.tag(row["source"], changed, row.get("unverified", ())))
+    return headroom.over(
         "row",
         [f"{record}.{name}" for record, name, _ in rows],
         "row of the catalog",
