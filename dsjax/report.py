@@ -6,9 +6,9 @@ import sys
 import click
 import numpy as np
 
-from . import optima, published
 from .catalog import quantisation
 from .formulas.metrics import LIMITS
+from .reproduction import best_json, reproduce
 from .results import dataset
 from .space import provenance
 from .tables import heading, label, shown, table
@@ -27,7 +27,7 @@ def best(space, ranked, counts, form, quiet, objective=None):
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
     counts = {"fixed": space.fixed, **counts}
-    records(dataset.records(columns), form, {"title": space.title, **optima.of(ranked), **counts}, list(columns))
+    records(dataset.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
 
 
 def _best_table(space, ranked, counts, quiet, objective):
@@ -73,18 +73,18 @@ def records(rows, form, summary=None, names=None):
 def reproduction(result, form, quiet):
     """Published rows beside the computed ones, and what was found beside them."""
     columns = {name: x.values for name, x in {**result.coords, **result.data_vars}.items() if x.dims == ("row",)}
-    rows, details = dataset.records(columns), published.details(result)
+    rows, details = dataset.records(columns), reproduce.details(result)
     if form != "table":
         records(rows, form, details)
     elif details:
-        _figures(rows, details, published.summary(result), quiet)
+        _figures(rows, details, reproduce.summary(result), quiet)
     else:
         _searched_tables(result, rows, quiet)
 
 
 def summaries(results, form):
     """One line per study."""
-    rows = [{"study": x.attrs["study"], "ok": published.passed(x), "summary": published.summary(x)} for x in results]
+    rows = [{"study": x.attrs["study"], "ok": reproduce.passed(x), "summary": reproduce.summary(x)} for x in results]
     if form != "table":
         records(rows, form)
     for row in rows if form == "table" else ():

@@ -11,9 +11,10 @@ import oracle_decode_gpu_2025 as oracle
 import pytest
 
 import dsjax
-from dsjax import cli, corrections
+from dsjax import cli
 from dsjax.catalog import rows
 from dsjax.evaluation import evaluate
+from dsjax.reproduction import corrections
 from dsjax.space import grid
 from dsjax.studies import decode_gpu_2025
 

@@ -113,12 +113,12 @@ def test_every_published_row_comes_out():
 
 @pytest.mark.parametrize(("change", "ok"), [({}, True), ({"nic.CX7.scale_out_bytes_per_s": "41 GiB/s"}, False)])
 def test_reproduction_can_fail(monkeypatch, change, ok):
-    from dsjax import published
+    from dsjax.reproduction import reproduce
     from dsjax.space import grid
 
     load = grid.load
-    monkeypatch.setattr(published.grid, "load", lambda name: load(name, settings=change))
-    assert bool(published.reproduce(SPACE).ok.all()) is ok
+    monkeypatch.setattr(reproduce.grid, "load", lambda name: load(name, settings=change))
+    assert bool(reproduce.reproduce(SPACE).ok.all()) is ok
 
 
 @pytest.mark.parametrize(("target", "feasible", "groups"), [(20, 659, 29), (15, 964, 37)])

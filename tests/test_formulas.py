@@ -5,13 +5,14 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cli, formulas
+from dsjax import cli
 from dsjax.catalog import rows
+from dsjax.reproduction import formula_chapter
 
 
 @pytest.fixture(scope="module")
 def figures():
-    return formulas.against_published()
+    return formula_chapter.against_published()
 
 
 def test_every_figure_agrees_or_says_why(figures):
@@ -29,7 +30,7 @@ def test_values_are_the_printed_numbers(figures):
             number = row["printed"].rstrip("%ABCDEFGHIJKLMNOPQRSTUVWXYZs ")
             unit = row["printed"][len(number) :].strip()
             assert row["published"] == pytest.approx(float(number.replace(",", "")) * scale[unit], rel=1e-12), row
-    data = rows.read_toml(formulas.FILE)
+    data = rows.read_toml(formula_chapter.FILE)
     assert {row[-1] for row in data["rows"]} - {""} == set(data["notes"])
     assert {row[-2] for row in data["rows"]} == set(data["at"])
 

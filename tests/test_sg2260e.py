@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli, figures, published
+from dsjax import cli
+from dsjax.reproduction import figures, reproduce
 from dsjax.space import grid
 
 STUDY = "sg2260e"
@@ -28,7 +29,7 @@ def whole():
 def test_published_figures(result):
     gated = figures.gated(result)
     assert (gated.sum(), result.sizes["row"]) == (41, 57)
-    assert bool(result.ok.all()) and published.passed(result)
+    assert bool(result.ok.all()) and reproduce.passed(result)
     assert float(abs(result.error[gated]).max()) < 0.05
     expected = {("one-layer", 4, 10): 107.956, ("two-layer", 4, 10): 102.507, ("two-layer", 8, 10): 86.046}
     rows = result.where((result.quantity == "TPS/chip") & (result.moe_tp == 1) & (result.chips == 128), drop=True)

@@ -25,22 +25,23 @@ def reproduce(study, corrected, form, quiet):
     dsjax reproduce decode_gpu_2025 --corrected
     """
     if corrected:
-        from .. import corrections
+        from ..reproduction import corrections
 
         with progress("correcting", quiet), compilation_cache():
             found = corrections.corrected(*([] if study is None else [study]))
         corrections.show(found, form, quiet)
         return
-    from .. import published, report, studies
+    from .. import report, studies
+    from ..reproduction import reproduce
 
-    names = published.studies_of_results() if study is None else [studies.get(study).name]
+    names = reproduce.studies_of_results() if study is None else [studies.get(study).name]
     with progress(f"reproducing {', '.join(names)}", quiet), compilation_cache():
-        results = [published.reproduce(name) for name in names]
+        results = [reproduce.reproduce(name) for name in names]
     if study is None:
         report.summaries(results, form)
     else:
         report.reproduction(results[0], form, quiet)
-    sys.exit(0 if all(map(published.passed, results)) else 1)
+    sys.exit(0 if all(map(reproduce.passed, results)) else 1)
 
 
 @click.command()
@@ -70,11 +71,12 @@ def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, aga
     dsjax count --phase prefill --context 8192 --format csv > operators.csv
     dsjax count --against-published
     """
-    from .. import formulas, listing
+    from .. import listing
     from ..analysis import count
+    from ..reproduction import formula_chapter
 
     if against_published:
-        rows = formulas.against_published(model)
+        rows = formula_chapter.against_published(model)
         listing.against_published(rows, form, quiet)
         sys.exit(0 if all(row["agrees"] or row["why"] for row in rows) else 1)
     options = {"phase": phase, "batch": batch, "context": context, "precision": precision}

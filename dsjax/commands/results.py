@@ -72,7 +72,8 @@ def sweep(
     A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
     same command with --resume goes on from there.
     """
-    from .. import machine, optima, report
+    from .. import machine, report
+    from ..reproduction import best_json
     from ..results import dataset
     from ..search import ranking
 
@@ -96,7 +97,7 @@ def sweep(
         if csv_feasible is not None:
             dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
         if json_best is not None:
-            optima.write_json(ranked, json_best, force)
+            best_json.write_json(ranked, json_best, force)
     report.best(space, ranked, counts, form, quiet)
     if form == "table" and not quiet:
         for path in outputs:

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 from ..formulas import memory, roofline
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
+from ..reproduction.sg2260e_conclusions import conclusions
 from ..specs import records
 from . import Study, collectives, dense_layers, every_layer, moe_layers, once, operators
-from .sg2260e_conclusions import conclusions
 from .sg2260e_phases import decode, layout, prefill
 
 

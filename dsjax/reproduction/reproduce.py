@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from . import figures, studies
-from .results import dataset
-from .search import ranking
-from .space import grid
-from .sweeps import sweep
+from .. import studies
+from ..results import dataset
+from ..search import ranking
+from ..space import grid
+from ..sweeps import sweep
+from . import figures
 
 
 def reproduce(study="decode_gpu_2025"):

@@ -3,10 +3,10 @@
 import functools
 import re
 
-from .analysis.count import count, shape_of
-from .catalog import rows
-from .errors import InputError
-from .formulas.shapes import over
+from ..analysis.count import count, shape_of
+from ..catalog import rows
+from ..errors import InputError
+from ..formulas.shapes import over
 
 FILE = rows.DATA / "sg2260e_formulas.toml"
 NORM_FLOPS = 5  # per element: the study's own figure, nothing else counts norms

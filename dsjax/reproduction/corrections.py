@@ -9,16 +9,16 @@ import click
 import numpy as np
 import xarray as xr
 
-from . import __version__, report
-from .catalog import rows as catalog
-from .errors import unknown
-from .evaluation import evaluate
-from .results import dataset
-from .space import grid
-from .specs import records
-from .specs.variables import VARIABLES
-from .studies import decode_gpu_2025
-from .tables import table
+from .. import __version__, report
+from ..catalog import rows as catalog
+from ..errors import unknown
+from ..evaluation import evaluate
+from ..results import dataset
+from ..space import grid
+from ..specs import records
+from ..specs.variables import VARIABLES
+from ..studies import decode_gpu_2025
+from ..tables import table
 
 RATES = ("tps_per_user", "tps_per_chip")
 CURVES = ("deepgemm-table", "kernel-assumed")  # of the core model: the study's, and its own

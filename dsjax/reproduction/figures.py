@@ -6,8 +6,8 @@ import operator
 import numpy as np
 import xarray as xr
 
-from .space import grid
-from .sweeps import sweep as run
+from ..space import grid
+from ..sweeps import sweep as run
 
 FIGURE = ("quantity", "published", "computed", "error", "tolerance", "ok", "note")  # of a row beside its deployment
 _OPERATORS = {

@@ -6,7 +6,7 @@ Every search is one of the study's spaces, or the same with every whole batch, c
 from ..results import dataset
 from ..search import ranking as search
 from ..space import grid
-from . import Conclusion
+from ..studies import Conclusion
 
 SEARCHED = {"tp": [2, 4, 8], "batch": [6, 8, 10, 12, 16]}  # the study's 15 of 128 chips, moe_tp 1
 TOP_5 = [(4, 10), (2, 10), (4, 8), (4, 6), (2, 8)]  # (tp, batch)

@@ -1,7 +1,7 @@
 """The optimum as the SG2260E deployment study's own result file has it, with that file's keys."""
 
-from .results import dataset
-from .space.space import Space
+from ..results import dataset
+from ..space.space import Space
 
 # Key of the study's file -> name here, by section.
 _SECTIONS = {
