@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli, errors, pictures
 from dsjax.analysis import explain
-from dsjax.pictures import canvas, notes
+from dsjax.pictures import canvas, labels
 
 GRID = {
     "title": "A few points",
@@ -324,7 +324,7 @@ def test_no_label_is_on_a_line_or_crossed_by_the_tie_of_another():
     ax = figure.add_subplot(xlim=(0, 10), ylim=(0, 10))
     roofs = ax.plot([0, 10], [6, 6]) + ax.plot([0, 10], [5, 5])
     spots = [(1 + 0.8 * i, 5.8 if i % 2 else 5.3) for i in range(10)]
-    notes.annotate(ax, [notes.Note(x, y, f"operator {i}") for i, (x, y) in enumerate(spots)], roofs)
+    labels.annotate(ax, [labels.Note(x, y, f"operator {i}") for i, (x, y) in enumerate(spots)], roofs)
     texts = [text for text in ax.texts if text.get_text()]
     assert len(texts) == 10
     figure.draw_without_rendering()

@@ -10,12 +10,12 @@ from . import canvas
 
 # kind -> module, whose `draw`(figure, ds, **options) returns one line that says what is seen
 KINDS = {
-    "pareto": "frontier",
-    "heatmap": "heat",
-    "roofline": "roofs",
-    "breakdown": "shares",
-    "tornado": "impacts",
-    "response": "responses",
+    "pareto": "pareto",
+    "heatmap": "heatmap",
+    "roofline": "roofline",
+    "breakdown": "breakdown",
+    "tornado": "tornado",
+    "response": "response",
 }
 
 

@@ -11,7 +11,7 @@ from ..space import parameters as inputs
 from ..space.space import parameters
 from ..specs.variables import SENSE, VARIABLES
 from ..units import number
-from . import canvas, curves, selection
+from . import canvas, response_curves, selection
 
 MOST_PANELS = 4
 VALUES = 41  # of a number that is not an axis
@@ -32,22 +32,24 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     wanted = list(dict.fromkeys([*names, best]))
     values = None if varied is None else _range(varied, between)
     if varied is None:
-        found = curves.along_axis(cut, mask, x, by, of, wanted)
+        found = response_curves.along_axis(cut, mask, x, by, of, wanted)
     else:
-        found = curves.along_input(ds, varied, values, chosen, by, of, wanted)
+        found = response_curves.along_input(ds, varied, values, chosen, by, of, wanted)
     if not found:
         raise selection.nothing(ds, mask)
     sense = space.sense if of is None else -1 if of.startswith("-") else 1
-    shown = curves.leading(space, found, best, sense)
+    shown = response_curves.leading(space, found, best, sense)
     ends = _ends(ds, mask, x, varied, values, shown)
 
     where = {} if question is None else _crossings(ds, space, varied, values, until, question, shown, chosen)
     beside = [v * (1.0 + side) for found in where.values() for v in found for side in (-1e-6, 1e-6) if varied]
     if beside:  # where the answer changes the curve may jump
-        more = curves.along_input(ds, varied, beside, chosen, by, of, wanted)
-        shown = {name: curves.merged(curve, more[name]) if name in more else curve for name, curve in shown.items()}
+        more = response_curves.along_input(ds, varied, beside, chosen, by, of, wanted)
+        shown = {
+            name: response_curves.merged(curve, more[name]) if name in more else curve for name, curve in shown.items()
+        }
 
-    line = curves.Line.of(ds, space, x, varied, shown)
+    line = response_curves.Line.of(ds, space, x, varied, shown)
     panels = [figure.add_subplot(len(names), 1, i + 1) for i in range(len(names))]
     handles = {}
     for panel, name in zip(panels, names):
@@ -141,7 +143,7 @@ def _panel(ax, ds, space, name, shown, line, bound, panels):
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     factor, unit = canvas.scale(ds[name].attrs["units"], high)
     log = low > 0.0 and high > 50.0 * low
-    handles, under = [], curves.hidden(list(shown.values()), name, log)
+    handles, under = [], response_curves.hidden(list(shown.values()), name, log)
     for i, (label, curve) in enumerate(shown.items()):
         xs, ys, ok = line.places(curve.x), factor * curve.values[name], curve.feasible
         style = {"color": canvas.COLOURS[i], "zorder": 3}
@@ -197,7 +199,7 @@ def _ends(ds, mask, x, varied, values, shown):
         gaps = any(len(curve.x) < len(values) for curve in shown.values())
         return " A line is missing where no point is feasible." if gaps else ""
     parts = []
-    for label, (missing, why) in curves.impossible(ds, mask, x, shown).items():
+    for label, (missing, why) in response_curves.impossible(ds, mask, x, shown).items():
         last = shown[label].x[-1]
         ordered = not isinstance(last, str) and min(missing) > max(shown[label].x)
         where = f"above {canvas.text(last)}" if ordered else f"at {', '.join(map(canvas.text, missing))}"

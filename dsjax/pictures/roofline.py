@@ -11,7 +11,7 @@ from ..results import dataset
 from ..search import point
 from ..specs import records
 from . import canvas, selection
-from .notes import Note, annotate
+from .labels import Note, annotate
 
 
 def draw(figure, ds, at=None):

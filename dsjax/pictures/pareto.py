@@ -6,7 +6,7 @@ from ..errors import InputError
 from ..results import dataset
 from ..search import best
 from . import canvas, selection
-from .notes import Note, annotate_curves
+from .labels import Note, annotate_curves
 
 MOST_FAINT = (400, 300)  # cells across and up: of the points in one cell one is drawn
 
