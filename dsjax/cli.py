@@ -5,18 +5,7 @@ import os
 import click
 
 from . import __version__
-from .commands import (
-    calibration,
-    comparing,
-    inverse,
-    pictures,
-    reference,
-    results,
-    sensitivity,
-    tradeoffs,
-    uncertainty,
-    validation,
-)
+from .commands import calibrate, compare, plot, recommend, reproduce, sensitivity, solve, sweep, uncertainty, validate
 from .errors import InputError, NothingFeasible
 
 
@@ -64,22 +53,22 @@ def main():
 
 
 for _command in (
-    results.sweep,
-    results.best,
-    results.histogram,
-    results.explain,
-    tradeoffs.pareto,
-    tradeoffs.recommend,
-    inverse.solve,
+    sweep.sweep,
+    sweep.best,
+    sweep.histogram,
+    sweep.explain,
+    recommend.pareto,
+    recommend.recommend,
+    solve.solve,
     sensitivity.sensitivity,
-    comparing.compare,
+    compare.compare,
     uncertainty.uncertainty,
-    pictures.plot,
-    calibration.calibrate,
-    validation.validate,
-    reference.reproduce,
-    reference.count,
-    reference.catalog,
+    plot.plot,
+    calibrate.calibrate,
+    validate.validate,
+    reproduce.reproduce,
+    reproduce.count,
+    reproduce.catalog,
 ):
     main.add_command(_command)
 

@@ -8,9 +8,9 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax import tradeoffs
 from dsjax.analysis import demand
 from dsjax.analysis import recommend as fleets
+from dsjax.commands import recommend_tables
 
 DECODE = {
     "axes": {
@@ -257,7 +257,7 @@ def test_no_price_no_column(capsys):
     ds = recommend(requests_per_s=3.0)
     for name in ("cost_per_hour", "cost_per_million_tokens"):
         ds[name] = np.nan * ds[name]
-    tradeoffs.fleets(ds, "table", False)
+    recommend_tables.fleets(ds, "table", False)
     text = capsys.readouterr().out
     assert "USD" not in text and "Fewest chips: " in text and "Cheapest" not in text
 

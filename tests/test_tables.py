@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, tables
-from dsjax.commands import inverse
+from dsjax import cli
+from dsjax.commands import solve, tables
 from dsjax.space import parameters
 
 GRID = {
@@ -82,4 +82,4 @@ def test_values_of_tokens_are_whole():
     )
     assert found["scan"].values[[0, -1]].tolist() == [5.0, 5_120_000.0]
     assert found["kind"].values.tolist() == ["largest"]
-    assert f"(in whole tokens {int(found['value'][0]):,})" in inverse.sentence(found)
+    assert f"(in whole tokens {int(found['value'][0]):,})" in solve.sentence(found)

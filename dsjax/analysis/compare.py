@@ -5,6 +5,7 @@ import math
 import numpy as np
 import xarray as xr
 
+from ..commands.tables import label
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
 from ..results import dataset
@@ -12,7 +13,6 @@ from ..search import binding, ranking
 from ..space.space import auxiliary, group_names, parameters
 from ..specs.variables import VARIABLES
 from ..sweeps import sources
-from ..tables import label
 
 SIDES = ("a", "b")
 FOLLOWS = {"shared_tp": "tp"}  # an axis that equals another one where it is not given

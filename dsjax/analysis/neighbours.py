@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from ..commands.tables import label
 from ..evaluation import evaluate
 from ..results import dataset
 from ..search import ranking
 from ..space.differentiable import moved
 from ..specs.variables import SENSE, VARIABLES
-from ..tables import label
 from . import headroom
 
 SWITCH = 0.01  # of a parameter

@@ -77,15 +77,15 @@ def sensitivity(
 
 
 def _show(ds, form, quiet):
-    from .. import report
     from ..results import dataset
+    from . import ranked
 
     over_grid = "parameter_value" not in ds
     rows = _grid_rows(ds) if over_grid else rows_at_point(ds)
     if form == "table":
         click.echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet)))
     elif form == "csv":
-        report.records(rows, "csv")
+        ranked.records(rows, "csv")
     else:
         click.echo(dataset.to_json(_plain(summary(ds) | {"parameters": rows})))
 
@@ -149,7 +149,7 @@ def _point_text(ds, rows, quiet):
     import json
 
     from ..formulas.metrics import LIMITS
-    from ..tables import heading, label, shown, table
+    from .tables import heading, label, shown, table
 
     of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])
     lines = []
@@ -187,7 +187,7 @@ def _point_text(ds, rows, quiet):
 
 
 def _envelope_text(ds):
-    from ..tables import heading, shown, table
+    from .tables import heading, shown, table
 
     of, load, best = ds.attrs["of"], ds.attrs["load"], float(ds["relaxed_load"])
     if not math.isfinite(best):
@@ -257,7 +257,7 @@ def _grid_rows(ds):
 
 
 def _grid_text(ds, rows, quiet):
-    from ..tables import table
+    from .tables import table
 
     of, n = ds.attrs["of"], rows[0]["points"]
     lines = [] if quiet else [f"{ds.attrs['title']}: d ln {of} / d ln x at {n:,} feasible points"]

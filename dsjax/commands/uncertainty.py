@@ -57,8 +57,8 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
 
 
 def _show(ds, form, quiet):
-    from .. import report
     from ..results import dataset
+    from . import ranked
 
     if form == "table":
         _tables(ds, quiet)
@@ -73,7 +73,7 @@ def _show(ds, form, quiet):
     inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
     summary["inputs"] = dataset.records(inputs) if inputs else []
     summary["clipped"] = clipped(ds)
-    report.records(dataset.records(columns), form, summary, list(columns))
+    ranked.records(dataset.records(columns), form, summary, list(columns))
 
 
 def clipped(ds):
@@ -88,7 +88,7 @@ def _axes(ds):
 
 
 def _tables(ds, quiet):
-    from ..tables import heading, shown, table
+    from .tables import heading, shown, table
 
     of = ds.attrs["of"]
     if not ds.sizes["rank"]:
@@ -119,7 +119,7 @@ def _tables(ds, quiet):
 
 
 def _inputs(ds):
-    from ..tables import table
+    from .tables import table
 
     shares = [max(float(ds[name][i]) for name in ("linear", "sobol", "sobol_total")) for i in range(ds.sizes["input"])]
     order = sorted(range(len(shares)), key=lambda i: -shares[i])

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from ..commands.tables import significant
 from ..errors import InputError
 from ..results import dataset
 from ..search import ranking
-from ..tables import significant
 from . import canvas, selection
 
 HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")

@@ -9,8 +9,10 @@ import click
 import numpy as np
 import xarray as xr
 
-from .. import __version__, report
+from .. import __version__
 from ..catalog import rows as catalog
+from ..commands import ranked
+from ..commands.tables import table
 from ..errors import unknown
 from ..evaluation import evaluate
 from ..results import dataset
@@ -18,7 +20,6 @@ from ..space import grid
 from ..specs import records
 from ..specs.variables import VARIABLES
 from ..studies import decode_gpu_2025
-from ..tables import table
 
 RATES = ("tps_per_user", "tps_per_chip")
 CURVES = ("deepgemm-table", "kernel-assumed")  # of the core model: the study's, and its own
@@ -210,7 +211,7 @@ def show(ds, form, quiet):
     columns = {f"{name}:{c}": ds[name].sel(correction=c).values for name in both for c in NAMES}
     medians = {name: ds[name].values for name in ds.variables if ds[name].dims == ("correction",)}
     lines = [row | numbers for row, numbers in zip(rows, dataset.records(columns))]
-    report.records(lines, form, {"corrections": dataset.records(medians)})
+    ranked.records(lines, form, {"corrections": dataset.records(medians)})
 
 
 def _tables(ds, rows, quiet):

@@ -88,8 +88,8 @@ def _results(space, source, dtype, quiet):
 
 
 def _show(ds, form, quiet):
-    from .. import report
     from ..results import dataset
+    from . import ranked
 
     if form == "table":
         _table(ds, quiet)
@@ -99,11 +99,11 @@ def _show(ds, form, quiet):
         two = "side" in ds[name].dims
         columns |= {f"{name}_{s}": ds[name].sel(side=s).values for s in "ab"} if two else {name: ds[name].values}
     summary = {name: value for name, value in ds.attrs.items() if not name.startswith("dsjax_spec")}
-    report.records(dataset.records(columns), form, summary, list(columns))
+    ranked.records(dataset.records(columns), form, summary, list(columns))
 
 
 def _table(ds, quiet):
-    from ..tables import heading, shown, table
+    from .tables import heading, shown, table
 
     name = ds.attrs["objective"]
     if not quiet:

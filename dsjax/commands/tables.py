@@ -3,7 +3,7 @@
 import math
 import re
 
-from .specs.variables import VARIABLES
+from ..specs.variables import VARIABLES
 
 DIGITS = 4  # significant ones of a number without a format of its own
 # variable -> (heading, factor, format); others print with DIGITS significant digits in SI
@@ -63,7 +63,7 @@ def significant(value, digits=DIGITS):
 
 def label(value, units="1"):
     """A value of an axis as a reader writes it: H800, 2048, 100 GB/s, 1e+11."""
-    from .space.parameters import quantity
+    from ..space.parameters import quantity
 
     if isinstance(value, str | bool):
         return str(value)

@@ -31,16 +31,17 @@ def reproduce(study, corrected, form, quiet):
             found = corrections.corrected(*([] if study is None else [study]))
         corrections.show(found, form, quiet)
         return
-    from .. import report, studies
+    from .. import studies
     from ..reproduction import reproduce
+    from . import ranked
 
     names = reproduce.studies_of_results() if study is None else [studies.get(study).name]
     with progress(f"reproducing {', '.join(names)}", quiet), compilation_cache():
         results = [reproduce.reproduce(name) for name in names]
     if study is None:
-        report.summaries(results, form)
+        ranked.summaries(results, form)
     else:
-        report.reproduction(results[0], form, quiet)
+        ranked.reproduction(results[0], form, quiet)
     sys.exit(0 if all(map(reproduce.passed, results)) else 1)
 
 
@@ -71,9 +72,9 @@ def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, aga
     dsjax count --phase prefill --context 8192 --format csv > operators.csv
     dsjax count --against-published
     """
-    from .. import listing
     from ..analysis import count
     from ..reproduction import formula_chapter
+    from . import count as listing
 
     if against_published:
         rows = formula_chapter.against_published(model)
@@ -95,10 +96,11 @@ def catalog(record, form, quiet):
     dsjax catalog
     dsjax catalog hardware --format csv
     """
-    from .. import report, studies
+    from .. import studies
     from ..catalog import rows as catalogs
     from ..errors import unknown
-    from ..tables import table
+    from . import ranked
+    from .tables import table
 
     names = {"nics": "nic", "models": "model", "precisions": "precision", "curves": "curve"}
     record = names.get(record, record)
@@ -112,7 +114,7 @@ def catalog(record, form, quiet):
                 if study is None or name in study.tables.get(kind, {}):
                     rows.append({"catalog": kind, "row": name, "of": origin, **row})
     if form != "table":
-        report.records([_flat(row) for row in rows], form)
+        ranked.records([_flat(row) for row in rows], form)
     elif record is None:
         click.echo(
             table(["catalog", "row", "of", "source"], [[r["catalog"], r["row"], r["of"], r["source"]] for r in rows])

@@ -64,21 +64,21 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
 
 def _records(ds, form):
     """Systems, or choices, as CSV or JSON."""
-    from .. import report
     from ..results import dataset
     from ..validation import agreement
+    from . import ranked
 
     dim = "choice" if "choice" in ds.dims else "system"
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
     rows = dataset.records({dim: columns.pop(dim)} | columns)
     summary = {name: x for name, x in ds.attrs.items() if name != "title"}
-    report.records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
+    ranked.records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
 
 
 def _defaults(ds, quiet):
     """The statistics of every choice, and how far they move."""
-    from ..tables import table
     from ..validation.agreement import FAR
+    from .tables import table
 
     lines = []
     for i in range(ds.sizes["choice"]):
@@ -136,8 +136,8 @@ def _show(ds, everything, quiet):
 
 
 def _systems(ds, title, quiet):
-    from ..tables import table
     from ..validation.systems import METRICS
+    from .tables import table
 
     lines = []
     for i in range(ds.sizes["system"]):
@@ -169,7 +169,7 @@ def _value(value, metric):
 
 
 def _errors(lines):
-    from ..tables import table
+    from .tables import table
 
     shown = []
     for x in lines:
@@ -254,8 +254,8 @@ def _largest(x, most=3):
 
 
 def _everything(ds):
-    from ..tables import table
     from ..validation.agreement import pair_rows
+    from .tables import table
 
     click.echo("\nWhat each system took from the defaults, and what its source leaves open:")
     columns = ("system", "study", "load", "assumed_keys", "why", "caveat")

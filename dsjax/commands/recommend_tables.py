@@ -4,10 +4,10 @@ import json
 
 import click
 
-from . import report
-from .analysis.recommend import ASSUMPTIONS
-from .formulas.metrics import LIMITS
-from .results import dataset
+from ..analysis.recommend import ASSUMPTIONS
+from ..formulas.metrics import LIMITS
+from ..results import dataset
+from . import ranked
 from .tables import axis_label, heading, label, shown, table
 
 # of a pool, what is not part of its configuration
@@ -32,7 +32,7 @@ def front(space, found, counts, form, quiet):
         columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
         columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
         summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
-        report.records(dataset.records(columns), form, summary, list(columns))
+        ranked.records(dataset.records(columns), form, summary, list(columns))
         return
     axes = [*by, *(axis for axis in space.axes if axis not in by)]
     shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]
@@ -90,7 +90,7 @@ def fleets(ds, form, quiet):
             "assumptions": ASSUMPTIONS,
             "refused": _as_dicts(refused),
         }
-        report.records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
+        ranked.records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
     rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
     if not quiet:

@@ -2,8 +2,8 @@
 
 import click
 
-from . import report
-from .results import dataset
+from ..results import dataset
+from . import ranked
 from .tables import table
 
 # column -> (heading, divisor, format)
@@ -24,13 +24,13 @@ def counts(ds, form, quiet):
         _table(ds, operators, quiet)
         return
     scalars = {name: x.item() for name, x in {**ds.coords, **ds.data_vars}.items() if not x.dims}
-    report.records(operators, form, scalars | {"layers": _rows(ds, "layer")})
+    ranked.records(operators, form, scalars | {"layers": _rows(ds, "layer")})
 
 
 def against_published(rows, form, quiet):
     """Published figures beside their counts, and why they differ."""
     if form != "table":
-        report.records(rows, form)
+        ranked.records(rows, form)
         return
     reasons = list(dict.fromkeys(row["why"] for row in rows if row["why"]))
     lines = []

@@ -67,7 +67,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
         elif not quiet:
             click.echo("\n" + calibrate.row_of(ds, name, base).rstrip())
         return
-    from .. import report
+    from . import ranked
 
     summary = {x: ds.attrs[x] for x in ("title", "kind", "hardware", "precision", "form", "folds", "left_out")}
     summary |= {x: float(ds[x]) for x in ("median_error", "p90_error", "cv_median_error", "cv_p90_error")}
@@ -75,12 +75,12 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     points = {x: v.values for x, v in ds.variables.items() if v.dims == ("point",)}
     if form == "json":
         summary["points"] = dataset.records(points)
-    report.records(dataset.records(columns), form, summary, list(columns))
+    ranked.records(dataset.records(columns), form, summary, list(columns))
 
 
 def _tables(ds, quiet):
     from ..calibration.fitting import STRANGE
-    from ..tables import table
+    from .tables import table
 
     a = ds.attrs
     if not quiet:
@@ -123,7 +123,7 @@ def _line(x):
 
 
 def _strange(ds, points):
-    from ..tables import table
+    from .tables import table
 
     error = (ds["predicted"] / ds["measured"] - 1.0).values
     varying = [name for name in ds.coords if ds[name].dims == ("point",)]

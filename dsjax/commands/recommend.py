@@ -41,9 +41,9 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from .. import tradeoffs
     from ..results import dataset
     from ..search import pareto, ranking, streaming
+    from . import recommend_tables
 
     groups = [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
@@ -62,7 +62,7 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
             functools.partial(streaming.pareto, x=x, y=y, by=groups),
             scheduler=scheduler,
         )
-    tradeoffs.front(space, found, counts, form, quiet)
+    recommend_tables.front(space, found, counts, form, quiet)
     sys.exit(0 if counts["feasible"] else 1)
 
 
@@ -95,13 +95,13 @@ def recommend(grid, prefill, axes, fixed, settings, model, catalogs, dtype, form
     dsjax recommend --concurrency 5000 --isl 2000 --osl 500 --max-tpot "50 ms" --max-ttft 1
     dsjax recommend --requests-per-s 10 --isl 4096 --osl 1024 --set hardware.H20.usd_per_hour=1.2
     """
-    from .. import tradeoffs
     from ..analysis import demand, recommend
+    from . import recommend_tables
 
     changes = changes_of(axes, fixed, settings, model, catalogs)
     spaces = demand.spaces_of(grid, prefill, asked, changes)
     points = sum(space.points for space in spaces)
     with progress(f"evaluating {points:,} points", quiet), compilation_cache():
         ds = recommend.of_spaces(*spaces, asked, dtype or "float64")
-    tradeoffs.fleets(ds, form, quiet)
+    recommend_tables.fleets(ds, form, quiet)
     sys.exit(0 if ds.sizes["rank"] else 1)

@@ -6,11 +6,11 @@ import sys
 import click
 import numpy as np
 
-from .catalog import quantisation
-from .formulas.metrics import LIMITS
-from .reproduction import best_json, reproduce
-from .results import dataset
-from .space import provenance
+from ..catalog import quantisation
+from ..formulas.metrics import LIMITS
+from ..reproduction import best_json, reproduce
+from ..results import dataset
+from ..space import provenance
 from .tables import heading, label, shown, table
 
 ROWS_SHOWN = 40

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
-from . import large
+from . import large_sweep
 from .common import (
     GRID_OPTIONS,
     MEMORY_OPTION,
@@ -22,7 +22,7 @@ from .common import (
     sweep_of,
     values_of,
 )
-from .large import LARGE_OPTIONS
+from .large_sweep import LARGE_OPTIONS
 
 
 @click.command()
@@ -72,20 +72,21 @@ def sweep(
     A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
     same command with --resume goes on from there.
     """
-    from .. import machine, report
+    from .. import machine
     from ..reproduction import best_json
     from ..results import dataset
     from ..search import ranking
+    from . import ranked as report
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:
-        large.check(path, force)
+        large_sweep.check(path, force)
     if len({Path(path).resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
     space = space_of(grid, axes, fixed, settings, model, catalogs, any_size=machine.disk(output) if output else False)
-    if written := large.in_parts(space, output, resume, scheduler):
+    if written := large_sweep.in_parts(space, output, resume, scheduler):
         how = (max_memory, devices, resume, force, scheduler, csv_all or csv_feasible)
-        ds, ranked, counts = large.swept(space, output, dtype, blocks, quiet, *how)
+        ds, ranked, counts = large_sweep.swept(space, output, dtype, blocks, quiet, *how)
     else:
         ds = sweep_of(space, dtype, blocks, quiet, max_memory, devices)
         ranked, counts = ranking.best(ds), ranking.counted(ds)
@@ -101,7 +102,7 @@ def sweep(
     report.best(space, ranked, counts, form, quiet)
     if form == "table" and not quiet:
         for path in outputs:
-            click.echo(f"wrote {path} ({large.size(path) / 1e6:,.1f} MB)")
+            click.echo(f"wrote {path} ({large_sweep.size(path) / 1e6:,.1f} MB)")
     sys.exit(0 if counts["feasible"] else 1)
 
 
@@ -149,9 +150,9 @@ def best(
     dsjax best --objective -step_time --by hardware
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from .. import report
     from ..results import dataset
     from ..search import ranking, streaming
+    from . import ranked as report
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
@@ -190,10 +191,10 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
     dsjax histogram --of tpot --bins 10
     dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
     """
-    from .. import distributions
     from ..results import dataset
     from ..search import histogram
     from ..units import number
+    from . import histogram as distributions
 
     options = {"of": of, "bins": number("--bins", bins, histogram.BINS)}
     if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
@@ -229,9 +230,9 @@ def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, qui
     dsjax explain space.nc --at hardware=H20,batch=64
     dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
     """
-    from .. import explained
     from ..analysis import explain
     from ..results import dataset
+    from . import explain as explained
 
     chosen = values_of("--at", at)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):

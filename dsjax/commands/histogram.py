@@ -2,7 +2,7 @@
 
 import click
 
-from . import report
+from . import ranked
 from .tables import heading, shown, table
 
 BAR = 40  # characters of the longest bar
@@ -17,7 +17,7 @@ def show(found, form, quiet):
         rows = [{"lower": low, "upper": high, "count": n} for low, high, n in edges]
         summary = {"title": found.attrs["title"], "of": name, "feasible": total}
         summary["quantiles"] = [{"share": q, "value": x} for q, x in quantiles.items()]
-        report.records(rows, form, summary)
+        ranked.records(rows, form, summary)
         return
     if not quiet:
         click.echo(f"{found.attrs['title']}: {name} of {total:,} feasible points")

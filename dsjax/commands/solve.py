@@ -67,8 +67,8 @@ def _labels(text):
 
 
 def _show(ds, form, quiet):
-    from .. import report
     from ..results import dataset
+    from . import ranked
 
     if form == "table":
         click.echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")
@@ -81,13 +81,13 @@ def _show(ds, form, quiet):
     )
     summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")}
     summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": dataset.records(crossings)}
-    report.records(dataset.records(rows if form == "json" else crossings), form, summary, list(crossings))
+    ranked.records(dataset.records(rows if form == "json" else crossings), form, summary, list(crossings))
 
 
 def _configurations(ds):
     """The best configuration at the ends, at present and at both sides of every crossing."""
     from ..space.parameters import quantity
-    from ..tables import heading, shown, table
+    from .tables import heading, shown, table
 
     single = ds.sizes["contender"] == 1
     axes = list(json.loads(ds.attrs["dsjax_spec"])["axes"])
@@ -109,7 +109,7 @@ def _configurations(ds):
 
 def _axis(text):
     """A value of an axis, which the results hold as text."""
-    from ..tables import label
+    from .tables import label
 
     try:
         return label(float(text))

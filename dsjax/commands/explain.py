@@ -6,12 +6,12 @@ import math
 import click
 import numpy as np
 
-from . import report
-from .analysis.headroom import MOST_SEQUENCES, load_of
-from .formulas.metrics import LIMITS
-from .formulas.pipelines import LOWER_BOUNDS
-from .results import dataset
-from .specs.variables import VARIABLES
+from ..analysis.headroom import MOST_SEQUENCES, load_of
+from ..formulas.metrics import LIMITS
+from ..formulas.pipelines import LOWER_BOUNDS
+from ..results import dataset
+from ..specs.variables import VARIABLES
+from . import ranked
 from .tables import table
 
 BAR = 48  # characters that stand for the memory of a chip
@@ -21,7 +21,7 @@ _SPLIT = ("exposed", "busy")
 def show(ds, form, quiet=False):
     """Print an explained configuration."""
     if form == "csv":
-        report.records(blocks(ds), "csv")
+        ranked.records(blocks(ds), "csv")
     elif form == "json":
         click.echo(dataset.to_json(_plain(as_dict(ds))))
     else:
