@@ -12,15 +12,15 @@ import dsjax
 from dsjax.catalog import rows
 from dsjax.evaluation import evaluate
 from dsjax.serving.step import CORE
-from dsjax.specs import records
+from dsjax.specs import fields, records
 
 MODEL = rows.numbers(rows.load()["model"]["DeepSeek-V3"])
 NOT_GIVEN = {"ep": 0, "chips": 0, "batch": 1, "prompts": 1, "shared_tp": 0}
 ATTENTION = ("q_a", "kv_a", "q_b", "indexer", "core", "kv_exchange", "o")
 EXPERTS = ("router", "dispatch", "combine", "shared", "routed")
 # What most models lack.
-NOTHING_MORE = {name: meta["default"] for name, meta in records.fields(records.Model).items() if "default" in meta}
-WORKLOAD = records.fields(records.Workload).keys() - {"isl", "osl"}
+NOTHING_MORE = {name: meta["default"] for name, meta in fields.fields_of(records.Model).items() if "default" in meta}
+WORKLOAD = fields.fields_of(records.Workload).keys() - {"isl", "osl"}
 
 
 def full(ds, name):

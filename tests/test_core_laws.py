@@ -14,7 +14,7 @@ from dsjax.catalog import rows
 from dsjax.evaluation import evaluate
 from dsjax.formulas import network
 from dsjax.space import grid
-from dsjax.specs import records
+from dsjax.specs import fields, records
 
 FIXED = {"context": 4096, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}
 PHASES = {
@@ -139,7 +139,7 @@ def test_all_to_all_volume_is_the_mean_over_explicit_routings(ep, domain):
 CONTINUOUS = [
     (record, field)
     for record, cls in {"hardware": records.Hardware, "nic": records.Nic}.items()
-    for field in records.fields(cls)
+    for field in fields.fields_of(cls)
     if field.endswith(("_per_s", "_s"))
 ]
 KNOTS = [field for field in evaluate.curves.FORMS["kernel"].record.__dataclass_fields__ if field.endswith("_s")]

@@ -16,7 +16,7 @@ from dsjax.evaluation import evaluate
 from dsjax.formulas import metrics
 from dsjax.results import dataset
 from dsjax.space import grid
-from dsjax.specs import records
+from dsjax.specs import fields
 from dsjax.specs.records import Hardware
 from dsjax.studies import decode_gpu_2025
 
@@ -109,7 +109,7 @@ def test_price_as_an_axis():
 def test_rows_written_before_still_load(tmp_path):
     """A full row without the optional fields, and one that takes the rest from H800: no price, no power."""
     own = tmp_path / "chips.toml"
-    required = [name for name, meta in records.fields(Hardware).items() if not {"default", "like"} & meta.keys()]
+    required = [name for name, meta in fields.fields_of(Hardware).items() if not {"default", "like"} & meta.keys()]
     full = "\n".join(
         f"{name} = {1 if name in ('scale_up_utilisation', 'roofline_overlap') else 1e12}" for name in required
     )
@@ -152,7 +152,7 @@ def test_base_rows_keep_their_numbers():
         row = rows[name]
         assert ("price: " in row["source"]) or not row["usd_per_hour"], name
         assert ("power: " in row["source"]) == bool(row["watts"]), name
-    assert {f for f, meta in records.fields(decode_gpu_2025.Hardware).items() if not meta.get("lent", True)} == {
+    assert {f for f, meta in fields.fields_of(decode_gpu_2025.Hardware).items() if not meta.get("lent", True)} == {
         "usd_per_hour",
         "watts",
     }

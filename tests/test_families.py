@@ -23,7 +23,7 @@ from dsjax.results import dataset
 from dsjax.serving.step import CORE, Kernels
 from dsjax.space import grid, provenance
 from dsjax.space.space import Space
-from dsjax.specs import records
+from dsjax.specs import fields, records
 
 command = test_cli.command
 ROWS = rows.load()
@@ -47,15 +47,15 @@ def kernels(hardware, width, rate):
     """`Kernels` of a chip whose operands and results have `width` bytes, and the peaks as calibration has them."""
     chip, row = ROWS["hardware"][hardware], ROWS["curve"][CHIPS[hardware]]
     index = records.RATES.index(rate)
-    precision = dict.fromkeys(records.fields(records.Precision), width) | dict.fromkeys(
+    precision = dict.fromkeys(fields.fields_of(records.Precision), width) | dict.fromkeys(
         ("weight_rate", "expert_rate", "attention_rate"), jnp.int32(index)
     )
     point = records.Point(
-        hardware=records.Hardware(**{f: chip[f] for f in records.fields(records.Hardware)}),
+        hardware=records.Hardware(**{f: chip[f] for f in fields.fields_of(records.Hardware)}),
         nic=None,
         precision=records.Precision(**precision),
         model=None,
-        curve=curves.Kernel(**{f: row[f] for f in records.fields(curves.Kernel)}),
+        curve=curves.Kernel(**{f: row[f] for f in fields.fields_of(curves.Kernel)}),
         workload=None,
         deployment=None,
     )

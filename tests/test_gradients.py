@@ -9,11 +9,11 @@ import pytest
 
 from dsjax.evaluation import evaluate, program, stages
 from dsjax.space import grid
-from dsjax.specs import records
+from dsjax.specs import fields, records
 from dsjax.studies import decode_gpu_2025
 
 RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": records.Link}
-CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in records.fields(cls) if f.endswith(("_per_s", "_s"))]
+CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in fields.fields_of(cls) if f.endswith(("_per_s", "_s"))]
 STEP = 1e-5
 
 

@@ -11,6 +11,7 @@ from dsjax.catalog import rows
 from dsjax.formulas import attention as attentions
 from dsjax.formulas import layers
 from dsjax.specs import records
+from dsjax.specs.fields import fields_of
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_shapes_are_the_same_under_jit(model, dtype):
         }
 
     with jax.enable_x64(dtype == "float64"):
-        fields = records.fields(records.Model)
+        fields = fields_of(records.Model)
         arrays = {k: jnp.asarray(v, jnp.int32 if fields[k]["integer"] else dtype) for k, v in vars(model).items()}
         sizes = [jnp.int32(x) for x in (40, 2)] + [jnp.asarray(4096, dtype)] + [jnp.int32(x) for x in (4, 32)]
         traced = jax.jit(lambda *a: numbers(shapes(*a)))(records.Model(**arrays), *sizes)

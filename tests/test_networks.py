@@ -14,7 +14,7 @@ from dsjax.calibration import forms
 from dsjax.catalog import rows
 from dsjax.formulas import network, pipelines, roofline, routing
 from dsjax.space.space import Space
-from dsjax.specs import records
+from dsjax.specs import fields, records
 
 OF_STUDY = {"hardware": "SG2260E", "nic": "one-layer", "precision": "w8a8", "tp": 4, "kv_split": 2, "context": 4096}
 PHASES = {"decode": {"batch": 32, "mtp": 1}, "prefill": {"prompts": 64}}
@@ -157,7 +157,7 @@ def test_what_is_overlapped_is_a_partition_and_unhidden_zero_hides_all():
 
 def test_fields_left_out_are_like_others_in_turn():
     row = {"scale_up_utilisation": 0.8, "scale_up_step_s": 2e-6, "combine_start_s": 5e-6}
-    full = records.completed(records.fields(records.Hardware), row)
+    full = fields.completed(fields.fields_of(records.Hardware), row)
     assert (full["exchange_utilisation"], full["combine_utilisation"], full["normal_utilisation"]) == (0.8, 0.8, 0.8)
     assert (full["exchange_start_s"], full["combine_start_s"], full["normal_start_s"]) == (2e-6, 5e-6, 2e-6)
     assert full["all_reduce_start_s"] == full["exchange_cores"] == 0.0

@@ -11,7 +11,7 @@ import pytest
 import dsjax
 from dsjax.evaluation import evaluate
 from dsjax.space import grid
-from dsjax.specs import records
+from dsjax.specs import fields
 from dsjax.studies import sg2260e
 
 STUDY = "sg2260e"
@@ -203,7 +203,7 @@ def test_float32_rounds_up_the_same_rows(small):
 CONTINUOUS = [
     (record, field)
     for record, cls in {"hardware": sg2260e.Hardware, "nic": sg2260e.Nic}.items()
-    for field, meta in records.fields(cls).items()
+    for field, meta in fields.fields_of(cls).items()
     if not meta["integer"] and field not in ("fp8_flops_per_s", "hbm_bytes")
 ]
 

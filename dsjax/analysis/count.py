@@ -17,6 +17,7 @@ from ..errors import InputError, unknown
 from ..formulas import layers, shapes
 from ..formulas.shapes import over
 from ..specs import records
+from ..specs.fields import fields_of
 from ..units import number
 from . import tally
 from .tally import COUNTS, LAYER_KINDS, Layout, whole
@@ -66,7 +67,7 @@ def count(
     _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)
     shape = shape_of(model, loaded["model"])
-    sequences = records.fields(records.Deployment)["batch"]
+    sequences = fields_of(records.Deployment)["batch"]
     batch = number("count: batch", batch, sequences)
     context = number("count: context", context, sequences | {"units": "token"})
     layout = _layout(shape, tp, ep, moe_tp)
@@ -94,7 +95,7 @@ def _known(what, name, names):
 
 
 def _layout(model, tp, ep, moe_tp):
-    fields = records.fields(records.Deployment)
+    fields = fields_of(records.Deployment)
     tp, moe_tp = number("count: tp", tp, fields["tp"]), number("count: moe_tp", moe_tp, fields["moe_tp"])
     ep = math.lcm(tp, moe_tp) // moe_tp if ep is None else number("count: ep", ep, fields["ep"])
     shared = model.n_shared_experts * model.moe_intermediate_size

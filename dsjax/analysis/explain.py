@@ -19,7 +19,7 @@ from ..formulas.roofline import EXPOSED
 from ..results import dataset
 from ..search import point, ranking
 from ..space import grid
-from ..specs import records
+from ..specs import fields, records
 from ..sweeps import sweep
 from . import headroom, refusals
 
@@ -124,7 +124,7 @@ def _blocks(space, values, bare, units, dtype):
     ideal = np.maximum(of(values, "ideal_compute"), of(values, "ideal_memory"))
     model = rows.numbers(space.rows["model"][space.fixed["model"]])
     model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
-    model = records.Model(**{field: model[field] for field in records.fields(records.Model)})
+    model = records.Model(**{field: model[field] for field in fields.fields_of(records.Model)})
     layers = [float(space.study.blocks[name](model)) for name in blocks]
     table = headroom.over(
         "block",

@@ -11,6 +11,7 @@ from .. import __version__
 from ..catalog import rows as catalog
 from ..errors import InputError, unknown
 from ..specs import records
+from ..specs.fields import fields_of
 from ..units import number
 from . import fitting, measurements
 from .forms import FORMS
@@ -140,7 +141,7 @@ def _tables(attrs, fields):
     """Records of the catalog that hold the fitted fields; `fit` where none does."""
     if attrs["is_curve"]:
         return ("curve",)
-    known = {f"nic.{field}" for field in records.fields(records.Nic)} | records.fields(records.Hardware).keys()
+    known = {f"nic.{field}" for field in fields(records.Nic)} | fields(records.Hardware).keys()
     return ("hardware", "nic") if known.issuperset(fields.values()) else ("fit",)
 
 
@@ -188,7 +189,7 @@ def _peaks(kind, chip, link, hardware, precision, peak, labels):
     rate, read, written = PRECISIONS[precision]
     flops = chip.get(f"{rate}_flops_per_s", 0.0)
     if peak is not None:
-        flops = number("calibrate: peak", peak, records.fields(records.Hardware)["bf16_flops_per_s"])
+        flops = number("calibrate: peak", peak, fields_of(records.Hardware)["bf16_flops_per_s"])
     if not flops:
         if kind not in _DEFAULT:
             raise InputError(f"calibrate: {hardware} has no {rate} rate in the catalog; expected --peak, its FLOP/s")

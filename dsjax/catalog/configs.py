@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from ..errors import InputError, unknown
-from ..specs import records
+from ..specs import fields, records
 from . import quantisation as quantisations
 
 LARGEST = 4_000_000  # bytes; those of real models have a few thousand
@@ -179,8 +179,8 @@ class _Reader:
         found["num_nextn_predict_layers"] = self.whole("num_nextn_predict_layers", 0, low=0)
         found |= self.latent() if kind.latent else self.grouped(found)
         found |= self.experts(kind, found) | self.positions(kind, found) | self.extras(kind) | kind.fixed
-        left = {name: meta["default"] for name, meta in records.fields(records.Model).items() if "default" in meta}
-        return {name: found.get(name, left.get(name)) for name in records.fields(records.Model)}
+        left = {name: meta["default"] for name, meta in fields.fields_of(records.Model).items() if "default" in meta}
+        return {name: found.get(name, left.get(name)) for name in fields.fields_of(records.Model)}
 
     def latent(self):
         """Attention of a config with MLA."""

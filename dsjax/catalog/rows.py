@@ -18,6 +18,7 @@ from pathlib import Path
 from ..errors import InputError, unknown
 from ..formulas import efficiency
 from ..specs import records as specs
+from ..specs.fields import completed, fields_of
 from ..units import number
 from . import configs
 
@@ -127,14 +128,14 @@ def _row(raw, records, record, name):
         merged = inherited | merged
     if record == "curve" and merged.get("form") not in efficiency.FORMS:
         raise unknown(f"{where} form", "form", merged.get("form"), efficiency.FORMS)
-    fields = specs.fields(record_class(records, record, merged))
+    fields = fields_of(record_class(records, record, merged))
     allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
     extra = _texts(where, record, records, merged)
     extra["unverified"] = _unverified(where, merged.pop("unverified", None), doubted, fields)
     for key in merged:
         if key not in allowed:
             raise unknown(where, "key", key, sorted(allowed))
-    merged = specs.completed(fields, merged)
+    merged = completed(fields, merged)
     if missing := sorted(allowed - merged.keys()):
         raise InputError(f"{where}: missing {', '.join(missing)}; expected every field of {record}")
     if not isinstance(merged["source"], str) or not merged["source"].strip():
@@ -185,7 +186,7 @@ def _unverified(where, given, doubted, fields):
 
 def _required(row, records, record):
     """A base row without its optional fields."""
-    fields = specs.fields(records[record]) if record in records else {}
+    fields = fields_of(records[record]) if record in records else {}
     return {key: x for key, x in row.items() if fields.get(key, {}).get("lent", True)}
 
 

@@ -137,10 +137,11 @@ def _flat(row):
 
 def _fields(row):
     """([field, value, what is to be said of it] of a row, the fields that it leaves out as a text)."""
-    from ..specs.records import RECORDS, fields
+    from ..specs.fields import fields_of
+    from ..specs.records import RECORDS
 
     doubted = row.get("unverified", ())
-    known = fields(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}
+    known = fields_of(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}
     names = [k for k in row if k not in ("catalog", "row", "of", "source", "unverified", "quantisation")]
     left_out = [k for k in names if row[k] == 0 and "default" in known.get(k, {}) and k not in doubted]
     shown = _flat({k: row[k] for k in names if k not in left_out})

@@ -21,6 +21,7 @@ import numpy as np
 from ..formulas import constraints, efficiency, metrics
 from ..space import ranges
 from ..space.space import unknown_variables
+from ..specs import fields
 from ..specs import records as specs
 from . import numpy_programs, stages
 from .trace import Plan, operand_types, precision, traced
@@ -89,7 +90,7 @@ def _record(space, record, cls, rows, along=None):
     """
     along = record if along is None else along
     values, axes = {}, {}
-    for field, meta in specs.fields(cls).items():
+    for field, meta in fields.fields_of(cls).items():
         name = field if record in ("workload", "deployment") else f"{record}_{field}"
         if name in space.axes:
             raw, axis = space.axes[name], name

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..specs import fields
 from ..specs import records as specs
 from . import program as jaxprs
 
@@ -92,7 +93,7 @@ def operand_types(plan, dtype):
     records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
     integers = set()
     for record in records.values():
-        integers |= {getattr(record, name) for name, meta in specs.fields(type(record)).items() if meta["integer"]}
+        integers |= {getattr(record, name) for name, meta in fields.fields_of(type(record)).items() if meta["integer"]}
     return [jax.ShapeDtypeStruct((), "int32" if i in integers else dtype) for i in range(plan.treedef.num_leaves)]
 
 

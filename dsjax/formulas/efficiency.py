@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..specs.records import amount, feature, like, record, seconds, share
+from ..specs.fields import amount, feature, like, record, seconds, share
 
 
 @record

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from ..specs.records import record
+from ..specs.fields import record
 from .roofline import Time
 
 LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order

@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ..specs.records import record
+from ..specs.fields import record
 from .roofline import Time, alongside
 
 # Pipelines that leave out what a real schedule cannot hide: no fill and drain, every window used.

@@ -7,7 +7,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from ..specs.records import record
+from ..specs.fields import record
 
 
 @record

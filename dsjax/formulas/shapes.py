@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import jax.numpy as jnp
 
-from ..specs.records import record
+from ..specs.fields import record
 
 
 @record

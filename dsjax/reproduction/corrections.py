@@ -18,6 +18,7 @@ from ..evaluation import evaluate
 from ..results import dataset
 from ..space import grid
 from ..specs import records
+from ..specs.fields import fields_of
 from ..specs.variables import VARIABLES
 from ..studies import decode_gpu_2025
 
@@ -145,7 +146,7 @@ def corrected(study="decode_gpu_2025"):
 
 def _meta(name):
     """Units and long name of a variable of `corrected`."""
-    variable, axis = name.removesuffix("_published"), records.fields(records.Deployment).get(name)
+    variable, axis = name.removesuffix("_published"), fields_of(records.Deployment).get(name)
     if name in META:
         units, text = META[name]
     elif variable in VARIABLES:
@@ -168,8 +169,8 @@ def _space(base, corrections):
     tables = _decimal(base.study.tables) if decimal else base.study.tables
     own = catalog.load(base.study.records, (tables, base.study.path.name), *catalog.users())
     shared = catalog.load(records.RECORDS, *catalog.users())["hardware"]
-    fields = records.fields(study.records["hardware"]).keys() - records.fields(base.study.records["hardware"]).keys()
-    fields = (*fields, "hbm_bytes") if decimal else fields
+    fields = fields_of(study.records["hardware"]).keys() - fields_of(base.study.records["hardware"]).keys()
+    fields = (*fields_of, "hbm_bytes") if decimal else fields_of
     hardware = {name: own["hardware"][name] | {f: shared[name][f] for f in fields} for name in base.rows["hardware"]}
     nic = {name: own["nic"][name] for name in base.rows["nic"]}
     return dataclasses.replace(base, study=study, rows=base.rows | {"hardware": hardware, "nic": nic})

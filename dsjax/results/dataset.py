@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..space import provenance as families
 from ..space.space import Space, auxiliary, parameters
+from ..specs import fields
 from ..specs import records as specs
 from ..specs.variables import FLAGS, VARIABLES
 
@@ -147,7 +148,7 @@ def coordinates(space):
         attrs = {"units": meta["units"], "long_name": meta["doc"]} if meta else {"long_name": name}
         coords[name] = (dims, array, attrs)
     for record, cls in space.study.records.items():
-        for field, meta in specs.fields(cls).items():
+        for field, meta in fields.fields_of(cls).items():
             name = auxiliary(record, field)
             overridden = name in coords or f"{record}_{field}" in coords
             if record in space.axes and not overridden:

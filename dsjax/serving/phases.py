@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ..formulas import attention
 from ..formulas.memory import expert_slots
 from ..formulas.shapes import Attention, Gemm
-from ..specs.records import record
+from ..specs.fields import record
 from ..studies.operators import accepted_tokens
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..catalog import rows
 from ..errors import InputError, unknown
+from ..specs import fields
 from ..specs import records as specs
 from ..specs.variables import MEASURES, NEEDS
 from . import parameters as inputs
@@ -40,10 +41,10 @@ def known_parameters(space):
 def _fields(space, record):
     if record == "curve":
         classes = [rows.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()]
-        return {k: meta for cls in classes for k, meta in specs.fields(cls).items()}
+        return {k: meta for cls in classes for k, meta in fields.fields_of(cls).items()}
     if record == "workload":
-        return {k: meta for k, meta in specs.fields(specs.Workload).items() if k in space.study.workload}
-    return specs.fields(space.study.records[record])
+        return {k: meta for k, meta in fields.fields_of(specs.Workload).items() if k in space.study.workload}
+    return fields.fields_of(space.study.records[record])
 
 
 def _by_default(record, field):
@@ -65,9 +66,9 @@ def _named(space, known, name):
     if row_of(field) and record in space.rows and record in RECORDS:
         return [_of_row(space, known, name)]
     records = {"deployment": specs.Deployment, "model": specs.Model, "precision": specs.Precision}
-    discrete = {f"{r}.{k}" for r, cls in records.items() for k in specs.fields(cls)}
+    discrete = {f"{r}.{k}" for r, cls in records.items() for k in fields.fields_of(cls)}
     discrete |= {f"{r}.{k}" for r in ("hardware", "nic") for k in _fields(space, r)} | set(
-        specs.fields(specs.Deployment)
+        fields.fields_of(specs.Deployment)
     )
     if name in discrete - {f"{r}.{k}" for r, k in known}:
         raise InputError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import machine, studies
 from ..catalog import rows as catalog
 from ..errors import InputError, unknown
-from ..specs import records as specs
+from ..specs.fields import fields_of
 from ..specs.variables import MEASURES, VARIABLES
 from ..units import number
 from . import limits, ranges
@@ -308,7 +308,7 @@ class _Reader:
         numeric = {name: meta["units"] for name, meta in self.numeric.items() if name in axes}
         rows = {}
         for record, cls in self.study.records.items():
-            rows |= {auxiliary(record, f): m["units"] for f, m in specs.fields(cls).items()}
+            rows |= {auxiliary(record, f): m["units"] for f, m in fields_of(cls).items()}
         return {name: VARIABLES[name][0] for name in MEASURES} | numeric | rows
 
     def objective(self, axes, fixed):
@@ -345,7 +345,7 @@ def _apply(rows, records, settings, used):
         if row and row not in used[record]:
             raise unknown(where, f"{record} of this grid", row, [name for name in used[record] if name])
         for name in [row] if row else used[record]:
-            fields = specs.fields(catalog.record_class(records, record, rows[record][name]))
+            fields = fields_of(catalog.record_class(records, record, rows[record][name]))
             if field not in fields:
                 raise unknown(where, f"field of {record}", field, fields)
             changed = {field: catalog.value(where, record, field, raw, fields)}

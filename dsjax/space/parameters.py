@@ -5,6 +5,7 @@ import dataclasses
 from ..catalog import rows as catalog
 from ..errors import InputError, unknown
 from ..specs import records
+from ..specs.fields import fields_of
 from ..units import PREFIXES
 
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
@@ -53,7 +54,7 @@ def resolve(where, name, space):
     """The `Input` called `name`; an unknown, a discrete, or an overridden one is an InputError at `where`."""
     if not isinstance(name, str):
         raise InputError(f"{where}: {name!r}; expected the name of a parameter, like nic.scale_out_bytes_per_s")
-    alone = records.fields(records.Workload) | records.fields(records.Deployment)
+    alone = fields_of(records.Workload) | fields_of(records.Deployment)
     record, _, rest = name.partition(".")
     if record in ("workload", "deployment") and rest:
         record, rest = rest, ""
@@ -111,11 +112,11 @@ def _of_rows(where, name, record, row, field, meta, space):
 def _fields(space, record, row=""):
     """{field: metadata} of a record; of a curve, of the form of its row or of all rows in use."""
     if record != "curve":
-        return records.fields(space.study.records[record])
+        return fields_of(space.study.records[record])
     rows = [space.rows[record][row]] if row else space.rows[record].values()
     found = {}
     for each in rows:
-        found |= records.fields(catalog.record_class(space.study.records, record, each))
+        found |= fields_of(catalog.record_class(space.study.records, record, each))
     return found
 
 

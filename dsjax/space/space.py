@@ -6,7 +6,7 @@ import math
 
 from .. import studies
 from ..formulas import efficiency
-from ..specs import records
+from ..specs import fields, records
 from ..specs.variables import NEEDS
 from . import ranges
 
@@ -62,7 +62,7 @@ class Space:
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
                 of = efficiency.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
-                rows[name] = records.completed(records.fields(of), row)
+                rows[name] = fields.completed(fields.fields_of(of), row)
         if data["study"].name == "core":
             for name, value in BEFORE.items():
                 if name not in data["axes"]:
@@ -72,12 +72,12 @@ class Space:
 
 def parameters(study):
     """{axis name: metadata} of every numeric axis a study knows."""
-    known = records.fields(records.Workload) | records.fields(records.Deployment)
+    known = fields.fields_of(records.Workload) | fields.fields_of(records.Deployment)
     numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
     for record, cls in study.records.items():
-        numeric |= {f"{record}_{field}": meta for field, meta in records.fields(cls).items()}
+        numeric |= {f"{record}_{field}": meta for field, meta in fields.fields_of(cls).items()}
     for form in efficiency.FORMS.values() if study.curve else ():
-        numeric |= {f"curve_{field}": meta for field, meta in records.fields(form.record).items()}
+        numeric |= {f"curve_{field}": meta for field, meta in fields.fields_of(form.record).items()}
     return numeric
 
 
@@ -117,5 +117,5 @@ def group_names(study, axes):
     names = list(axes)
     for record, cls in study.records.items():
         if record in axes:
-            names += [auxiliary(record, field) for field in records.fields(cls)]
+            names += [auxiliary(record, field) for field in fields.fields_of(cls)]
     return names

@@ -22,39 +22,39 @@ import jax.numpy as jnp
 
 from ..formulas import memory, network, pipelines, roofline
 from ..formulas.metrics import Step
-from ..specs import records
+from ..specs import fields, records
 from ..specs.records import flops_per_s
 from . import Study, collectives, every_layer, operators
 
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
 
-@records.record
+@fields.record
 class Hardware(records.Chip):
     """An accelerator as the study describes it."""
 
-    sms: float = records.size("1", "streaming multiprocessors (cores)")
-    clock_cycles_per_s: float = records.rate("Hz", "core clock")
-    exp2_per_cycle: float = records.size("1", "exp2 per core and cycle")
-    reduce_per_cycle: float = records.size("1", "reduction steps per core and cycle")
-    thread_all_reduce_s: float = records.seconds("all-reduce between the cores of a chip, per sequence and layer")
-    roofline_overlap: float = records.fraction(
+    sms: float = fields.size("1", "streaming multiprocessors (cores)")
+    clock_cycles_per_s: float = fields.rate("Hz", "core clock")
+    exp2_per_cycle: float = fields.size("1", "exp2 per core and cycle")
+    reduce_per_cycle: float = fields.size("1", "reduction steps per core and cycle")
+    thread_all_reduce_s: float = fields.seconds("all-reduce between the cores of a chip, per sequence and layer")
+    roofline_overlap: float = fields.fraction(
         "share of the smaller of compute and memory time hidden behind the larger"
     )
-    softmax_overlap: float = records.fraction(
+    softmax_overlap: float = fields.fraction(
         "GEMMs of attention that hide softmax: 0 none, 1 the second, 2 both", high=2.0
     )
-    attention_128_rows: float = records.share("share of peak of decode attention at 128 rows (heads x query tokens)")
-    attention_256_rows: float = records.share("share of peak of decode attention at 256 rows (heads x query tokens)")
+    attention_128_rows: float = fields.share("share of peak of decode attention at 128 rows (heads x query tokens)")
+    attention_256_rows: float = fields.share("share of peak of decode attention at 256 rows (heads x query tokens)")
 
 
-@records.record
+@fields.record
 class NetworkedHardware(Hardware):
     """With the scale-up network that the study leaves out."""
 
-    scale_up_bytes_per_s: float = records.rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
-    scale_up_domain: float = records.size("1", "chips of one scale-up domain")
-    scale_up_utilisation: float = records.share("share of the scale-up bandwidth that transfers reach")
+    scale_up_bytes_per_s: float = fields.rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
+    scale_up_domain: float = fields.size("1", "chips of one scale-up domain")
+    scale_up_utilisation: float = fields.share("share of the scale-up bandwidth that transfers reach")
 
 
 class Slips(NamedTuple):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from ..specs.records import record
+from ..specs.fields import record
 
 
 @record

@@ -24,39 +24,39 @@ from ..formulas import memory, roofline
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
 from ..reproduction.sg2260e_conclusions import conclusions
-from ..specs import records
+from ..specs import fields, records
 from . import Study, collectives, dense_layers, every_layer, moe_layers, once, operators
 from .sg2260e_phases import decode, layout, prefill
 
 
-@records.record
+@fields.record
 class Hardware(records.Chip):
     """The chip as the study describes it, and the effective constants its tables imply."""
 
-    scale_up_bytes_per_s: float = records.rate("B/s", "link inside a tensor-parallel group, per chip, one way")
-    scale_up_utilisation: float = records.share("share of it that a transfer reaches")
-    scale_up_step_s: float = records.seconds("start of one message of a collective")
-    hbm_utilisation: float = records.share("share of the memory bandwidth that is reached")
-    operator_hbm_utilisation: float = records.share("the same once more, in operators other than the embedding")
-    decode_matmul_utilisation: float = records.share("share of the peak of a GEMM in decode")
-    prefill_matmul_utilisation: float = records.share("share of the peak of a GEMM in prefill")
-    roofline_overlap: float = records.fraction(
+    scale_up_bytes_per_s: float = fields.rate("B/s", "link inside a tensor-parallel group, per chip, one way")
+    scale_up_utilisation: float = fields.share("share of it that a transfer reaches")
+    scale_up_step_s: float = fields.seconds("start of one message of a collective")
+    hbm_utilisation: float = fields.share("share of the memory bandwidth that is reached")
+    operator_hbm_utilisation: float = fields.share("the same once more, in operators other than the embedding")
+    decode_matmul_utilisation: float = fields.share("share of the peak of a GEMM in decode")
+    prefill_matmul_utilisation: float = fields.share("share of the peak of a GEMM in prefill")
+    roofline_overlap: float = fields.fraction(
         "share of the smaller of compute and memory time hidden behind the larger"
     )
-    embedding_passes: float = records.amount("1", "times the embedding's output crosses the memory")
-    kv_read_bytes: float = records.amount("B", "bytes that decode reads per element of the latent cache")
-    decode_all_reduces: float = records.amount("1", "all-reduces per layer in decode")
-    prefill_all_reduces: float = records.amount("1", "all-reduces per layer in prefill (reduce-scatter and all-gather)")
-    counted_parameters: float = records.amount("1", "parameters per token that the MFU counts, beside attention")
+    embedding_passes: float = fields.amount("1", "times the embedding's output crosses the memory")
+    kv_read_bytes: float = fields.amount("B", "bytes that decode reads per element of the latent cache")
+    decode_all_reduces: float = fields.amount("1", "all-reduces per layer in decode")
+    prefill_all_reduces: float = fields.amount("1", "all-reduces per layer in prefill (reduce-scatter and all-gather)")
+    counted_parameters: float = fields.amount("1", "parameters per token that the MFU counts, beside attention")
 
 
-@records.record
+@fields.record
 class Nic(records.Nic):
     """The switches between groups, and the islands of chips that an all-reduce is split into."""
 
-    island_of_8: int = records.count("chips of an island in an all-reduce of 8 chips; 8: one ring", high=8)
-    island_of_16: int = records.count("chips of an island in an all-reduce of 16 chips; 16: one ring", high=16)
-    island_of_32: int = records.count("chips of an island in an all-reduce of 32 chips; 32: one ring", high=32)
+    island_of_8: int = fields.count("chips of an island in an all-reduce of 8 chips; 8: one ring", high=8)
+    island_of_16: int = fields.count("chips of an island in an all-reduce of 16 chips; 16: one ring", high=16)
+    island_of_32: int = fields.count("chips of an island in an all-reduce of 32 chips; 32: one ring", high=32)
 
 
 BLOCKS = {

@@ -5,11 +5,11 @@ import operator
 
 import jax.numpy as jnp
 
-from ..specs import records
+from ..specs import fields, records
 from . import operators
 
 
-@records.record
+@fields.record
 class Layout:
     """Sizes of the deployment as floating-point numbers, finite also where it is impossible."""
 
@@ -22,7 +22,7 @@ class Layout:
     experts: float  # per chip
 
 
-@records.record
+@fields.record
 class Phase:
     """What one pass over `sequences` sequences of the whole instance asks for."""
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..catalog import rows as catalog
 from ..errors import InputError, unknown
-from ..specs import records
+from ..specs import fields, records
 from ..units import number
 
 FILE = catalog.DATA / "systems.toml"
@@ -51,13 +51,13 @@ SECTIONS = ("defaults", "alternatives", "fixed", "roofline", "balance", "study",
 FILLS, ALL = "fills memory", "all chips"
 _RULES = {"batch": FILLS, "ep": ALL}  # defaults that are no number
 _METAS = {  # domain of a number
-    **{key: records.count(key).metadata for key in _COUNTS},
-    **{key: records.size("token", key).metadata for key in _LENGTHS},
-    "mtp": records.fields(records.Deployment)["mtp"],
-    "redundant_experts": records.fields(records.Deployment)["redundant_experts"],
-    "acceptance": records.fields(records.Workload)["acceptance"],
-    "tokens_per_step": records.size("token", "1 + accepted drafts").metadata,
-    "scale_out_bytes_per_s": records.fields(records.Nic)["scale_out_bytes_per_s"],
+    **{key: fields.count(key).metadata for key in _COUNTS},
+    **{key: fields.size("token", key).metadata for key in _LENGTHS},
+    "mtp": fields.fields_of(records.Deployment)["mtp"],
+    "redundant_experts": fields.fields_of(records.Deployment)["redundant_experts"],
+    "acceptance": fields.fields_of(records.Workload)["acceptance"],
+    "tokens_per_step": fields.size("token", "1 + accepted drafts").metadata,
+    "scale_out_bytes_per_s": fields.fields_of(records.Nic)["scale_out_bytes_per_s"],
 }
 
 
@@ -178,7 +178,7 @@ def read(path=None, replaced=None):
 def _default(where, key, value):
     """One checked value of [defaults] or of [balance]."""
     if key in BALANCES:
-        return number(f"{where} {key}", value, records.fields(records.Workload)["expert_imbalance"])
+        return number(f"{where} {key}", value, fields.fields_of(records.Workload)["expert_imbalance"])
     return value if _RULES.get(key) == value else _value(where, key, value)
 
 
@@ -222,7 +222,7 @@ def _completed(file, row, defaults, loads, fixed):
             raise InputError(f"{where}: {key}: missing; expected {', '.join(REQUIRED)}")
     given = {key: value if key == "study" else _value(where, key, value) for key, value in row.items()}
     metric = METRICS[given["metric"]]
-    positive = records.size(metric.units, "").metadata
+    positive = fields.size(metric.units, "").metadata
     given["value"] = number(f"{where} value", given["value"], positive)
     if not given.get("complete", True) and "why" not in given:
         raise InputError(f"{where}: why: missing; expected what its source leaves open, as complete = false")

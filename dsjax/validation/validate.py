@@ -12,7 +12,7 @@ from ..errors import InputError, unknown
 from ..evaluation import evaluate
 from ..formulas.metrics import LIMITS
 from ..space import grid
-from ..specs import records
+from ..specs import fields, records
 from . import agreement, continuous_batching, systems
 
 FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for
@@ -100,7 +100,7 @@ def ideal():
     """{name of a grid: value} of the roofline: every share 1, every absolute time 0."""
     found = {}
     for record in ("hardware", "nic"):
-        for field, meta in records.fields(records.RECORDS[record]).items():
+        for field, meta in fields.fields_of(records.RECORDS[record]).items():
             if meta["units"] == "s":
                 found[f"{record}_{field}"] = 0.0
             elif meta["units"] == "1" and meta["high"] == 1.0 and meta["open_low"]:

@@ -1,0 +1,87 @@
+"""Kinds of field of a record: unit, meaning, domain; what a row may leave out."""
+
+import dataclasses
+
+import jax
+
+
+def record(cls):
+    """Frozen, keyword-only dataclass registered as a JAX pytree."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+def _field(units, doc, *, low=0.0, open_low=True, high=None, integer=False, default=None):
+    domain = {"units": units, "doc": doc, "low": low, "open_low": open_low, "high": high, "integer": integer}
+    if default is None:
+        return dataclasses.field(metadata=domain)
+    return dataclasses.field(default=default, metadata=domain | {"default": default})
+
+
+def rate(units, doc):
+    """A positive rate; its name ends in `_per_s`."""
+    return _field(units, doc)
+
+
+def size(units, doc):
+    """A positive amount."""
+    return _field(units, doc)
+
+
+def amount(units, doc):
+    """An amount that may be zero."""
+    return _field(units, doc, open_low=False)
+
+
+def optional(units, doc):
+    """An amount that a row may leave out: 0 there, which says that it is unknown. No other row lends it."""
+    return dataclasses.field(default=0.0, metadata=feature(units, doc).metadata | {"lent": False})
+
+
+def feature(units, doc, high=None):
+    """An amount that a row may leave out: 0 there, which says that there is none."""
+    return _field(units, doc, open_low=False, high=high, default=0.0)
+
+
+def like(other, field):
+    """`field` that a row may leave out: it has the value of the field `other` there."""
+    return dataclasses.field(metadata=field.metadata | {"like": other})
+
+
+def factor(doc):
+    """A factor of at least 1, or 0: to be derived."""
+    found = _field("1", doc, low=1.0, open_low=False)
+    return dataclasses.field(metadata=found.metadata | {"or_zero": True})
+
+
+def seconds(doc):
+    """An absolute time, zero allowed; its name ends in `_s`."""
+    return _field("s", doc, open_low=False)
+
+
+def share(doc):
+    """An efficiency or a probability in (0, 1]."""
+    return _field("1", doc, high=1.0)
+
+
+def fraction(doc, high=1.0):
+    """A number from 0 to `high`, both included."""
+    return _field("1", doc, open_low=False, high=high)
+
+
+def count(doc, *, low=1, high=None, units="1"):
+    """A whole number, kept as an integer so that ceilings and divisibility are exact in float32 too."""
+    return _field(units, doc, low=low, open_low=False, high=high, integer=True)
+
+
+def fields_of(cls):
+    """{field: metadata} of a record class: units, doc, low, open_low, high, integer; default where it has one."""
+    return {f.name: f.metadata for f in dataclasses.fields(cls)}
+
+
+def completed(fields, row):
+    """`row` with the fields that it leaves out and may: their default, or the value of the field they are like."""
+    row = {name: meta["default"] for name, meta in fields.items() if "default" in meta} | row
+    for name, meta in fields.items():  # one may be like another that is like a third, which comes before them
+        if name not in row and meta.get("like") in row:
+            row[name] = row[meta["like"]]
+    return row
