@@ -6,9 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, formats
 from dsjax.commands import solve, tables
-from dsjax.space import parameters
 
 GRID = {
     "study": "decode_gpu_2025",
@@ -40,21 +39,23 @@ def no_compilation_cache():
     ],
 )
 def test_significant_digits_keep_their_zeros(value, text):
-    assert tables.significant(value) == text
+    assert formats.significant(value) == text
     assert float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
 
 
 def test_counts_and_unknowns():
-    assert tables.shown("chips", 320.0) == "320" and tables.shown("cost_per_million_tokens", float("nan")) == "-"
-    assert tables.shown("tpot", 0.048) == "48.00" and tables.shown("busy_compute", 0.5) == "0.5000"
+    assert formats.shown("chips", 320.0) == "320" and formats.shown("cost_per_million_tokens", float("nan")) == "-"
+    assert formats.shown("tpot", 0.048) == "48.00" and formats.shown("busy_compute", 0.5) == "0.5000"
 
 
 def test_values_of_axes():
     assert (
-        tables.label(2048.0, "token") == "2048" and tables.label(4096.5) == "4096.5" and tables.label("H800") == "H800"
+        formats.label(2048.0, "token") == "2048"
+        and formats.label(4096.5) == "4096.5"
+        and formats.label("H800") == "H800"
     )
-    assert tables.label(1e11) == "1e+11" and tables.label(1e11, "B/s") == "100 GB/s" and tables.label(4) == "4"
-    assert parameters.quantity(5.12e6, "token") == "5,120,000 token"
+    assert formats.label(1e11) == "1e+11" and formats.label(1e11, "B/s") == "100 GB/s" and formats.label(4) == "4"
+    assert formats.quantity(5.12e6, "token") == "5,120,000 token"
 
 
 def test_quantities_are_set_right_like_numbers():

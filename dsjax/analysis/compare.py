@@ -5,8 +5,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from ..commands.tables import label
 from ..errors import InputError, unknown
+from ..formats import label
 from ..formulas.metrics import LIMITS
 from ..results import dataset
 from ..search import binding, ranking

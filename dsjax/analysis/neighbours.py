@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..commands.tables import label
 from ..evaluation import evaluate
+from ..formats import label
 from ..results import dataset
 from ..search import ranking
 from ..space.differentiable import moved

@@ -103,7 +103,8 @@ def _show(ds, form, quiet):
 
 
 def _table(ds, quiet):
-    from .tables import heading, shown, table
+    from ..formats import heading, shown
+    from .tables import table
 
     name = ds.attrs["objective"]
     if not quiet:

@@ -2,8 +2,9 @@
 
 import click
 
+from ..formats import heading, shown
 from . import ranked
-from .tables import heading, shown, table
+from .tables import table
 
 BAR = 40  # characters of the longest bar
 

@@ -7,11 +7,12 @@ import click
 import numpy as np
 
 from ..catalog import quantisation
+from ..formats import heading, label, shown
 from ..formulas.metrics import LIMITS
 from ..reproduction import best_json, reproduce
 from ..results import dataset
 from ..space import provenance
-from .tables import heading, label, shown, table
+from .tables import table
 
 ROWS_SHOWN = 40
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")

@@ -5,10 +5,11 @@ import json
 import click
 
 from ..analysis.recommend import ASSUMPTIONS
+from ..formats import axis_label, heading, label, shown
 from ..formulas.metrics import LIMITS
 from ..results import dataset
 from . import ranked
-from .tables import axis_label, heading, label, shown, table
+from .tables import table
 
 # of a pool, what is not part of its configuration
 _SIZED = (

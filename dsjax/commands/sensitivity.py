@@ -148,8 +148,9 @@ def rows_at_point(ds):
 def _point_text(ds, rows, quiet):
     import json
 
+    from ..formats import heading, label, shown
     from ..formulas.metrics import LIMITS
-    from .tables import heading, label, shown, table
+    from .tables import table
 
     of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])
     lines = []
@@ -187,7 +188,8 @@ def _point_text(ds, rows, quiet):
 
 
 def _envelope_text(ds):
-    from .tables import heading, shown, table
+    from ..formats import heading, shown
+    from .tables import table
 
     of, load, best = ds.attrs["of"], ds.attrs["load"], float(ds["relaxed_load"])
     if not math.isfinite(best):

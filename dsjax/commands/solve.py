@@ -86,8 +86,8 @@ def _show(ds, form, quiet):
 
 def _configurations(ds):
     """The best configuration at the ends, at present and at both sides of every crossing."""
-    from ..space.parameters import quantity
-    from .tables import heading, shown, table
+    from ..formats import heading, quantity, shown
+    from .tables import table
 
     single = ds.sizes["contender"] == 1
     axes = list(json.loads(ds.attrs["dsjax_spec"])["axes"])
@@ -109,7 +109,7 @@ def _configurations(ds):
 
 def _axis(text):
     """A value of an axis, which the results hold as text."""
-    from .tables import label
+    from ..formats import label
 
     try:
         return label(float(text))
@@ -119,7 +119,7 @@ def _axis(text):
 
 def sentence(ds):
     """The answer in words: the conclusion of what `solve` returned."""
-    from ..space.parameters import quantity
+    from ..formats import quantity
 
     units, name, until = ds.attrs["units"], ds.attrs["vary"], ds.attrs["until"]
     ends = " to ".join(quantity(x, units) for x in ds["scan"].values[[0, -1]])
@@ -138,7 +138,7 @@ def sentence(ds):
 
 def _where_met(ds):
     """The ranges of the input between the smallest and the largest values that the crossings are."""
-    from ..space.parameters import quantity
+    from ..formats import quantity
 
     words = {"smallest": "from {} on", "largest": "up to {}"}
     found = zip(ds["kind"].values, ds["value"].values)
@@ -153,7 +153,7 @@ _WHOLE = {"smallest": math.ceil, "largest": math.floor}  # towards the side that
 
 
 def _crossing(ds, one):
-    from ..space.parameters import quantity
+    from ..formats import quantity
 
     units, value, present = ds.attrs["units"], float(one["value"]), ds.attrs["present"]
     number = f"{value:.10g}" + ("" if units == "1" else f" {units}")
@@ -170,7 +170,7 @@ def _crossing(ds, one):
 
 def _why(ds):
     """What stops it, at both ends."""
-    from ..space.parameters import quantity
+    from ..formats import quantity
 
     for i in range(ds.sizes["row"]):
         row = ds.isel(row=i)

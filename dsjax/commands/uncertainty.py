@@ -88,7 +88,8 @@ def _axes(ds):
 
 
 def _tables(ds, quiet):
-    from .tables import heading, shown, table
+    from ..formats import heading, shown
+    from .tables import table
 
     of = ds.attrs["of"]
     if not ds.sizes["rank"]:
@@ -141,7 +142,7 @@ def _inputs(ds):
 
 def conclusion(ds):
     """What the samples say, in a few sentences."""
-    from ..space.parameters import quantity
+    from ..formats import quantity
     from ..specs.variables import VARIABLES
 
     of, first = ds.attrs["of"], ds.isel(rank=0)

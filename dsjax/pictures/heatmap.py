@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..commands.tables import significant
 from ..errors import InputError
+from ..formats import significant
 from ..results import dataset
 from ..search import ranking
 from . import canvas, selection

@@ -6,7 +6,6 @@ from ..catalog import rows as catalog
 from ..errors import InputError, unknown
 from ..specs import records
 from ..specs.fields import fields_of
-from ..units import PREFIXES
 
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")
@@ -118,12 +117,3 @@ def _fields(space, record, row=""):
     for each in rows:
         found |= fields_of(catalog.record_class(space.study.records, record, each))
     return found
-
-
-def quantity(value, units):
-    """A number as people write it: 12.5 GB/s, 3.2 us."""
-    if units not in ("B/s", "FLOP/s", "B", "s", "Hz"):
-        number = f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
-        return number + ("" if units == "1" else f" {units}")
-    factor, prefix = next((x for x in PREFIXES if abs(value) >= x[0] * (1.0 - 1e-12)), PREFIXES[-1])
-    return f"{value / (factor if value else 1.0):,.6g} {prefix if value else ''}{units}"

@@ -1,0 +1,81 @@
+"""Numbers as a reader writes them: units, digits, labels."""
+
+import math
+import re
+
+from .specs.variables import VARIABLES
+from .units import PREFIXES
+
+DIGITS = 4  # significant ones of a number without a format of its own
+
+
+# variable -> (heading, factor, format); others print with DIGITS significant digits in SI
+_SHOWN = {
+    "step_time": ("step ms", 1e3, ""),
+    "tpot": ("TPOT ms", 1e3, ""),
+    "ttft": ("TTFT s", 1.0, ""),
+    "tps_per_user": ("tok/s/user", 1.0, ".2f"),
+    "tps_per_chip": ("tok/s/chip", 1.0, ",.1f"),
+    "tps_total": ("tok/s total", 1.0, ",.0f"),
+    "memory_per_chip": ("GB/chip", 1e-9, ".1f"),
+    "mfu": ("MFU %", 100.0, ".1f"),
+    "mbu": ("MBU %", 100.0, ".1f"),
+    "cost_per_million_tokens": ("USD/Mtok", 1.0, ".3f"),
+    "energy_per_token": ("J/token", 1.0, ".3f"),
+    **{name: (name, 1.0, ",.10g") for name in ("chips", "dp", "ep", "batch_total")},  # counts
+}
+
+
+_UNIT = re.compile(r" [kMGTPmun]?(B|B/s|FLOP/s|s|Hz)$")
+
+
+def shown(name, value):
+    """A variable's value as a table shows it: "-" where it is unknown."""
+    _, factor, form = _SHOWN.get(name, (name, 1.0, ""))
+    if math.isnan(value):
+        return "-"
+    return format(factor * value, form) if form else significant(factor * value)
+
+
+def significant(value, digits=DIGITS):
+    """A number with so many significant digits, zeros at the end kept, so that a column has one form: 39.50 ms."""
+    if not math.isfinite(value) or not value:
+        return f"{value:g}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.9999 is 10.00
+    if not -4 <= exponent < 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def label(value, units="1"):
+    """A value of an axis as a reader writes it: H800, 2048, 100 GB/s, 1e+11."""
+    from ..space.parameters import quantity
+
+    if isinstance(value, str | bool):
+        return str(value)
+    if units in ("B/s", "FLOP/s", "B", "s", "Hz"):
+        return quantity(float(value), units)
+    value = float(value)
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.6g}"
+
+
+def axis_label(point, axis):
+    """The value of an axis at a point of results, with its unit where it is a quantity."""
+    return label(point[axis].item(), point[axis].attrs.get("units", "1"))
+
+
+def heading(name):
+    """A variable's heading in a table."""
+    if name in _SHOWN:
+        return _SHOWN[name][0]
+    units = VARIABLES.get(name, ("1",))[0]
+    return name if units == "1" else f"{name} {units}"
+
+
+def quantity(value, units):
+    """A number as people write it: 12.5 GB/s, 3.2 us."""
+    if units not in ("B/s", "FLOP/s", "B", "s", "Hz"):
+        number = f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
+        return number + ("" if units == "1" else f" {units}")
+    factor, prefix = next((x for x in PREFIXES if abs(value) >= x[0] * (1.0 - 1e-12)), PREFIXES[-1])
+    return f"{value / (factor if value else 1.0):,.6g} {prefix if value else ''}{units}"
