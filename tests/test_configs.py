@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
-from dsjax.catalog import configs, quantisation
+from dsjax.catalog import configs
 from dsjax.catalog import rows as catalog
+from dsjax.space import provenance
 
 FOLDER = catalog.DATA / "models"
 MODELS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
@@ -271,7 +272,7 @@ def test_a_precision_of_other_weights_is_said(tmp_path):
     def remarks(model, precisions):
         grid = {"axes": {"precision": precisions, "hardware": ["H200"], "tp": [1], "ep": [8], "batch": [8]}}
         fixed = {"nic": "CX7", "model": model, "phase": "decode", "context": 4096}
-        return quantisation.remarks(dsjax.load_grid(grid | {"fixed": fixed}))
+        return provenance.of_checkpoints(dsjax.load_grid(grid | {"fixed": fixed}))
 
     assert remarks("DeepSeek-V3", ["fp8", "w8a8"]) == remarks("Qwen3-8B", ["bf16", "fp8"]) == []
     (line,) = remarks("Kimi-K2", ["fp8", "bf16", "nvfp4"])

@@ -18,7 +18,7 @@ from ..formulas.metrics import LIMITS
 from ..formulas.roofline import EXPOSED
 from ..results import dataset
 from ..search import point, ranking
-from ..space import grid
+from ..space import grid, provenance
 from ..specs import fields, records
 from ..sweeps import sweep
 from . import headroom, refusals
@@ -193,7 +193,7 @@ def _sources(space):
     tags = []
     for record, _, row in rows:
         changed = [name for name in own if name.removeprefix(f"{record}_") in row and name.startswith(f"{record}_")]
-        tags.append(refusals.tag(row["source"], changed, row.get("unverified", ())))
+        tags.append(provenance.tag(row["source"], changed, row.get("unverified", ())))
     return headroom.over(
         "row",
         [f"{record}.{name}" for record, name, _ in rows],

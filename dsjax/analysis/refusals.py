@@ -35,25 +35,6 @@ def why(space, values, mask):
     return f"{mask} is outside what is asked for"
 
 
-def tag(source, changed=(), unverified=()):
-    """Kind of a source: published, assumed, or set by the user, from its text; `changed` fields were given apart.
-
-    `unverified` fields of the row are published somewhere, and nobody has checked them.
-    """
-    tags = []
-    if source.startswith("assumed"):
-        tags.append("assumed")
-    elif source.startswith("fitted"):
-        tags.append("fitted")
-    else:
-        guessed = any(word in source.lower() for word in ("assum", "effective:", "stands for", "stands in"))
-        parts = ["partly assumed"] * guessed + ["partly unverified"] * bool(unverified)
-        tags.append(", ".join(["published", *parts]))
-    if "set by the user" in source or changed:
-        tags.append("set by the user")
-    return "; ".join(tags)
-
-
 def _quantity(name, value):
     units = VARIABLES.get(name, ("1",))[0]
     if units == "B":

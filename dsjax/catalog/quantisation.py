@@ -46,18 +46,3 @@ def _find(settings, key, depth=5):
         return settings[key]
     found = (_find(inner, key, depth - 1) for name, inner in settings.items() if name not in _NOT_WEIGHTS)
     return next((value for value in found if value is not None), None)
-
-
-def remarks(space):
-    """Sentences about models whose checkpoint stores other weights than the precisions of a space reckon with."""
-    lines = []
-    for name, model in space.rows.get("model", {}).items():
-        stored = model.get("quantisation")
-        if not stored:
-            continue
-        widths = {label: int(8 * row["expert_bytes"]) for label, row in space.rows.get("precision", {}).items()}
-        other = [f"{label} ({bits} bit)" for label, bits in widths.items() if bits != stored["bits"]]
-        if other:
-            text = f"{name}: the checkpoint stores {stored['bits']}-bit weights ({stored['method']})"
-            lines.append(f"{text}; precision {', '.join(other)} evaluates other ones")
-    return lines

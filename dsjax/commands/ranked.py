@@ -6,7 +6,6 @@ import sys
 import click
 import numpy as np
 
-from ..catalog import quantisation
 from ..formats import heading, label, shown
 from ..formulas.metrics import LIMITS
 from ..reproduction import best_json, reproduce
@@ -51,7 +50,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
         feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
-        for line in (*filter(None, [provenance.remark(space)]), *quantisation.remarks(space)):
+        for line in (*filter(None, [provenance.remark(space)]), *provenance.of_checkpoints(space)):
             click.echo(f"  {line}")
 
 

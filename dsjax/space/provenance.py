@@ -54,3 +54,37 @@ def coordinates(space):
         ),
     }
     return {name: (dims, x if dims else x[0], attrs) for name, (x, attrs) in columns.items() if found}
+
+
+def tag(source, changed=(), unverified=()):
+    """Kind of a source: published, assumed, or set by the user, from its text; `changed` fields were given apart.
+
+    `unverified` fields of the row are published somewhere, and nobody has checked them.
+    """
+    tags = []
+    if source.startswith("assumed"):
+        tags.append("assumed")
+    elif source.startswith("fitted"):
+        tags.append("fitted")
+    else:
+        guessed = any(word in source.lower() for word in ("assum", "effective:", "stands for", "stands in"))
+        parts = ["partly assumed"] * guessed + ["partly unverified"] * bool(unverified)
+        tags.append(", ".join(["published", *parts]))
+    if "set by the user" in source or changed:
+        tags.append("set by the user")
+    return "; ".join(tags)
+
+
+def of_checkpoints(space):
+    """Sentences about models whose checkpoint stores other weights than the precisions of a space reckon with."""
+    lines = []
+    for name, model in space.rows.get("model", {}).items():
+        stored = model.get("quantisation")
+        if not stored:
+            continue
+        widths = {label: int(8 * row["expert_bytes"]) for label, row in space.rows.get("precision", {}).items()}
+        other = [f"{label} ({bits} bit)" for label, bits in widths.items() if bits != stored["bits"]]
+        if other:
+            text = f"{name}: the checkpoint stores {stored['bits']}-bit weights ({stored['method']})"
+            lines.append(f"{text}; precision {', '.join(other)} evaluates other ones")
+    return lines
