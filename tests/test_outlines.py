@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dsjax import cli
-from dsjax.evaluation import evaluate, numpy_programs, trace, trace_cache
+from dsjax.evaluation import dims, evaluate, numpy_programs, trace, trace_cache
 from dsjax.evaluation import program as jaxprs
 from dsjax.formulas import constraints
 from dsjax.search import cells
@@ -42,7 +42,7 @@ def traced(monkeypatch):
 
 def clear():
     """As in another process."""
-    for function in (trace_cache._outline, trace_cache.layout, evaluate._interpreted):
+    for function in (trace_cache._outline, dims.layout, evaluate._interpreted):
         function.cache_clear()
 
 

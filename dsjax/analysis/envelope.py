@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..evaluation import evaluate, program
+from ..evaluation import derivatives, evaluate, program
 from ..formulas import constraints
 from ..space.differentiable import COUNTS, in_use, moved, scaled
 from ..specs.variables import MEASURES, VARIABLES
@@ -114,7 +114,7 @@ def relaxed(of, names, load, limits, reserve):
 
         def logs(factors):
             real_load = factors[-1] * real
-            rule = program.continuous(whole, real_load)
+            rule = derivatives.continuous(whole, real_load)
             return program.run(closed, [factors[:-1], whole, real_load], rule)[0]
 
         return {"logs": logs(ones), "slopes": jax.jacrev(logs)(ones)}

@@ -15,7 +15,7 @@ from jax.extend import core
 
 from .. import machine
 from ..errors import InputError
-from ..evaluation import evaluate, program, stages
+from ..evaluation import derivatives, evaluate, program, stages
 from ..results import dataset
 from ..search import point
 from ..space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
@@ -116,7 +116,7 @@ def slopes(of, names):
             found = dict(zip(order, variables(*factors), strict=True))
             return found[of], {name: found[name] for name in (of, *BESIDE)}
 
-        y, values, columns = program.columns(chosen, ones)
+        y, values, columns = derivatives.columns(chosen, ones)
         inverse = _over(jnp.ones_like(y), y)
         return values | {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
 

@@ -24,8 +24,10 @@ from ..space.space import unknown_variables
 from ..specs import fields
 from ..specs import records as specs
 from . import numpy_programs, stages
-from .trace import Plan, operand_types, precision, traced
-from .trace_cache import layout, outline
+from .dims import layout
+from .operands import Plan, operand_types, precision
+from .trace import traced
+from .trace_cache import outline
 
 
 def evaluate_point(step, point, bounds, **policies):

@@ -1,29 +1,15 @@
 """What is traced of a space: the scalar function at every choice of its policies, once each, and what it depends on."""
 
-import dataclasses
 import functools
 import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ..specs import fields
 from ..specs import records as specs
 from . import program as jaxprs
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a compiled program depends on besides shapes and dtypes."""
-
-    function: object  # (study step, point, bounds, **policies) -> {name: scalar}
-    step: object
-    axes: tuple  # all axes, in the order of the dims
-    treedef: object  # of the operands
-    leaf_axes: tuple  # axis of every leaf, or None
-    policies: tuple  # ((axis or None, choices, choices not in the space), ...), a choice is ((argument, function), ...)
+from .operands import operand_types, precision, unlifted
 
 
 def scalar_of(plan, choice, knots):
@@ -49,12 +35,6 @@ class Trace(NamedTuple):
 def traced(plan, dtype):
     """`Trace` of a plan. It does not depend on the axes."""
     return _traced(unlifted(plan), dtype)
-
-
-def unlifted(plan):
-    """A plan without its axes."""
-    policies = tuple((None, choices, others) for _, choices, others in plan.policies)
-    return dataclasses.replace(plan, axes=(), leaf_axes=(), policies=policies)
 
 
 @functools.lru_cache(maxsize=256)
@@ -88,15 +68,6 @@ def _traced(plan, dtype):
     return trace
 
 
-def operand_types(plan, dtype):
-    """Scalar types of the flat operands: integers stay integers."""
-    records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
-    integers = set()
-    for record in records.values():
-        integers |= {getattr(record, name) for name, meta in fields.fields_of(type(record)).items() if meta["integer"]}
-    return [jax.ShapeDtypeStruct((), "int32" if i in integers else dtype) for i in range(plan.treedef.num_leaves)]
-
-
 def _marked(function, token):
     """`function` with a dependence on `token` in every leaf of its result, and nothing else changed."""
 
@@ -105,8 +76,3 @@ def _marked(function, token):
         return jax.lax.optimization_barrier((leaf, token))[0]
 
     return lambda *args, **kwargs: jax.tree.map(mark, function(*args, **kwargs))
-
-
-def precision(dtype):
-    """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
-    return jax.enable_x64(np.dtype(dtype) == np.float64)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from . import numpy_programs
+from . import numpy_programs, operands
 from . import trace as traces
 
 MOST_FILES = 128  # kept: about 0.3 MB each
@@ -51,7 +51,7 @@ def kept(folder):
 
 def outline(plan, dtype):
     """`Outline` of a plan. It does not depend on the axes."""
-    return _outline(traces.unlifted(plan), dtype)
+    return _outline(operands.unlifted(plan), dtype)
 
 
 @functools.lru_cache(maxsize=256)
@@ -65,21 +65,6 @@ def _outline(plan, dtype):
         if path is not None:
             _write(path, found)
     return found
-
-
-@functools.lru_cache(maxsize=256)
-def layout(plan, dtype="float64"):
-    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
-    lengths; where a policy is an axis, also whatever its choices.
-    """
-    known = outline(plan, dtype)
-    of_inputs = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
-
-    def over(sources):
-        found = {axis for i, axis in enumerate(of_inputs) if sources >> i & 1}
-        return tuple(axis for axis in plan.axes if axis in found)
-
-    return {name: (over(known.sources[name]), dtype) for name, dtype in known.dtypes.items()}
 
 
 # ---- the name of a file

@@ -1,0 +1,20 @@
+"""Which axes each variable depends on."""
+
+import functools
+
+from .trace_cache import outline
+
+
+@functools.lru_cache(maxsize=256)
+def layout(plan, dtype="float64"):
+    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
+    lengths; where a policy is an axis, also whatever its choices.
+    """
+    known = outline(plan, dtype)
+    of_inputs = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))
+
+    def over(sources):
+        found = {axis for i, axis in enumerate(of_inputs) if sources >> i & 1}
+        return tuple(axis for axis in plan.axes if axis in found)
+
+    return {name: (over(known.sources[name]), dtype) for name, dtype in known.dtypes.items()}
