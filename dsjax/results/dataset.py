@@ -264,9 +264,9 @@ def open_netcdf(path):
     path = Path(path)
     kind = kind_of(path)
     if kind == "Zarr store":
-        from ..sweeps import zarr_store
+        from . import files
 
-        zarr_store.package()
+        files.zarr_package()
     try:
         with xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4") as ds:
             if ds.nbytes > (free := machine.available_memory()):

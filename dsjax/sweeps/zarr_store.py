@@ -9,24 +9,16 @@ import numpy as np
 
 from ..errors import InputError
 from ..results import dataset
+from ..results.files import zarr_package
 from . import outputs, slabs
 
 LEAST_SHARE = 0.2  # of the size of the results: what is left of them, compressed
 STORE = "store"  # in the folder of the parts, until it is complete
 
 
-def package():
-    """The package `zarr`."""
-    try:
-        import zarr
-    except ImportError:
-        raise InputError("zarr: is not installed; expected the extra: pip install 'dsjax[zarr]'") from None
-    return zarr
-
-
 def check(path, force=False):
     """Refuse a path that cannot be written, or where something else than a store is."""
-    package()
+    zarr_package()
     path = Path(path)
     if not os.path.lexists(path):
         dataset.check_output(path)
@@ -40,7 +32,7 @@ def begin(held, cut, job):
     """Create the store: coordinates, attributes, and arrays without values."""
     if held.finished():  # the store was there before the first slab
         return
-    zarr = package()
+    zarr = zarr_package()
     names = tuple(held.read()["variables"])
     with held.writing():
         shutil.rmtree(held.folder / STORE, ignore_errors=True)
@@ -64,7 +56,7 @@ def begin(held, cut, job):
 
 def save(held, index, data):
     """Write {variable: (place, values)} of a slab: whole chunks, each renamed into place."""
-    group = package().open_group(held.folder / STORE, mode="r+")
+    group = zarr_package().open_group(held.folder / STORE, mode="r+")
     for name, (place, values) in data.items():
         group[name][place if place else ...] = values
 
@@ -78,7 +70,7 @@ def complete(held, cut, names, path, job):
             left.unlink()
         with warnings.catch_warnings():  # an extension of the format, which xarray reads and asks for
             warnings.simplefilter("ignore")
-            package().consolidate_metadata(store)
+            zarr_package().consolidate_metadata(store)
         if target.exists():
             os.replace(target, held.folder / "replaced")
         os.replace(store, target)
