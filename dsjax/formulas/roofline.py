@@ -90,38 +90,6 @@ def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
     )
 
 
-def attention(
-    *,
-    scores,
-    values,
-    needed_share,
-    flops_per_s,
-    efficiency,
-    softmax_s,
-    latency_s,
-    kv_bytes,
-    bytes_per_s,
-    softmax_overlap,
-):
-    """Time of one attention kernel: Q K^T, softmax, P V, and the KV cache read beside them.
-
-    g0, g1 = scores, values [FLOP] / (flops_per_s x efficiency); v = softmax_s + latency_s; n = `softmax_overlap`:
-    n = 0: g0 + g1 + v; n = 1: g0 + max(v, g1); n = 2: max(v, g0 + g1); in between the GEMMs hide in proportion.
-    The result is max(that, kv_bytes / bytes_per_s). `needed_share` of the flops is useful work.
-    Source: FlashAttention-3 (arXiv:2407.08608), two- and three-stage pipelining.
-    """
-    g0 = scores / (flops_per_s * efficiency)
-    g1 = values / (flops_per_s * efficiency)
-    hidden = jnp.clip(softmax_overlap - 1.0, 0.0, 1.0) * g0 + jnp.clip(softmax_overlap, 0.0, 1.0) * g1
-    alone = jnp.clip(2.0 - softmax_overlap, 0.0, 1.0) * g0 + jnp.clip(1.0 - softmax_overlap, 0.0, 1.0) * g1
-    ideal = needed_share * (scores + values) / flops_per_s
-    softmax = Time(exposed_compute=softmax_s, exposed_latency=latency_s, busy_compute=softmax_s)
-    beside = Time(exposed_compute=hidden, busy_compute=hidden)
-    rest = Time(exposed_compute=alone, busy_compute=alone, ideal_compute=ideal)
-    read = kv_bytes / bytes_per_s
-    return alongside(rest + alongside(softmax, beside), Time(exposed_memory=read, busy_memory=read, ideal_memory=read))
-
-
 def each(function, rows):
     """{name: function(*row)} of {name: row of numbers}, traced and compiled once for all rows."""
     columns = zip(*rows.values(), strict=True)
