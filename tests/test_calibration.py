@@ -138,7 +138,7 @@ def test_public_times_of_mla_decode_on_h800_and_the_row_they_give(tmp_path):
     assert f"--catalog {row} --fix curve=H800-mla-decode-bf16" in text and "22 points from 22 lines" in text
     ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
     assert float(ds["cv_median_error"]) < 0.07 and float(ds["cv_p90_error"]) < 0.20
-    curve = calibrate.catalog.load(calibrate.specs.RECORDS, *calibrate.catalog.users([row]))["curve"]
+    curve = catalog.load(records.RECORDS, *catalog.users([row]))["curve"]
     fitted, base = curve["H800-mla-decode-bf16"], curve["hopper"]
     for name in ("compute", "rows", "memory", "start_s"):
         assert fitted[f"attention_{name}"] == pytest.approx(float(ds["value"].sel(parameter=name)), rel=1e-4)

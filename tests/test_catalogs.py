@@ -12,6 +12,7 @@ import dsjax
 from dsjax import cli
 from dsjax.analysis import explain
 from dsjax.catalog import rows as catalog
+from dsjax.formulas import efficiency
 from dsjax.specs import records
 
 HARDWARE = """A100 H100 H800 H20 H200 L20 L40S B200 GB200 B300 GB300 MI300X MI325X MI355X Ascend-910B Ascend-910C
@@ -222,7 +223,7 @@ def test_gradients_are_finite_and_time_is_homogeneous(model):
     fixed |= {"hardware_exchange_start_s": 0.0, "hardware_combine_start_s": 0.0}
     rates = ["hardware.hbm_bytes_per_s", "hardware.fp8_flops_per_s", "hardware.bf16_flops_per_s"]
     rates += ["hardware.scale_up_bytes_per_s", "nic.scale_out_bytes_per_s"]
-    knots = catalog.curves.Kernel.__dataclass_fields__
+    knots = efficiency.Kernel.__dataclass_fields__
     starts = [f"curve.{knot}" for knot in knots if knot.endswith("_start_s")]
     grid = {"axes": {"ep": [8], "batch": [16, 32]}, "fixed": fixed | {"context": 10_000}}
     ds = dsjax.sensitivity(grid, of="step_time", wrt=[*rates, *starts, "context"], at={"ep": 8, "batch": 16})

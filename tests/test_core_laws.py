@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import dsjax
 from dsjax.catalog import rows
 from dsjax.evaluation import evaluate
-from dsjax.formulas import network
+from dsjax.formulas import efficiency, network
 from dsjax.space import grid
 from dsjax.specs import fields, records
 
@@ -142,7 +142,7 @@ CONTINUOUS = [
     for field in fields.fields_of(cls)
     if field.endswith(("_per_s", "_s"))
 ]
-KNOTS = [field for field in evaluate.curves.FORMS["kernel"].record.__dataclass_fields__ if field.endswith("_s")]
+KNOTS = [field for field in efficiency.FORMS["kernel"].record.__dataclass_fields__ if field.endswith("_s")]
 
 
 def time_elasticities(step, point, bounds, **policies):

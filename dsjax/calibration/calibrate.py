@@ -141,7 +141,7 @@ def _tables(attrs, fields):
     """Records of the catalog that hold the fitted fields; `fit` where none does."""
     if attrs["is_curve"]:
         return ("curve",)
-    known = {f"nic.{field}" for field in fields(records.Nic)} | fields(records.Hardware).keys()
+    known = {f"nic.{field}" for field in fields_of(records.Nic)} | fields_of(records.Hardware).keys()
     return ("hardware", "nic") if known.issuperset(fields.values()) else ("fit",)
 
 

@@ -170,7 +170,7 @@ def _space(base, corrections):
     own = catalog.load(base.study.records, (tables, base.study.path.name), *catalog.users())
     shared = catalog.load(records.RECORDS, *catalog.users())["hardware"]
     fields = fields_of(study.records["hardware"]).keys() - fields_of(base.study.records["hardware"]).keys()
-    fields = (*fields_of, "hbm_bytes") if decimal else fields_of
+    fields = (*fields, "hbm_bytes") if decimal else fields
     hardware = {name: own["hardware"][name] | {f: shared[name][f] for f in fields} for name in base.rows["hardware"]}
     nic = {name: own["nic"][name] for name in base.rows["nic"]}
     return dataclasses.replace(base, study=study, rows=base.rows | {"hardware": hardware, "nic": nic})
