@@ -67,7 +67,7 @@ def each(client, folder, indices, advance):
     distributed = package()
     check(client, folder)
     indices, threads = iter(indices), sum(client.nthreads().values())
-    waiting = distributed.as_completed(with_results=True, raise_errors=True)
+    waiting = distributed.as_completed(with_results=True, raise_errors=True, loop=client.loop)
 
     def submit():
         for index in indices:
@@ -110,7 +110,7 @@ def searched(client, space, layout, what, dtype, corners):
         search, some, text=space.to_json(), layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES
     )
     try:
-        for _, found in distributed.as_completed(tasks, with_results=True, raise_errors=True):
+        for _, found in distributed.as_completed(tasks, with_results=True, raise_errors=True, loop=client.loop):
             yield from found
     except InputError:
         raise
