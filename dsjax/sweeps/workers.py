@@ -106,9 +106,10 @@ def searched(client, space, layout, what, dtype, corners):
     check(client)
     most = math.ceil(len(corners) / (TASKS * max(1, sum(client.nthreads().values()))))
     some = [corners[i : i + most] for i in range(0, len(corners), most)]
-    tasks = client.map(
-        search, some, text=space.to_json(), layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES
-    )
+    # A task of its own: what is large among the arguments of `map` is a task that the scheduler knows as "text", as
+    # it knows that of any other search.
+    text = client.submit(str, space.to_json(), pure=False, retries=RETRIES)
+    tasks = client.map(search, some, text=text, layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES)
     try:
         for _, found in distributed.as_completed(tasks, with_results=True, raise_errors=True, loop=client.loop):
             yield from found
