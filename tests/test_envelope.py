@@ -9,8 +9,8 @@ import pytest
 import dsjax
 from dsjax.analysis import envelope, neighbours
 from dsjax.evaluation import evaluate
-from dsjax.search import point
-from dsjax.space import differentiable, grid
+from dsjax.space import differentiable, grid, parameters
+from dsjax.space.space import only
 
 STEP = 1e-4
 
@@ -19,7 +19,7 @@ def problem(name, at, names=None, of=None, **options):
     """The relaxed problem at a point of a grid."""
     space = grid.load(name, **options)
     of = of or space.objective
-    one = point.only(space, point.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
+    one = only(space, parameters.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
     return envelope.Problem(one, of, differentiable.parameters(space, names), neighbours.sense_of(space, of))
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from ..evaluation import derivatives, evaluate, program
 from ..formulas import constraints
 from ..space.differentiable import COUNTS, in_use, moved, scaled
+from ..space.space import load_of
 from ..specs.variables import MEASURES, VARIABLES
 from . import headroom, neighbours
 from .neighbours import sense_of
@@ -127,7 +128,7 @@ class Problem:
 
     def __init__(self, space, of, names, sense):
         self.space, self.of, self.names, self.sense = space, of, names, sense
-        self.load, self.limits = headroom.load_of(space.fixed), limits_of(space, of)
+        self.load, self.limits = load_of(space.fixed), limits_of(space, of)
         reserve = "memory_reserve" in space.study.workload
         self.function = relaxed(of, names, self.load, self.limits, reserve)
 

@@ -6,15 +6,11 @@ import numpy as np
 import xarray as xr
 
 from ..evaluation import evaluate
+from ..space.space import load_of, moved
 from . import refusals
 
 MOST_SEQUENCES = 2**16  # how far the search for the largest batch goes
 CHUNK = 2**10  # batches evaluated at once
-
-
-def moved(space, **fixed):
-    """The point of a space with other numbers: the compiled program stays the same."""
-    return dataclasses.replace(space, fixed=space.fixed | fixed)
 
 
 def variable(dims, values, units, text):
@@ -66,11 +62,6 @@ def pipelines(space, values, dtype):
         "step_time_without_all_to_all": variable((), free, "s", "time of one forward pass, no dispatch and combine"),
         "tps_per_user_without_all_to_all": variable((), rate, "token/s", "tokens per second and user then"),
     }
-
-
-def load_of(fixed):
-    """What is batched at a point."""
-    return "prompts" if fixed.get("phase") == "prefill" else "batch"
 
 
 def largest(space, dtype):

@@ -19,6 +19,7 @@ from ..evaluation import derivatives, evaluate, program, stages
 from ..results import dataset
 from ..search import point
 from ..space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
+from ..space.space import load_of
 from . import envelope as relaxation
 from . import headroom, neighbours
 
@@ -81,7 +82,7 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     one = point.point_of(space, at, dtype, swept, neighbours.search_for(space, of))
     check_output(one, of)
     ds = at_point(one, of, names, space)
-    ds.attrs |= {"load": headroom.load_of(one.fixed), "sense": neighbours.sense_of(space, of)}
+    ds.attrs |= {"load": load_of(one.fixed), "sense": neighbours.sense_of(space, of)}
     return ds.assign(relaxation.variables(space, one, of, names, swept))
 
 

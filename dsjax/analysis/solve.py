@@ -9,8 +9,9 @@ import xarray as xr
 from ..errors import InputError
 from ..evaluation import evaluate
 from ..formulas.metrics import LIMITS
-from ..search import binding, point, ranking
+from ..search import binding, ranking
 from ..space import parameters
+from ..space.space import with_rows_in_use
 from ..specs.variables import VARIABLES
 from ..sweeps import sources, sweep
 from ..units import number
@@ -44,7 +45,7 @@ def solve(source="default", vary=None, until=None, *, break_even=None, between=N
 
 def of_space(space, vary, until=None, break_even=None, between=None, at=None, dtype="float64"):
     """`solve` of a resolved space."""
-    named = point.chosen(space, at)
+    named = parameters.chosen(space, at)
     space = _restricted(space, named)
     varied = parameters.resolve("vary", vary, space)
     question = targets.of(space, until, break_even)
@@ -118,7 +119,7 @@ def _at(array, sizes, index):
 def _restricted(space, named):
     """The space at these values of its axes."""
     axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
-    return point.with_rows_in_use(dataclasses.replace(space, axes=axes))
+    return with_rows_in_use(dataclasses.replace(space, axes=axes))
 
 
 def _range(varied, between):

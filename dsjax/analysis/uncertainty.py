@@ -10,9 +10,9 @@ import xarray as xr
 from .. import machine
 from ..errors import InputError, unknown
 from ..evaluation import evaluate
-from ..search import point as points
 from ..search import ranking
 from ..space import parameters
+from ..space.space import only
 from ..specs.variables import VARIABLES
 from ..sweeps import sources, sweep
 from ..units import number
@@ -180,7 +180,7 @@ class _Candidate:
     """One configuration, evaluated at many values of its inputs at once."""
 
     def __init__(self, space, point, named):
-        one = points.only(space, point)
+        one = only(space, point)
         how, self.leaves = evaluate.plan(one)
         self.how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(self.leaves))
         positions = jax.tree.unflatten(how.treedef, range(len(self.leaves)))

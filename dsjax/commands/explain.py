@@ -6,10 +6,11 @@ import math
 import click
 import numpy as np
 
-from ..analysis.headroom import MOST_SEQUENCES, load_of
+from ..analysis.headroom import MOST_SEQUENCES
 from ..formulas.metrics import LIMITS
 from ..formulas.pipelines import LOWER_BOUNDS
 from ..results import dataset
+from ..space.space import load_of
 from ..specs.variables import VARIABLES
 from . import ranked
 from .tables import table

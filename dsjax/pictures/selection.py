@@ -5,6 +5,7 @@ import numpy as np
 from ..errors import InputError, NothingFeasible, unknown
 from ..results import dataset
 from ..search import point, ranking
+from ..space import parameters
 from ..specs.variables import SENSE
 from . import canvas
 
@@ -20,7 +21,7 @@ def restricted(ds, at, shown=(), by=()):
     if at == "best":
         named = {axis: value for axis, value in point.best(ds).items() if axis not in (*shown, *by)}
     else:
-        named = point.chosen(space, at)
+        named = parameters.chosen(space, at)
     if both := [axis for axis in named if axis in shown]:
         raise InputError(f"at: {both[0]}: is an axis of the picture; expected another one")
     shape = tuple(space.sizes.values())

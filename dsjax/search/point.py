@@ -1,16 +1,15 @@
 """Points of a space: the one that is named, the best one, and what is left of a dataset that was cut."""
 
 import dataclasses
-import math
 
 import numpy as np
 
 from ..analysis import neighbours
 from ..errors import InputError, unknown
 from ..results import dataset
-from ..space.space import Space, parameters, used_rows
+from ..space.parameters import chosen
+from ..space.space import Space, only, with_rows_in_use
 from ..sweeps import sources
-from ..units import number
 from . import ranking
 
 
@@ -39,38 +38,6 @@ def left(ds, where):
                 raise unknown(where, f"value of axis {axis}", value, space.axes[axis])
     dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
     return with_rows_in_use(dataclasses.replace(space, axes=axes)), dtype, whole
-
-
-def with_rows_in_use(space):
-    """A space without the rows that its axes, or what is fixed, no longer name."""
-    used = used_rows(space.axes, space.fixed, space.rows)
-    return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
-
-
-def only(space, point):
-    """The space of one point {axis: value}: every axis fixed."""
-    point = {axis: point[axis] for axis in space.axes}
-    return with_rows_in_use(dataclasses.replace(space, axes={}, fixed={**point, **space.fixed}, by=()))
-
-
-def chosen(space, at):
-    """{axis: value} that `at` names; what the space does not have is an InputError."""
-    if at is not None and not isinstance(at, dict):
-        raise InputError(f"at: {at!r}; expected {{axis: value}}")
-    numeric, named = parameters(space.study), {}
-    for axis, value in (at or {}).items():
-        if axis not in space.axes:
-            raise unknown("at", "axis", axis, space.axes)
-        values = space.axes[axis]
-        if axis in numeric:
-            si = number(f"at: {axis}", value, numeric[axis])
-            near = [v for v in values if math.isclose(v, si, rel_tol=1e-12)]
-        else:
-            near = [v for v in values if v == value]
-        if not near:
-            raise unknown("at", f"value of axis {axis}", value, values)
-        named[axis] = near[0]
-    return named
 
 
 def at_values(ds, named):

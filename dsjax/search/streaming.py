@@ -15,7 +15,8 @@ from ..errors import InputError
 from ..evaluation import evaluate
 from ..results import dataset
 from ..space import ranges
-from . import cells, point, ranking
+from ..space.space import with_rows_in_use
+from . import cells, ranking
 from . import pareto as fronts
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
@@ -98,7 +99,7 @@ def counted(space, dtype="float32", client=None):
 
 def _part(space, axes):
     """A space with some of its axes cut."""
-    return point.with_rows_in_use(dataclasses.replace(space, axes=space.axes | axes))
+    return with_rows_in_use(dataclasses.replace(space, axes=space.axes | axes))
 
 
 def _coordinates(space, axes):

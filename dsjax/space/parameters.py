@@ -1,11 +1,14 @@
 """Continuous numbers of a space by name: `<record>.<field>`, `<record>.<row>.<field>`, or a field of the workload."""
 
 import dataclasses
+import math
 
 from ..catalog import rows as catalog
 from ..errors import InputError, unknown
 from ..specs import records
 from ..specs.fields import fields_of
+from ..units import number
+from .space import parameters
 
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")
@@ -117,3 +120,23 @@ def _fields(space, record, row=""):
     for each in rows:
         found |= fields_of(catalog.record_class(space.study.records, record, each))
     return found
+
+
+def chosen(space, at):
+    """{axis: value} that `at` names; what the space does not have is an InputError."""
+    if at is not None and not isinstance(at, dict):
+        raise InputError(f"at: {at!r}; expected {{axis: value}}")
+    numeric, named = parameters(space.study), {}
+    for axis, value in (at or {}).items():
+        if axis not in space.axes:
+            raise unknown("at", "axis", axis, space.axes)
+        values = space.axes[axis]
+        if axis in numeric:
+            si = number(f"at: {axis}", value, numeric[axis])
+            near = [v for v in values if math.isclose(v, si, rel_tol=1e-12)]
+        else:
+            near = [v for v in values if v == value]
+        if not near:
+            raise unknown("at", f"value of axis {axis}", value, values)
+        named[axis] = near[0]
+    return named

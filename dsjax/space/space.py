@@ -119,3 +119,25 @@ def group_names(study, axes):
         if record in axes:
             names += [auxiliary(record, field) for field in fields.fields_of(cls)]
     return names
+
+
+def with_rows_in_use(space):
+    """A space without the rows that its axes, or what is fixed, no longer name."""
+    used = used_rows(space.axes, space.fixed, space.rows)
+    return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
+
+
+def only(space, point):
+    """The space of one point {axis: value}: every axis fixed."""
+    point = {axis: point[axis] for axis in space.axes}
+    return with_rows_in_use(dataclasses.replace(space, axes={}, fixed={**point, **space.fixed}, by=()))
+
+
+def moved(space, **fixed):
+    """The point of a space with other numbers: the compiled program stays the same."""
+    return dataclasses.replace(space, fixed=space.fixed | fixed)
+
+
+def load_of(fixed):
+    """What is batched at a point."""
+    return "prompts" if fixed.get("phase") == "prefill" else "batch"
