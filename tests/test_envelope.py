@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax.analysis import envelope, neighbours
+from dsjax.analysis import envelope
 from dsjax.evaluation import evaluate
+from dsjax.search import ranking
 from dsjax.space import differentiable, grid, parameters
 from dsjax.space.space import only
 
@@ -20,7 +21,7 @@ def problem(name, at, names=None, of=None, **options):
     space = grid.load(name, **options)
     of = of or space.objective
     one = only(space, parameters.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
-    return envelope.Problem(one, of, differentiable.parameters(space, names), neighbours.sense_of(space, of))
+    return envelope.Problem(one, of, differentiable.parameters(space, names), ranking.sense_of(space, of))
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,12 @@ import numpy as np
 
 from ..evaluation import derivatives, evaluate, program
 from ..formulas import constraints
+from ..results import dataset
+from ..search.ranking import sense_of
 from ..space.differentiable import COUNTS, in_use, moved, scaled
 from ..space.space import load_of
 from ..specs.variables import MEASURES, VARIABLES
-from . import headroom, neighbours
-from .neighbours import sense_of
+from . import neighbours
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
 MOST = 2.0**16  # sequences or prompts
@@ -252,7 +253,7 @@ class Problem:
     def result(self, best):
         """Variables of the relaxed optimum."""
         n, m = len(self.names), len(self.limits)
-        variable, units = headroom.variable, VARIABLES[self.of][0]
+        variable, units = dataset.variable, VARIABLES[self.of][0]
         nothing = best is None
         value = math.nan if nothing else math.exp(self.at(best.load)[0][0])
         moves = np.full(n, math.nan) if nothing else self.elasticities(best)
@@ -271,7 +272,7 @@ class Problem:
             "elasticity_reoptimised": variable(
                 "parameter", moves, "1", f"d ln {self.of} / d ln x of the relaxed optimum, {self.load} chosen anew"
             ),
-        } | headroom.over(
+        } | dataset.over(
             "limit",
             labels,
             "limit of the load",

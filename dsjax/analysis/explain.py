@@ -21,7 +21,7 @@ from ..search import point, ranking
 from ..space import grid, parameters, provenance
 from ..space.space import moved, only
 from ..specs import fields, records
-from ..sweeps import sweep
+from ..sweeps import sources, sweep
 from . import headroom, refusals
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
@@ -54,7 +54,7 @@ def explain(source="default", at=None, **options):
 
 def of_dataset(ds, at=None):
     """`explain` of a Dataset of `sweep` or of `best`."""
-    space, dtype, whole = point.left(ds, "explain")
+    space, dtype, whole = sources.left(ds, "explain")
     return of_space(space, at, dtype, ds if whole else None)
 
 
@@ -127,7 +127,7 @@ def _blocks(space, values, bare, units, dtype):
     model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
     model = records.Model(**{field: model[field] for field in fields.fields_of(records.Model)})
     layers = [float(space.study.blocks[name](model)) for name in blocks]
-    table = headroom.over(
+    table = dataset.over(
         "block",
         blocks,
         "block of the model",
@@ -142,8 +142,8 @@ def _blocks(space, values, bare, units, dtype):
     hidden = total - bare["step_time"]
     hidden = hidden if hidden > ranking.TOLERANCE[dtype] * total else 0.0  # else rounding
     return table | {
-        "hidden_time": headroom.variable((), hidden, "s", "of the blocks' time, what overlap hides"),
-        "time_of_pipeline": headroom.variable((), bare["step_time"], "s", "step without software factor and host time"),
+        "hidden_time": dataset.variable((), hidden, "s", "of the blocks' time, what overlap hides"),
+        "time_of_pipeline": dataset.variable((), bare["step_time"], "s", "step without software factor and host time"),
     }
 
 
@@ -156,7 +156,7 @@ def _network(bare, dtype):
     rows[rest] = (total - sent, bare["exposed_network"] - exposed)
     noise = ranking.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
     seconds, exposed = (np.array([x if abs(x) > noise else 0.0 for x in column]) for column in zip(*rows.values()))
-    return headroom.over(
+    return dataset.over(
         "collective",
         rows,
         "collective of the network",
@@ -171,19 +171,19 @@ def _memory(space, values):
     numbers = refusals.numbers(space, values)
     capacity = numbers["hardware_hbm_bytes"]
     free = capacity * numbers.get("memory_reserve", 0.0)
-    table = headroom.over(
+    table = dataset.over(
         "part", parts, "part of the memory", memory_part=(list(parts.values()), "B", "memory of one chip")
     )
     return table | {
-        "memory_capacity": headroom.variable((), capacity, "B", "memory of one chip"),
-        "memory_kept_free": headroom.variable((), free, "B", "of it kept free"),
+        "memory_capacity": dataset.variable((), capacity, "B", "memory of one chip"),
+        "memory_kept_free": dataset.variable((), free, "B", "of it kept free"),
     }
 
 
 def _masks(space, values):
     masks = [name for name in values if name.startswith("ok_")]
     why = [refusals.why(space, values, name.removeprefix("ok_")) for name in masks]
-    return headroom.over(
+    return dataset.over(
         "constraint", masks, "constraint", why=(np.array(why, dtype=object), "", "why it refuses the point")
     )
 
@@ -195,7 +195,7 @@ def _sources(space):
     for record, _, row in rows:
         changed = [name for name in own if name.removeprefix(f"{record}_") in row and name.startswith(f"{record}_")]
         tags.append(provenance.tag(row["source"], changed, row.get("unverified", ())))
-    return headroom.over(
+    return dataset.over(
         "row",
         [f"{record}.{name}" for record, name, _ in rows],
         "row of the catalog",

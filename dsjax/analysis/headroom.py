@@ -3,25 +3,14 @@
 import dataclasses
 
 import numpy as np
-import xarray as xr
 
 from ..evaluation import evaluate
+from ..results.dataset import over, variable
 from ..space.space import load_of, moved
 from . import refusals
 
 MOST_SEQUENCES = 2**16  # how far the search for the largest batch goes
 CHUNK = 2**10  # batches evaluated at once
-
-
-def variable(dims, values, units, text):
-    """A variable with its metadata; without units where it is a text or a flag."""
-    return xr.Variable(dims, np.asarray(values), {"units": units, "long_name": text} if units else {"long_name": text})
-
-
-def over(dim, names, text, **variables):
-    """Variables over a dim, and its coordinate."""
-    coordinate = xr.Variable(dim, np.array(list(names), dtype=object), {"long_name": text})
-    return {dim: coordinate, **{name: variable(dim, *content) for name, content in variables.items()}}
 
 
 def pipelines(space, values, dtype):

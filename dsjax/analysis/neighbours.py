@@ -2,33 +2,16 @@
 
 import numpy as np
 
-from ..evaluation import evaluate
 from ..formats import label
 from ..results import dataset
 from ..search import ranking
+from ..search.ranking import search_for
 from ..space.differentiable import moved
-from ..specs.variables import SENSE, VARIABLES
-from . import headroom
+from ..specs.variables import VARIABLES
+from ..sweeps.sweep import swept
 
 SWITCH = 0.01  # of a parameter
 MOST_SWITCHES = 1_000_000  # points of a grid that is searched again for every parameter
-
-
-def sense_of(space, of):
-    """1 where more of a variable is better, -1 where less is: as the grid has it, or in its own direction."""
-    return space.sense if of == space.objective else SENSE.get(of, 1)
-
-
-def search_for(space, of):
-    """The variable as an objective of `search.best`."""
-    return ("-" if sense_of(space, of) < 0 else "") + of
-
-
-def swept(space, at, of, dtype):
-    """Dataset of `at`, a space moved from `space`, under the coordinates of `space`: what a search needs."""
-    how, _ = evaluate.plan(at)
-    wanted = [n for n in evaluate.layout(how, dtype) if n in (of, space.objective, "feasible") or n.startswith("ok_")]
-    return dataset.to_dataset(space, evaluate.evaluate(at, dtype, wanted), "dsjax sensitivity")
 
 
 def neighbours(ds, space, one, of):
@@ -54,7 +37,7 @@ def neighbours(ds, space, one, of):
             rows.append((axis, label(values[i]), value, value / here - 1.0, refused))
     columns = list(zip(*rows)) or [()] * 5
     texts = [np.array(column, dtype=object) for column in (columns[0], columns[1], columns[4])]
-    return headroom.over(
+    return dataset.over(
         "neighbour",
         [f"{axis}={value}" for axis, value, *_ in rows],
         "next value of an axis",
@@ -77,7 +60,7 @@ def switches(space, of, names):
             found.append(_change(before, after))
     meaning = "what changes at the best point of the grid where the parameter is 1 % {}; empty: nothing"
     return {
-        f"switch_{word}": headroom.variable("parameter", np.array(texts[s], object), "", meaning.format(word))
+        f"switch_{word}": dataset.variable("parameter", np.array(texts[s], object), "", meaning.format(word))
         for s, word in ((-1.0, "less"), (1.0, "more"))
     }
 

@@ -17,11 +17,11 @@ from .. import machine
 from ..errors import InputError
 from ..evaluation import derivatives, evaluate, program, stages
 from ..results import dataset
-from ..search import point
+from ..search import point, ranking
 from ..space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
 from ..space.space import load_of
+from ..sweeps import sources, sweep
 from . import envelope as relaxation
-from . import headroom, neighbours
 
 STEP = 1e-6  # relative step of one-sided slopes
 SHARP = 1e-4  # difference of one-sided elasticities that makes a kink; smooth parts differ by about 1e-6
@@ -54,7 +54,7 @@ def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, env
     prices, re-optimised elasticities, the next values of every axis, and where the grid's best point changes. Raises
     `InputError`.
     """
-    space, dtype, ds = point.resolved(source, "sensitivity", options)
+    space, dtype, ds = sources.resolved(source, "sensitivity", options)
     return of_space(space, of, wrt, at, dtype, ds, kinks=kinks, envelope=envelope)
 
 
@@ -78,11 +78,11 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     """`sensitivity` with `envelope`: of one point, and of the optimum beside it (`envelope.variables`)."""
     of = space.objective if of is None else of
     check_output(space, of)
-    swept = neighbours.swept(space, space, of, dtype) if ds is None or of not in ds else ds
-    one = point.point_of(space, at, dtype, swept, neighbours.search_for(space, of))
+    swept = sweep.swept(space, space, of, dtype) if ds is None or of not in ds else ds
+    one = point.point_of(space, at, dtype, swept, ranking.search_for(space, of))
     check_output(one, of)
     ds = at_point(one, of, names, space)
-    ds.attrs |= {"load": load_of(one.fixed), "sense": neighbours.sense_of(space, of)}
+    ds.attrs |= {"load": load_of(one.fixed), "sense": ranking.sense_of(space, of)}
     return ds.assign(relaxation.variables(space, one, of, names, swept))
 
 
@@ -178,9 +178,9 @@ def at_point(space, of, names, whole):
     known, units = known_parameters(whole), "parameter_units"
     values = [value_of(space if in_use(space, *name)[1] else whole, *name) for name in names]
     text = f"present value, in the unit that `{units}` names"
-    ds["parameter_value"] = headroom.variable("parameter", values, f"of {units}", text)
+    ds["parameter_value"] = dataset.variable("parameter", values, f"of {units}", text)
     symbols = np.array([known[record, field_of(field)]["units"] for record, field in names], object)
-    ds[units] = headroom.variable("parameter", symbols, "", "unit of parameter x")
+    ds[units] = dataset.variable("parameter", symbols, "", "unit of parameter x")
     ds.attrs |= {"of": of}
     return ds
 
@@ -235,7 +235,7 @@ def _coordinate(names):
 
 
 def _variable(dims, values, of, side=""):
-    return headroom.variable(dims, values, "1", f"elasticity d ln {of} / d ln x{side}")
+    return dataset.variable(dims, values, "1", f"elasticity d ln {of} / d ln x{side}")
 
 
 def _kink(dims, values):

@@ -54,7 +54,7 @@ def sensitivity(
     """
     from ..analysis import sensitivity
     from ..results import dataset
-    from ..search import point as points
+    from ..sweeps import sources
 
     whole = at == "grid"
     if whole and envelope:
@@ -63,7 +63,7 @@ def sensitivity(
         dataset.check_output(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        space, kind, ds = points.resolved(source, "sensitivity", {})
+        space, kind, ds = sources.resolved(source, "sensitivity", {})
     else:
         space, kind, ds = space_of(source, axes, fixed, settings, model, catalogs), dtype or "float64", None
     with progress("differentiating", quiet), compilation_cache():

@@ -348,3 +348,14 @@ def records(ds_columns):
 def to_json(value):
     """JSON text of plain values."""
     return json.dumps(value, indent=2, allow_nan=False)
+
+
+def variable(dims, values, units, text):
+    """A variable with its metadata; without units where it is a text or a flag."""
+    return xr.Variable(dims, np.asarray(values), {"units": units, "long_name": text} if units else {"long_name": text})
+
+
+def over(dim, names, text, **variables):
+    """Variables over a dim, and its coordinate."""
+    coordinate = xr.Variable(dim, np.array(list(names), dtype=object), {"long_name": text})
+    return {dim: coordinate, **{name: variable(dim, *content) for name, content in variables.items()}}

@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import InputError, unknown
 from ..results import dataset
 from ..space.space import group_names
+from ..specs.variables import SENSE
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
@@ -176,3 +177,13 @@ def refusals(ds):
 def count_feasible(ds):
     """Number of feasible points."""
     return int(ds["feasible"].values.sum()) * dataset.space_of(ds).points // ds["feasible"].size
+
+
+def sense_of(space, of):
+    """1 where more of a variable is better, -1 where less is: as the grid has it, or in its own direction."""
+    return space.sense if of == space.objective else SENSE.get(of, 1)
+
+
+def search_for(space, of):
+    """The variable as an objective of `search.best`."""
+    return ("-" if sense_of(space, of) < 0 else "") + of

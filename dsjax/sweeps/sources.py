@@ -1,9 +1,14 @@
 """What a question is asked of: a Dataset, a file that dsjax wrote, or a grid."""
 
+import dataclasses
+
+import numpy as np
+
 from ..errors import InputError, unknown
 from ..results import dataset
 from ..space import grid
-from . import sweep
+from ..space.space import Space, with_rows_in_use
+from . import sources, sweep
 
 OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid
 
@@ -37,3 +42,50 @@ def dataset_of(source, command, options):
     if ds is not None:
         dataset.results_of(ds, command if hasattr(source, "data_vars") else str(source))
     return sweep.of_space(space, dtype, blocks=False, command=f"dsjax.{command}") if ds is None else ds
+
+
+def left(ds, where):
+    """(space, dtype, whole) of a Dataset of `sweep` or `best`: the space its coordinates leave of `dsjax_spec`.
+
+    `whole`: it holds the results of the whole space, nothing was cut. A dataset over `rank` is taken at its
+    first one. `where` names the caller in errors.
+    """
+    if "rank" in ds.dims:
+        if ds.sizes["rank"] == 0:
+            raise InputError(f"{where}: no ranked point is left; expected a dataset with one")
+        ds = ds.isel(rank=0)
+    try:
+        space = Space.from_json(ds.attrs["dsjax_spec"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        space = dataset.space_of(ds)  # raises, with the reason
+    missing = [axis for axis in space.axes if axis not in ds.coords]
+    if missing:
+        raise InputError(f"{where}: coordinate {missing[0]}: missing; expected a dataset that dsjax made")
+    axes = {axis: tuple(np.atleast_1d(ds[axis].values).tolist()) for axis in space.axes}
+    whole = axes == space.axes and not dataset.missing(ds, space)
+    for axis, values in axes.items():
+        for value in values:
+            if value not in space.axes[axis]:
+                raise unknown(where, f"value of axis {axis}", value, space.axes[axis])
+    dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
+    return with_rows_in_use(dataclasses.replace(space, axes=axes)), dtype, whole
+
+
+def at_values(ds, named):
+    """The results at these values {axis: value} of some axes, which keep their dims."""
+    space = dataset.space_of(ds)
+    places = {axis: [space.axes[axis].index(value)] for axis, value in named.items()}
+    axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
+    ds = ds.isel(places)
+    return ds.assign_attrs(dsjax_spec=dataclasses.replace(space, axes=axes).to_json())
+
+
+def resolved(source, command, options):
+    """(`Space`, dtype, Dataset of the whole space or None) of what a question is asked of."""
+    if sources.is_results(source):
+        if options:
+            raise InputError(f"{command}: {', '.join(options)} change a grid; expected a grid, not results")
+        ds = source if hasattr(source, "data_vars") else dataset.open_netcdf(source)
+        space, dtype, whole = left(ds, command)
+        return space, dtype, ds if whole and "rank" not in ds.dims else None
+    return sources.space_of(source, command, options)

@@ -132,3 +132,10 @@ def check_size(space, dtype, blocks, room):
             f"grid: {space.points:,} points need {machine.gigabytes(needed)} and {machine.gigabytes(room)} of "
             f"memory is free; expected a smaller grid: axis {largest} has {space.sizes[largest]:,} values{advice}"
         )
+
+
+def swept(space, at, of, dtype):
+    """Dataset of `at`, a space moved from `space`, under the coordinates of `space`: what a search needs."""
+    how, _ = evaluate.plan(at)
+    wanted = [n for n in evaluate.layout(how, dtype) if n in (of, space.objective, "feasible") or n.startswith("ok_")]
+    return dataset.to_dataset(space, evaluate.evaluate(at, dtype, wanted), "dsjax sensitivity")
