@@ -16,7 +16,7 @@ import dsjax
 from dsjax import cli
 from dsjax.commands import common
 from dsjax.space import grid
-from dsjax.sweeps import outputs, resume, slabs, sweep
+from dsjax.sweeps import outputs, resume, slabs, storage, sweep
 
 STUDY = "decode_gpu_2025"
 MOST = 400  # points of a slab here
@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_clear_line_and_can_be_resumed(space, tmp_path, kind,
     """The limit of a file's size stands for the disk; it is a process's own, so this one gets it back."""
     path, before = tmp_path / f"x.{kind}", resource.getrlimit(resource.RLIMIT_FSIZE)
     count = []
-    saved = outputs.kind_of(path).save
+    saved = storage.kind_of(path).save
 
     def filling(held, index, data):
         count.append(index)
@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_clear_line_and_can_be_resumed(space, tmp_path, kind,
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
         saved(held, index, data)
 
-    monkeypatch.setattr(outputs.kind_of(path), "save", filling)
+    monkeypatch.setattr(storage.kind_of(path), "save", filling)
     try:
         with pytest.raises(dsjax.InputError) as error:
             write(space, path)

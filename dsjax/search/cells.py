@@ -148,9 +148,9 @@ def _reduced(space, layout, what, dtype, kind, client):
     found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
     corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
     if client is not None:
-        from ..sweeps import workers
+        from .workers import searched
 
-        for place, values in workers.searched(client, space, layout, what, dtype, list(corners)):
+        for place, values in searched(client, space, layout, what, dtype, list(corners)):
             found[place] = values
         return found
     run = slab_of(space, layout, what, dtype)

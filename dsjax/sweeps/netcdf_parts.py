@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..results import dataset
-from . import outputs, slabs
+from . import slabs
 
 LEAST_SHARE = 1.0  # of the size of the results: what parts take, which are not compressed
 check = dataset.check_output
@@ -26,7 +26,7 @@ def save(held, index, data):
 
 def complete(held, cut, names, path, job):
     """The NetCDF file of all parts, in the layout of `dataset.write_netcdf`; memory is that of one part."""
-    ds = outputs.header(cut, names, job.command)
+    ds = slabs.header(cut, names, job.command)
     template = slabs.template(cut, job.dtype, names)
     target = os.path.realpath(path)  # a link is followed, not replaced
     with held.writing(), held.replacing(target) as temporary:

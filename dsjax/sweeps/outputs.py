@@ -5,21 +5,18 @@ and renamed. Either way the output appears complete or not at all, and what was 
 """
 
 import dataclasses
-import importlib
 import math
 import os
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from .. import machine
 from ..errors import InputError
-from ..results import dataset
 from . import resume, slabs
+from .storage import evaluate_slab, kind_of
 
 POINTS = 2**22  # of one slab: fewer and larger files than are best for evaluating alone
-KINDS = {".nc": "netcdf_parts", ".zarr": "zarr_store"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +30,6 @@ class Job:
     resume: bool = False
     force: bool = False
     devices: tuple = ()
-
-
-def kind_of(path):
-    """The module that writes this kind of file."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in KINDS:
-        raise InputError(f"{path}: unknown kind of output; expected a name ending in {' or '.join(KINDS)}")
-    return importlib.import_module(f".{KINDS[suffix]}", __package__)
 
 
 def check(path, force=False):
@@ -101,30 +90,6 @@ def evaluate_here(held, cut, names, job, left, advance):
     slabs.each(run, left, job.devices)
 
 
-def evaluate_slab(held, cut, dtype, names, index):
-    """Evaluate one slab, write its arrays, then its counts; its number of points."""
-    arrays = slabs.evaluated(cut, index, dtype, names)
-    counts = counts_of(cut, index, arrays)
-    own = dataclasses.replace(cut.space, axes=cut.axes_of(index))
-    data = {n: (dims, x) for n, (dims, x, _) in dataset.variables(own, arrays, cut.coordinates).items()}
-    with held.writing():
-        kind_of(str(held.folder).removesuffix(".parts")).save(held, index, cut.placed(index, data))
-    held.finish(index, counts)
-    return counts["points"]
-
-
-def counts_of(cut, index, arrays):
-    """{"points", "feasible", "refused": {mask: points}} of a slab."""
-    points = cut.points_of(index)
-
-    def true(name):
-        mask = arrays[name][1]
-        return int(np.count_nonzero(mask)) * (points // mask.size)
-
-    refused = {name: points - true(name) for name in arrays if name.startswith("ok_")}
-    return {"points": points, "feasible": true("feasible"), "refused": refused}
-
-
 def total(finished):
     """Counts of all slabs together."""
     result = {"points": 0, "feasible": 0, "refused": {}}
@@ -134,12 +99,6 @@ def total(finished):
         for name, n in counts["refused"].items():
             result["refused"][name] = result["refused"].get(name, 0) + n
     return result
-
-
-def header(cut, names, command):
-    """Dataset of the whole space without its variables: coordinates and attributes."""
-    ds = dataset.to_dataset(cut.space, {}, command)
-    return ds.assign_coords(dataset.block_coordinates(cut.space, names))
 
 
 def opened(path):

@@ -233,3 +233,9 @@ def local_devices(number):
             "(devices of a CPU are made when JAX starts: ask in a fresh process)"
         )
     return found[:number]
+
+
+def header(cut, names, command):
+    """Dataset of the whole space without its variables: coordinates and attributes."""
+    ds = dataset.to_dataset(cut.space, {}, command)
+    return ds.assign_coords(dataset.block_coordinates(cut.space, names))

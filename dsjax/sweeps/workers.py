@@ -5,15 +5,12 @@ again by the scheduler; a slab that is finished twice is written twice, with the
 """
 
 import contextlib
-import math
 import os
 
 from .. import __version__
 from ..errors import InputError
-from ..space.space import Space
-from . import outputs, resume
+from . import resume, storage
 
-TASKS = 16  # of a search, for each thread of a worker
 PER_THREAD = 3  # tasks that wait at a worker, for each of its threads
 TIMEOUT_S = 10.0
 RETRIES = 3
@@ -94,42 +91,7 @@ def run(folder, index):
     # A worker uses as many cores as it has threads, each of which evaluates a slab of its own.
     os.environ.setdefault("PJRT_NPROC", "1")
     held, cut, dtype, names = resume.of_folder(folder, resume.stamp_of(folder))
-    return outputs.evaluate_slab(held, cut, dtype, names, index)
-
-
-def searched(client, space, layout, what, dtype, corners):
-    """(place, values) pairs of `cells.slab_of` at all `corners`, looked at by the workers of a client.
-
-    A worker looks at some slabs at a time and sends back their cells alone.
-    """
-    distributed = package()
-    check(client)
-    most = math.ceil(len(corners) / (TASKS * max(1, sum(client.nthreads().values()))))
-    some = [corners[i : i + most] for i in range(0, len(corners), most)]
-    # A task of its own: what is large among the arguments of `map` is a task that the scheduler knows as "text", as
-    # it knows that of any other search.
-    text = client.submit(str, space.to_json(), pure=False, retries=RETRIES)
-    tasks = client.map(search, some, text=text, layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES)
-    try:
-        for _, found in distributed.as_completed(tasks, with_results=True, raise_errors=True, loop=client.loop):
-            yield from found
-    except InputError:
-        raise
-    except (distributed.KilledWorker, distributed.CancelledError, OSError, RuntimeError) as error:
-        raise InputError(
-            f"scheduler: slabs could not be searched ({str(error)[:200]}); expected workers with the memory of a process"
-        ) from None
-
-
-def search(corners, text, layout, what, dtype):
-    """A task: what the cells of some slabs hold."""
-    os.environ.setdefault("PJRT_NPROC", "1")
-    from .. import machine
-    from ..search import cells
-
-    machine.keep_pages()
-    run = cells.slab_of(Space.from_json(text), layout, what, dtype)
-    return [pair for corner in corners for pair in run(corner)]
+    return storage.evaluate_slab(held, cut, dtype, names, index)
 
 
 def _seen(folder):

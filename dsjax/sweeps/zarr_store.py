@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..results import dataset
 from ..results.files import zarr_package
-from . import outputs, slabs
+from . import slabs
 
 LEAST_SHARE = 0.2  # of the size of the results: what is left of them, compressed
 STORE = "store"  # in the folder of the parts, until it is complete
@@ -36,7 +36,7 @@ def begin(held, cut, job):
     names = tuple(held.read()["variables"])
     with held.writing():
         shutil.rmtree(held.folder / STORE, ignore_errors=True)
-        ds = outputs.header(cut, names, job.command)
+        ds = slabs.header(cut, names, job.command)
         texts = {name: x.astype(object) for name, x in ds.coords.items() if x.dtype.kind == "U"}  # of any length
         ds = ds.assign_coords(texts)
         ds.to_zarr(held.folder / STORE, zarr_format=3, consolidated=False, mode="w")

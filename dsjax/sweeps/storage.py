@@ -1,0 +1,45 @@
+"""What stores a slab: the module that writes each kind of output."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..results import dataset
+from . import slabs
+
+KINDS = {".nc": "netcdf_parts", ".zarr": "zarr_store"}
+
+
+def kind_of(path):
+    """The module that writes this kind of file."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in KINDS:
+        raise InputError(f"{path}: unknown kind of output; expected a name ending in {' or '.join(KINDS)}")
+    return importlib.import_module(f".{KINDS[suffix]}", __package__)
+
+
+def evaluate_slab(held, cut, dtype, names, index):
+    """Evaluate one slab, write its arrays, then its counts; its number of points."""
+    arrays = slabs.evaluated(cut, index, dtype, names)
+    counts = counts_of(cut, index, arrays)
+    own = dataclasses.replace(cut.space, axes=cut.axes_of(index))
+    data = {n: (dims, x) for n, (dims, x, _) in dataset.variables(own, arrays, cut.coordinates).items()}
+    with held.writing():
+        kind_of(str(held.folder).removesuffix(".parts")).save(held, index, cut.placed(index, data))
+    held.finish(index, counts)
+    return counts["points"]
+
+
+def counts_of(cut, index, arrays):
+    """{"points", "feasible", "refused": {mask: points}} of a slab."""
+    points = cut.points_of(index)
+
+    def true(name):
+        mask = arrays[name][1]
+        return int(np.count_nonzero(mask)) * (points // mask.size)
+
+    refused = {name: points - true(name) for name in arrays if name.startswith("ok_")}
+    return {"points": points, "feasible": true("feasible"), "refused": refused}
