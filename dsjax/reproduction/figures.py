@@ -8,6 +8,7 @@ import xarray as xr
 
 from ..space import grid
 from ..sweeps import sweep as run
+from . import sg2260e_conclusions
 
 FIGURE = ("quantity", "published", "computed", "error", "tolerance", "ok", "note")  # of a row beside its deployment
 _OPERATORS = {
@@ -17,6 +18,9 @@ _OPERATORS = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+
+# study -> its conclusions: ({sweep of its published figures: Dataset}) -> list of `Conclusion`
+CONCLUSIONS = {"sg2260e": sg2260e_conclusions.conclusions}
 
 
 def compare(study):
@@ -40,7 +44,7 @@ def compare(study):
     names = [*dict.fromkeys(deployment), *FIGURE]
     result = xr.Dataset({name: ("row", _column([row.get(name, "") for row in rows])) for name in names})
     result = result.set_coords(names[: -len(FIGURE)])
-    return result.assign(_conclusions(study.conclusions(sweeps)) | _contradictions(published["contradictions"]))
+    return result.assign(_conclusions(CONCLUSIONS[study.name](sweeps)) | _contradictions(published["contradictions"]))
 
 
 def _figure(ds, quantities, at, row):

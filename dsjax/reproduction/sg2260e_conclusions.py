@@ -3,10 +3,11 @@
 Every search is one of the study's spaces, or the same with every whole batch, cut out of one sweep that holds them all.
 """
 
+import dataclasses
+
 from ..results import dataset
 from ..search import ranking as search
 from ..space import grid
-from ..studies import Conclusion
 
 SEARCHED = {"tp": [2, 4, 8], "batch": [6, 8, 10, 12, 16]}  # the study's 15 of 128 chips, moe_tp 1
 TOP_5 = [(4, 10), (2, 10), (4, 8), (4, 6), (2, 8)]  # (tp, batch)
@@ -207,3 +208,13 @@ def _best(space):
 
 def _name(x):
     return f"{x.nic.values} TP{int(x.tp)} DP{int(x.dp)} EP{int(x.ep)} B{int(x.batch)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """A statement of a study, and whether a search of its spaces bears it out."""
+
+    says: str
+    computed: str
+    holds: bool
+    expected: bool = True  # whether it is known to hold; what does not is shown, not fitted

@@ -8,14 +8,14 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from .. import studies
+from ..catalog.rows import DATA
 from ..formulas import attention, layers, memory, network, pipelines, roofline, routing
 from ..formulas.metrics import Step
 from ..formulas.shapes import Gemm, over
 from ..specs import records
 from ..studies.collectives import all_to_all_bytes
 from ..studies.operators import Cost
-from . import phases
+from . import definition, phases
 
 
 def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, gemm, expert_gemm, attention, pointwise):
@@ -289,13 +289,14 @@ def _blocks(model, both):
 
 
 def _definition():
-    once, every, dense, moe = (getattr(studies, n) for n in ("once", "every_layer", "dense_layers", "moe_layers"))
+    once, every, dense, moe = (getattr(definition, n) for n in ("once", "every_layer", "dense_layers", "moe_layers"))
     blocks = {"embedding": once} | dict.fromkeys(
         "pointwise q_a kv_a q_b kv_b indexer core kv_exchange o all_reduce".split(), every
     )
     blocks |= dict.fromkeys("router dispatch shared routed combine".split(), moe)
-    return studies.Study(
+    return definition.Study(
         name="core",
+        path=DATA / "core.toml",
         title="DeepSeek-V3-class model",
         step=step,
         records=records.RECORDS,

@@ -6,6 +6,7 @@ import math
 
 from .. import studies
 from ..formulas import efficiency
+from ..serving import definition
 from ..specs import fields, records
 from ..specs.variables import NEEDS
 from . import ranges
@@ -18,7 +19,7 @@ BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 
 class Space:
     """A resolved design space. Every number it needs is inside: it can be rebuilt from its JSON alone."""
 
-    study: studies.Study
+    study: definition.Study
     title: str
     axes: dict  # {axis: tuple of labels or numbers, or a `ranges.Range`}, in the order of the dims
     fixed: dict  # {axis: label or number}, defaults of the study included

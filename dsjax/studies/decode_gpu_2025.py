@@ -16,6 +16,7 @@ published rows. The formulas are those of the library; what the study does diffe
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -23,9 +24,10 @@ import jax.numpy as jnp
 from ..formulas import memory, network, pipelines, roofline
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time, alongside
+from ..serving.definition import Study, every_layer
 from ..specs import fields, records
 from ..specs.records import flops_per_s
-from . import Study, collectives, every_layer, operators
+from . import collectives, operators
 
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
@@ -287,6 +289,7 @@ def _naive(parts, batch):
 
 STUDY = Study(
     name="decode_gpu_2025",
+    path=Path(__file__).with_suffix(".toml"),
     title="GPU decode of DeepSeek-V3, the 2025 study",
     step=step,
     records=records.RECORDS | {"hardware": Hardware, "nic": records.Link},

@@ -16,6 +16,7 @@ table of block times. The formulas are those of the library; what the study does
 import dataclasses
 import functools
 import operator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +24,9 @@ import jax.numpy as jnp
 from ..formulas import memory, roofline
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
-from ..reproduction.sg2260e_conclusions import conclusions
+from ..serving.definition import Study, dense_layers, every_layer, moe_layers, once
 from ..specs import fields, records
-from . import Study, collectives, dense_layers, every_layer, moe_layers, once, operators
+from . import collectives, operators
 from .sg2260e_phases import decode, layout, prefill
 
 
@@ -216,6 +217,7 @@ def _memory(point, parts, sequences):
 
 STUDY = Study(
     name="sg2260e",
+    path=Path(__file__).with_suffix(".toml"),
     title="DeepSeek-V3 on SG2260E chips, the 2025 deployment study",
     step=step,
     records=records.RECORDS | {"hardware": Hardware, "nic": Nic},
@@ -228,5 +230,4 @@ STUDY = Study(
     blocks=BLOCKS,
     ties=("-batch",),
     curve=(),
-    conclusions=conclusions,
 )

@@ -1,0 +1,56 @@
+"""What a model of a step is: its function, records, policies, blocks."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from ..catalog.rows import KINDS, read_toml
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """A model of one forward pass and its choices."""
+
+    name: str
+    title: str
+    path: Path  # its data file: catalog rows, defaults, accepted values, published rows
+    step: Callable  # (point, **policy functions) -> metrics.Step
+    records: dict  # {record: class in `specs`, or the study's own}
+    policies: dict  # {axis: ((label, {argument: function}), ...)}, e.g. of the pipeline
+    deployment: tuple  # fields of the deployment it reads
+    workload: tuple  # fields of the workload it reads
+    blocks: dict  # {block of a step: model -> layers that hold it}, in the order of execution
+    ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
+    curve: tuple = ("gemm", "expert_gemm")  # functions of a curve that `step` takes; () if it has no curves
+
+    @functools.cached_property
+    def data(self):
+        """The study's own file: catalog rows, defaults, accepted values, published rows."""
+        return read_toml(self.path)
+
+    @property
+    def tables(self):
+        """The catalog rows among the data: {record: {row: {field: value}}}."""
+        return {name: table for name, table in self.data.items() if name in KINDS}
+
+
+def once(model):
+    """Layers of a block that the model has once."""
+    del model
+    return 1.0
+
+
+def every_layer(model):
+    """Layers of a block that every layer holds."""
+    return model.num_hidden_layers
+
+
+def dense_layers(model):
+    """Layers with a dense FFN."""
+    return model.first_k_dense_replace
+
+
+def moe_layers(model):
+    """Layers with experts."""
+    return model.num_hidden_layers - model.first_k_dense_replace
