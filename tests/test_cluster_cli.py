@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from dsjax import clusters, grid, outputs, run
+from dsjax.space import grid
+from dsjax.sweeps import sweep as run
+from dsjax.sweeps import workers
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")
@@ -126,7 +128,7 @@ def test_many_slabs_need_no_client_of_the_process(address, tmp_path, monkeypatch
     monkeypatch.setattr(outputs, "POINTS", MOST)
     with pytest.raises(ValueError, match="No client"):
         distributed.default_client()
-    with clusters.connected(address) as client:
+    with workers.connected(address) as client:
         run.write(grid.load(STUDY), tmp_path / "there.zarr", blocks=False, client=client)
     run.write(grid.load(STUDY), tmp_path / "here.zarr", blocks=False)
     there, here = (arrays_of(tmp_path / f"{name}.zarr") for name in ("there", "here"))

@@ -76,10 +76,10 @@ class Kernels:
     def __init__(self, point, gemm, expert_gemm, attention, pointwise):
         self.point, self.curve, self.hw, self.precision = point, point.curve, point.hardware, point.precision
         self._gemm, self._expert_gemm, self._attention, self._pointwise = gemm, expert_gemm, attention, pointwise
-        self._share = None  # of the compute rates; None: all
+        self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
 
     def with_share(self, share):
-        """The same on a share of the cores: that share of the compute rates."""
+        """The same on a share of the cores: that share of the compute rates is reached, the peak stays."""
         other = copy.copy(self)
         other._share = share
         return other
@@ -87,8 +87,8 @@ class Kernels:
     def _time(self, flops, n_bytes, rate, efficiency):
         cost = Cost(flops=flops, charged_flops=flops, bytes=n_bytes)
         peak = records.flops_per_s(self.hw, rate)
-        if self._share is not None:
-            peak = self._share * peak
+        if self._share is not None:  # of what is reached, not of the peak: needed flops stay flops at the peak
+            efficiency = efficiency._replace(compute=self._share * efficiency.compute)
         return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)
 
     def gemms(self, shapes):
