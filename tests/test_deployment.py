@@ -296,7 +296,7 @@ def test_the_title_names_the_model_in_use(own_models):
 
 def test_explain_names_what_the_network_carries():
     ds = dsjax.explain({"axes": {"kv_split": [1, 8]}, "fixed": FIXED | DECODE | {"tp": 8}}, at={"kv_split": 8})
-    assert ds.collective.values.tolist() == ["dispatch", "combine", "all-reduce, KV exchange"]
+    assert ds.collective.values.tolist() == ["dispatch", "combine", "all-reduce", "KV exchange"]
     text = (
         CliRunner().invoke(cli.main, ["explain", "prefill", "--axis", "hardware=H800", "--at", "tp=8,chips=16"]).output
     )

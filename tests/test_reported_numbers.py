@@ -42,3 +42,51 @@ def test_needed_flops_of_blocks_and_of_a_known_point():
     assert (lent.block_time >= free.block_time).all() and float(lent.step_time) > float(free.step_time)
     assert float(lent.mfu) * float(lent.step_time) == pytest.approx(float(free.mfu) * float(free.step_time), rel=1e-12)
     assert 100.0 * float(lent.mfu) == pytest.approx(37.3, abs=0.1)
+
+
+NETWORKS = {
+    "prefill, one domain and more": ("prefill", {"ep": 32, "pipeline": "naive"}),
+    "prefill, halves": ("prefill", {"ep": 32, "pipeline": "dual-mbatch", "tp": 4, "sp": 4}),
+    "low latency": ("decode", {"pipeline": "naive"}),
+    "normal, all-reduce": ("decode", {"dispatch_mode": "normal", "tp": 8, "pipeline": "tbo"}),
+    "split cache": ("decode", {"tp": 8, "kv_split": 4, "mtp": 0, "pipeline": "sbo"}),
+    "split experts": ("decode", {"moe_tp": 4, "ep": 8, "tp": 2, "mtp": 0, "pipeline": "dual-mbatch"}),
+    "windows": ("decode", {"tp": 8, "pipeline": "windows"}),
+}
+ROWS = {"dispatch": "dispatch", "combine": "combine", "all-reduce": "all_reduce", "KV exchange": "kv_exchange"}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_table_is_the_network_of_the_blocks(name):
+    phase, of = NETWORKS[name]
+    ds = dsjax.explain({"phase": phase, "axes": {"unhidden": [0.1]}, "fixed": FIXED | PHASES[phase] | of})
+    seconds, exposed = (
+        dict(zip(ds.collective.values.tolist(), ds[f"transfer_{x}"].values)) for x in ("time", "exposed")
+    )
+    own = dict(zip(ds.block.values.tolist(), ds.block_network.values))
+    for row, block in ROWS.items():
+        at = seconds.get(row, 0.0)
+        drafts = own["mtp"] * (own[block] > 0.0)  # the one layer of a draft has all of them too
+        assert own[block] <= at * (1 + 1e-12) and at <= (own[block] + drafts) * (1 + 1e-12), row
+        assert 0.0 <= exposed.get(row, 0.0) <= at * (1 + 1e-12), row
+    assert sum(seconds.values()) == pytest.approx(sum(own.values()), rel=1e-12)
+    assert sum(exposed.values()) == pytest.approx(float(ds.exposed_network), rel=1e-12)
+    assert bool(seconds["all-reduce"]) == ("tp" in of) and ("KV exchange" in seconds) == ("kv_split" in of)
+
+
+def test_network_table_of_rings_and_copies_is_what_they_are_by_hand():
+    plain = {"hardware_all_reduce_rise_s": 0.0, "hardware_all_reduce_direct": 0.0}
+    plain |= dict.fromkeys(("hardware_exchange_hidden_s", "hardware_combine_hidden_s"), 0.0)
+    own = {"ep": 8, "tp": 8, "batch": 32, "mtp": 0, "pipeline": "naive"}
+    ds = dsjax.explain({"phase": "decode", "axes": {"unhidden": [0.0]}, "fixed": FIXED | own | plain})
+    space = dsjax.load_grid({"phase": "decode", "axes": {"unhidden": [0.0]}, "fixed": FIXED | own})
+    hw, model, precision = (space.rows[x][space.fixed[x]] for x in ("hardware", "model", "precision"))
+    tokens, hidden = 32.0 * 8.0, model["hidden_size"]
+    ring = 2.0 * 7.0 / 8.0 * tokens * hidden * precision["activation_bytes"]
+    ring /= hw["scale_up_bytes_per_s"] * hw["scale_up_utilisation"]
+    sent = 7.0 / 8.0 * tokens * model["num_experts_per_tok"] / 8.0 * hidden / hw["scale_up_bytes_per_s"]
+    dispatch = sent * precision["dispatch_bytes"] / hw["exchange_utilisation"]
+    combine = sent * precision["combine_bytes"] / hw["combine_utilisation"]
+    layers, sparse = model["num_hidden_layers"], model["num_hidden_layers"] - model["first_k_dense_replace"]
+    expected = [sparse * dispatch, sparse * combine, 2.0 * layers * ring]
+    np.testing.assert_allclose(ds.transfer_time, expected, rtol=1e-12)

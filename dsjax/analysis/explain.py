@@ -3,7 +3,6 @@
 The model's own step is evaluated at one point, and at a few more beside it: nothing here knows what a step costs.
 """
 
-import dataclasses
 import inspect
 import math
 
@@ -14,6 +13,7 @@ import numpy as np
 from ..catalog import rows
 from ..errors import InputError
 from ..evaluation import evaluate
+from ..formulas import roofline
 from ..formulas.metrics import LIMITS
 from ..formulas.roofline import EXPOSED
 from ..results import dataset
@@ -25,7 +25,8 @@ from ..sweeps import sources, sweep
 from . import headroom, refusals
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
-COLLECTIVES = ("dispatch", "combine")
+# Names that a step gives its collectives, and what a table calls them.
+COLLECTIVES = {"dispatch": "dispatch", "combine": "combine", "all_reduce": "all-reduce", "kv_exchange": "KV exchange"}
 
 
 def explain(source="default", at=None, **options):
@@ -71,22 +72,25 @@ def everything(step, point, bounds, **policies):
     """{variable: scalar} of one point: those of `evaluate_point`, `memory/<part>`, `block/<name>/<field of Time>`.
 
     `network/<collective>/<where>`: seconds of its transfers in the blocks (before overlap) and in the step (what is
-    exposed), as b dT/db: the part of T that the bytes b of an element make, since time is linear in them.
+    exposed), the slope of either over a factor of that collective's own seconds: both are linear in it.
     """
-    widths = [getattr(point.precision, f"{name}_bytes") for name in COLLECTIVES]
+    names, one = list(COLLECTIVES), jnp.ones_like(point.hardware.hbm_bytes_per_s)
 
-    def seconds(widths):
-        sent = {f"{name}_bytes": widths[i] for i, name in enumerate(COLLECTIVES)}
-        result = step(dataclasses.replace(point, precision=dataclasses.replace(point.precision, **sent)), **policies)
-        return jnp.stack([sum(time.total for time in result.blocks.values()), result.time.total]), result
+    def seconds(factors):
+        def collective(name, time):
+            return roofline.scaled_network(time, factors[names.index(name)])
 
-    slopes, result = jax.jacfwd(seconds, has_aux=True)(jnp.stack(widths))
+        result = step(point, **policies, collective=collective)
+        before = [t.exposed_network for t in result.blocks.values() if t.exposed_network is not None]
+        return jnp.stack([sum(before, 0.0 * one), result.time.exposed_network]), result
+
+    slopes, result = jax.jacfwd(seconds, has_aux=True)(jnp.stack([one] * len(names)))
     values = evaluate.of_step(result, point, bounds)
     values |= {f"memory/{part}": n_bytes for part, n_bytes in result.memory.items()}
     for name, time in result.blocks.items():
-        values |= {f"block/{name}/{k}": jnp.zeros_like(widths[0]) if t is None else t for k, t in vars(time).items()}
-    for i, name in enumerate(COLLECTIVES):
-        values |= {f"network/{name}/{where}": slopes[j, i] * widths[i] for j, where in enumerate(("blocks", "step"))}
+        values |= {f"block/{name}/{k}": 0.0 * one if t is None else t for k, t in vars(time).items()}
+    for i, name in enumerate(names):
+        values |= {f"network/{name}/{where}": slopes[j, i] for j, where in enumerate(("blocks", "step"))}
     return values
 
 
@@ -106,7 +110,7 @@ def _explained(space, dtype):
     ds.attrs["study"] = space.study.name
     return ds.assign(
         _blocks(space, values, bare, units, dtype)
-        | _network(bare, dtype)
+        | _network(bare)
         | _memory(space, values)
         | _masks(space, values)
         | headroom.pipelines(space, values, dtype)
@@ -147,15 +151,13 @@ def _blocks(space, values, bare, units, dtype):
     }
 
 
-def _network(bare, dtype):
-    total = math.fsum(value for name, value in bare.items() if name.startswith("block/") and "exposed_network" in name)
-    rows = {name: tuple(bare[f"network/{name}/{where}"] for where in ("blocks", "step")) for name in COLLECTIVES}
-    sent, exposed = (sum(column) for column in zip(*rows.values()))
-    exchanged = bare.get("block/kv_exchange/exposed_network", 0.0) > 0.0
-    rest = "all-reduce, KV exchange" if exchanged else "all-reduce"
-    rows[rest] = (total - sent, bare["exposed_network"] - exposed)
-    noise = ranking.TOLERANCE[dtype] * max(total, bare["step_time"])  # of the differences
-    seconds, exposed = (np.array([x if abs(x) > noise else 0.0 for x in column]) for column in zip(*rows.values()))
+def _network(bare):
+    rows = {
+        text: tuple(bare[f"network/{name}/{where}"] for where in ("blocks", "step"))
+        for name, text in COLLECTIVES.items()
+        if name != "kv_exchange" or bare.get("block/kv_exchange/exposed_network", 0.0) > 0.0
+    }
+    seconds, exposed = (np.array(column) for column in zip(*rows.values()))
     return dataset.over(
         "collective",
         rows,

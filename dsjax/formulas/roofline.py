@@ -104,6 +104,19 @@ def transfer(n_bytes, bytes_per_s, latency_s=None):
     return Time(exposed_network=seconds, exposed_latency=latency_s, busy_network=seconds)
 
 
+def scaled_network(time, factor):
+    """`time` with `factor` times its seconds on the network."""
+    return dataclasses.replace(
+        time, exposed_network=factor * time.exposed_network, busy_network=factor * time.busy_network
+    )
+
+
+def as_is(collective, time):
+    """Time of a collective of this name (`dispatch`, `combine`, `all_reduce`, `kv_exchange`), unchanged."""
+    del collective
+    return time
+
+
 def hidden(time):
     """The same work behind something longer: busy, and nothing on the critical path."""
     return dataclasses.replace(time, **dict.fromkeys(EXPOSED))

@@ -18,8 +18,26 @@ from ..studies.operators import Cost
 from . import definition, phases
 
 
-def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, gemm, expert_gemm, attention, pointwise):
-    """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + step_s."""
+def step(
+    point,
+    *,
+    context,
+    load,
+    outcome,
+    pipeline,
+    splits,
+    exchange,
+    cores,
+    gemm,
+    expert_gemm,
+    attention,
+    pointwise,
+    collective=roofline.as_is,
+):
+    """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + step_s.
+
+    `collective`: function (name, Time) -> Time that every collective of every layer passes.
+    """
     point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context(point.workload)))
     one = jnp.ones_like(point.workload.context)
     split = phases.split(point.deployment, point.model, one.dtype)
@@ -34,7 +52,7 @@ def step(point, *, context, load, outcome, pipeline, splits, exchange, cores, ge
         taken = cores(point.hardware, these.causal)
         # Two batches overlap where there are halves: the cores that copy then are lost to the layer.
         slowed = kernels if taken is None else kernels.with_share(1.0 - jnp.where(share < 1.0, taken, 0.0))
-        return _parts(point, split, kernels, slowed, these, result.drafts, exchange)
+        return _parts(point, split, kernels, slowed, these, result.drafts, exchange, collective)
 
     every = jax.vmap(parts_of)(jnp.asarray(shares, one.dtype))
 
@@ -160,13 +178,13 @@ def _present(*sizes):
     return jnp.where(present, 1.0, 0.0), [jnp.where(present, size, 1.0) for size in sizes]
 
 
-def _parts(point, split, kernels, slowed, load, drafts, exchange):
+def _parts(point, split, kernels, slowed, load, drafts, exchange, collective):
     """`pipelines.Parts` of one micro batch, layers of `slowed` kernels; no MTP module where `drafts` is None."""
     model, hidden = point.model, point.model.hidden_size
     dense = layers.dense_ffn(model, load.tokens, split.tp)
     head = layers.head(model, load.head_rows, split.tp)
     shapes = {"dense_up": dense["dense_gate_up"], "dense_down": dense["dense_down"], "head": head["head"]}
-    moe_layer = functools.partial(_moe_layer, point, split, slowed, exchange)
+    moe_layer = functools.partial(_moe_layer, point, split, slowed, exchange, collective)
     if drafts is None:
         gemms, layer, mtp = kernels.gemms(shapes), moe_layer(load), None
     else:
@@ -193,8 +211,8 @@ def _parts(point, split, kernels, slowed, load, drafts, exchange):
     return pipelines.Parts(layer=layer, layers=sparse, rest=rest, unhidden=point.workload.unhidden)
 
 
-def _moe_layer(point, split, kernels, exchange, load):
-    """`LayerTimes` of a MoE layer; `exchange` its dispatch and combine."""
+def _moe_layer(point, split, kernels, exchange, collective, load):
+    """`LayerTimes` of a MoE layer; `exchange` its dispatch and combine, `collective` what each of its times passes."""
     model, precision, workload, hw = point.model, point.precision, point.workload, point.hardware
     hidden = model.hidden_size
     split_by = 1.0 if load.causal else split.kv_split
@@ -210,12 +228,13 @@ def _moe_layer(point, split, kernels, exchange, load):
         (hw.all_reduce_start_s, hw.all_reduce_rise_s, hw.all_reduce_direct),
     )
     reduce = network.all_reduce(reduced, split.tp, net, *rise, hw.scale_up_bytes_per_s)
+    reduce = collective("all_reduce", reduce)
     kv_exchange = {}
     if load.exchanged:
         queries, results = (n * precision.activation_bytes for n in load.exchanged)
         both = network.all_gather(queries, split.kv_split, net) + network.reduce_scatter(results, split.kv_split, net)
         starts = roofline.Time(exposed_latency=2.0 * jnp.where(split.kv_split > 1.0, hw.all_reduce_start_s, 0.0))
-        kv_exchange = {"kv_exchange": both + starts}
+        kv_exchange = {"kv_exchange": collective("kv_exchange", both + starts)}
     shared_width = load.tokens * model.n_shared_experts * model.moe_intermediate_size / split.tp
     routed_width = rows * model.moe_intermediate_size / split.moe_tp
     ranks = model.q_lora_rank + model.kv_lora_rank
@@ -244,13 +263,13 @@ def _moe_layer(point, split, kernels, exchange, load):
             "shared": kernels.expert(shared["shared_gate_up"]) + kernels.expert(shared["shared_down"]),
             "shared_swiglu": _present(shared_width)[0] * kernels.pointwise(3.0 * shared_width, 0.125),
         },
-        dispatch=dispatch,
+        dispatch=collective("dispatch", dispatch),
         routed={
             "routed_up": kernels.expert(routed["routed_gate_up"], "up"),
             "routed_down": kernels.expert(routed["routed_down"], "down"),
             "routed_swiglu": kernels.pointwise(3.0 * routed_width, 0.125, sorted_bytes),
         },
-        combine=combine,
+        combine=collective("combine", combine),
         closing={"all_reduce_ffn": reduce},
     )
 

@@ -82,8 +82,11 @@ def variant(slips):
     return dataclasses.replace(STUDY, step=functools.partial(step, slips=slips), records=records)
 
 
-def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED):
-    """One decode step of one card.  As published T_step = num_hidden_layers x T_layer."""
+def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED, collective=roofline.as_is):
+    """One decode step of one card.  As published T_step = num_hidden_layers x T_layer.
+
+    `collective`: function (name, Time) -> Time that every collective passes.
+    """
     d, model = point.deployment, point.model
     batch, ep = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.ep))
     layers = model.num_hidden_layers
@@ -91,7 +94,7 @@ def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED):
 
     def parts(micro_batch, experts_see_drafts=True):
         see_drafts = experts_see_drafts or not slips.naive_forgets_drafts
-        layer = functools.partial(_layer, point, gemm, expert_gemm, slips, micro_batch)
+        layer = functools.partial(_layer, point, gemm, expert_gemm, slips, collective, micro_batch)
         if slips.only_sparse_layers:
             return pipelines.Parts(layer=layer(queries, see_drafts), layers=layers, rest={})
         return _whole_model(point, gemm, slips, micro_batch, layer(queries, see_drafts), layer(jnp.ones_like(queries)))
@@ -127,7 +130,7 @@ def _linears(point, gemm, slips, shapes):
     return roofline.each(linear, shapes)
 
 
-def _layer(point, gemm, expert_gemm, slips, micro_batch, queries, experts_see_drafts=True):
+def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, experts_see_drafts=True):
     """Operators of one layer and micro batch (`LayerTimes`)."""
     hw, model, precision = point.hardware, point.model, point.precision
     rows = micro_batch * queries
@@ -176,10 +179,10 @@ def _layer(point, gemm, expert_gemm, slips, micro_batch, queries, experts_see_dr
     return pipelines.LayerTimes(
         before={name: linears[name] for name in before},
         after={"flash_mla": _flash_mla(point, slips, micro_batch, queries), **{name: linears[name] for name in after}},
-        dispatch=send(precision.dispatch_bytes),
+        dispatch=collective("dispatch", send(precision.dispatch_bytes)),
         shared={"shared": model.n_shared_experts * ffns["shared"]},
         routed={"moe": roofline.of_use(experts_run * ffns["routed"], needed_share)},
-        combine=send(precision.combine_bytes),
+        combine=collective("combine", send(precision.combine_bytes)),
         closing={},
     )
 

@@ -72,14 +72,17 @@ BLOCKS = {
 }
 
 
-def step(point, *, phase, pipeline):
-    """One pass of one chip.  T = sum over blocks of layers x T_block, dispatch and combine in MoE."""
+def step(point, *, phase, pipeline, collective=roofline.as_is):
+    """One pass of one chip.  T = sum over blocks of layers x T_block, dispatch and combine in MoE.
+
+    `collective`: function (name, Time) -> Time that every collective passes.
+    """
     hw, model, context = point.hardware, point.model, point.workload.context
     parts, masks = layout(point)
     work = phase(point, parts)
 
     def blocks(sequences):
-        times, all_to_all = _blocks(point, parts, work, sequences)
+        times, all_to_all = _blocks(point, parts, work, sequences, collective)
         return {name: BLOCKS[name](model) * t for name, t in times.items()}, moe_layers(model) * all_to_all
 
     time, (times, all_to_all), micro_batches = pipeline(blocks, work.sequences)
@@ -125,7 +128,7 @@ def _sum(times):
     return functools.reduce(operator.add, times.values())
 
 
-def _blocks(point, parts, phase, sequences):
+def _blocks(point, parts, phase, sequences, collective):
     """({block: Time} of one layer, Time of dispatch and combine in one MoE layer).
 
     M `rows`: tokens of one group, which all of its chips work on; `own`: M / sp.
@@ -164,6 +167,8 @@ def _blocks(point, parts, phase, sequences):
     look_up = operators.Cost(flops=jnp.zeros_like(own), charged_flops=jnp.zeros_like(own), bytes=embedding)
     key_width = model.qk_nope_head_dim + model.qk_rope_head_dim
     up_width = phase.up_heads * (model.qk_nope_head_dim + model.v_head_dim)
+    n_bytes = rows * hidden * precision.activation_bytes
+    reduce = collectives.island_all_reduce(parts.tp, _island(parts.tp, nic), n_bytes, inside, between)
     times = {
         "Embedding": timed(look_up, precision.weight_rate, hw.hbm_utilisation),
         "MM_QKV": matmul(own, hidden, model.q_lora_rank)
@@ -178,15 +183,12 @@ def _blocks(point, parts, phase, sequences):
         + matmul(own, hidden, parts.experts * parts.ep),
         # Only the last token of a prompt needs logits; decode has one token per sequence.
         "LM_Head": matmul(prompts, hidden, model.vocab_size / parts.tp),
-        "All_reduce": phase.all_reduces
-        * collectives.island_all_reduce(
-            parts.tp, _island(parts.tp, nic), rows * hidden * precision.activation_bytes, inside, between
-        ),
+        "All_reduce": phase.all_reduces * collective("all_reduce", reduce),
     }
     sent = routed * hidden / parts.moe_tp
     dispatch, combine = (
-        collectives.gathered_all_to_all(sent * element_bytes, parts.moe_tp, inside, between)
-        for element_bytes in (precision.dispatch_bytes, precision.combine_bytes)
+        collective(name, collectives.gathered_all_to_all(sent * element_bytes, parts.moe_tp, inside, between))
+        for name, element_bytes in (("dispatch", precision.dispatch_bytes), ("combine", precision.combine_bytes))
     )
     return times, dispatch + combine
 
