@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import evaluate
+from dsjax.evaluation import evaluate
 
 FIXED = {"hardware": "H800", "nic": "CX7", "precision": "fp8", "ep": 32, "context": 4096, "expert_imbalance": 1.0}
 PHASES = {"decode": {"batch": 64, "mtp": 1}, "prefill": {"prompts": 64}}
