@@ -11,7 +11,7 @@ import test_cli
 import dsjax
 from dsjax import cli
 from dsjax.calibration import calibrate, fitting, forms, measurements
-from dsjax.catalog import rows as catalog
+from dsjax.catalog import reader
 from dsjax.formulas import efficiency
 from dsjax.specs import records
 
@@ -138,7 +138,7 @@ def test_public_times_of_mla_decode_on_h800_and_the_row_they_give(tmp_path):
     assert f"--catalog {row} --fix curve=H800-mla-decode-bf16" in text and "22 points from 22 lines" in text
     ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
     assert float(ds["cv_median_error"]) < 0.07 and float(ds["cv_p90_error"]) < 0.20
-    curve = catalog.load(records.RECORDS, *catalog.users([row]))["curve"]
+    curve = reader.load(records.RECORDS, *reader.users([row]))["curve"]
     fitted, base = curve["H800-mla-decode-bf16"], curve["hopper"]
     for name in ("compute", "rows", "memory", "start_s"):
         assert fitted[f"attention_{name}"] == pytest.approx(float(ds["value"].sel(parameter=name)), rel=1e-4)
@@ -172,7 +172,7 @@ def test_a_fitted_network_is_a_chip_and_a_nic_of_the_catalog(file, tmp_path):
     row = tmp_path / "network.toml"
     text = command("calibrate", path, "--kind", "dispatch", "--hardware", "H800", "-o", str(row))
     assert "--fix hardware=H800-dispatch-fp8 --fix nic=CX7-H800-dispatch-fp8" in text
-    rows = catalog.load(records.RECORDS, *catalog.users([row]))
+    rows = reader.load(records.RECORDS, *reader.users([row]))
     chip, nic = rows["hardware"]["H800-dispatch-fp8"], rows["nic"]["CX7-H800-dispatch-fp8"]
     assert (chip["exchange_utilisation"], chip["exchange_start_s"]) == pytest.approx((0.5, 2e-5), rel=1e-3)
     assert (nic["exchange_utilisation"], nic["exchange_start_s"]) == pytest.approx((0.8, 1e-5), rel=1e-3)
@@ -245,7 +245,7 @@ def test_bad_input_on_the_command_line_is_one_line_and_writes_nothing(file, tmp_
 def all_reduces(column, width):
     """Times of a form with 2-byte elements, by messages of `width` bytes an element of the column."""
     true = {"inside": 0.8, "start_s": 5e-6, "step_s": 6e-7, "rise_s": 3e-5}
-    peaks = PEAKS | {"scale_up_bytes_per_s": catalog.load(records.RECORDS)["hardware"]["H800"]["scale_up_bytes_per_s"]}
+    peaks = PEAKS | {"scale_up_bytes_per_s": reader.load(records.RECORDS)["hardware"]["H800"]["scale_up_bytes_per_s"]}
     lines = []
     for n in (2, 4, 8):
         for size in 2.0 ** np.arange(8, 28, 3):
@@ -303,7 +303,7 @@ def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     for name, value in true.items():
         assert float(ds["value"].sel(parameter=name)) == pytest.approx(value, rel=1e-2), name
     calibrate.write_row(ds, tmp_path / "row.toml", "mine", "blackwell")
-    row = catalog.load(records.RECORDS, *catalog.users([str(tmp_path / "row.toml")]))["curve"]["mine"]
+    row = reader.load(records.RECORDS, *reader.users([str(tmp_path / "row.toml")]))["curve"]["mine"]
     prefix = "prefill_" if kind == "mla-prefill" else "attention_"
     knots = {name.removeprefix(prefix): x for name, x in row.items() if name.startswith(prefix)}
     shape = of.optional | {"batch": 3.0, size: 777.0}

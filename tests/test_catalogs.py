@@ -11,13 +11,13 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli
 from dsjax.analysis import explain
-from dsjax.catalog import rows as catalog
+from dsjax.catalog import reader
 from dsjax.formulas import efficiency
 from dsjax.specs import records
 
 HARDWARE = """A100 H100 H800 H20 H200 L20 L40S B200 GB200 B300 GB300 MI300X MI325X MI355X Ascend-910B Ascend-910C
 TPU-v5e TPU-v5p TPU-v6e TPU-v7 SG2260E""".split()
-ROWS = catalog.load()
+ROWS = reader.load()
 EVERY = {
     "phase": "decode",
     "axes": {
@@ -99,7 +99,7 @@ def test_a_base_lends_features_and_doubts_but_neither_price_nor_power(tmp_path):
         num_hidden_layers = 30
     """
     (tmp_path / "own.toml").write_text(text)
-    rows = catalog.load(records.RECORDS, *catalog.users([tmp_path / "own.toml"]))
+    rows = reader.load(records.RECORDS, *reader.users([tmp_path / "own.toml"]))
     mine, sparse = rows["hardware"]["Mine"], rows["model"]["Sparse"]
     assert (mine["fp4_flops_per_s"], mine["watts"], mine["bf16_flops_per_s"]) == (10.066e15, 0, 2e15)
     assert mine["unverified"] == sorted(set(rows["hardware"]["MI355X"]["unverified"]) - {"bf16_flops_per_s"})

@@ -8,11 +8,10 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
-from dsjax.catalog import configs
-from dsjax.catalog import rows as catalog
+from dsjax.catalog import configs, reader
 from dsjax.space import provenance
 
-FOLDER = catalog.DATA / "models"
+FOLDER = reader.DATA / "models"
 MODELS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 # Parameters of the published checkpoints (safetensors), to the last one.
 PUBLISHED = {
@@ -181,8 +180,8 @@ def test_any_order_and_extra_keys(name, tmp_path):
     own = {key: value for key, value in MODELS[name].items() if not key.startswith("_")}
     extra = {"auto_map": {"AutoConfig": "x"}, "rope_theta": 1e6, "rope_scaling": None, "bos_token_id": [1, 2], "": 3}
     path = written(tmp_path, extra | dict(reversed(own.items())) | {"use_cache": True})
-    row, rows = catalog.numbers(configs.read(path)), catalog.load()["model"]
-    assert row == catalog.numbers(rows[name])
+    row, rows = reader.numbers(configs.read(path)), reader.load()["model"]
+    assert row == reader.numbers(rows[name])
 
 
 def test_model_path_on_the_command_line(tmp_path):
@@ -213,7 +212,7 @@ def test_kinds_of_heads_and_tied_embeddings():
     assert row()["qk_nope_head_dim"] == 8 and row()["first_k_dense_replace"] == 3
     assert row(tie_word_embeddings=True)["tie_word_embeddings"] == 1
     by_type = {k: v for k, v in TOY.items() if k != "architectures"} | {"model_type": "llama"}
-    assert catalog.numbers(configs.row(by_type, "toy")) == catalog.numbers(row())
+    assert reader.numbers(configs.row(by_type, "toy")) == reader.numbers(row())
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import oracle_core as oracle
 import pytest
 
 import dsjax
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.evaluation import evaluate
 from dsjax.serving.step import CORE
 from dsjax.specs import fields, records
 
-MODEL = rows.numbers(rows.load()["model"]["DeepSeek-V3"])
+MODEL = reader.numbers(reader.load()["model"]["DeepSeek-V3"])
 NOT_GIVEN = {"ep": 0, "chips": 0, "batch": 1, "prompts": 1, "shared_tp": 0}
 ATTENTION = ("q_a", "kv_a", "q_b", "indexer", "core", "kv_exchange", "o")
 EXPERTS = ("router", "dispatch", "combine", "shared", "routed")
@@ -29,13 +29,13 @@ def full(ds, name):
 
 @functools.cache
 def row(record, name):
-    return rows.numbers(rows.load()[record][name])
+    return reader.numbers(reader.load()[record][name])
 
 
 def expected(point, models):
     """The oracle at one point {axis or field: value}."""
     given = {record: row(record, point[record]) for record in ("hardware", "nic", "precision")}
-    own = rows.load()["hardware"][point["hardware"]]["curve"]
+    own = reader.load()["hardware"][point["hardware"]]["curve"]
     given["curve"] = row("curve", own if point["curve"] == "measured" else point["curve"])
     given["model"] = models[point["model"]]
     for record, fields in given.items():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency, network
 from dsjax.space import grid
@@ -47,7 +47,7 @@ def sweep(phase, axes, **fixed):
 )
 def test_more_of_any_rate_never_slows(phase, rate, factor, context, tp, kv_split, shared_tp):
     record, field = rate.split("_", 1)
-    base = rows.load()[record][FIXED[record]][field]
+    base = reader.load()[record][FIXED[record]][field]
     choices = {"context": context, "tp": tp, "sp": 1, "kv_split": kv_split, "shared_tp": shared_tp}
     time = sweep(phase, {rate: [base / factor, base, base * factor]}, **choices).step_time
     steps = time.transpose(rate, "pipeline").values

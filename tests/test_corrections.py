@@ -12,7 +12,7 @@ import pytest
 
 import dsjax
 from dsjax import cli
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.evaluation import evaluate
 from dsjax.reproduction import corrections
 from dsjax.space import grid
@@ -175,7 +175,7 @@ def test_directions(found, effect):
 def test_units_change_rates_and_the_capacity_of_l20_only():
     base = grid.load(STUDY)
     space = corrections._space(base, corrections.CORRECTIONS[-1:])
-    shared = rows.load()["hardware"]
+    shared = reader.load()["hardware"]
     for name, row in base.rows["hardware"].items():
         after = space.rows["hardware"][name]
         for field in (x for x in row if x.endswith("_per_s")):

@@ -11,7 +11,7 @@ import pytest
 
 import dsjax
 from dsjax import cli
-from dsjax.catalog import rows as catalog
+from dsjax.catalog import reader
 from dsjax.evaluation import evaluate
 from dsjax.formulas import metrics
 from dsjax.results import dataset
@@ -75,7 +75,7 @@ def prices(hardware, tps):
 
 @pytest.mark.parametrize("price, watts", [(2.0, 700.0), (0.0, 0.0)])
 def test_slopes_are_finite_and_those_of_the_formula(price, watts):
-    row = catalog.numbers(catalog.load()["hardware"]["H800"])
+    row = reader.numbers(reader.load()["hardware"]["H800"])
     with jax.enable_x64(True):
         known = Hardware(**{name: np.float64(x) for name, x in (row | {"usd_per_hour": price, "watts": watts}).items()})
         pairs = jax.jacrev(prices, argnums=(0, 1))(known, np.float64(1500.0))  # of cost, of energy
@@ -146,7 +146,7 @@ def test_files_written_before_can_still_be_asked(ds):
 
 def test_base_rows_keep_their_numbers():
     """H800 is the base of the other rows: what is published of it alone stays with it."""
-    rows = catalog.load()["hardware"]
+    rows = reader.load()["hardware"]
     assert rows["L20"]["usd_per_hour"] == rows["H20"]["usd_per_hour"] == rows["SG2260E"]["watts"] == 0
     for name in rows:
         row = rows[name]

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli
 from dsjax.analysis import count, tally
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.formulas import layers
 from dsjax.specs import records
 
@@ -94,7 +94,7 @@ def decode():
 
 @pytest.fixture(scope="module")
 def model():
-    return count.shape_of("DeepSeek-V3", rows.load()["model"])
+    return count.shape_of("DeepSeek-V3", reader.load()["model"])
 
 
 def values(ds, name):
@@ -187,7 +187,7 @@ def test_prefill_flops_are_those_of_the_einsums():
     assert counted["o"] == 61 * einsum_flops("btav,avh->bth", **size)
 
 
-@pytest.mark.parametrize("name", rows.load()["model"])
+@pytest.mark.parametrize("name", reader.load()["model"])
 @pytest.mark.parametrize("batch", [1, 7])
 def test_linear_flops_are_twice_tokens_times_active_parameters(name, batch):
     ds = dsjax.count(name, batch=batch)

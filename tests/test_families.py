@@ -14,7 +14,7 @@ import dsjax
 from dsjax import cli
 from dsjax.analysis import sensitivity
 from dsjax.calibration import calibrate, forms
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.errors import InputError
 from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
@@ -26,7 +26,7 @@ from dsjax.space.space import Space
 from dsjax.specs import fields, records
 
 command = test_cli.command
-ROWS = rows.load()
+ROWS = reader.load()
 CHIPS = {"H800": "hopper", "H200": "hopper", "H20": "hopper-small", "B200": "blackwell", "MI300X": "hopper"}
 GRID = {
     "axes": {"hardware": list(CHIPS), "batch": [16, 64], "precision": ["bf16", "fp8"]},
@@ -240,7 +240,7 @@ def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(
     found = provenance.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
     basis = {"Mine": "assumed", "Rewired": "fitted", "B200": "fitted"}
     assert found == {name: ("blackwell", what) for name, what in basis.items()}
-    row = rows.load(records.RECORDS, *rows.users([path]))["curve"]["mine"]
+    row = reader.load(records.RECORDS, *reader.users([path]))["curve"]["mine"]
     assert "fitted" not in row and row["gemm8_compute"] == ROWS["curve"]["hopper"]["gemm8_compute"]
 
 

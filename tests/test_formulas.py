@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from dsjax import cli
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.reproduction import formula_chapter
 
 
@@ -30,7 +30,7 @@ def test_values_are_the_printed_numbers(figures):
             number = row["printed"].rstrip("%ABCDEFGHIJKLMNOPQRSTUVWXYZs ")
             unit = row["printed"][len(number) :].strip()
             assert row["published"] == pytest.approx(float(number.replace(",", "")) * scale[unit], rel=1e-12), row
-    data = rows.read_toml(formula_chapter.FILE)
+    data = reader.read_toml(formula_chapter.FILE)
     assert {row[-1] for row in data["rows"]} - {""} == set(data["notes"])
     assert {row[-2] for row in data["rows"]} == set(data["at"])
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from dsjax.analysis import count, tally
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.formulas import attention as attentions
 from dsjax.formulas import layers
 from dsjax.specs import records
@@ -16,7 +16,7 @@ from dsjax.specs.fields import fields_of
 
 @pytest.fixture(scope="module")
 def model():
-    return count.shape_of("DeepSeek-V3", rows.load()["model"])
+    return count.shape_of("DeepSeek-V3", reader.load()["model"])
 
 
 @pytest.mark.parametrize("phase", count.PHASES)

@@ -11,7 +11,7 @@ import pytest
 
 import dsjax
 from dsjax.calibration import forms
-from dsjax.catalog import rows
+from dsjax.catalog import reader
 from dsjax.formulas import network, pipelines, roofline, routing
 from dsjax.space.space import Space
 from dsjax.specs import fields, records
@@ -115,8 +115,8 @@ def test_expected_load_is_smooth_and_at_least_one():
 
 def test_the_core_takes_as_long_as_the_calibrated_forms():
     """An exchange and an all-reduce of the core model, and the forms that `dsjax calibrate` fits."""
-    row = rows.numbers(rows.load()["hardware"]["H100"])
-    hw, nic = records.Hardware(**row), records.Nic(**rows.numbers(rows.load()["nic"]["CX7"]))
+    row = reader.numbers(reader.load()["hardware"]["H100"])
+    hw, nic = records.Hardware(**row), records.Nic(**reader.numbers(reader.load()["nic"]["CX7"]))
     peaks = {
         "operand_bytes": 1.0,
         "scale_up_bytes_per_s": hw.scale_up_bytes_per_s,
@@ -167,7 +167,7 @@ def test_fields_left_out_are_like_others_in_turn():
 def test_a_row_that_says_nothing_of_its_exchanges_has_one_start_and_one_bandwidth(phase):
     fixed = OF_STUDY | PHASES[phase] | {"dispatch_mode": "low-latency", "pipeline": "naive", "ep": 32}
     grid = {"phase": phase, "axes": {"expert_imbalance": [1.0, 1.2]}, "fixed": fixed}
-    chip = rows.load()["hardware"]["SG2260E"]
+    chip = reader.load()["hardware"]["SG2260E"]
     names = ("scale_up_utilisation", "scale_up_step_s")
     said = {f"hardware_{what}_{name.removeprefix('scale_up_').replace('step_s', 'start_s')}": chip[name]
             for name in names for what in ("exchange", "combine", "normal")}  # fmt: skip
@@ -240,10 +240,10 @@ def test_single_batch_overlap_hides_the_combine_behind_the_second_gemm():
 
 
 def test_groups_of_a_config(tmp_path):
-    config = json.loads((rows.DATA / "models" / "DeepSeek-V3.json").read_text(encoding="utf-8"))
-    of = rows.load()["model"]["DeepSeek-V3"]
+    config = json.loads((reader.DATA / "models" / "DeepSeek-V3.json").read_text(encoding="utf-8"))
+    of = reader.load()["model"]["DeepSeek-V3"]
     assert (of["n_group"], of["topk_group"]) == (8, 4)
-    assert rows.load()["model"]["Kimi-K2"]["n_group"] == 0
+    assert reader.load()["model"]["Kimi-K2"]["n_group"] == 0
     for key, value, text in (
         ("n_group", 7, "a divisor of n_routed_experts 256"),
         ("topk_group", 9, "at most n_group 8"),
@@ -252,7 +252,7 @@ def test_groups_of_a_config(tmp_path):
         path = tmp_path / "config.json"
         path.write_text(json.dumps(config | {key: value}), encoding="utf-8")
         with pytest.raises(dsjax.InputError, match=text):
-            rows.add_configs({"model": {}}, [str(path)])
+            reader.add_configs({"model": {}}, [str(path)])
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-7, 5e-6, 1e-3])

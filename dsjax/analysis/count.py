@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__
-from ..catalog import rows
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..formulas import layers, shapes
 from ..formulas.shapes import over
@@ -62,8 +62,8 @@ def count(
     2^63 - 1, float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are
     float64.
     """
-    loaded = rows.load(records.RECORDS, *rows.users(catalogs))
-    rows.add_configs(loaded, [model])
+    loaded = reader.load(records.RECORDS, *reader.users(catalogs))
+    reader.add_configs(loaded, [model])
     _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)
     shape = shape_of(model, loaded["model"])
@@ -82,7 +82,7 @@ def count(
 def shape_of(name, models):
     """The model called `name` as a record of Python integers."""
     _known("model", name, models)
-    row = rows.numbers(models[name])
+    row = reader.numbers(models[name])
     for key, value in row.items():
         if value != int(value):
             raise InputError(f"count: model {name}: {key} is {value!r}; expected a whole number")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..catalog import rows
+from ..catalog import reader
 from ..errors import InputError
 from ..evaluation import evaluate
 from ..formulas import roofline
@@ -127,7 +127,7 @@ def _blocks(space, values, bare, units, dtype):
 
     seconds = np.array([values[f"block_time/{name}"] for name in blocks])
     ideal = np.maximum(of(values, "ideal_compute"), of(values, "ideal_memory"))
-    model = rows.numbers(space.rows["model"][space.fixed["model"]])
+    model = reader.numbers(space.rows["model"][space.fixed["model"]])
     model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
     model = records.Model(**{field: model[field] for field in fields.fields_of(records.Model)})
     layers = [float(space.study.blocks[name](model)) for name in blocks]

@@ -1,6 +1,6 @@
 """Sentences: why a constraint refuses a point, and what kind of source a number has."""
 
-from ..catalog import rows as catalog
+from ..catalog import reader
 from ..formulas import constraints
 from ..specs import records
 from ..specs.variables import VARIABLES
@@ -14,7 +14,7 @@ def numbers(space, values):
     for record, rows in space.rows.items():
         row = rows.get(space.fixed.get(record), {})
         prefix = f"{record}_" if record in _PREFIXED else ""
-        named |= {f"{prefix}{field}": value for field, value in catalog.numbers(row).items()}
+        named |= {f"{prefix}{field}": value for field, value in reader.numbers(row).items()}
     given = {name.removeprefix("precision_"): value for name, value in space.fixed.items()}
     return named | given | {name: value for name, value in values.items() if "/" not in name}
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__
-from ..catalog import rows as catalog
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import records
 from ..specs.fields import fields_of
@@ -177,7 +177,7 @@ def _precision(path, kind, labels):
 
 def _rows(hardware, nic, catalogs):
     """Rows of the chip and of its NIC."""
-    rows = catalog.load(records.RECORDS, *catalog.users(catalogs))
+    rows = reader.load(records.RECORDS, *reader.users(catalogs))
     for record, name in (("hardware", hardware), ("nic", nic)):
         if name not in rows[record]:
             raise unknown("calibrate", record, name, rows[record])

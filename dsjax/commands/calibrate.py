@@ -146,7 +146,7 @@ def _warnings(ds):
 
 
 def _written(output):
-    from ..catalog.rows import read_toml
+    from ..catalog.reader import read_toml
 
     rows = {record: next(iter(table)) for record, table in read_toml(output).items()}
     if "fit" in rows:

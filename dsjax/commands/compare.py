@@ -132,7 +132,7 @@ def _fixed(ds, side):
     """What is fixed on one side, where it is not on the other or differs."""
     import json
 
-    from ..catalog import rows as catalog
+    from ..catalog import reader
 
     specs = {s: json.loads(ds.attrs[f"dsjax_spec_{s}"]) for s in "ab"}
     other = specs["b" if side == "a" else "a"]["fixed"]
@@ -141,7 +141,7 @@ def _fixed(ds, side):
     for record, rows in specs[side]["rows"].items():
         for row, fields in rows.items():
             there = specs["b" if side == "a" else "a"]["rows"].get(record, {}).get(row, {})
-            differ = [f for f in catalog.numbers(fields) if f in there and there[f] != fields[f]]
+            differ = [f for f in reader.numbers(fields) if f in there and there[f] != fields[f]]
             numbers += [f"{record}.{row}.{field} {fields[field]:,.6g}" for field in differ]
     differ = [f"{name} {value}" for name, value in own.items()] + numbers
     shown = ", ".join(differ[:8]) + (f" and {len(differ) - 8} more" if len(differ) > 8 else "")

@@ -97,19 +97,19 @@ def catalog(record, form, quiet):
     dsjax catalog hardware --format csv
     """
     from .. import studies
-    from ..catalog import rows as catalogs
+    from ..catalog import reader
     from ..errors import unknown
     from . import ranked
     from .tables import table
 
     names = {"nics": "nic", "models": "model", "precisions": "precision", "curves": "curve"}
     record = names.get(record, record)
-    if record is not None and record not in catalogs.KINDS:
+    if record is not None and record not in reader.KINDS:
         raise unknown("catalog", "catalog", record, ["hardware", *names])
     rows = []
     for origin, study in [("dsjax", None), *((name, studies.get(name)) for name in studies.names())]:
-        loaded = catalogs.load(*((study.records, (study.tables, study.path.name)) if study else ()))
-        for kind in [record] if record else catalogs.KINDS:
+        loaded = reader.load(*((study.records, (study.tables, study.path.name)) if study else ()))
+        for kind in [record] if record else reader.KINDS:
             for name, row in loaded[kind].items():
                 if study is None or name in study.tables.get(kind, {}):
                     rows.append({"catalog": kind, "row": name, "of": origin, **row})

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__
-from ..catalog import rows as catalog
+from ..catalog import reader
 from ..commands import ranked
 from ..commands.tables import table
 from ..errors import unknown
@@ -167,8 +167,8 @@ def _space(base, corrections):
     study = decode_gpu_2025.variant(slips)
     decimal = any(correction.decimal for correction in corrections)
     tables = _decimal(base.study.tables) if decimal else base.study.tables
-    own = catalog.load(base.study.records, (tables, base.study.path.name), *catalog.users())
-    shared = catalog.load(records.RECORDS, *catalog.users())["hardware"]
+    own = reader.load(base.study.records, (tables, base.study.path.name), *reader.users())
+    shared = reader.load(records.RECORDS, *reader.users())["hardware"]
     fields = fields_of(study.records["hardware"]).keys() - fields_of(base.study.records["hardware"]).keys()
     fields = (*fields, "hbm_bytes") if decimal else fields
     hardware = {name: own["hardware"][name] | {f: shared[name][f] for f in fields} for name in base.rows["hardware"]}
@@ -185,7 +185,7 @@ def _decimal(tables):
 
 def _cores(base, rows):
     """([{variable: values at the rows} of the core model for each curve], which rows borrow the int8 rate for fp8)."""
-    shared = catalog.load(records.RECORDS, *catalog.users())["hardware"]
+    shared = reader.load(records.RECORDS, *reader.users())["hardware"]
     lacking = {name for name in base.axes["hardware"] if not shared[name]["fp8_flops_per_s"]}
     space = grid.load(
         {"axes": {**base.axes, "curve": list(CURVES)}, "fixed": {"context": base.fixed["context"], "tp": 1}},

@@ -4,11 +4,11 @@ import functools
 import re
 
 from ..analysis.count import count, shape_of
-from ..catalog import rows
+from ..catalog import reader
 from ..errors import InputError
 from ..formulas.shapes import over
 
-FILE = rows.DATA / "sg2260e_formulas.toml"
+FILE = reader.DATA / "sg2260e_formulas.toml"
 NORM_FLOPS = 5  # per element: the study's own figure, nothing else counts norms
 
 # Figures that are no variable of a count: key -> function of (model, count at the figure's point)
@@ -32,10 +32,10 @@ def against_published(model="DeepSeek-V3"):
     `error` = published / computed - 1. `agrees`: the count rounds to the printed number, or a printed formula is
     right.
     """
-    data = rows.read_toml(FILE)
+    data = reader.read_toml(FILE)
     if model != data["model"]:
         raise InputError(f"count: model: {model!r} has no published figures; expected {data['model']}")
-    shape = shape_of(model, rows.load()["model"])
+    shape = shape_of(model, reader.load()["model"])
     counted = functools.cache(lambda point: count(model, **data["at"][point]))
     result = []
     for values in data["rows"]:

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from ..catalog.rows import KINDS, read_toml
+from ..catalog.reader import KINDS, read_toml
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

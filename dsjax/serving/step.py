@@ -8,7 +8,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from ..catalog.rows import DATA
+from ..catalog.reader import DATA
 from ..formulas import attention, layers, memory, network, pipelines, roofline, routing
 from ..formulas.metrics import Step
 from ..formulas.shapes import Gemm, over

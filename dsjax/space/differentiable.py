@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..catalog import rows
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import fields
 from ..specs import records as specs
@@ -40,7 +40,7 @@ def known_parameters(space):
 
 def _fields(space, record):
     if record == "curve":
-        classes = [rows.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()]
+        classes = [reader.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()]
         return {k: meta for cls in classes for k, meta in fields.fields_of(cls).items()}
     if record == "workload":
         return {k: meta for k, meta in fields.fields_of(specs.Workload).items() if k in space.study.workload}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .. import machine, studies
-from ..catalog import rows as catalog
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
 from ..specs.variables import MEASURES, VARIABLES
@@ -43,7 +43,7 @@ def read(grid):
         path = folder() / f"{grid}.toml"
     elif not path.suffix and not os.path.exists(path):
         raise unknown("grid", "grid", str(grid), [*known, "a path ending in .toml"])
-    data, text = catalog.read_toml(path, with_text=True)
+    data, text = reader.read_toml(path, with_text=True)
     return data, text, os.path.relpath(path) if path.is_absolute() else str(path)
 
 
@@ -82,7 +82,7 @@ class _Reader:
         self.study = studies.get(data.get("study", "core"), f"{file}: study")
         self.numeric = parameters(self.study)
         # axes whose values are rows of a catalog
-        self.named = [kind for kind in catalog.KINDS if kind in self.study.records or self.study.curve]
+        self.named = [kind for kind in reader.KINDS if kind in self.study.records or self.study.curve]
         self.sections = {}
         for name in SECTIONS[4:]:
             section = data.get(name, {})
@@ -119,12 +119,12 @@ class _Reader:
 
     def space(self, text, settings, catalogs):
         own = self.study.data
-        self.catalog = catalog.load(
-            self.study.records, (self.study.tables, self.study.path.name), *catalog.users(catalogs)
+        self.catalog = reader.load(
+            self.study.records, (self.study.tables, self.study.path.name), *reader.users(catalogs)
         )
         given = self.sections["axes"].get("model", ())
         given = (*given, self.sections["fixed"].get("model")) if isinstance(given, list | tuple) else ()
-        catalog.add_configs(self.catalog, given)
+        reader.add_configs(self.catalog, given)
         if not self.sections["axes"]:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
         if len(self.sections["axes"]) > MOST_AXES:
@@ -300,7 +300,7 @@ class _Reader:
                     if name.removeprefix("curve_") not in fields:
                         where = self.where("axes" if name in self.sections["axes"] else "fixed", name)
                         raise unknown(
-                            where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in catalog.numbers(fields)]
+                            where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in reader.numbers(fields)]
                         )
 
     def measures(self, axes):
@@ -345,9 +345,9 @@ def _apply(rows, records, settings, used):
         if row and row not in used[record]:
             raise unknown(where, f"{record} of this grid", row, [name for name in used[record] if name])
         for name in [row] if row else used[record]:
-            fields = fields_of(catalog.record_class(records, record, rows[record][name]))
+            fields = fields_of(reader.record_class(records, record, rows[record][name]))
             if field not in fields:
                 raise unknown(where, f"field of {record}", field, fields)
-            changed = {field: catalog.value(where, record, field, raw, fields)}
+            changed = {field: reader.value(where, record, field, raw, fields)}
             source = f"{rows[record][name]['source']}; {field} set by the user"
             rows[record][name] = rows[record][name] | changed | {"source": source}

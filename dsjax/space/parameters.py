@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from ..catalog import rows as catalog
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import records
 from ..specs.fields import fields_of
@@ -118,7 +118,7 @@ def _fields(space, record, row=""):
     rows = [space.rows[record][row]] if row else space.rows[record].values()
     found = {}
     for each in rows:
-        found |= fields_of(catalog.record_class(space.study.records, record, each))
+        found |= fields_of(reader.record_class(space.study.records, record, each))
     return found
 
 

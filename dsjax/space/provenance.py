@@ -1,6 +1,6 @@
 """Whose kernels a curve by hardware is fitted to: the chip's own, a sibling's of other rates, or another design's."""
 
-from ..catalog.rows import MEASURED
+from ..catalog.reader import MEASURED
 
 # Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
 # its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.

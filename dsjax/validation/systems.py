@@ -10,12 +10,12 @@ import functools
 import math
 from typing import NamedTuple
 
-from ..catalog import rows as catalog
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import fields, records
 from ..units import number
 
-FILE = catalog.DATA / "systems.toml"
+FILE = reader.DATA / "systems.toml"
 
 
 class Metric(NamedTuple):
@@ -149,8 +149,8 @@ def read(path=None, replaced=None):
     One of a user's may leave out [defaults], [alternatives], [fixed], [roofline] and [balance], or any key of them:
     dsjax's own hold there. `replaced` {key: value}: of [defaults] and [balance], for this reading only.
     """
-    own = catalog.read_toml(FILE)
-    data, file = (own, FILE.name) if path is None else (catalog.read_toml(path), str(path))
+    own = reader.read_toml(FILE)
+    data, file = (own, FILE.name) if path is None else (reader.read_toml(path), str(path))
     for key in data:
         if key not in SECTIONS:
             raise unknown(file, "key", key, SECTIONS)
@@ -264,7 +264,7 @@ def _needed(given, metric, defaults):
 @functools.cache
 def _domain(hardware):
     """Chips of a scale-up domain of dsjax's own rows; those of others are taken to use their NIC."""
-    rows = catalog.load()["hardware"]
+    rows = reader.load()["hardware"]
     return rows[hardware]["scale_up_domain"] if hardware in rows else 1
 
 
