@@ -9,8 +9,8 @@ import time
 import pytest
 
 from dsjax.space import grid
+from dsjax.sweeps import outputs, workers
 from dsjax.sweeps import sweep as run
-from dsjax.sweeps import workers
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")

@@ -4,7 +4,7 @@ import dataclasses
 
 from ..errors import InputError
 from ..space import grid
-from ..space import limits as bounds
+from ..space.limits import tightened
 from ..units import number
 
 # What the question sets itself, and in which unit.
@@ -80,4 +80,4 @@ def _limited(space, limits):
     if not given:
         return space
     kept = {key: bound for key, bound in space.bounds.items() if key not in limits}
-    return dataclasses.replace(space, bounds=kept | bounds.tightened(given, space.margin))
+    return dataclasses.replace(space, bounds=kept | tightened(given, space.margin))

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ..formulas import efficiency as curves
 from ..formulas import network
+from ..formulas.efficiency import cached, causal, filled, wide
 
 
 class Parameter(NamedTuple):
@@ -58,7 +58,7 @@ def kernel(work, efficiency):
 def gemm(parameters, shape, peaks):
     """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m) (1 + columns / (N (1 + M / 512)))): few result
     elements leave cores idle, few columns leave too few of them reading weights."""
-    return kernel(gemm_work(shape, peaks), curves.wide(parameters, shape["m"], shape["n"]))
+    return kernel(gemm_work(shape, peaks), wide(parameters, shape["m"], shape["n"]))
 
 
 def grouped_work(shape, peaks):
@@ -72,7 +72,7 @@ def grouped_work(shape, peaks):
 
 def grouped_gemm(parameters, shape, peaks):
     """t0 + max(2 G (m + m0) N K / (P e_c), bytes / (BW e_m)): tiles are filled up by m0 rows."""
-    return kernel(grouped_work(shape, peaks), curves.filled(parameters, shape["m_per_group"]))
+    return kernel(grouped_work(shape, peaks), filled(parameters, shape["m_per_group"]))
 
 
 POINTWISE = 0.7  # share of memory bandwidth, as in the core model's curves
@@ -116,7 +116,7 @@ def mla_decode(parameters, shape, peaks):
 
 def mla_decode_extended(parameters, shape, peaks):
     """t0 + t1 / (1 + s1 / S + B / 128) + max(flops / (P e_c), bytes / (BW e_m)): long caches are split and joined."""
-    efficiency = curves.cached({"rows": 0.0} | parameters, shape["kv_len"], shape["batch"])
+    efficiency = cached({"rows": 0.0} | parameters, shape["kv_len"], shape["batch"])
     return kernel(mla_decode_work(shape, peaks), efficiency)
 
 
@@ -139,7 +139,7 @@ def mla_prefill(parameters, shape, peaks):
 
 def mla_prefill_extended(parameters, shape, peaks):
     """t0 + max(flops / (P e_c) (1 + s0 / S), bytes / (BW e_m) (1 + s1 / S)): prompts below a tile take a whole one."""
-    return kernel(mla_prefill_work(shape, peaks), curves.causal(parameters, shape["isl"], shape["isl"]))
+    return kernel(mla_prefill_work(shape, peaks), causal(parameters, shape["isl"], shape["isl"]))
 
 
 def exchange_volumes(shape, element_bytes):

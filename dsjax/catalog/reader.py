@@ -17,13 +17,13 @@ from pathlib import Path
 
 from ..errors import InputError, unknown
 from ..formulas import efficiency
-from ..specs import records as specs
 from ..specs.fields import completed, fields_of
+from ..specs.records import RATES, RECORDS, Hardware
 from ..units import number
 from . import configs
 
 DATA = Path(__file__).parents[1] / "data"
-KINDS = (*specs.RECORDS, "curve")
+KINDS = (*RECORDS, "curve")
 # file of the shared catalog -> record
 _FILES = {"hardware.toml": "hardware", "nics.toml": "nic", "precisions.toml": "precision", "curves.toml": "curve"}
 
@@ -67,7 +67,7 @@ class Rows(collections.abc.MutableMapping):
         return len(self.raw)
 
 
-def load(records=specs.RECORDS, *own):
+def load(records=RECORDS, *own):
     """{record: `Rows`} of the shared catalog, shadowed by the tables of `own`, the last one first.
 
     `records` are the classes the rows must fill; `own` are pairs of a parsed catalog file (a study's, a user's) and
@@ -75,7 +75,7 @@ def load(records=specs.RECORDS, *own):
     """
     rows = {record: Rows(records, record) for record in KINDS}
     for file, record in _FILES.items():
-        if record not in records or records[record] is specs.RECORDS[record]:  # else the study has rows of its own
+        if record not in records or records[record] is RECORDS[record]:  # else the study has rows of its own
             rows[record].raw |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
     rows["model"].raw |= _models()
     for tables, file in own:
@@ -148,7 +148,7 @@ def _row(raw, records, record, name):
 
 def _same_rates(row, base):
     """Whether a chip computes and reads memory as fast as another: then its kernels take as long."""
-    names = ("hbm_bytes_per_s", *(f"{rate}_flops_per_s" for rate in specs.RATES))
+    names = ("hbm_bytes_per_s", *(f"{rate}_flops_per_s" for rate in RATES))
     return all(row[name] == base[name] for name in names)
 
 
@@ -166,7 +166,7 @@ def _texts(where, record, records, merged):
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise InputError(f"{where} {key}: {names!r}; expected a list of hardware")
         return found
-    if record == "hardware" and issubclass(records[record], specs.Hardware):
+    if record == "hardware" and issubclass(records[record], Hardware):
         curve = merged.pop("curve", "kernel-assumed")
         if not isinstance(curve, str):
             raise InputError(f"{where} curve: {curve!r}; expected the name of a curve")
@@ -195,9 +195,9 @@ def value(where, record, key, raw, fields):
     if key in ("source", "form"):
         return raw
     if record == "precision" and key.endswith("_rate") and isinstance(raw, str):
-        if raw not in specs.RATES:
-            raise unknown(where, "rate", raw, specs.RATES)
-        return specs.RATES.index(raw)
+        if raw not in RATES:
+            raise unknown(where, "rate", raw, RATES)
+        return RATES.index(raw)
     return number(where, raw, fields[key])
 
 

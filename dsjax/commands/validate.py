@@ -46,10 +46,10 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
         dataset.check_output(output, force)
     changes = changes_of((), fixed, settings, None, catalogs)
     changes.pop("axes")
-    from ..validation import defaults as alternatives
     from ..validation import validate
+    from ..validation.defaults import validate_defaults
 
-    twin = alternatives.validate_defaults if defaults else validate.validate
+    twin = validate_defaults if defaults else validate.validate
     with progress("predicting systems", quiet), compilation_cache():
         ds = twin(systems, **changes)
     if output:

@@ -22,7 +22,7 @@ from ..formulas import constraints, efficiency, metrics
 from ..space import ranges
 from ..space.space import unknown_variables
 from ..specs import fields
-from ..specs import records as specs
+from ..specs.records import Deployment, Workload
 from . import numpy_programs, stages
 from .dims import layout
 from .operands import Plan, operand_types, precision
@@ -55,7 +55,7 @@ def plan(space, function=evaluate_point):
     records, axes_of = {}, {}
     for record, cls in space.study.records.items():
         records[record], axes_of[record] = _record(space, record, cls, space.rows[record])
-    for record, cls in (("workload", specs.Workload), ("deployment", specs.Deployment)):
+    for record, cls in (("workload", Workload), ("deployment", Deployment)):
         records[record], axes_of[record] = _record(space, record, cls, {})
     knots, forms = [((), ())], [()]  # of a study without curves
     if space.study.curve:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..specs import records as specs
+from ..specs.records import Point
 from . import program as jaxprs
 from .operands import operand_types, precision, unlifted
 
@@ -17,7 +17,7 @@ def scalar_of(plan, choice, knots):
 
     def at(leaves):
         records, curve, bounds = jax.tree.unflatten(plan.treedef, leaves)
-        point = specs.Point(**records, curve=curve[knots])
+        point = Point(**records, curve=curve[knots])
         return plan.function(plan.step, point, bounds, **dict(itertools.chain(*choice)))
 
     return at

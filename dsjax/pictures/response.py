@@ -7,7 +7,7 @@ import numpy as np
 from ..analysis import solve, targets
 from ..errors import InputError, unknown
 from ..results import dataset
-from ..space import parameters as inputs
+from ..space.parameters import resolve
 from ..space.space import parameters
 from ..specs.variables import SENSE, VARIABLES
 from ..units import number
@@ -110,7 +110,7 @@ def _along(space, x, between):
         return axis, None
     if "." not in axis and "." not in str(x) and x not in space.fixed:
         raise unknown("x", "axis", x, [*space.axes, "a parameter like nic.scale_out_bytes_per_s"])
-    return x, inputs.resolve("x", x, space)
+    return x, resolve("x", x, space)
 
 
 def _objective(space, of, names, question):

@@ -6,7 +6,7 @@ Every search is one of the study's spaces, or the same with every whole batch, c
 import dataclasses
 
 from ..results import dataset
-from ..search import ranking as search
+from ..search.ranking import best
 from ..space import grid
 
 SEARCHED = {"tp": [2, 4, 8], "batch": [6, 8, 10, 12, 16]}  # the study's 15 of 128 chips, moe_tp 1
@@ -188,7 +188,7 @@ def moe_tp_penalty(space):
 
 def ranking(space):
     """The study's five best, on one switch layer."""
-    ranked = search.best(space, by=["nic"], top=8)
+    ranked = best(space, by=["nic"], top=8)
     ranked = ranked.isel(rank=ranked.nic.values == "one-layer")
     found = list(zip(ranked.tp.values.tolist(), ranked.batch.values.tolist()))[:5]
     text = ", ".join(f"TP{tp} B{batch}" for tp, batch in found)
@@ -201,7 +201,7 @@ def _deployments(pairs):
 
 def _best(space):
     """The best feasible point of every network, in the order of the axis."""
-    ranked = search.best(space, by=["nic"])
+    ranked = best(space, by=["nic"])
     found = {str(ranked.nic.values[i]): ranked.isel(rank=i) for i in range(ranked.sizes["rank"])}
     return [found[nic] for nic in dataset.space_of(space).axes["nic"] if nic in found]
 

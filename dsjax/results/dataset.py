@@ -19,7 +19,7 @@ from ..formulas.metrics import LIMITS
 from ..space import provenance as families
 from ..space.space import Space, auxiliary, parameters
 from ..specs import fields
-from ..specs import records as specs
+from ..specs.records import RATES
 from ..specs.variables import FLAGS, VARIABLES
 
 CHUNK = 2**20  # elements of one compressed chunk in a file
@@ -155,8 +155,8 @@ def coordinates(space):
                 values = np.array([row[field] for row in space.rows[record].values()])
                 attrs = {"units": meta["units"], "long_name": meta["doc"]}
                 if field.endswith("_rate"):
-                    flags = np.arange(len(specs.RATES), dtype=values.dtype)
-                    attrs = {"long_name": meta["doc"], "flag_values": flags, "flag_meanings": " ".join(specs.RATES)}
+                    flags = np.arange(len(RATES), dtype=values.dtype)
+                    attrs = {"long_name": meta["doc"], "flag_values": flags, "flag_meanings": " ".join(RATES)}
                 coords[name] = ((record,), values, attrs)
     return coords | families.coordinates(space)
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import fields
-from ..specs import records as specs
+from ..specs.records import Deployment, Model, Precision, Workload
 from ..specs.variables import MEASURES, NEEDS
 from . import parameters as inputs
 
@@ -43,7 +43,7 @@ def _fields(space, record):
         classes = [reader.record_class(space.study.records, record, row) for row in space.rows.get(record, {}).values()]
         return {k: meta for cls in classes for k, meta in fields.fields_of(cls).items()}
     if record == "workload":
-        return {k: meta for k, meta in fields.fields_of(specs.Workload).items() if k in space.study.workload}
+        return {k: meta for k, meta in fields.fields_of(Workload).items() if k in space.study.workload}
     return fields.fields_of(space.study.records[record])
 
 
@@ -65,11 +65,9 @@ def _named(space, known, name):
         return [(record, field)]
     if row_of(field) and record in space.rows and record in RECORDS:
         return [_of_row(space, known, name)]
-    records = {"deployment": specs.Deployment, "model": specs.Model, "precision": specs.Precision}
+    records = {"deployment": Deployment, "model": Model, "precision": Precision}
     discrete = {f"{r}.{k}" for r, cls in records.items() for k in fields.fields_of(cls)}
-    discrete |= {f"{r}.{k}" for r in ("hardware", "nic") for k in _fields(space, r)} | set(
-        fields.fields_of(specs.Deployment)
-    )
+    discrete |= {f"{r}.{k}" for r in ("hardware", "nic") for k in _fields(space, r)} | set(fields.fields_of(Deployment))
     if name in discrete - {f"{r}.{k}" for r, k in known}:
         raise InputError(
             f"wrt: {name} is discrete: a count or a choice; expected a parameter that changes continuously"
