@@ -20,7 +20,7 @@ _PUBLIC = {
     "explain": "analysis.explain",
     "histogram": "search.histogram",
     "load_grid": "space.grid",
-    "open_netcdf": "results.dataset",
+    "open_netcdf": "results.netcdf",
     "pareto": "search.best",
     "plot": "pictures",
     "recommend": "analysis.recommend",
@@ -31,8 +31,8 @@ _PUBLIC = {
     "uncertainty": "analysis.uncertainty",
     "validate": "validation.validate",
     "validate_defaults": "validation.defaults",
-    "write_csv": "results.dataset",
-    "write_netcdf": "results.dataset",
+    "write_csv": "results.csv_files",
+    "write_netcdf": "results.netcdf",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

@@ -19,7 +19,7 @@ from dsjax.errors import InputError
 from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
-from dsjax.results import dataset
+from dsjax.results import netcdf
 from dsjax.serving.step import CORE, Kernels
 from dsjax.space import grid, provenance
 from dsjax.space.space import Space
@@ -189,7 +189,7 @@ def test_files_and_tables_say_what_was_measured(tmp_path):
         "kernel times by curve hopper: fitted to H800 (+-8 %); hopper: its siblings H200 (+-15 %); hopper: MI300X, not"
     )
     assert line in text
-    ds = dataset.open_netcdf(tmp_path / "x.nc")
+    ds = netcdf.open_netcdf(tmp_path / "x.nc")
     assert ds.curve_basis.values.tolist() == ["fitted", "sibling", "assumed"]
     assert ds.curve_uncertainty.values.tolist() == [provenance.UNCERTAINTY[x] for x in ds.curve_basis.values]
     assert ds.curve_row.values.tolist() == ["hopper"] * 3 and ds.curve_uncertainty.attrs["units"] == "1"

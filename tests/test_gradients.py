@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dsjax.evaluation import evaluate, program, stages
+from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
 from dsjax.specs import fields, records
 from dsjax.studies import decode_gpu_2025
@@ -28,14 +29,14 @@ def elasticities(step, point, bounds, **policies):
             )
             for record in RECORDS
         }
-        values = evaluate.evaluate_point(step, dataclasses.replace(point, **changed), bounds, **policies)
+        values = evaluate_point(step, dataclasses.replace(point, **changed), bounds, **policies)
         return jnp.log(jnp.stack([values["step_time"], values["tps_per_chip"]]))
 
     one = jnp.ones(len(CONTINUOUS), point.workload.context.dtype)
     time, throughput = jax.jacrev(logs)(one)
     nudges = STEP * jnp.eye(len(CONTINUOUS), dtype=one.dtype)
     middle, up, down = logs(one)[1], *(jax.vmap(lambda nudge: logs(one + nudge)[1])(s * nudges) for s in (1.0, -1.0))
-    values = evaluate.evaluate_point(step, point, bounds, **policies)
+    values = evaluate_point(step, point, bounds, **policies)
     result = {f"share:{x}": values[f"exposed_{x}"] / values["step_time"] for x in ("memory", "network", "latency")}
     for i, (record, field) in enumerate(CONTINUOUS):
         name = f"{record}.{field}"

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from dsjax import cli
 from dsjax.commands import common
-from dsjax.evaluation import evaluate, numpy_programs
+from dsjax.evaluation import evaluate, numpy_programs, operands
 from dsjax.evaluation import program as jaxprs
 from dsjax.space import grid
 
@@ -48,7 +48,7 @@ def test_interpreted_equals_compiled(name, dtype):
             assert distance(array, expected) <= ULP, variable
         else:
             np.testing.assert_array_equal(array, expected, err_msg=variable)
-    how, _ = evaluate.plan(space)
+    how, _ = operands.plan(space)
     assert evaluate._interpreted(how, dtype, tuple(found)) is not None
 
 

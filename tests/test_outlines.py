@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dsjax import cli
-from dsjax.evaluation import dims, evaluate, numpy_programs, trace, trace_cache
+from dsjax.evaluation import dims, evaluate, numpy_programs, operands, trace, trace_cache
 from dsjax.evaluation import program as jaxprs
 from dsjax.formulas import constraints
 from dsjax.search import cells
@@ -76,7 +76,7 @@ def asked_anew(folder, name, dtype):
 
 
 def test_an_outline_is_the_same_read_back(folder):
-    how, _ = evaluate.plan(grid.load("default", axes={"batch": [7, 64]}))
+    how, _ = operands.plan(grid.load("default", axes={"batch": [7, 64]}))
     written = trace_cache.outline(how, "float64")
     trace_cache._outline.cache_clear()
     read = trace_cache.outline(how, "float64")
@@ -162,7 +162,7 @@ def test_names():
 
 
 def test_several_writers_at_once(folder):
-    how, _ = evaluate.plan(grid.load(FAST))
+    how, _ = operands.plan(grid.load(FAST))
     found = trace_cache.outline(how, "float64")
     path = folder / "one.json"
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -174,7 +174,7 @@ def test_several_writers_at_once(folder):
 
 def test_no_more_than_some_files_are_kept(folder, monkeypatch):
     monkeypatch.setattr(trace_cache, "MOST_FILES", 3)
-    how, _ = evaluate.plan(grid.load(FAST))
+    how, _ = operands.plan(grid.load(FAST))
     found = trace_cache.outline(how, "float64")
     next(folder.iterdir()).unlink()
     for i in range(5):

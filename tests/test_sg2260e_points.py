@@ -10,6 +10,7 @@ import pytest
 
 import dsjax
 from dsjax.evaluation import evaluate
+from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
 from dsjax.specs import fields
 from dsjax.studies import sg2260e
@@ -217,9 +218,7 @@ def elasticities(step, point, bounds, **policies):
             r: dataclasses.replace(getattr(point, r), **{f: x for (s, f), x in scaled.items() if s == r})
             for r in ("hardware", "nic")
         }
-        return jnp.log(
-            evaluate.evaluate_point(step, dataclasses.replace(point, **records), bounds, **policies)["step_time"]
-        )
+        return jnp.log(evaluate_point(step, dataclasses.replace(point, **records), bounds, **policies)["step_time"])
 
     found = jax.grad(log_time)(jnp.ones(len(CONTINUOUS), point.workload.context.dtype))
     return {f"{record}.{field}": found[i] for i, (record, field) in enumerate(CONTINUOUS)}

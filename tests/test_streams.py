@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
-from dsjax.evaluation import evaluate, program, reassociate, stages
+from dsjax.evaluation import evaluate, operands, program, reassociate, stages
 from dsjax.search import best, cells, pareto, ranking, streaming
 from dsjax.space import grid
 from dsjax.sweeps import sweep
@@ -269,7 +269,7 @@ def test_no_array_of_the_core_models_last_stage_has_dims_of_the_formulas(monkeyp
     axes |= {"hardware": ["H800"], "ep": [144], "tp": [1], "precision": ["fp8"], "mtp": [1]}
     space = grid.load("default", axes=axes, fixed={"nic": "CX7", "pipeline": "dual-mbatch"})
     layout = cells.layout_of(space, (), "float32")
-    how, leaves = evaluate.plan(space, cells.function_of("tps_per_chip", 1.0, 1e-5))
+    how, leaves = operands.plan(space, cells.function_of("tps_per_chip", 1.0, 1e-5))
     sizes = dict(layout.sizes)
     shapes = tuple((sizes[axis],) if axis else () for axis in how.leaf_axes)
     with evaluate.precision("float32"):
@@ -302,7 +302,7 @@ def test_axes_that_few_equations_see_go_into_a_slab_first(monkeypatch):
     space = grid.load(STUDY, axes={"ep": [144], **axes}, fixed={"nic": "CX7", "pipeline": "naive"})
     sizes = dict(cells.layout_of(space).sizes)
     assert sizes["nic_scale_out_bytes_per_s"] == 16 and sizes["hardware"] == 1
-    seen = cells._dependents(evaluate.plan(space)[0], "float32")
+    seen = cells._dependents(operands.plan(space)[0], "float32")
     assert 0 < seen["nic_scale_out_bytes_per_s"] < seen["hardware"] and seen["ep"] < seen["batch"]
 
 
@@ -315,4 +315,4 @@ def test_layouts_cut_every_axis_into_whole_slabs():
     assert 2 * 4 * np.prod(list(sizes.values())) <= cells.SLAB
     assert all(sizes[axis] == space.sizes[axis] for axis in layout.inner)
     assert {*layout.policies, *layout.kept, *layout.inner} == set(space.axes)
-    assert evaluate.plan(space)[0].axes == tuple(space.axes)
+    assert operands.plan(space)[0].axes == tuple(space.axes)

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..evaluation import derivatives, evaluate, program
 from ..formulas import constraints
+from ..formulas.point import evaluate_point, fields_by_name
 from ..results import dataset
 from ..search.ranking import sense_of
 from ..space.differentiable import COUNTS, in_use, moved, scaled
@@ -97,8 +98,8 @@ def relaxed(of, names, load, limits, reserve):
         def traced(factors, whole, real):
             deployment = dataclasses.replace(point.deployment, **{load: whole})
             moved = scaled(dataclasses.replace(point, deployment=deployment), names, list(factors))
-            values = evaluate.evaluate_point(step, moved, bounds, **policies)
-            readable = evaluate.fields_by_name(moved) | values
+            values = evaluate_point(step, moved, bounds, **policies)
+            readable = fields_by_name(moved) | values
             room = moved.hardware.hbm_bytes * (1.0 - moved.workload.memory_reserve if reserve else 1.0)
             logs = [jnp.log(values[of])]
             for limit in limits:

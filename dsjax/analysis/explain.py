@@ -15,8 +15,9 @@ from ..errors import InputError
 from ..evaluation import evaluate
 from ..formulas import roofline
 from ..formulas.metrics import LIMITS
+from ..formulas.point import of_step
 from ..formulas.roofline import EXPOSED
-from ..results import dataset
+from ..results import dataset, netcdf
 from ..search import point, ranking
 from ..space import grid, parameters, provenance
 from ..space.space import moved, only
@@ -46,7 +47,7 @@ def explain(source="default", at=None, **options):
     if hasattr(source, "data_vars") or str(source).lower().endswith(".nc"):
         if options:
             raise InputError(f"explain: {', '.join(options)} change a grid; expected a grid, not results")
-        return of_dataset(source if hasattr(source, "data_vars") else dataset.open_netcdf(source), at)
+        return of_dataset(source if hasattr(source, "data_vars") else netcdf.open_netcdf(source), at)
     if wrong := options.keys() - inspect.signature(sweep.sweep).parameters.keys():
         raise InputError(f"explain: unknown option {min(wrong)!r}; expected those of sweep")
     names = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
@@ -85,7 +86,7 @@ def everything(step, point, bounds, **policies):
         return jnp.stack([sum(before, 0.0 * one), result.time.exposed_network]), result
 
     slopes, result = jax.jacfwd(seconds, has_aux=True)(jnp.stack([one] * len(names)))
-    values = evaluate.of_step(result, point, bounds)
+    values = of_step(result, point, bounds)
     values |= {f"memory/{part}": n_bytes for part, n_bytes in result.memory.items()}
     for name, time in result.blocks.items():
         values |= {f"block/{name}/{k}": 0.0 * one if t is None else t for k, t in vars(time).items()}

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..evaluation import evaluate
+from ..evaluation import evaluate, operands
 from ..results.dataset import over, variable
 from ..space.space import load_of, moved
 from . import refusals
@@ -65,7 +65,7 @@ def largest(space, dtype):
     while start <= MOST_SEQUENCES and not full:
         full = bool(masks) and not all(masks[name][-1][-1] for name in masks if name.startswith("ok_memory"))
         these = dataclasses.replace(space, axes={load: tuple(range(start, start + CHUNK))}, fixed=fixed)
-        names = [name for name in evaluate.layout(evaluate.plan(these)[0], dtype) if name.startswith("ok_")]
+        names = [name for name in evaluate.layout(operands.plan(these)[0], dtype) if name.startswith("ok_")]
         for name, (_, array) in evaluate.evaluate(these, dtype, names).items():
             masks.setdefault(name, []).append(np.broadcast_to(array, CHUNK))
         start += CHUNK  # ends one chunk after the memory is full, so that divisors come round again

@@ -16,6 +16,7 @@ from jax.extend import core
 from .. import machine
 from ..errors import InputError
 from ..evaluation import derivatives, evaluate, program, stages
+from ..formulas.point import evaluate_point
 from ..results import dataset
 from ..search import point, ranking
 from ..space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
@@ -92,7 +93,7 @@ def _traced(step, point, bounds, policies, names):
     order = []
 
     def values(*factors):
-        found = evaluate.evaluate_point(step, scaled(point, names, factors), bounds, **policies)
+        found = evaluate_point(step, scaled(point, names, factors), bounds, **policies)
         found = {name: value for name, value in found.items() if "/" not in name}
         order[:] = found
         return list(found.values())

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError
-from ..evaluation import evaluate
+from ..evaluation import evaluate, operands
 from ..formulas.metrics import LIMITS
 from ..search import binding, ranking
 from ..space import parameters
@@ -79,7 +79,7 @@ class _Asked:
         self.known = {}
         self.names = tuple({question.variable: None, "feasible": None})
         if space.points <= WIDE:
-            how, _ = evaluate.plan(space)
+            how, _ = operands.plan(space)
             self.names = tuple(n for n in evaluate.layout(how, dtype) if not n.startswith("block_time/"))
 
     def responses(self, x):

@@ -9,7 +9,7 @@ import xarray as xr
 
 from .. import machine
 from ..errors import InputError, unknown
-from ..evaluation import evaluate
+from ..evaluation import evaluate, operands
 from ..search import ranking
 from ..space import parameters
 from ..space.space import only
@@ -85,7 +85,7 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
 
 def _check_size(space, samples, n, candidates):
     """Refuse more samples of `n` inputs than fit in the memory that is free: draws, and the outputs of candidates."""
-    kinds = evaluate.layout(evaluate.plan(space)[0], "float64")
+    kinds = evaluate.layout(operands.plan(space)[0], "float64")
     outputs = sum(kind.itemsize for name, (_, kind) in kinds.items() if not name.startswith("block_time/"))
     # Twice the draws, their bits, and a table with one column of another; a candidate's chunks, then joined.
     needed = max(samples, SOBOL_SAMPLES) * (6 * 8 * n + outputs * (candidates + 2))
@@ -181,7 +181,7 @@ class _Candidate:
 
     def __init__(self, space, point, named):
         one = only(space, point)
-        how, self.leaves = evaluate.plan(one)
+        how, self.leaves = operands.plan(one)
         self.how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(self.leaves))
         positions = jax.tree.unflatten(how.treedef, range(len(self.leaves)))
         self.names = []  # of the inputs it reads

@@ -153,10 +153,10 @@ def _knot(field, precision):
 
 def write_row(ds, path, name=None, base=None, force=False):
     """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
-    from ..results import dataset
+    from ..results import files
 
-    dataset.check_output(path, force)
-    with dataset.replacing(path) as temporary:
+    files.check_output(path, force)
+    with files.replacing(path) as temporary:
         temporary.write_text(row_of(ds, name, base), encoding="utf-8")
 
 

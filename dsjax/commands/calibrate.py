@@ -51,8 +51,8 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     dsjax sweep --catalog curve.toml --fix curve=H800-gemm-fp8
     """
     from ..calibration import calibrate
-    from ..results import dataset
-    from ..results.dataset import check_output
+    from ..results import files
+    from ..results.files import check_output
 
     if output:
         check_output(output, force)
@@ -74,8 +74,8 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     columns = {x: ds[x].values for x in ("parameter", "value", "units", "uncertainty", "meaning")}
     points = {x: v.values for x, v in ds.variables.items() if v.dims == ("point",)}
     if form == "json":
-        summary["points"] = dataset.records(points)
-    ranked.records(dataset.records(columns), form, summary, list(columns))
+        summary["points"] = files.records(points)
+    ranked.records(files.records(columns), form, summary, list(columns))
 
 
 def _tables(ds, quiet):

@@ -82,13 +82,13 @@ def _merged(common, own):
 
 
 def _results(space, source, dtype, quiet):
-    from ..results import dataset
+    from ..results import netcdf
 
-    return dataset.open_results(source) if space is None else sweep_of(space, dtype, False, quiet)
+    return netcdf.open_results(source) if space is None else sweep_of(space, dtype, False, quiet)
 
 
 def _show(ds, form, quiet):
-    from ..results import dataset
+    from ..results import files
     from . import ranked
 
     if form == "table":
@@ -99,7 +99,7 @@ def _show(ds, form, quiet):
         two = "side" in ds[name].dims
         columns |= {f"{name}_{s}": ds[name].sel(side=s).values for s in "ab"} if two else {name: ds[name].values}
     summary = {name: value for name, value in ds.attrs.items() if not name.startswith("dsjax_spec")}
-    ranked.records(dataset.records(columns), form, summary, list(columns))
+    ranked.records(files.records(columns), form, summary, list(columns))
 
 
 def _table(ds, quiet):

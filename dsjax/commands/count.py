@@ -2,7 +2,7 @@
 
 import click
 
-from ..results import dataset
+from ..results import files
 from . import ranked
 from .tables import table
 
@@ -52,7 +52,7 @@ def against_published(rows, form, quiet):
 
 
 def _rows(ds, dim):
-    return dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)})
+    return files.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)})
 
 
 def _table(ds, operators, quiet):

@@ -9,7 +9,7 @@ import numpy as np
 from ..analysis.headroom import MOST_SEQUENCES
 from ..formulas.metrics import LIMITS
 from ..formulas.pipelines import LOWER_BOUNDS
-from ..results import dataset
+from ..results import files
 from ..space.space import load_of
 from ..specs.variables import VARIABLES
 from . import ranked
@@ -24,7 +24,7 @@ def show(ds, form, quiet=False):
     if form == "csv":
         ranked.records(blocks(ds), "csv")
     elif form == "json":
-        click.echo(dataset.to_json(_plain(as_dict(ds))))
+        click.echo(files.to_json(_plain(as_dict(ds))))
     else:
         click.echo("\n\n".join(_sections(ds, as_dict(ds), quiet)))
 

@@ -46,10 +46,10 @@ def is_store(path):
 
 def check(path, force):
     """Refuse a file or a store that cannot be written."""
-    from ..results import dataset
+    from ..results import files
     from ..sweeps import outputs
 
-    (outputs.check if is_store(path) else dataset.check_output)(path, force)
+    (outputs.check if is_store(path) else files.check_output)(path, force)
 
 
 def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, force, scheduler, csv):

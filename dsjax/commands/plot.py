@@ -51,7 +51,7 @@ def plot(
     Exit code 1 where no point is feasible.
     """
     from .. import pictures
-    from ..results import dataset
+    from ..results import netcdf
 
     options = {name: value for name, value in given.items() if value not in (None, False)}
     options |= {"at": at if at == "best" else values_of("--at", at)} if at else {}
@@ -63,7 +63,7 @@ def plot(
     size = _size(size)
     pictures.check(kind, output, size, dpi, force, options)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_results(source)
+        ds = netcdf.open_results(source)
     else:
         ds = sweep_of(space_of(source, axes, fixed, settings, model, catalogs), dtype, None, quiet)
     with progress(f"drawing {kind}", quiet), compilation_cache():

@@ -9,7 +9,7 @@ import numpy as np
 from ..formats import heading, label, shown
 from ..formulas.metrics import LIMITS
 from ..reproduction import best_json, reproduce
-from ..results import dataset
+from ..results import files
 from ..space import provenance
 from .tables import table
 
@@ -27,7 +27,7 @@ def best(space, ranked, counts, form, quiet, objective=None):
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
     counts = {"fixed": space.fixed, **counts}
-    records(dataset.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
+    records(files.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
 
 
 def _best_table(space, ranked, counts, quiet, objective):
@@ -62,7 +62,7 @@ def _shown(ranked, name):
 def records(rows, form, summary=None, names=None):
     """A list of dicts as CSV, or as JSON (inside `summary` where there is one)."""
     if form == "json":
-        click.echo(dataset.to_json({**summary, "rows": rows} if summary else rows))
+        click.echo(files.to_json({**summary, "rows": rows} if summary else rows))
         return
     names = names or list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
@@ -73,7 +73,7 @@ def records(rows, form, summary=None, names=None):
 def reproduction(result, form, quiet):
     """Published rows beside the computed ones, and what was found beside them."""
     columns = {name: x.values for name, x in {**result.coords, **result.data_vars}.items() if x.dims == ("row",)}
-    rows, details = dataset.records(columns), reproduce.details(result)
+    rows, details = files.records(columns), reproduce.details(result)
     if form != "table":
         records(rows, form, details)
     elif details:

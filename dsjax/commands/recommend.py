@@ -41,13 +41,13 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from ..results import dataset
+    from ..results import dataset, netcdf
     from ..search import pareto, ranking, streaming
     from . import recommend_tables
 
     groups = [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_results(source)
+        ds = netcdf.open_results(source)
         space, counts, found = dataset.space_of(ds), ranking.counted(ds), pareto.of_dataset(ds, x, y, groups)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)

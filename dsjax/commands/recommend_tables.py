@@ -7,7 +7,7 @@ import click
 from ..analysis.recommend import ASSUMPTIONS
 from ..formats import axis_label, heading, label, shown
 from ..formulas.metrics import LIMITS
-from ..results import dataset
+from ..results import files
 from . import ranked
 from .tables import table
 
@@ -33,7 +33,7 @@ def front(space, found, counts, form, quiet):
         columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
         columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
         summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
-        ranked.records(dataset.records(columns), form, summary, list(columns))
+        ranked.records(files.records(columns), form, summary, list(columns))
         return
     axes = [*by, *(axis for axis in space.axes if axis not in by)]
     shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]
@@ -83,7 +83,7 @@ def fleets(ds, form, quiet):
     """A fleet for every hardware and NIC, the arithmetic of the smallest and the cheapest, and who has none."""
     asked, bounds, margins, refused = (json.loads(ds.attrs[n]) for n in ("asked", "bounds", "margins", "refused"))
     if form != "table":
-        rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
+        rows = files.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
         summary = {
             "asked": asked,
             "constraints": bounds,
@@ -93,7 +93,7 @@ def fleets(ds, form, quiet):
         }
         ranked.records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
-    rows = dataset.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
+    rows = files.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
     if not quiet:
         limits = ", ".join(f"{name} {_limit(x)}" for name, x in bounds.items())
         click.echo(f"{_demand(asked)}; {limits or 'no SLO'}{_margins(margins)}")

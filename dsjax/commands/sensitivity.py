@@ -53,14 +53,14 @@ def sensitivity(
     dsjax sensitivity --at grid -o elasticities.nc
     """
     from ..analysis import sensitivity
-    from ..results import dataset
+    from ..results import files, netcdf
     from ..sweeps import sources
 
     whole = at == "grid"
     if whole and envelope:
         raise InputError("--at grid: with --envelope; expected 'best' or a point NAME=VALUE,...")
     if output is not None:
-        dataset.check_output(output, force)
+        files.check_output(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
         space, kind, ds = sources.resolved(source, "sensitivity", {})
@@ -69,7 +69,7 @@ def sensitivity(
     with progress("differentiating", quiet), compilation_cache():
         result = sensitivity.of_space(space, of, wrt, point, kind, ds, envelope=envelope)
     if output is not None:
-        dataset.write_netcdf(result, output, force)
+        netcdf.write_netcdf(result, output, force)
     _show(result, form, quiet)
     if output is not None and form == "table" and not quiet:
         click.echo(f"wrote {output}")
@@ -77,7 +77,7 @@ def sensitivity(
 
 
 def _show(ds, form, quiet):
-    from ..results import dataset
+    from ..results import files
     from . import ranked
 
     over_grid = "parameter_value" not in ds
@@ -87,7 +87,7 @@ def _show(ds, form, quiet):
     elif form == "csv":
         ranked.records(rows, "csv")
     else:
-        click.echo(dataset.to_json(_plain(summary(ds) | {"parameters": rows})))
+        click.echo(files.to_json(_plain(summary(ds) | {"parameters": rows})))
 
 
 def summary(ds):

@@ -67,7 +67,7 @@ def _labels(text):
 
 
 def _show(ds, form, quiet):
-    from ..results import dataset
+    from ..results import files
     from . import ranked
 
     if form == "table":
@@ -80,8 +80,8 @@ def _show(ds, form, quiet):
         {name: ds[name].values for name in ds.data_vars if ds[name].dims == (dim,)} for dim in ("row", "crossing")
     )
     summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")}
-    summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": dataset.records(crossings)}
-    ranked.records(dataset.records(rows if form == "json" else crossings), form, summary, list(crossings))
+    summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": files.records(crossings)}
+    ranked.records(files.records(rows if form == "json" else crossings), form, summary, list(crossings))
 
 
 def _configurations(ds):

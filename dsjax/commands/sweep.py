@@ -74,7 +74,7 @@ def sweep(
     """
     from .. import machine
     from ..reproduction import best_json
-    from ..results import dataset
+    from ..results import csv_files, netcdf
     from ..search import ranking
     from . import ranked as report
 
@@ -92,11 +92,11 @@ def sweep(
         ranked, counts = ranking.best(ds), ranking.counted(ds)
     with progress("writing", quiet):
         if output is not None and not written:
-            dataset.write_netcdf(ds, output, force)
+            netcdf.write_netcdf(ds, output, force)
         if csv_all is not None:
-            dataset.write_csv(ds, csv_all, force=force)
+            csv_files.write_csv(ds, csv_all, force=force)
         if csv_feasible is not None:
-            dataset.write_csv(ds, csv_feasible, feasible_only=True, force=force)
+            csv_files.write_csv(ds, csv_feasible, feasible_only=True, force=force)
         if json_best is not None:
             best_json.write_json(ranked, json_best, force)
     report.best(space, ranked, counts, form, quiet)
@@ -150,13 +150,13 @@ def best(
     dsjax best --objective -step_time --by hardware
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from ..results import dataset
+    from ..results import dataset, netcdf
     from ..search import ranking, streaming
     from . import ranked as report
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_results(source)
+        ds = netcdf.open_results(source)
         space, counts = dataset.space_of(ds), ranking.counted(ds)
         ranked = ranking.best(ds, by=groups, top=top, objective=objective)
     else:
@@ -191,14 +191,14 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
     dsjax histogram --of tpot --bins 10
     dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
     """
-    from ..results import dataset
+    from ..results import netcdf
     from ..search import histogram
     from ..units import number
     from . import histogram as distributions
 
     options = {"of": of, "bins": number("--bins", bins, histogram.BINS)}
     if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
-        found = histogram.of_dataset(dataset.open_netcdf(source), **options)
+        found = histogram.of_dataset(netcdf.open_netcdf(source), **options)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
         histogram.variable(space, of)
@@ -231,12 +231,12 @@ def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, qui
     dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
     """
     from ..analysis import explain
-    from ..results import dataset
+    from ..results import netcdf
     from . import explain as explained
 
     chosen = values_of("--at", at)
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        result, arguments = explain.of_dataset, (dataset.open_netcdf(source), chosen)
+        result, arguments = explain.of_dataset, (netcdf.open_netcdf(source), chosen)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs)
         result, arguments = explain.of_space, (space, chosen, dtype or "float64")

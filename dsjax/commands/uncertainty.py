@@ -38,13 +38,13 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
     dsjax uncertainty space.nc --error hardware.H800.fp8_flops_per_s=8% --of tps_per_user --format json
     """
     from ..analysis import uncertainty
-    from ..results import dataset
+    from ..results import dataset, netcdf
 
     given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
     groups = None if by is None else [name for name in by.split(",") if name]
     options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": groups}
     if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        ds = dataset.open_netcdf(source)
+        ds = netcdf.open_netcdf(source)
         named = uncertainty.check(dataset.space_of(ds), given, **options)
     else:
         space = space_of(source, axes, fixed, settings, model, catalogs)
@@ -57,7 +57,7 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
 
 
 def _show(ds, form, quiet):
-    from ..results import dataset
+    from ..results import files
     from . import ranked
 
     if form == "table":
@@ -71,9 +71,9 @@ def _show(ds, form, quiet):
             columns |= {f"{name}_p{round(100 * q):02d}": ds[name].sel(quantile=q).values for q in ds["quantile"].values}
     summary = {name: ds.attrs[name] for name in ("title", "of", "objective", "samples", "seed")}
     inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
-    summary["inputs"] = dataset.records(inputs) if inputs else []
+    summary["inputs"] = files.records(inputs) if inputs else []
     summary["clipped"] = clipped(ds)
-    ranked.records(dataset.records(columns), form, summary, list(columns))
+    ranked.records(files.records(columns), form, summary, list(columns))
 
 
 def clipped(ds):

@@ -38,12 +38,12 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     dsjax validate --catalog curve.toml --fix curve=mine
     dsjax validate --format csv > systems.csv
     """
-    from ..results import dataset
+    from ..results import files, netcdf
 
     if everything and defaults:
         raise InputError("--defaults: beside --all; expected one of the two")
     if output:
-        dataset.check_output(output, force)
+        files.check_output(output, force)
     changes = changes_of((), fixed, settings, None, catalogs)
     changes.pop("axes")
     from ..validation import validate
@@ -53,7 +53,7 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     with progress("predicting systems", quiet), compilation_cache():
         ds = twin(systems, **changes)
     if output:
-        dataset.write_netcdf(ds, output, force)
+        netcdf.write_netcdf(ds, output, force)
     if form != "table":
         _records(ds, form)
     elif defaults:
@@ -64,13 +64,13 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
 
 def _records(ds, form):
     """Systems, or choices, as CSV or JSON."""
-    from ..results import dataset
+    from ..results import files
     from ..validation import agreement
     from . import ranked
 
     dim = "choice" if "choice" in ds.dims else "system"
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
-    rows = dataset.records({dim: columns.pop(dim)} | columns)
+    rows = files.records({dim: columns.pop(dim)} | columns)
     summary = {name: x for name, x in ds.attrs.items() if name != "title"}
     ranked.records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
 

@@ -18,95 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..formulas import constraints, efficiency, metrics
-from ..space import ranges
+from ..formulas.point import evaluate_point
 from ..space.space import unknown_variables
-from ..specs import fields
-from ..specs.records import Deployment, Workload
 from . import numpy_programs, stages
 from .dims import layout
-from .operands import Plan, operand_types, precision
+from .operands import Plan, operand_types, plan, precision
 from .trace import traced
 from .trace_cache import outline
-
-
-def evaluate_point(step, point, bounds, **policies):
-    """{variable: scalar} of one point: metrics, masks and `block_time/<block>`."""
-    return of_step(step(point, **policies), point, bounds)
-
-
-def of_step(step, point, bounds):
-    """{variable: scalar} of one `metrics.Step`: metrics, masks and `block_time/<block>`."""
-    values = metrics.of(step)
-    values |= metrics.per_token(point.hardware, values["tps_per_chip"])
-    readable = fields_by_name(point) | values
-    masks = constraints.check(point, readable, step.masks, bounds)
-    return values | masks | {f"block_time/{name}": time.total for name, time in step.blocks.items()}
-
-
-def fields_by_name(point):
-    """{coordinate name: value} of the records' fields, as grids and constraints call them."""
-    named = {f"{r}_{k}": v for r in ("hardware", "nic", "model") for k, v in vars(getattr(point, r)).items()}
-    return named | vars(point.precision) | vars(point.workload) | vars(point.deployment)
-
-
-def plan(space, function=evaluate_point):
-    """(`Plan`, operands as float64 / int32 NumPy leaves) of a space."""
-    records, axes_of = {}, {}
-    for record, cls in space.study.records.items():
-        records[record], axes_of[record] = _record(space, record, cls, space.rows[record])
-    for record, cls in (("workload", Workload), ("deployment", Deployment)):
-        records[record], axes_of[record] = _record(space, record, cls, {})
-    knots, forms = [((), ())], [()]  # of a study without curves
-    if space.study.curve:
-        labels = space.axes.get("curve", (space.fixed.get("curve"),))
-        rows = [space.rows_of_curve(label) for label in labels]
-        own = [efficiency.FORMS[next(iter(row.values()))["form"]] for row in rows]
-        along = ["" if label in space.rows["curve"] else "hardware" for label in labels]
-        knots = [_record(space, "curve", form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
-        forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for form in own]
-    bounds = jax.tree.map(np.float64, space.bounds)
-    operands = (records, tuple(record for record, _ in knots), bounds)
-    leaves, treedef = jax.tree.flatten(operands)
-    tags = (axes_of, tuple(axes for _, axes in knots), jax.tree.map(lambda _: "", bounds))
-    leaf_axes = tuple(tag or None for tag in jax.tree.leaves(tags))
-
-    policies = []
-    for axis, choices in space.study.policies.items():
-        rows = {label: tuple(functions.items()) for label, functions in choices}
-        chosen = space.axes.get(axis, (space.fixed.get(axis),))
-        others = tuple(rows[label] for label in rows if label not in chosen and axis in space.axes)
-        policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))
-    policies.append(("curve" if "curve" in space.axes else None, tuple(forms), ()))
-    return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, tuple(policies)), leaves
-
-
-# Derived from others, or not meant, where they are not given: 0 says so.
-DERIVED = ("ep", "chips", "isl", "osl", "shared_tp")
-
-
-def _record(space, record, cls, rows, along=None):
-    """(record of arrays, record of axis names): a parameter's own axis or fixed value wins over the rows.
-
-    `along`: the axis that the rows are those of, where it is not the record.
-    """
-    along = record if along is None else along
-    values, axes = {}, {}
-    for field, meta in fields.fields_of(cls).items():
-        name = field if record in ("workload", "deployment") else f"{record}_{field}"
-        if name in space.axes:
-            raw, axis = space.axes[name], name
-        elif name in space.fixed:
-            raw, axis = space.fixed[name], ""
-        elif rows:
-            raw = [row[field] for row in rows.values()]
-            raw, axis = (raw, along) if along in space.axes else (raw[0], "")
-        else:
-            raw, axis = 0 if field in DERIVED else 1, ""  # a field this study does not read
-        dtype = np.dtype(np.int32 if meta["integer"] else np.float64)
-        values[field] = ranges.Operand(raw, dtype) if isinstance(raw, ranges.Range) else np.asarray(raw, dtype)
-        axes[field] = axis
-    return cls(**values), cls(**axes)
 
 
 class Results(NamedTuple):

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 from ..errors import InputError
-from ..results import dataset
+from ..results import files
 
 # Okabe and Ito's colours, told apart by colour-blind readers, without the yellow that white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
@@ -46,7 +46,7 @@ def check(path, size, dpi, force=False):
     if path is not None:
         if Path(path).suffix.lower() not in (".png", ".svg"):
             raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a path ending in .png or .svg")
-        dataset.check_output(path, force)
+        files.check_output(path, force)
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -76,8 +76,8 @@ def save(fig, path, force, conclusion):
     """Write a figure under a temporary name and rename it; the same picture is the same bytes."""
     form = Path(path).suffix.lower().removeprefix(".")
     extra = {"Date": None, "Creator": "dsjax"} if form == "svg" else {"Software": "dsjax"}
-    dataset.check_output(path, force)
-    with dataset.replacing(path) as temporary:
+    files.check_output(path, force)
+    with files.replacing(path) as temporary:
         fig.savefig(temporary, format=form, dpi=fig.dpi, metadata={"Description": conclusion, **extra})
 
 

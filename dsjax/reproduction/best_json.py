@@ -1,6 +1,6 @@
 """The optimum as the SG2260E deployment study's own result file has it, with that file's keys."""
 
-from ..results import dataset
+from ..results import files
 from ..space.space import Space
 
 # Key of the study's file -> name here, by section.
@@ -55,6 +55,6 @@ def of(ranked):
 
 def write_json(ranked, path, force=False):
     """The optimum as a JSON file, written whole or not at all."""
-    dataset.check_output(path, force)
-    with dataset.replacing(path) as temporary:
-        temporary.write_text(dataset.to_json(of(ranked)) + "\n", encoding="utf-8")
+    files.check_output(path, force)
+    with files.replacing(path) as temporary:
+        temporary.write_text(files.to_json(of(ranked)) + "\n", encoding="utf-8")

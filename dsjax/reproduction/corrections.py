@@ -15,7 +15,7 @@ from ..commands import ranked
 from ..commands.tables import table
 from ..errors import unknown
 from ..evaluation import evaluate
-from ..results import dataset
+from ..results import files
 from ..space import grid
 from ..specs import records
 from ..specs.fields import fields_of
@@ -204,15 +204,15 @@ def _points(space, rows, *more):
 
 def show(ds, form, quiet):
     """Print what `corrected` found: as tables, as CSV with a line per row, or as JSON with the medians beside."""
-    rows = dataset.records({name: ds[name].values for name in ds.variables if ds[name].dims == ("row",)})
+    rows = files.records({name: ds[name].values for name in ds.variables if ds[name].dims == ("row",)})
     if form == "table":
         _tables(ds, rows, quiet)
         return
     both = [name for name in ds.data_vars if ds[name].dims == ("row", "correction")]
     columns = {f"{name}:{c}": ds[name].sel(correction=c).values for name in both for c in NAMES}
     medians = {name: ds[name].values for name in ds.variables if ds[name].dims == ("correction",)}
-    lines = [row | numbers for row, numbers in zip(rows, dataset.records(columns))]
-    ranked.records(lines, form, {"corrections": dataset.records(medians)})
+    lines = [row | numbers for row, numbers in zip(rows, files.records(columns))]
+    ranked.records(lines, form, {"corrections": files.records(medians)})
 
 
 def _tables(ds, rows, quiet):

@@ -1,19 +1,12 @@
 """Arrays over named axes -> `xarray.Dataset`; NetCDF, CSV; written to a temporary name and renamed."""
 
-import contextlib
 import datetime
-import json
-import math
-import os
-import secrets
-import stat
 import types
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from .. import __version__, machine
+from .. import __version__
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..space import provenance as families
@@ -21,8 +14,6 @@ from ..space.space import Space, auxiliary, parameters
 from ..specs import fields
 from ..specs.records import RATES
 from ..specs.variables import FLAGS, VARIABLES
-
-CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
 def to_dataset(space, arrays, command="dsjax"):
@@ -169,185 +160,12 @@ def _stack_blocks(space, blocks):
     return ("block", *axes), stacked, _meta("block_time")
 
 
-def check_output(path, force=False):
-    """Refuse an output path that exists (without `force`), is a folder, or cannot be written."""
-    path = Path(path)
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        mode = None
-        if os.path.islink(path):
-            raise InputError(f"{path}: is a link to nothing; expected a path that can be written") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); expected a writable path") from None
-    if mode is not None and stat.S_ISDIR(mode):
-        raise InputError(f"{path}: is a folder; expected the path of a file")
-    if mode is not None and not stat.S_ISREG(mode):
-        raise InputError(f"{path}: is not a regular file; expected the path of a file")
-    if mode is not None and not force:
-        raise InputError(f"{path}: exists; expected a new path, or --force to overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: folder {path.parent} does not exist; expected an existing folder")
-    if len(os.fsencode(_beside(path).name)) > 255:
-        raise InputError(
-            f"{path}: the name is too long; expected at most {255 - len(_beside(Path('x')).name) + 1} bytes"
-        )
-    if not os.access(path.parent, os.W_OK) or (mode is not None and not os.access(path, os.W_OK)):
-        raise InputError(f"{path}: cannot be written; expected a writable path")
-
-
-def _beside(path):
-    """A temporary name in the same folder, so that renaming is atomic."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise."""
-    target = Path(os.path.realpath(path))  # a link is followed, not replaced
-    temporary = _beside(target)
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except (OSError, RuntimeError) as error:  # the NetCDF library raises RuntimeError when a write fails
-        reason = getattr(error, "strerror", None) or error
-        free = machine.gigabytes(machine.disk(target))
-        raise InputError(f"{path}: cannot be written ({reason}; {free} of disk is free); expected room there") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_netcdf(ds, path, force=False):
-    """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
-    check_output(path, force)
-    # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
-    # variable.
-    ds = ds.copy()
-    for variable in ds.variables.values():
-        variable.encoding["coordinates"] = None
-    with replacing(path) as temporary:
-        ds.to_netcdf(temporary, engine="netcdf4", encoding=encodings(ds))
-
-
-def encodings(ds):
-    """{variable: encoding} of a NetCDF file."""
-    encoding = {}
-    for name, variable in ds.variables.items():
-        if variable.size > 1 and name in ds.data_vars:
-            encoding[name] = storage(variable.shape, variable.dtype)
-        if variable.dtype.kind == "f" and not np.isnan(variable.values.flat[0]):  # what a phase lacks is NaN
-            encoding.setdefault(name, {})["_FillValue"] = None
-    return encoding
-
-
-def storage(shape, dtype):
-    """Compression of an array of this shape in a NetCDF file: zstd level 1 where the library has it, else zlib 1."""
-    import netCDF4
-
-    filters = (
-        {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
-    )
-    return filters | {"chunksizes": _chunks(shape), "shuffle": dtype.itemsize > 1}
-
-
-def _chunks(shape):
-    """Whole inner dims, outer dims cut so that a chunk has about CHUNK elements."""
-    chunks, room = [], CHUNK
-    for n in reversed(shape):
-        chunks.append(max(1, min(n, room)))
-        room //= n
-    return tuple(reversed(chunks))
-
-
-def open_netcdf(path):
-    """The dataset in a file, or in a Zarr store, that dsjax wrote; anything else is an InputError."""
-    path = Path(path)
-    kind = kind_of(path)
-    if kind == "Zarr store":
-        from . import files
-
-        files.zarr_package()
-    try:
-        with xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4") as ds:
-            if ds.nbytes > (free := machine.available_memory()):
-                raise InputError(
-                    f"{path}: holds {machine.gigabytes(ds.nbytes)} and {machine.gigabytes(free)} of memory is free; "
-                    "expected a smaller one (a grid can be searched without being held: --stream)"
-                )
-            ds = ds.load()
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise InputError(f"{path}: cannot be read ({reason}); expected a {kind} that dsjax wrote") from None
-    space_of(ds, str(path), kind)
-    texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
-    return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
-
-
-def kind_of(path):
-    """What the name of a path says that results are in."""
-    return "Zarr store" if Path(path).suffix.lower() == ".zarr" else "NetCDF file"
-
-
-def open_results(path):
-    """The dataset in a file that holds the results of a sweep; anything else is an InputError."""
-    ds = open_netcdf(path)
-    results_of(ds, str(path), kind_of(path))
-    return ds
-
-
-def columns(ds, flat):
-    """{name: values} of the points with flat indices `flat` of the grid: its dims, then every variable over them."""
-    space = space_of(ds)
-    where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
-    result = {axis: ds[axis].values[index] for axis, index in where.items()}
-    result |= {name: np.broadcast_to(np.array(value), len(flat)) for name, value in space.fixed.items()}
-    for name, variable in ds.data_vars.items():
-        if "block" not in variable.dims:
-            values = variable.values[tuple(where[axis] for axis in variable.dims)]
-            values = np.broadcast_to(values, len(flat))
-            result[name] = np.array(LIMITS, dtype=object)[values] if name == "bottleneck" else values
-    return result
-
-
-def write_csv(ds, path, feasible_only=False, force=False):
-    """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
-    import pandas as pd
-
-    check_output(path, force)
-    points = space_of(ds).points
-    feasible = np.broadcast_to(in_grid_order(ds, "feasible"), tuple(space_of(ds).sizes.values())).ravel()
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        for start in range(0, points, CHUNK):
-            flat = np.arange(start, min(start + CHUNK, points))
-            if feasible_only:
-                flat = flat[feasible[flat]]
-            frame = pd.DataFrame(columns(ds, flat))
-            flags = {name: frame[name].astype(int) for name in frame if frame[name].dtype == bool}
-            frame.assign(**flags).to_csv(file, index=False, header=start == 0)
-
-
 def in_grid_order(ds, name):
     """A variable's values with length-1 dims for the axes it lacks: broadcasts over the grid."""
     sizes = space_of(ds).sizes
     variable = ds.variables[name]  # not ds[name]: that transposes its coordinates too
     variable = variable.transpose(*(axis for axis in sizes if axis in variable.dims))
     return variable.values.reshape([sizes[axis] if axis in variable.dims else 1 for axis in sizes])
-
-
-def records(ds_columns):
-    """Columns -> a list of plain dicts, for JSON."""
-    names = list(ds_columns)
-    rows = zip(*(np.asarray(ds_columns[name]).tolist() for name in names))
-    return [
-        {n: (None if isinstance(v, float) and not math.isfinite(v) else v) for n, v in zip(names, row)} for row in rows
-    ]
-
-
-def to_json(value):
-    """JSON text of plain values."""
-    return json.dumps(value, indent=2, allow_nan=False)
 
 
 def variable(dims, values, units, text):

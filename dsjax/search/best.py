@@ -5,7 +5,7 @@ import functools
 from .. import machine
 from ..errors import InputError, unknown
 from ..evaluation import evaluate
-from ..results import dataset
+from ..results import dataset, netcdf
 from ..space import grid
 from ..sweeps import sources, sweep
 from . import pareto as fronts
@@ -64,7 +64,7 @@ def of(source, command, check, materialised, streamed, stream, max_memory, optio
         if names := ", ".join([*options, *(name for name, value in given.items() if value is not None)]):
             raise InputError(f"{command}: {names} change a grid; expected a grid, not results")
         if not hasattr(source, "data_vars"):
-            return materialised(dataset.open_results(source))
+            return materialised(netcdf.open_results(source))
         if not dataset.space_of(source, command).axes:
             raise InputError(f"{command}: no axis: one configuration; expected the results of a sweep")
         return materialised(source)

@@ -21,8 +21,9 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from ..evaluation import evaluate, program, reassociate, stages
+from ..evaluation import evaluate, operands, program, reassociate, stages
 from ..formulas import constraints
+from ..formulas.point import fields_by_name, of_step
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
 # use, and touching fresh pages again takes longer than the arithmetic.
@@ -63,8 +64,8 @@ def function_of(name, sign, relaxation):
 
     def searched(step, point, bounds, **policies):
         result = step(point, **policies)
-        values = evaluate.of_step(result, point, {})
-        readable = evaluate.fields_by_name(point) | values
+        values = of_step(result, point, {})
+        readable = fields_by_name(point) | values
         own = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | result.masks
         wider = {key: jax.tree.map(functools.partial(_wider, key), bound) for key, bound in bounds.items()}
         masks = [*own.values(), *constraints.bounded(readable, wider).values()]
@@ -93,7 +94,7 @@ def layout_of(space, by=(), dtype="float32"):
     kept = tuple(axis for axis in lifted if axis not in inner or axis == long)
     cut, room = {axis: sizes[axis] for axis in reversed(inner)}, max(1, most // points)
     # What does not depend on an axis is computed once in a slab: the axes that the fewest equations see go in first.
-    seen = _dependents(evaluate.plan(space)[0], dtype)
+    seen = _dependents(operands.plan(space)[0], dtype)
     for axis in sorted((axis for axis in reversed(kept) if axis != long), key=lambda axis: seen[axis]):
         cut[axis] = max(n for n in range(1, min(room, sizes[axis]) + 1) if sizes[axis] % n == 0)
         room //= cut[axis]
@@ -123,7 +124,7 @@ def mask_of(name):
     """Scalar function of a point: whether the constraint `ok_<name>` holds, or all of them ("feasible")."""
 
     def masked(step, point, bounds, **policies):
-        return {"value": evaluate.of_step(step(point, **policies), point, bounds)[name]}
+        return {"value": of_step(step(point, **policies), point, bounds)[name]}
 
     return masked
 
@@ -170,7 +171,7 @@ def _reduced(space, layout, what, dtype, kind, client):
 def slab_of(space, layout, what, dtype):
     """Function of a corner, the first indices along the kept axes -> [(place among all cells, their values), ...]."""
     maker, *arguments = what
-    how, leaves = evaluate.plan(space, maker(*arguments))
+    how, leaves = operands.plan(space, maker(*arguments))
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
     sizes = dict(layout.sizes)
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError
-from ..evaluation import evaluate
+from ..evaluation import evaluate, operands
 from ..results import dataset
 from ..space import ranges
 from ..space.space import with_rows_in_use
@@ -84,7 +84,7 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
 
 def counted(space, dtype="float32", client=None):
     """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `search.counted` has it."""
-    variables = evaluate.layout(evaluate.plan(space)[0], dtype)
+    variables = evaluate.layout(operands.plan(space)[0], dtype)
     layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
     for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
         one = _part(space, {axis: values[:1] for axis, values in space.axes.items() if axis not in variables[name][0]})
@@ -200,7 +200,7 @@ class _Stream:
     def dataset(self, flat, ties, command):
         """All variables of the chosen points over `rank`, as `search.at_ranks` gives them."""
         at, rows = self.at(flat), []
-        names = evaluate.known(self.space, evaluate.layout(evaluate.plan(self.space)[0], self.dtype))
+        names = evaluate.known(self.space, evaluate.layout(operands.plan(self.space)[0], self.dtype))
         names = [name for name in names if not name.startswith("block_time/")]
         for i in range(len(flat)):
             one = _part(self.space, {axis: (values[at[axis][i]],) for axis, values in self.space.axes.items()})

@@ -7,11 +7,11 @@ import netCDF4
 import numpy as np
 
 from ..errors import InputError
-from ..results import dataset
+from ..results import files, netcdf
 from . import slabs
 
 LEAST_SHARE = 1.0  # of the size of the results: what parts take, which are not compressed
-check = dataset.check_output
+check = files.check_output
 
 
 def begin(held, cut, job):
@@ -30,7 +30,7 @@ def complete(held, cut, names, path, job):
     template = slabs.template(cut, job.dtype, names)
     target = os.path.realpath(path)  # a link is followed, not replaced
     with held.writing(), held.replacing(target) as temporary:
-        ds.to_netcdf(temporary, engine="netcdf4", encoding=dataset.encodings(ds))
+        ds.to_netcdf(temporary, engine="netcdf4", encoding=netcdf.encodings(ds))
         with netCDF4.Dataset(temporary, "a") as file:
             file.set_auto_maskandscale(False)
             first = _part(held, 0)
@@ -47,7 +47,7 @@ def _create(file, name, dims, shape, dtype, attributes, cut, first):
         if dim not in file.dimensions:
             file.createDimension(dim, n)
     piece = tuple(cut.sizes.get(dim, n) for dim, n in zip(dims, shape))
-    storage = dataset.storage(piece, dtype) | {"chunksizes": _chunks(piece, dims, cut)} if math.prod(shape) > 1 else {}
+    storage = netcdf.storage(piece, dtype) | {"chunksizes": _chunks(piece, dims, cut)} if math.prod(shape) > 1 else {}
     missing = np.nan if dtype.kind == "f" and np.isnan(first.flat[0]) else None
     variable = file.createVariable(name, np.int8 if flag else dtype, dims, fill_value=missing, **storage)
     variable.setncatts(attributes | ({"dtype": "bool"} if flag else {}))
@@ -58,7 +58,7 @@ def _create(file, name, dims, shape, dtype, attributes, cut, first):
 
 def _chunks(piece, dims, cut):
     """Chunks that do not cross the border of two slabs."""
-    chunks = list(dataset.storage(piece, np.dtype("f4"))["chunksizes"])
+    chunks = list(netcdf.storage(piece, np.dtype("f4"))["chunksizes"])
     for i, dim in enumerate(dims):
         if dim in dict(cut.cuts):
             chunks[i] = max(n for n in range(1, chunks[i] + 1) if piece[i] % n == 0)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation import evaluate
+from ..evaluation import evaluate, operands
 from ..results import dataset
 from ..space.space import with_rows_in_use
 
@@ -168,7 +168,7 @@ def arrays_of(slabs, dtype, names, advance=None, devices=()):
 
     `advance(points)` is called after every slab; `devices`: JAX devices that take turns.
     """
-    how, _ = evaluate.plan(slabs.space)
+    how, _ = operands.plan(slabs.space)
     over, sizes = evaluate.layout(how, dtype), slabs.space.sizes
     arrays = {name: (over[name][0], np.empty([sizes[a] for a in over[name][0]], over[name][1])) for name in names}
 
@@ -210,7 +210,7 @@ def each(function, indices, devices=()):
 def template(slabs, dtype, names):
     """{variable of the dataset: (dims, shape, dtype, attributes)} of the whole space, without evaluating it."""
     space = slabs.space
-    how, _ = evaluate.plan(space)
+    how, _ = operands.plan(space)
     over = evaluate.layout(how, dtype)
     one = dataclasses.replace(space, axes={axis: values[:1] for axis, values in space.axes.items()})
     empty = {name: (over[name][0], np.empty([1] * len(over[name][0]), over[name][1])) for name in names}

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..errors import InputError, unknown
-from ..results import dataset
+from ..results import dataset, netcdf
 from ..space import grid
 from ..space.space import Space, with_rows_in_use
 from . import sources, sweep
@@ -26,7 +26,7 @@ def space_of(source, command, options):
     if is_results(source):
         if options:
             raise InputError(f"{command}: {', '.join(options)} change a grid; expected a grid, not results")
-        ds = source if hasattr(source, "data_vars") else dataset.open_netcdf(source)
+        ds = source if hasattr(source, "data_vars") else netcdf.open_netcdf(source)
         space = dataset.space_of(ds, command)
         return space, str(ds[space.objective].dtype), ds
     for name in options:
@@ -85,7 +85,7 @@ def resolved(source, command, options):
     if sources.is_results(source):
         if options:
             raise InputError(f"{command}: {', '.join(options)} change a grid; expected a grid, not results")
-        ds = source if hasattr(source, "data_vars") else dataset.open_netcdf(source)
+        ds = source if hasattr(source, "data_vars") else netcdf.open_netcdf(source)
         space, dtype, whole = left(ds, command)
         return space, dtype, ds if whole and "rank" not in ds.dims else None
     return sources.space_of(source, command, options)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import machine
 from ..errors import InputError
-from ..evaluation import evaluate
+from ..evaluation import evaluate, operands
 from ..results import dataset
 from ..space import grid
 from . import outputs, slabs
@@ -136,6 +136,6 @@ def check_size(space, dtype, blocks, room):
 
 def swept(space, at, of, dtype):
     """Dataset of `at`, a space moved from `space`, under the coordinates of `space`: what a search needs."""
-    how, _ = evaluate.plan(at)
+    how, _ = operands.plan(at)
     wanted = [n for n in evaluate.layout(how, dtype) if n in (of, space.objective, "feasible") or n.startswith("ok_")]
     return dataset.to_dataset(space, evaluate.evaluate(at, dtype, wanted), "dsjax sensitivity")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..results import dataset
+from ..results import files
 from ..results.files import zarr_package
 from . import slabs
 
@@ -21,7 +21,7 @@ def check(path, force=False):
     zarr_package()
     path = Path(path)
     if not os.path.lexists(path):
-        dataset.check_output(path)
+        files.check_output(path)
     elif not (path / "zarr.json").is_file():
         raise InputError(f"{path}: is not a Zarr store; expected a new path, or a store to overwrite")
     elif not force:

@@ -11,6 +11,7 @@ import xarray as xr
 from ..errors import InputError, unknown
 from ..evaluation import evaluate
 from ..formulas.metrics import LIMITS
+from ..formulas.point import evaluate_point
 from ..space import grid
 from ..specs import fields, records
 from . import agreement, continuous_batching, systems
@@ -183,7 +184,7 @@ def _phase(row, phase, fixed, settings, catalogs, used):
         layers = space.rows["model"][given["model"]]["num_hidden_layers"]
         given["axes"]["model_num_hidden_layers"] = [layers, layers + 1]
         space = _space(given, fixed, settings, catalogs, used)
-    function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate.evaluate_point
+    function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate_point
     found = evaluate.evaluate(space, function=function, interpret=True)
     dims, times = found["step_time"]
     if row.metric.rate:
@@ -207,7 +208,7 @@ def of_instance(step, point, bounds, **policies):
     d = point.deployment
     batch, chips = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
     deployment = dataclasses.replace(d, batch=batch / chips)
-    values = evaluate.evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
+    values = evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
     even = policies["splits"](jnp.mod(batch * jnp.asarray(d.tp, batch.dtype) / chips, 2.0) == 0.0)
     return values | {"ok_even_batch": values["ok_even_batch"] & even, "feasible": values["feasible"] & even}
 

@@ -1,0 +1,39 @@
+"""Points of a dataset as CSV."""
+
+import numpy as np
+
+from ..formulas.metrics import LIMITS
+from .dataset import in_grid_order, space_of
+from .files import check_output, replacing
+from .netcdf import CHUNK
+
+
+def columns(ds, flat):
+    """{name: values} of the points with flat indices `flat` of the grid: its dims, then every variable over them."""
+    space = space_of(ds)
+    where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
+    result = {axis: ds[axis].values[index] for axis, index in where.items()}
+    result |= {name: np.broadcast_to(np.array(value), len(flat)) for name, value in space.fixed.items()}
+    for name, variable in ds.data_vars.items():
+        if "block" not in variable.dims:
+            values = variable.values[tuple(where[axis] for axis in variable.dims)]
+            values = np.broadcast_to(values, len(flat))
+            result[name] = np.array(LIMITS, dtype=object)[values] if name == "bottleneck" else values
+    return result
+
+
+def write_csv(ds, path, feasible_only=False, force=False):
+    """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
+    import pandas as pd
+
+    check_output(path, force)
+    points = space_of(ds).points
+    feasible = np.broadcast_to(in_grid_order(ds, "feasible"), tuple(space_of(ds).sizes.values())).ravel()
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        for start in range(0, points, CHUNK):
+            flat = np.arange(start, min(start + CHUNK, points))
+            if feasible_only:
+                flat = flat[feasible[flat]]
+            frame = pd.DataFrame(columns(ds, flat))
+            flags = {name: frame[name].astype(int) for name in frame if frame[name].dtype == bool}
+            frame.assign(**flags).to_csv(file, index=False, header=start == 0)

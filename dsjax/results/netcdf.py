@@ -1,0 +1,93 @@
+"""Datasets as NetCDF files, and read back from files and stores."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from .. import machine
+from ..errors import InputError
+from .dataset import results_of, space_of
+from .files import check_output, replacing
+
+CHUNK = 2**20  # elements of one compressed chunk in a file
+
+
+def write_netcdf(ds, path, force=False):
+    """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
+    check_output(path, force)
+    # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
+    # variable.
+    ds = ds.copy()
+    for variable in ds.variables.values():
+        variable.encoding["coordinates"] = None
+    with replacing(path) as temporary:
+        ds.to_netcdf(temporary, engine="netcdf4", encoding=encodings(ds))
+
+
+def encodings(ds):
+    """{variable: encoding} of a NetCDF file."""
+    encoding = {}
+    for name, variable in ds.variables.items():
+        if variable.size > 1 and name in ds.data_vars:
+            encoding[name] = storage(variable.shape, variable.dtype)
+        if variable.dtype.kind == "f" and not np.isnan(variable.values.flat[0]):  # what a phase lacks is NaN
+            encoding.setdefault(name, {})["_FillValue"] = None
+    return encoding
+
+
+def storage(shape, dtype):
+    """Compression of an array of this shape in a NetCDF file: zstd level 1 where the library has it, else zlib 1."""
+    import netCDF4
+
+    filters = (
+        {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
+    )
+    return filters | {"chunksizes": _chunks(shape), "shuffle": dtype.itemsize > 1}
+
+
+def _chunks(shape):
+    """Whole inner dims, outer dims cut so that a chunk has about CHUNK elements."""
+    chunks, room = [], CHUNK
+    for n in reversed(shape):
+        chunks.append(max(1, min(n, room)))
+        room //= n
+    return tuple(reversed(chunks))
+
+
+def open_netcdf(path):
+    """The dataset in a file, or in a Zarr store, that dsjax wrote; anything else is an InputError."""
+    path = Path(path)
+    kind = kind_of(path)
+    if kind == "Zarr store":
+        from . import files
+
+        files.zarr_package()
+    try:
+        with xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4") as ds:
+            if ds.nbytes > (free := machine.available_memory()):
+                raise InputError(
+                    f"{path}: holds {machine.gigabytes(ds.nbytes)} and {machine.gigabytes(free)} of memory is free; "
+                    "expected a smaller one (a grid can be searched without being held: --stream)"
+                )
+            ds = ds.load()
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise InputError(f"{path}: cannot be read ({reason}); expected a {kind} that dsjax wrote") from None
+    space_of(ds, str(path), kind)
+    texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
+    return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
+
+
+def kind_of(path):
+    """What the name of a path says that results are in."""
+    return "Zarr store" if Path(path).suffix.lower() == ".zarr" else "NetCDF file"
+
+
+def open_results(path):
+    """The dataset in a file that holds the results of a sweep; anything else is an InputError."""
+    ds = open_netcdf(path)
+    results_of(ds, str(path), kind_of(path))
+    return ds
