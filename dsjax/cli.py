@@ -5,7 +5,24 @@ import os
 import click
 
 from . import __version__
-from .commands import calibrate, compare, plot, recommend, reproduce, sensitivity, solve, sweep, uncertainty, validate
+from .commands import (
+    best,
+    calibrate,
+    catalog,
+    compare,
+    count_,
+    explain_,
+    histogram_,
+    pareto,
+    plot,
+    recommend,
+    reproduce,
+    sensitivity,
+    solve,
+    sweep,
+    uncertainty,
+    validate,
+)
 from .errors import InputError, NothingFeasible
 
 
@@ -54,10 +71,10 @@ def main():
 
 for _command in (
     sweep.sweep,
-    sweep.best,
-    sweep.histogram,
-    sweep.explain,
-    recommend.pareto,
+    best.best,
+    histogram_.histogram,
+    explain_.explain,
+    pareto.pareto,
     recommend.recommend,
     solve.solve,
     sensitivity.sensitivity,
@@ -67,8 +84,8 @@ for _command in (
     calibrate.calibrate,
     validate.validate,
     reproduce.reproduce,
-    reproduce.count,
-    reproduce.catalog,
+    count_.count,
+    catalog.catalog,
 ):
     main.add_command(_command)
 

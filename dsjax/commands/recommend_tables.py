@@ -5,8 +5,7 @@ import json
 import click
 
 from ..analysis.recommend import ASSUMPTIONS
-from ..formats import axis_label, heading, label, shown
-from ..formulas.metrics import LIMITS
+from ..formats import label, shown
 from ..results import files
 from . import ranked
 from .tables import table
@@ -22,61 +21,6 @@ _SIZED = (
     "tokens_per_s",
     "load",
 )
-
-
-def front(space, found, counts, form, quiet):
-    """The points of Pareto fronts, group by group; `counts` of the space as `search.counted` has them."""
-    x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
-    by = [name for name in found.attrs["pareto_by"].split(",") if name]
-    if form != "table":
-        names = [*space.axes, *(name for name in found.data_vars if "block" not in found[name].dims)]
-        columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
-        columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
-        summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
-        ranked.records(files.records(columns), form, summary, list(columns))
-        return
-    axes = [*by, *(axis for axis in space.axes if axis not in by)]
-    shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]
-    lines = []
-    for i in range(found.sizes["rank"]):
-        point = found.isel(rank=i)
-        labels = [axis_label(point, axis) for axis in axes]
-        numbers = [shown(name, float(point[name])) for name in shows]
-        lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
-    if not quiet:
-        sides = [f"{name} ({_SIDES[found.attrs[f'pareto_{side}_sense']]})" for side, name in (("x", x), ("y", y))]
-        sizes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
-        click.echo(f"{space.title}: {sizes} = {space.points:,} points; front of {' and '.join(sides)}")
-    if lines:
-        click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by"], lines))
-    if not quiet:
-        for line in _ends(found, by, x, y):
-            click.echo(line)
-        refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
-        click.echo(
-            f"{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} (a point "
-            "may fail several)"
-        )
-
-
-_SIDES = {1: "more is better", -1: "less is better"}
-
-
-def _ends(found, by, x, y):
-    """One line per front: its points, its two ends."""
-    columns = [found[name].broadcast_like(found["rank"]).values.tolist() for name in by]
-    groups = list(zip(*columns)) if columns else [()] * found.sizes["rank"]
-    for group in dict.fromkeys(groups):
-        members = [i for i, other in enumerate(groups) if other == group]
-        ends = [
-            ", ".join(f"{heading(name)} {shown(name, float(found[name][i]))}" for name in (x, y))
-            for i in (members[0], members[-1])
-        ]
-        named = ", ".join(
-            f"{name} {label(value, found[name].attrs.get('units', '1'))}" for name, value in zip(by, group)
-        )
-        n = f"{len(members):,} point{'s' if len(members) > 1 else ''}"
-        yield f"{named + ': ' if named else ''}{n}, from {ends[0]} to {ends[1]}"
 
 
 def fleets(ds, form, quiet):

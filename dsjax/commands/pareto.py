@@ -1,0 +1,122 @@
+"""`dsjax pareto`: what no other point beats in two variables."""
+
+import functools
+import sys
+
+import click
+
+from ..formats import axis_label, heading, label, shown
+from ..formulas.metrics import LIMITS
+from ..results import files
+from . import ranked
+from .common import (
+    GRID_OPTIONS,
+    MEMORY_OPTION,
+    OUTPUT_OPTIONS,
+    SCHEDULER_OPTION,
+    STREAM_OPTION,
+    is_file,
+    searched,
+    space_of,
+)
+from .tables import table
+
+
+@click.command()
+@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
+@click.option("--x", default="tps_per_user", show_default=True, metavar="VARIABLE", help="'-name': less is better.")
+@click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
+@click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
+@STREAM_OPTION
+@MEMORY_OPTION
+@SCHEDULER_OPTION
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """The Pareto front of two variables: the points that no other feasible point beats in both.
+
+    Rates and utilisation are better larger; times, memory, chips and costs smaller. Points equal in both (within
+    1e-9; 1e-6 in float32) are one, picked by the study's rule: largest batch first, then the earliest grid position.
+
+    \b
+    dsjax pareto                                     throughput per user against throughput per chip
+    dsjax pareto space.nc --by hardware
+    dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
+    """
+    from ..results import dataset, netcdf
+    from ..search import pareto, ranking, streaming
+
+    groups = [name for name in by.split(",") if name]
+    if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
+        ds = netcdf.open_results(source)
+        space, counts, found = dataset.space_of(ds), ranking.counted(ds), pareto.of_dataset(ds, x, y, groups)
+    else:
+        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
+        pareto.check(space, x, y, groups)
+        found, counts = searched(
+            space,
+            dtype,
+            quiet,
+            stream,
+            max_memory,
+            lambda ds: pareto.of_dataset(ds, x, y, groups),
+            functools.partial(streaming.pareto, x=x, y=y, by=groups),
+            scheduler=scheduler,
+        )
+    front(space, found, counts, form, quiet)
+    sys.exit(0 if counts["feasible"] else 1)
+
+
+def front(space, found, counts, form, quiet):
+    """The points of Pareto fronts, group by group; `counts` of the space as `search.counted` has them."""
+    x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
+    by = [name for name in found.attrs["pareto_by"].split(",") if name]
+    if form != "table":
+        names = [*space.axes, *(name for name in found.data_vars if "block" not in found[name].dims)]
+        columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
+        columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
+        summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
+        ranked.records(files.records(columns), form, summary, list(columns))
+        return
+    axes = [*by, *(axis for axis in space.axes if axis not in by)]
+    shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]
+    lines = []
+    for i in range(found.sizes["rank"]):
+        point = found.isel(rank=i)
+        labels = [axis_label(point, axis) for axis in axes]
+        numbers = [shown(name, float(point[name])) for name in shows]
+        lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
+    if not quiet:
+        sides = [f"{name} ({_SIDES[found.attrs[f'pareto_{side}_sense']]})" for side, name in (("x", x), ("y", y))]
+        sizes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
+        click.echo(f"{space.title}: {sizes} = {space.points:,} points; front of {' and '.join(sides)}")
+    if lines:
+        click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by"], lines))
+    if not quiet:
+        for line in _ends(found, by, x, y):
+            click.echo(line)
+        refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
+        click.echo(
+            f"{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} (a point "
+            "may fail several)"
+        )
+
+
+_SIDES = {1: "more is better", -1: "less is better"}
+
+
+def _ends(found, by, x, y):
+    """One line per front: its points, its two ends."""
+    columns = [found[name].broadcast_like(found["rank"]).values.tolist() for name in by]
+    groups = list(zip(*columns)) if columns else [()] * found.sizes["rank"]
+    for group in dict.fromkeys(groups):
+        members = [i for i, other in enumerate(groups) if other == group]
+        ends = [
+            ", ".join(f"{heading(name)} {shown(name, float(found[name][i]))}" for name in (x, y))
+            for i in (members[0], members[-1])
+        ]
+        named = ", ".join(
+            f"{name} {label(value, found[name].attrs.get('units', '1'))}" for name, value in zip(by, group)
+        )
+        n = f"{len(members):,} point{'s' if len(members) > 1 else ''}"
+        yield f"{named + ': ' if named else ''}{n}, from {ends[0]} to {ends[1]}"
