@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, machine
 from dsjax.results import dataset
 from dsjax.space import grid
 from dsjax.sweeps import sweep
@@ -71,7 +71,7 @@ def test_what_cannot_be_read(files, tmp_path, monkeypatch):
     refused = printed("best", files[1], "--fix", "nic=CX7")
     assert refused.exit_code == 2 and "expected a grid, not a file of results" in refused.output
     with monkeypatch.context() as patch:
-        patch.setattr(dataset.machine, "available_memory", lambda: 1e3)
+        patch.setattr(machine, "available_memory", lambda: 1e3)
         refused = printed("best", files[1])
         assert refused.exit_code == 2 and "of memory is free" in refused.output
     monkeypatch.setitem(sys.modules, "zarr", None)

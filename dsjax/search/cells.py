@@ -21,7 +21,7 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from ..evaluation import evaluate, operands, program, reassociate, stages
+from ..evaluation import evaluate, operands, program, reassociate, stages, trace
 from ..formulas import constraints
 from ..formulas.point import fields_by_name, of_step
 
@@ -211,7 +211,7 @@ def _kernel(plan, dtype, layout, shapes):
 def _cell(plan, dtype, layout, pick, leaves):
     """Over the cells of a slab: the largest value of a feasible point, or the number of points where a mask holds."""
     choice = [choices[i] for (_, choices, _), i in zip(plan.policies, pick, strict=True)]
-    scalar, types = evaluate.scalar_of(plan, choice, pick[-1]), evaluate.operand_types(plan, dtype)
+    scalar, types = trace.scalar_of(plan, choice, pick[-1]), evaluate.operand_types(plan, dtype)
     sizes, order = dict(layout.sizes), [axis for axis in layout.kept if axis != layout.long]
     shape = [sizes[axis] for axis in order]
     # XLA has loops of their own for maxima of arrays of few dims.
