@@ -124,12 +124,18 @@ def a100_gemm(curve, m, k, n, groups=1.0, rate=0):
     del groups, rate  # the guide's shapes are those of one product, and its shares those of every precision
     small_mn = jnp.minimum(m, n)
     by_k = _line(k, 6.0, curve.gemm_small_k, 9.0, curve.gemm_middle_k)
-    by_k = jnp.where(k >= 1024, curve.gemm_large_k, jnp.where(k >= 64, by_k, curve.gemm_small_k))
+    by_k = jnp.where(_from(k, 1024), curve.gemm_large_k, jnp.where(_from(k, 64), by_k, curve.gemm_small_k))
     by_mn = _line(small_mn, 8.0, curve.gemm_small_mn, 11.0, curve.gemm_middle_mn)
-    by_mn = jnp.where(small_mn >= 2048, curve.gemm_large_mn, jnp.where(small_mn >= 256, by_mn, curve.gemm_small_mn))
-    long_k = (k > 4096) & (jnp.maximum(m, n) >= 1536) & (small_mn >= 64)
+    above_256 = jnp.where(_from(small_mn, 256), by_mn, curve.gemm_small_mn)
+    by_mn = jnp.where(_from(small_mn, 2048), curve.gemm_large_mn, above_256)
+    long_k = ~_from(4096, k) & _from(jnp.maximum(m, n), 1536) & _from(small_mn, 64)
     by_mn = jnp.where(long_k, jnp.maximum(by_mn, curve.gemm_long_k), by_mn)
-    return Efficiency(jnp.where(k < small_mn, by_k, by_mn))
+    return Efficiency(jnp.where(_from(k, small_mn), by_mn, by_k))
+
+
+def _from(size, step):
+    """Whether a size has reached a step, also where it is a quotient that rounding left just below."""
+    return size >= step * (1.0 - 64.0 * jnp.finfo(jnp.result_type(float, size, step)).eps)
 
 
 def _line(x, log2_x0, y0, log2_x1, y1):
@@ -147,7 +153,7 @@ def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
     del k, n, rate
     value = getattr(curve, f"expert_{side}_64")
     for rows in (128, 256, 512, 1024):
-        value = jnp.where(m >= rows, getattr(curve, f"expert_{side}_{rows}"), value)
+        value = jnp.where(_from(m, rows), getattr(curve, f"expert_{side}_{rows}"), value)
     return Efficiency(value)
 
 

@@ -114,7 +114,7 @@ def all_gather(n_bytes, chips, net):
     U, O bandwidth inside and outside the domain, t_up, t_out time of one step. One chip: 0.
     """
     inside = jnp.minimum(chips, net.domain)
-    domains = chips / inside
+    domains = jnp.where(chips > net.domain, chips / inside, 1.0)
     seconds = (inside - 1.0) / inside * n_bytes / net.up_bytes_per_s
     seconds += (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
     steps = (inside - 1.0) * net.up_step_s + (domains - 1.0) * net.out_step_s
@@ -147,18 +147,26 @@ def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, direct=0.0, peak_by
     return Time(exposed_network=network, exposed_latency=latency, busy_network=busy)
 
 
+def spans_domains(ep, moe_tp, domain):
+    """Whether the ep cards of moe_tp chips are of more than one domain: ep > 1 and ep moe_tp > domain.
+
+    Products of whole numbers are exact, quotients are not: 1 - cards / ep may be 1e-17 where it is 0.
+    """
+    return (ep > 1.0) & (ep * moe_tp > domain)
+
+
 def cards_of_domain(ep, moe_tp, domain):
-    """Cards of experts in one scale-up domain: max(1, min(ep, domain / moe_tp))."""
-    return jnp.maximum(1.0, jnp.minimum(ep, domain / moe_tp))
+    """Cards of experts in one scale-up domain: max(1, min(ep, domain / moe_tp)), ep exactly where one holds all."""
+    return jnp.where(spans_domains(ep, moe_tp, domain), jnp.maximum(1.0, jnp.minimum(ep, domain / moe_tp)), ep)
 
 
 def copy_per_expert(ep, moe_tp, domain):
     """(inside the domain, outside) of the rows of a card that are sent, one copy per expert: (e - 1) / ep, 1 - e / ep.
 
-    e cards of a domain; 1 / ep of the rows stay where they are.
+    e cards of a domain; 1 / ep of the rows stay where they are. Either share is 0 exactly where nothing is sent.
     """
     cards = cards_of_domain(ep, moe_tp, domain)
-    return (cards - 1.0) / ep, 1.0 - cards / ep
+    return (cards - 1.0) / ep, jnp.where(spans_domains(ep, moe_tp, domain), 1.0 - cards / ep, 0.0)
 
 
 def copy_per_domain(model, split, domain):
@@ -167,10 +175,16 @@ def copy_per_domain(model, split, domain):
     Outside (D / k) (1 - 1 / q): D of the q = ep / e domains visited, one copy each but for its own. It arrives at the
     card of the same place in the domain, which forwards it to every card visited, C in all: inside (C / k) (1 - 1 / e).
     """
-    cards = cards_of_domain(split.ep, split.moe_tp, domain)
-    domains, slots, copies = split.ep / cards, split.ep * split.slots, model.num_experts_per_tok
-    inside = visited(split.ep, model, slots) / copies * (1.0 - 1.0 / cards)
-    return inside, visited(domains, model, slots) / copies * (1.0 - 1.0 / domains)
+    ep, moe_tp = split.ep, split.moe_tp
+    cards, slots, copies = cards_of_domain(ep, moe_tp, domain), ep * split.slots, model.num_experts_per_tok
+    inside = visited(ep, model, slots) / copies * (1.0 - 1.0 / cards)
+    spans = spans_domains(ep, moe_tp, domain)
+    # q as a ratio of whole numbers: ep moe_tp chips of d a domain, or a card in each where none holds a whole one.
+    fits_card = moe_tp <= domain
+    parts = jnp.where(spans, jnp.where(fits_card, ep * moe_tp, ep), 1.0)
+    of = jnp.where(spans & fits_card, domain, 1.0)
+    outside = visited(parts, model, slots, of) / copies * (1.0 - of / parts)
+    return inside, jnp.where(spans, outside, 0.0)
 
 
 def partly_hidden(seconds, hidden_s):

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 
-def visited(parts, model, slots):
-    """Parts, out of `parts` equal ones of all M slots, that the k experts of a token lie in, expected.
+def visited(parts, model, slots, over=1.0):
+    """Parts, out of p = `parts` / `over` equal ones of all M slots, that the k experts of a token lie in, expected.
 
     Node-limited routing picks t of G groups evenly (G = `n_group`, t = `topk_group`; none: G = t = 1), then k slots of
     those groups. With the draws without replacement taken at their middle one, where (k - 1) / 2 slots are gone:
@@ -12,7 +12,7 @@ def visited(parts, model, slots):
         parts within a group, p >= G    n(p) = p t/G (1 - (1 - (1 / p) / (t/G - (k - 1) / (2 M)))^k)
         parts of several groups, p < G  p (1 - (1 - (G / p) / (G - (h - 1) / 2))^h),  h = n(G) groups hit
 
-    At most k and at most p. Against explicit routings: within 2 %.
+    At most k and at most p. Against explicit routings: within 2 %. Whether p >= G is decided without the quotient.
     """
     copies, limited = model.num_experts_per_tok, model.n_group > 0.0
     groups = jnp.where(limited, model.n_group, 1.0)
@@ -22,10 +22,11 @@ def visited(parts, model, slots):
         share = 1.0 / (p * (reach - 0.5 * (copies - 1.0) / slots))
         return p * reach * (1.0 - jnp.maximum(1.0 - share, 0.0) ** copies)
 
+    within_groups, parts = parts >= groups * over, parts / over
     hit = within(groups)
     share = groups / parts / (groups - 0.5 * (hit - 1.0))
     across = parts * (1.0 - jnp.maximum(1.0 - share, 0.0) ** hit)
-    return jnp.minimum(jnp.where(parts >= groups, within(parts), across), jnp.minimum(copies, parts))
+    return jnp.minimum(jnp.where(within_groups, within(parts), across), jnp.minimum(copies, parts))
 
 
 def imbalance(model, workload, ep, slots, tokens):

@@ -10,7 +10,7 @@ from ..formulas import attention
 from ..formulas.memory import expert_slots
 from ..formulas.shapes import Attention, Gemm
 from ..specs.fields import record
-from ..studies.operators import accepted_tokens
+from ..studies.operators import accepted_tokens, quotient
 
 
 @record
@@ -25,6 +25,7 @@ class Split:
     sp: float
     chips: float
     dp: float
+    groups: int  # whole ones: floor(dp), at least 1
     slots: float  # experts one card holds
     masks: dict  # {constraint: bool}
 
@@ -80,7 +81,8 @@ def split(deployment, model, dtype):
     slots = expert_slots(model.n_routed_experts + d.redundant_experts, ep)
     sizes = {"tp": d.tp, "shared_tp": shared_tp, "kv_split": d.kv_split, "moe_tp": d.moe_tp, "ep": ep, "sp": d.sp}
     sizes = {name: jnp.asarray(x, dtype) for name, x in (sizes | {"chips": chips, "slots": slots}).items()}
-    return Split(**sizes, dp=sizes["chips"] / sizes["tp"], masks=masks)
+    dp, groups = quotient(chips, d.tp, dtype), jnp.maximum(chips // d.tp, 1)
+    return Split(**sizes, dp=dp, groups=groups, masks=masks)
 
 
 def decode(point, parts, share):
@@ -187,7 +189,7 @@ def prefill_outcome(point, parts):
     """The first token after one step; `ok_prompts`: every group works on the same number of whole prompts."""
     d, context = point.deployment, point.workload.context
     prompts = jnp.asarray(d.prompts, context.dtype)
-    groups = jnp.maximum(jnp.asarray(parts.dp, jnp.int32), 1)
+    groups = parts.groups
     return Outcome(
         tokens_per_user=jnp.full((), jnp.nan, context.dtype),
         tokens_per_chip=prompts * context / parts.chips,

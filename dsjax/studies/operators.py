@@ -29,6 +29,12 @@ def gemm(m, k, n, *, in_bytes, out_bytes, weight_bytes=None, groups=1.0, least_r
     )
 
 
+def quotient(total, parts, dtype):
+    """total / parts of integers: exact where it is whole, whatever rounding a division has."""
+    ratio = jnp.asarray(total, dtype) / jnp.asarray(parts, dtype)
+    return jnp.where(total % parts == 0, jnp.asarray(total // parts, dtype), ratio)
+
+
 def whole_parts(total, parts):
     """ceil(total / parts) of whole numbers, exact also where the division rounds."""
     quotient = jnp.ceil(total / parts)

@@ -18,6 +18,7 @@ class Layout:
     ep: float
     chips: float
     dp: float
+    groups: int  # whole ones: floor(dp), at least 1
     heads: float  # per chip
     experts: float  # per chip
 
@@ -56,10 +57,12 @@ def layout(point):
         "sp": (d.sp == 1) | (d.sp == d.tp),
         "precision": functools.reduce(operator.and_, (records.has_rate(point.hardware, rate) for rate in rates)),
     }
-    numbers = (d.tp, d.moe_tp, ep, jnp.maximum(chips, 1), model.n_routed_experts)
-    tp, moe_tp, ep, chips, experts = (jnp.asarray(x, point.workload.context.dtype) for x in numbers)
-    heads = model.num_attention_heads / tp
-    return Layout(tp=tp, moe_tp=moe_tp, ep=ep, chips=chips, dp=chips / tp, heads=heads, experts=experts / ep), masks
+    chips, dtype = jnp.maximum(chips, 1), point.workload.context.dtype
+    numbers = {"tp": d.tp, "moe_tp": d.moe_tp, "ep": ep, "chips": chips}
+    sizes = {name: jnp.asarray(x, dtype) for name, x in numbers.items()}
+    sizes |= {"dp": operators.quotient(chips, d.tp, dtype), "groups": jnp.maximum(chips // d.tp, 1)}
+    experts = operators.quotient(model.n_routed_experts, ep, dtype)
+    return Layout(**sizes, heads=model.num_attention_heads / sizes["tp"], experts=experts), masks
 
 
 def decode(point, parts):
@@ -89,7 +92,6 @@ def prefill(point, parts):
     """
     hw, model, context, d = point.hardware, point.model, point.workload.context, point.deployment
     prompts, sp = (jnp.asarray(x, context.dtype) for x in (d.prompts, d.sp))
-    groups = jnp.maximum(jnp.asarray(parts.dp, jnp.int32), 1)
     width = model.qk_nope_head_dim + model.qk_rope_head_dim + model.v_head_dim
     return Phase(
         sequences=prompts,
@@ -100,7 +102,7 @@ def prefill(point, parts):
         core_bytes=parts.heads * 2.0 * width * point.precision.activation_bytes,
         matmul_utilisation=hw.prefill_matmul_utilisation,
         all_reduces=hw.prefill_all_reduces,
-        divisible=d.prompts // groups,
+        divisible=d.prompts // parts.groups,
         is_prefill=jnp.asarray(True),
-        ok_prompts=d.prompts % groups == 0,
+        ok_prompts=d.prompts % parts.groups == 0,
     )
