@@ -8,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax import catalog, cells, curves, evaluate, grid, routing
+from dsjax.catalog import reader
+from dsjax.evaluation import evaluate
+from dsjax.formulas import efficiency, routing
+from dsjax.search import cells
+from dsjax.space import grid
 
 CHIPS = ["GB200", "GB300", "Ascend-910C", "H800"]  # domains of 72, 72, 384 and 8
 FIXED = {"nic": "CX7", "precision": "bf16", "context": 4096, "expert_imbalance": 1.0, "pipeline": "dual-mbatch"}
@@ -87,12 +91,12 @@ def test_a_streamed_search_sees_the_same(interpreted):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps_of_a_curve_are_not_missed_by_rounding(dtype):
     with jax.enable_x64(dtype == "float64"):
-        rows = catalog.load()["curve"]
-        table = curves.DeepGemmTable(**catalog.numbers(rows["deepgemm-table"]))
+        rows = reader.load()["curve"]
+        table = efficiency.DeepGemmTable(**reader.numbers(rows["deepgemm-table"]))
 
         def reached(m, k=7168.0):
             m, k = np.asarray(m, dtype), np.asarray(k, dtype)
-            return curves.deepgemm_expert_gemm(table, "up", m, k, k)[0], curves.a100_gemm(table, m, k, k)[0]
+            return efficiency.deepgemm_expert_gemm(table, "up", m, k, k)[0], efficiency.a100_gemm(table, m, k, k)[0]
 
         for step in (128, 256, 512, 1024, 2048):
             below = np.nextafter(np.asarray(step, dtype), np.asarray(0.0, dtype))
