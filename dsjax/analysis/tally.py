@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from ..formulas import attention as attentions
 from ..formulas import layers, shapes
-from ..formulas.memory import expert_slots
+from ..formulas.network import all_to_all_bytes
+from ..formulas.routing import expert_slots
 from ..formulas.shapes import over
-from ..studies.collectives import all_to_all_bytes
 
 # What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
 COUNTS = {

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 
-from ..studies.operators import mla_kv_bytes
 from .attention import cache_width, kept_positions, kv_heads, query_input
 from .shapes import query_width
 
@@ -63,11 +62,6 @@ def embedding_weights(model):
     return model.vocab_size * model.hidden_size
 
 
-def expert_slots(n_routed_experts, ep):
-    """Experts one card holds: ceil(E / ep), in integers."""
-    return (n_routed_experts - 1) // ep + 1
-
-
 def kv_cache_bytes(sequences, context, model, kv_bytes):
     """KV cache of `sequences` in all layers [B]."""
     return sequences * model.num_hidden_layers * mla_kv_bytes(context, model, kv_bytes)
@@ -101,3 +95,12 @@ def per_chip(point, split, load, rows, drafts):
         "kv_cache": cached * (kept_positions(model, context) * cache_width(model, tp) * precision.kv_bytes + keys),
         "activations": 2.0 * precision.activation_bytes * live,
     }
+
+
+def mla_kv_bytes(context, model, kv_bytes):
+    """KV cache of one sequence in one MLA layer [B]: S (d_c + d_r) b.
+
+    S context [token], d_c `kv_lora_rank`, d_r `qk_rope_head_dim`, b bytes per element. Shared by all heads.
+    Source: DeepSeek-V2 (arXiv:2405.04434), comparison of KV caches.
+    """
+    return context * (model.kv_lora_rank + model.qk_rope_head_dim) * kv_bytes

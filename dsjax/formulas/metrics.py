@@ -91,3 +91,16 @@ def largest(values):
         index = jnp.where(candidate > best, jnp.int8(i), index)
         best = jnp.maximum(best, candidate)
     return index
+
+
+def accepted_tokens(acceptance, drafts, most=8):
+    """Draft tokens accepted per step: sum over i = 1..drafts of acceptance^i.
+
+    Drafts are checked in order, so the i-th counts only if all before it did. `most` bounds the static sum.
+    Source: DeepSeek-V3 (arXiv:2412.19437), multi-token prediction; 0.85 to 0.90 for the second token.
+    """
+    total, power = jnp.zeros_like(acceptance), jnp.ones_like(acceptance)
+    for i in range(1, most + 1):
+        power = power * acceptance
+        total = total + jnp.where(i <= drafts, power, 0.0)
+    return total

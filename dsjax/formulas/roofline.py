@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..specs.fields import record
+from ..specs.records import RATES
 
 
 @record
@@ -120,3 +121,27 @@ def as_is(collective, time):
 def hidden(time):
     """The same work behind something longer: busy, and nothing on the critical path."""
     return dataclasses.replace(time, **dict.fromkeys(EXPOSED))
+
+
+@record
+class Cost:
+    """What one operator does."""
+
+    flops: float  # needed [FLOP]
+    charged_flops: float  # executed, padding to full tiles included [FLOP]
+    bytes: float  # moved to and from memory [B]
+
+
+def flops_per_s(hardware, index):
+    """Peak rate `RATES[index]` of the chip [FLOP/s].
+
+    The bf16 rate stands in for one that the chip lacks, so that the point stays finite and time homogeneous in the
+    rates; `ok_precision` masks it.
+    """
+    rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
+    return jnp.where(rate > 0.0, rate, hardware.bf16_flops_per_s)
+
+
+def has_rate(hardware, index):
+    """Whether the chip computes at `RATES[index]`."""
+    return jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") > 0.0 for name in RATES))

@@ -63,3 +63,8 @@ def largest_normal(n):
     above = 2.515517 + t * (0.802853 + t * 0.010328)
     below = 1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
     return jnp.maximum(t - above / below, 0.0)
+
+
+def expert_slots(n_routed_experts, ep):
+    """Experts one card holds: ceil(E / ep), in integers."""
+    return (n_routed_experts - 1) // ep + 1

@@ -132,3 +132,9 @@ def like(model, *sizes):
     """Arrays in the floating-point type of the model's numbers (integers of 32 bit would overflow); others as is."""
     dtype = getattr(model.hidden_size, "dtype", None)
     return [jnp.asarray(x, dtype) if dtype is not None and hasattr(x, "dtype") else x for x in sizes]
+
+
+def quotient(total, parts, dtype):
+    """total / parts of integers: exact where it is whole, whatever rounding a division has."""
+    ratio = jnp.asarray(total, dtype) / jnp.asarray(parts, dtype)
+    return jnp.where(total % parts == 0, jnp.asarray(total // parts, dtype), ratio)

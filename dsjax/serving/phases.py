@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from ..formulas import attention
-from ..formulas.memory import expert_slots
-from ..formulas.shapes import Attention, Gemm
+from ..formulas.metrics import accepted_tokens
+from ..formulas.routing import expert_slots
+from ..formulas.shapes import Attention, Gemm, quotient
 from ..specs.fields import record
-from ..studies.operators import accepted_tokens, quotient
 
 
 @record

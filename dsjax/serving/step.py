@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from ..catalog.reader import DATA
 from ..formulas import attention, layers, memory, network, pipelines, roofline, routing
 from ..formulas.metrics import Step
+from ..formulas.network import all_to_all_bytes
+from ..formulas.roofline import Cost
 from ..formulas.shapes import Gemm, over
 from ..specs import records
-from ..studies.collectives import all_to_all_bytes
-from ..studies.operators import Cost
 from . import definition, phases
 
 
@@ -70,7 +70,7 @@ def step(
     masks = {
         "memory": sum(parts_of_memory.values()) <= room,
         "topology": network.fits(split, hw.scale_up_domain),
-        "precision": functools.reduce(operator.and_, (records.has_rate(hw, rate) for rate in rates)),
+        "precision": functools.reduce(operator.and_, (roofline.has_rate(hw, rate) for rate in rates)),
         "even_batch": splits(result.even),
     }
     return Step(
@@ -104,7 +104,7 @@ class Kernels:
 
     def _time(self, flops, n_bytes, rate, efficiency):
         cost = Cost(flops=flops, charged_flops=flops, bytes=n_bytes)
-        peak = records.flops_per_s(self.hw, rate)
+        peak = roofline.flops_per_s(self.hw, rate)
         if self._share is not None:  # of what is reached, not of the peak: needed flops stay flops at the peak
             efficiency = efficiency._replace(compute=self._share * efficiency.compute)
         return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)

@@ -103,16 +103,6 @@ class Precision:
     attention_rate: int = count("compute rate of attention", low=0, high=len(RATES) - 1)
 
 
-def flops_per_s(hardware, index):
-    """Peak rate `RATES[index]` of the chip [FLOP/s].
-
-    The bf16 rate stands in for one that the chip lacks, so that the point stays finite and time homogeneous in the
-    rates; `ok_precision` masks it.
-    """
-    rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
-    return jnp.where(rate > 0.0, rate, hardware.bf16_flops_per_s)
-
-
 def quantised_bytes(precision):
     """Bytes moved to make an operand of a GEMM outside the experts from an activation: b_a + w where w < b_a, else 0.
 
@@ -121,11 +111,6 @@ def quantised_bytes(precision):
     width = jax.lax.select_n(precision.weight_rate, *(jnp.asarray(x, jnp.result_type(float)) for x in WIDTHS))
     read = precision.activation_bytes
     return jnp.where(width < read, read + width, 0.0)
-
-
-def has_rate(hardware, index):
-    """Whether the chip computes at `RATES[index]`."""
-    return jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") > 0.0 for name in RATES))
 
 
 @record

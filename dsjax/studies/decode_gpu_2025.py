@@ -21,13 +21,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ..formulas import memory, network, pipelines, roofline
+from ..formulas import memory, metrics, network, pipelines, roofline, routing
 from ..formulas.metrics import Step
-from ..formulas.roofline import Time, alongside
+from ..formulas.roofline import Time, alongside, flops_per_s
 from ..serving.definition import Study, every_layer
 from ..specs import fields, records
-from ..specs.records import flops_per_s
-from . import collectives, operators
+from . import operators
 
 EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
@@ -100,7 +99,7 @@ def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED, collective=roof
         return _whole_model(point, gemm, slips, micro_batch, layer(queries, see_drafts), layer(jnp.ones_like(queries)))
 
     time, both = pipeline(parts, batch)
-    gained = 1.0 + operators.accepted_tokens(point.workload.acceptance, d.mtp)
+    gained = 1.0 + metrics.accepted_tokens(point.workload.acceptance, d.mtp)
     return Step(
         time=time,
         blocks={name: layers * t for name, t in both.layer.operators().items()},
@@ -151,7 +150,7 @@ def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, ex
         return expert("up", m, model.hidden_size, 2.0 * width) + expert("down", m, width, model.hidden_size)
 
     def send(element_bytes):
-        n_bytes = collectives.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
+        n_bytes = network.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
         if slips.nothing_stays:
             return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
         links = _links(point)
@@ -159,7 +158,7 @@ def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, ex
         return network.all_to_all(n_bytes, shares, 1.0, links)
 
     expert_rows = rows if experts_see_drafts else micro_batch
-    slots = jnp.asarray(memory.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
+    slots = jnp.asarray(routing.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
     routed_rows, experts_run, needed_share = copies * expert_rows, slots, 1.0 / slots
     if not slips.experts_compute_all:
         experts_run, needed_share = _slots_hit(model, point.deployment.ep, slots, expert_rows), 1.0
@@ -267,7 +266,7 @@ def _flash_mla(point, slips, micro_batch, queries):
         efficiency=efficiency,
         softmax_s=micro_batch * rows * context * cycles / (hw.sms * hw.clock_cycles_per_s),
         latency_s=micro_batch * hw.thread_all_reduce_s,
-        kv_bytes=micro_batch * operators.mla_kv_bytes(context, model, point.precision.kv_bytes),
+        kv_bytes=micro_batch * memory.mla_kv_bytes(context, model, point.precision.kv_bytes),
         bytes_per_s=hw.hbm_bytes_per_s,
         softmax_overlap=hw.softmax_overlap,
     )
@@ -276,7 +275,7 @@ def _flash_mla(point, slips, micro_batch, queries):
 def _memory(point, batch):
     """Bytes per chip; embedding and head once each, whole on every card."""
     model, precision = point.model, point.precision
-    slots = memory.expert_slots(model.n_routed_experts, point.deployment.ep)
+    slots = routing.expert_slots(model.n_routed_experts, point.deployment.ep)
     experts = jnp.asarray(slots, batch.dtype) + model.n_shared_experts
     return {
         "attention": model.num_hidden_layers * memory.mla_weights(model) * precision.weight_bytes,

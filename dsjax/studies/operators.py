@@ -2,16 +2,7 @@
 
 import jax.numpy as jnp
 
-from ..specs.fields import record
-
-
-@record
-class Cost:
-    """What one operator does."""
-
-    flops: float  # needed [FLOP]
-    charged_flops: float  # executed, padding to full tiles included [FLOP]
-    bytes: float  # moved to and from memory [B]
+from ..formulas.roofline import Cost, alongside, transfer
 
 
 def gemm(m, k, n, *, in_bytes, out_bytes, weight_bytes=None, groups=1.0, least_rows=0.0):
@@ -27,12 +18,6 @@ def gemm(m, k, n, *, in_bytes, out_bytes, weight_bytes=None, groups=1.0, least_r
         charged_flops=per_row * jnp.maximum(m, least_rows),
         bytes=groups * (m * k * in_bytes + k * n * weight_bytes + m * n * out_bytes),
     )
-
-
-def quotient(total, parts, dtype):
-    """total / parts of integers: exact where it is whole, whatever rounding a division has."""
-    ratio = jnp.asarray(total, dtype) / jnp.asarray(parts, dtype)
-    return jnp.where(total % parts == 0, jnp.asarray(total // parts, dtype), ratio)
 
 
 def whole_parts(total, parts):
@@ -51,23 +36,28 @@ def attention_scores(sequences, rows, width, positions):
     return sequences * 2.0 * rows * width * positions
 
 
-def mla_kv_bytes(context, model, kv_bytes):
-    """KV cache of one sequence in one MLA layer [B]: S (d_c + d_r) b.
+def ring_all_reduce(members, n_bytes, bytes_per_s, step_s):
+    """Ring all-reduce of b bytes over n chips: 2 (n - 1) / n b / bytes_per_s + (n - 1) step_s [s].
 
-    S context [token], d_c `kv_lora_rank`, d_r `qk_rope_head_dim`, b bytes per element. Shared by all heads.
-    Source: DeepSeek-V2 (arXiv:2405.04434), comparison of KV caches.
+    A reduce-scatter and an all-gather; the starts of the second one are taken as hidden. One chip: 0.
+    Source: P. Patarasuk, X. Yuan, Bandwidth optimal all-reduce algorithms, J. Parallel Distrib. Comput. 69 (2009).
     """
-    return context * (model.kv_lora_rank + model.qk_rope_head_dim) * kv_bytes
+    return transfer(2.0 * (members - 1.0) / members * n_bytes, bytes_per_s, (members - 1.0) * step_s)
 
 
-def accepted_tokens(acceptance, drafts, most=8):
-    """Draft tokens accepted per step: sum over i = 1..drafts of acceptance^i.
+def island_all_reduce(members, island, n_bytes, inside, between):
+    """All-reduce over n chips in n / g islands of g: max(ring over g inside, ring over n / g between), b bytes in
+    both.
 
-    Drafts are checked in order, so the i-th counts only if all before it did. `most` bounds the static sum.
-    Source: DeepSeek-V3 (arXiv:2412.19437), multi-token prediction; 0.85 to 0.90 for the second token.
+    `inside`, `between`: (bytes_per_s, step_s) of the links of an island and between islands. g = n is one ring.
     """
-    total, power = jnp.zeros_like(acceptance), jnp.ones_like(acceptance)
-    for i in range(1, most + 1):
-        power = power * acceptance
-        total = total + jnp.where(i <= drafts, power, 0.0)
-    return total
+    return alongside(ring_all_reduce(island, n_bytes, *inside), ring_all_reduce(members / island, n_bytes, *between))
+
+
+def gathered_all_to_all(n_bytes, moe_tp, inside, between):
+    """Dispatch or combine of b bytes per chip, then an all-gather over the moe_tp chips that share an expert.
+
+    b / B_between + start + (moe_tp - 1) (b / B_inside + start) [s]; no share stays on the chip.
+    """
+    (up_bytes_per_s, up_step_s), others = inside, moe_tp - 1.0
+    return transfer(n_bytes, *between) + transfer(others * n_bytes, up_bytes_per_s, others * up_step_s)

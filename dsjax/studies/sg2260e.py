@@ -26,7 +26,7 @@ from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
 from ..serving.definition import Study, dense_layers, every_layer, moe_layers, once
 from ..specs import fields, records
-from . import collectives, operators
+from . import operators
 from .sg2260e_phases import decode, layout, prefill
 
 
@@ -91,7 +91,7 @@ def step(point, *, phase, pipeline, collective=roofline.as_is):
     flops = 2.0 * hw.counted_parameters + model.num_hidden_layers * operators.attention_scores(
         1.0, model.num_attention_heads, work.score_width, context
     )
-    peak = records.flops_per_s(hw, jnp.int32(records.RATES.index("int8")))
+    peak = roofline.flops_per_s(hw, jnp.int32(records.RATES.index("int8")))
     return Step(
         # The study's MFU: its own count of flops against the 8-bit peak.
         time=dataclasses.replace(time, ideal_compute=tokens_per_chip * flops / peak),
@@ -141,7 +141,7 @@ def _blocks(point, parts, phase, sequences, collective):
 
     def timed(cost, rate, memory_share):
         efficiency = Efficiency(phase.matmul_utilisation, memory_share)
-        peak = records.flops_per_s(hw, rate)
+        peak = roofline.flops_per_s(hw, rate)
         return roofline.kernel(cost, peak, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
     reached = hw.hbm_utilisation * hw.operator_hbm_utilisation
@@ -162,13 +162,13 @@ def _blocks(point, parts, phase, sequences, collective):
     width = model.moe_intermediate_size / parts.moe_tp
     shared_width = model.n_shared_experts * model.moe_intermediate_size / parts.tp
     scores = operators.attention_scores(rows, parts.heads, phase.score_width, context)
-    core = operators.Cost(flops=scores, charged_flops=scores, bytes=rows * phase.core_bytes)
+    core = roofline.Cost(flops=scores, charged_flops=scores, bytes=rows * phase.core_bytes)
     embedding = hw.embedding_passes * own * hidden * precision.activation_bytes
-    look_up = operators.Cost(flops=jnp.zeros_like(own), charged_flops=jnp.zeros_like(own), bytes=embedding)
+    look_up = roofline.Cost(flops=jnp.zeros_like(own), charged_flops=jnp.zeros_like(own), bytes=embedding)
     key_width = model.qk_nope_head_dim + model.qk_rope_head_dim
     up_width = phase.up_heads * (model.qk_nope_head_dim + model.v_head_dim)
     n_bytes = rows * hidden * precision.activation_bytes
-    reduce = collectives.island_all_reduce(parts.tp, _island(parts.tp, nic), n_bytes, inside, between)
+    reduce = operators.island_all_reduce(parts.tp, _island(parts.tp, nic), n_bytes, inside, between)
     times = {
         "Embedding": timed(look_up, precision.weight_rate, hw.hbm_utilisation),
         "MM_QKV": matmul(own, hidden, model.q_lora_rank)
@@ -187,7 +187,7 @@ def _blocks(point, parts, phase, sequences, collective):
     }
     sent = routed * hidden / parts.moe_tp
     dispatch, combine = (
-        collective(name, collectives.gathered_all_to_all(sent * element_bytes, parts.moe_tp, inside, between))
+        collective(name, operators.gathered_all_to_all(sent * element_bytes, parts.moe_tp, inside, between))
         for name, element_bytes in (("dispatch", precision.dispatch_bytes), ("combine", precision.combine_bytes))
     )
     return times, dispatch + combine

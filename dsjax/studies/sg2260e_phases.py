@@ -5,8 +5,8 @@ import operator
 
 import jax.numpy as jnp
 
-from ..specs import fields, records
-from . import operators
+from ..formulas import memory, roofline, shapes
+from ..specs import fields
 
 
 @fields.record
@@ -55,13 +55,13 @@ def layout(point):
         "tp": jnp.asarray(model.num_attention_heads, jnp.int32) % d.tp == 0,
         "ep": model.n_routed_experts % ep == 0,
         "sp": (d.sp == 1) | (d.sp == d.tp),
-        "precision": functools.reduce(operator.and_, (records.has_rate(point.hardware, rate) for rate in rates)),
+        "precision": functools.reduce(operator.and_, (roofline.has_rate(point.hardware, rate) for rate in rates)),
     }
     chips, dtype = jnp.maximum(chips, 1), point.workload.context.dtype
     numbers = {"tp": d.tp, "moe_tp": d.moe_tp, "ep": ep, "chips": chips}
     sizes = {name: jnp.asarray(x, dtype) for name, x in numbers.items()}
-    sizes |= {"dp": operators.quotient(chips, d.tp, dtype), "groups": jnp.maximum(chips // d.tp, 1)}
-    experts = operators.quotient(model.n_routed_experts, ep, dtype)
+    sizes |= {"dp": shapes.quotient(chips, d.tp, dtype), "groups": jnp.maximum(chips // d.tp, 1)}
+    experts = shapes.quotient(model.n_routed_experts, ep, dtype)
     return Layout(**sizes, heads=model.num_attention_heads / sizes["tp"], experts=experts), masks
 
 
@@ -76,7 +76,7 @@ def decode(point, parts):
         sp=jnp.ones_like(context),
         up_heads=model.num_attention_heads,
         score_width=2.0 * model.kv_lora_rank + model.qk_rope_head_dim,
-        core_bytes=operators.mla_kv_bytes(context, model, hw.kv_read_bytes),
+        core_bytes=memory.mla_kv_bytes(context, model, hw.kv_read_bytes),
         matmul_utilisation=hw.decode_matmul_utilisation,
         all_reduces=hw.decode_all_reduces,
         divisible=point.deployment.batch,
