@@ -11,7 +11,7 @@ import pytest
 import dsjax
 from dsjax.catalog import reader
 from dsjax.evaluation import evaluate
-from dsjax.serving.step import CORE
+from dsjax.serving.core import CORE
 from dsjax.specs import fields, records
 
 MODEL = reader.numbers(reader.load()["model"]["DeepSeek-V3"])

@@ -20,7 +20,8 @@ from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
 from dsjax.results import netcdf
-from dsjax.serving.step import CORE, Kernels
+from dsjax.serving.core import CORE
+from dsjax.serving.kernels import Kernels
 from dsjax.space import grid, provenance
 from dsjax.space.space import Space
 from dsjax.specs import fields, records

@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 
+from . import routing
+
 
 def visited(parts, model, slots, over=1.0):
     """Parts, out of p = `parts` / `over` equal ones of all M slots, that the k experts of a token lie in, expected.
@@ -68,3 +70,16 @@ def largest_normal(n):
 def expert_slots(n_routed_experts, ep):
     """Experts one card holds: ceil(E / ep), in integers."""
     return (n_routed_experts - 1) // ep + 1
+
+
+def routed_rows(model, workload, split, tokens):
+    """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
+
+    R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose
+    k of ep s slots evenly; l of `routing.imbalance`.
+    """
+    copies, all_slots = model.num_experts_per_tok, split.ep * split.slots
+    busiest = routing.imbalance(model, workload, split.ep, split.slots, tokens)
+    rows = tokens * jnp.minimum(busiest * copies / split.ep, jnp.minimum(copies, split.slots))
+    hit = -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))
+    return rows, split.slots * hit

@@ -1,6 +1,5 @@
 """The core model: one step of decode or prefill as dsjax/MODEL.md states it."""
 
-import copy
 import dataclasses
 import functools
 import operator
@@ -8,14 +7,13 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from ..catalog.reader import DATA
-from ..formulas import attention, layers, memory, network, pipelines, roofline, routing
+from ..formulas import attention, layers, memory, network, pipelines, roofline
 from ..formulas.metrics import Step
 from ..formulas.network import all_to_all_bytes
-from ..formulas.roofline import Cost
-from ..formulas.shapes import Gemm, over
-from ..specs import records
-from . import definition, phases
+from ..formulas.routing import routed_rows
+from ..formulas.shapes import over
+from . import deployment, phases
+from .kernels import Kernels, _present, quantised_bytes
 
 
 def step(
@@ -40,7 +38,7 @@ def step(
     """
     point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context(point.workload)))
     one = jnp.ones_like(point.workload.context)
-    split = phases.split(point.deployment, point.model, one.dtype)
+    split = deployment.split(point.deployment, point.model, one.dtype)
     result = outcome(point, split)
     kernels = Kernels(point, gemm, expert_gemm, attention, pointwise)
 
@@ -86,96 +84,6 @@ def step(
         dp=split.dp,
         ep=split.ep,
     )
-
-
-class Kernels:
-    """Times of the kinds of kernels at one point (section 4)."""
-
-    def __init__(self, point, gemm, expert_gemm, attention, pointwise):
-        self.point, self.curve, self.hw, self.precision = point, point.curve, point.hardware, point.precision
-        self._gemm, self._expert_gemm, self._attention, self._pointwise = gemm, expert_gemm, attention, pointwise
-        self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
-
-    def with_share(self, share):
-        """The same on a share of the cores: that share of the compute rates is reached, the peak stays."""
-        other = copy.copy(self)
-        other._share = share
-        return other
-
-    def _time(self, flops, n_bytes, rate, efficiency):
-        cost = Cost(flops=flops, charged_flops=flops, bytes=n_bytes)
-        peak = roofline.flops_per_s(self.hw, rate)
-        if self._share is not None:  # of what is reached, not of the peak: needed flops stay flops at the peak
-            efficiency = efficiency._replace(compute=self._share * efficiency.compute)
-        return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)
-
-    def gemms(self, shapes):
-        """{operator: Time} of GEMMs outside the experts."""
-
-        def time(g, m, k, n):
-            present, (g, m, k, n) = _present(g, m, k, n)
-            shape = Gemm(groups=g, m=m, k=k, n=n)
-            n_bytes = shape.weights * self.precision.weight_bytes
-            n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-            curve = self._gemm(self.curve, m, k, n, g, self.precision.weight_rate)
-            return present * self._time(shape.flops, n_bytes, self.precision.weight_rate, curve)
-
-        return roofline.each(time, {name: (x.groups, x.m, x.k, x.n) for name, x in shapes.items()})
-
-    def expert(self, shape, side=None):
-        """Time of one GEMM of an expert; `side` of the routed ones, which are grouped."""
-        present, (g, m, k, n) = _present(shape.groups, shape.m, shape.k, shape.n)
-        shape = Gemm(groups=g, m=m, k=k, n=n)
-        n_bytes = shape.weights * self.precision.expert_bytes
-        n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-        rate = self.precision.expert_rate
-        if side is None:
-            curve = self._gemm(self.curve, m, k, n, g, rate)
-        else:
-            curve = self._expert_gemm(self.curve, side, m, k, n, rate)
-        return present * self._time(shape.flops, n_bytes, rate, curve)
-
-    def core(self, load):
-        """Time of the attention core, mean of all layers (section 3)."""
-        shape, precision, model = load.core, self.precision, self.point.model
-        moved = (shape.inputs + shape.outputs + load.kv_as_activations) * precision.activation_bytes
-        cached = load.kv_elements * precision.kv_bytes
-
-        def time(share):  # of the positions
-            pairs, read = (attention.causal_pairs(share), 1.0) if load.causal else (share, share)
-            curve = self._attention(self.curve, share * load.positions, load.sequences, load.positions, load.causal)
-            return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, curve)
-
-        # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
-        whole, window = (time(share) for share in attention.shares(model, self.point.workload.context))
-        sliding = attention.sliding_share(model)
-        return (1.0 - sliding) * whole + sliding * window
-
-    def scores(self, shape, load):
-        """Time of the indexer's scores, whose keys have one byte an element (section 3)."""
-        n_bytes = shape.inputs * self.precision.activation_bytes + shape.kv
-        curve = self._attention(self.curve, load.positions, load.sequences, load.positions, load.causal)
-        if curve.start_s is not None:  # nothing else takes time where there is no indexer
-            curve = curve._replace(start_s=jnp.where(shape.flops > 0.0, curve.start_s, 0.0))
-        return self._time(shape.flops, n_bytes, self.precision.attention_rate, curve)
-
-    def pointwise(self, elements, layers=None, n_bytes=0.0):
-        """Time of pointwise work that reads and writes `elements` of activations and `n_bytes` beside them.
-
-        `layers`: its share of a layer's launches.
-        """
-        efficiency = self._pointwise(self.curve, layers)
-        n_bytes = n_bytes + elements * self.precision.activation_bytes
-        seconds = n_bytes / (self.hw.hbm_bytes_per_s * efficiency.memory)
-        ideal = n_bytes / self.hw.hbm_bytes_per_s
-        start = efficiency.start_s
-        return roofline.Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
-
-
-def _present(*sizes):
-    """(1.0 or 0.0, sizes) of a shape; one without work, which the model does not have, gets finite stand-ins."""
-    present = functools.reduce(operator.mul, sizes) > 0.0
-    return jnp.where(present, 1.0, 0.0), [jnp.where(present, size, 1.0) for size in sizes]
 
 
 def _parts(point, split, kernels, slowed, load, drafts, exchange, collective):
@@ -256,7 +164,7 @@ def _moe_layer(point, split, kernels, exchange, collective, load):
             **kv_exchange,
             **{name: gemms[name] for name in load.after},
             "all_reduce": reduce,
-            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25, results * records.quantised_bytes(precision)),
+            "ffn_norm": kernels.pointwise(4.0 * load.rows * hidden, 0.25, results * quantised_bytes(precision)),
             "router": gemms["router"],
         },
         shared={
@@ -272,19 +180,6 @@ def _moe_layer(point, split, kernels, exchange, collective, load):
         combine=collective("combine", combine),
         closing={"all_reduce_ffn": reduce},
     )
-
-
-def routed_rows(model, workload, split, tokens):
-    """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
-
-    R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose
-    k of ep s slots evenly; l of `routing.imbalance`.
-    """
-    copies, all_slots = model.num_experts_per_tok, split.ep * split.slots
-    busiest = routing.imbalance(model, workload, split.ep, split.slots, tokens)
-    rows = tokens * jnp.minimum(busiest * copies / split.ep, jnp.minimum(copies, split.slots))
-    hit = -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))
-    return rows, split.slots * hit
 
 
 def _blocks(model, both):
@@ -305,50 +200,3 @@ def _blocks(model, both):
     blocks["routed"] = sparse * (routed["routed_up"] + routed["routed_down"])
     blocks |= {"dispatch": sparse * layer.dispatch, "combine": sparse * layer.combine}
     return blocks | {name: both.rest[name] for name in ("dense", "embedding", "head", "mtp")}
-
-
-def _definition():
-    once, every, dense, moe = (getattr(definition, n) for n in ("once", "every_layer", "dense_layers", "moe_layers"))
-    blocks = {"embedding": once} | dict.fromkeys(
-        "pointwise q_a kv_a q_b kv_b indexer core kv_exchange o all_reduce".split(), every
-    )
-    blocks |= dict.fromkeys("router dispatch shared routed combine".split(), moe)
-    return definition.Study(
-        name="core",
-        path=DATA / "core.toml",
-        title="DeepSeek-V3-class model",
-        step=step,
-        records=records.RECORDS,
-        policies={
-            "phase": (
-                ("decode", phases.DECODE),
-                ("prefill", phases.PREFILL),
-            ),
-            "pipeline": (
-                ("naive", {"pipeline": pipelines.naive, "splits": pipelines.whole}),
-                ("dual-mbatch", {"pipeline": pipelines.dual_micro_batch, "splits": pipelines.halves}),
-                ("windows", {"pipeline": pipelines.windows, "splits": pipelines.whole}),
-                ("tbo", {"pipeline": pipelines.two_batch_overlap, "splits": pipelines.halves}),
-                ("sbo", {"pipeline": pipelines.single_batch_overlap, "splits": pipelines.whole}),
-            ),
-            "dispatch_mode": network.MODES,
-        },
-        deployment=("tp", "moe_tp", "shared_tp", "kv_split", "ep", "redundant_experts", "sp", "chips", "batch")
-        + ("prompts", "mtp"),
-        workload=(
-            "context",
-            "isl",
-            "osl",
-            "acceptance",
-            "expert_imbalance",
-            "unhidden",
-            "software_factor",
-            "memory_reserve",
-        ),
-        blocks=blocks | {"dense": dense, "head": once, "mtp": once},
-        ties=("-batch",),
-        curve=("gemm", "expert_gemm", "attention", "pointwise"),
-    )
-
-
-CORE = _definition()

@@ -5,9 +5,6 @@ field live in its metadata; the catalog validates against them and the dataset w
 devices, NICs and models are labels of axes and stay out of the records.
 """
 
-import jax
-import jax.numpy as jnp
-
 from .fields import amount, count, factor, feature, fraction, like, optional, rate, record, seconds, share, size
 
 
@@ -101,16 +98,6 @@ class Precision:
     weight_rate: int = count("compute rate of the GEMMs outside the experts", low=0, high=len(RATES) - 1)
     expert_rate: int = count("compute rate of the expert GEMMs", low=0, high=len(RATES) - 1)
     attention_rate: int = count("compute rate of attention", low=0, high=len(RATES) - 1)
-
-
-def quantised_bytes(precision):
-    """Bytes moved to make an operand of a GEMM outside the experts from an activation: b_a + w where w < b_a, else 0.
-
-    w: width of the operands of the rate, 2 B (bf16), 1 B (fp8, int8), 1/2 B (fp4).
-    """
-    width = jax.lax.select_n(precision.weight_rate, *(jnp.asarray(x, jnp.result_type(float)) for x in WIDTHS))
-    read = precision.activation_bytes
-    return jnp.where(width < read, read + width, 0.0)
 
 
 @record

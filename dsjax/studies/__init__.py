@@ -16,7 +16,7 @@ def names():
 def get(name, where="study"):
     """The study called `name`; "core" is the core model."""
     if name == "core":
-        return importlib.import_module("..serving.step", __name__).CORE
+        return importlib.import_module("..serving.core", __name__).CORE
     if name not in names():
         raise unknown(where, "study", name, names())
     return importlib.import_module(f".{name}", __name__).STUDY
