@@ -49,8 +49,6 @@ def significant(value, digits=DIGITS):
 
 def label(value, units="1"):
     """A value of an axis as a reader writes it: H800, 2048, 100 GB/s, 1e+11."""
-    from ..space.parameters import quantity
-
     if isinstance(value, str | bool):
         return str(value)
     if units in ("B/s", "FLOP/s", "B", "s", "Hz"):
