@@ -2,15 +2,17 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from dsjax.errors import InputError
 from dsjax.space import grid
-from dsjax.sweeps import outputs, workers
-from dsjax.sweeps import sweep as run
+from dsjax.sweeps import outputs, resume, sweep, workers
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")
@@ -56,7 +58,7 @@ def waited_for(found, processes, folder):
 
 @contextlib.contextmanager
 def cluster(folder, workers=2):
-    """(address of a scheduler on a free port, its process) with so many workers of one thread."""
+    """(address of a scheduler on a free port, processes, its own first) with so many workers of one thread."""
     file = folder / "scheduler.json"
 
     def address():
@@ -75,7 +77,7 @@ def cluster(folder, workers=2):
         options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder))
         processes += [stack.enter_context(started(folder, "dask_worker", at, *options)) for _ in range(workers)]
         waited_for(all_there, processes, folder)
-        yield at, processes[0]
+        yield at, processes
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,25 @@ def dsjax(*args, code=0, timeout=COMMAND_S):
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == code, f"{out}\n{err}"
     return out, err
+
+
+def written(path, **options):
+    """The store that this process writes, all slabs of it in `COMMAND_S`; an error is raised here."""
+    found = []
+
+    def work():
+        try:
+            sweep.write(grid.load(STUDY), path, blocks=False, **options)
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(COMMAND_S)
+    assert not thread.is_alive(), "still waiting"
+    if found:
+        raise found[0]
+    return path
 
 
 def arrays_of(path):
@@ -118,7 +139,7 @@ def test_a_search_by_the_command_line_is_that_of_one_process(address, asked):
 def test_a_sweep_by_the_command_line_is_that_of_one_process(address, tmp_path):
     out, err = dsjax("sweep", STUDY, "-o", tmp_path / "there.zarr", "--scheduler", address)
     assert "659 of 4,320 points are feasible" in out and not err
-    run.write(grid.load(STUDY), tmp_path / "here.zarr")
+    sweep.write(grid.load(STUDY), tmp_path / "here.zarr")
     there, here = (arrays_of(tmp_path / f"{name}.zarr") for name in ("there", "here"))
     assert there == here and len(here) > 20
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.zarr", "there.zarr"]
@@ -129,7 +150,44 @@ def test_many_slabs_need_no_client_of_the_process(address, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="No client"):
         distributed.default_client()
     with workers.connected(address) as client:
-        run.write(grid.load(STUDY), tmp_path / "there.zarr", blocks=False, client=client)
-    run.write(grid.load(STUDY), tmp_path / "here.zarr", blocks=False)
+        written(tmp_path / "there.zarr", client=client)
+    written(tmp_path / "here.zarr")
     there, here = (arrays_of(tmp_path / f"{name}.zarr") for name in ("there", "here"))
     assert there == here and len(here) > 100
+
+
+def test_a_sweep_whose_scheduler_is_lost_keeps_what_is_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "POINTS", MOST)
+    path, seen = tmp_path / "x.zarr", []
+    (tmp_path / "cluster").mkdir()
+    with cluster(tmp_path / "cluster", workers=1) as (at, processes):
+
+        def advance(points, found=False):
+            seen.append(found)
+            if len(seen) == 4:  # the first call is about what was finished before
+                processes[0].kill()
+
+        with workers.connected(at) as client:
+            with pytest.raises(InputError, match=r"scheduler: a slab could not be evaluated .*expected --resume"):
+                written(path, client=client, progress=advance)
+    assert not path.exists() and 3 <= len(resume.Parts(path).finished()) < 16
+    assert arrays_of(written(path, resume=True)) == arrays_of(written(tmp_path / "here.zarr"))
+
+
+def test_a_search_whose_scheduler_is_lost_ends_in_one_line(tmp_path):
+    """A worker that is stopped answers nothing, so that the scheduler is lost while all of the search is ahead."""
+    with cluster(tmp_path, workers=1) as (at, (scheduler, worker)):
+        command = [sys.executable, "-m", "dsjax", "best", STUDY, "--scheduler", at]
+        asked = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            with distributed.Client(at, timeout=5.0, set_as_default=False) as client:
+                tasks = lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))  # noqa: E731
+                waited_for(tasks, [scheduler, worker, asked], tmp_path)
+                worker.send_signal(signal.SIGSTOP)
+            scheduler.kill()
+            out, err = asked.communicate(timeout=START_S)
+        finally:
+            asked.kill()
+            worker.kill()
+    assert asked.returncode == 2 and not out and len(err.splitlines()) == 1, err.decode()
+    assert err.startswith(b"error: scheduler: slabs could not be searched (")

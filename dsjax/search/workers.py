@@ -5,7 +5,7 @@ import os
 
 from ..errors import InputError
 from ..space.space import Space
-from ..sweeps.workers import RETRIES, check, package
+from ..sweeps.workers import RETRIES, check, package, results_of
 
 TASKS = 16  # of a search, for each thread of a worker
 
@@ -24,7 +24,7 @@ def searched(client, space, layout, what, dtype, corners):
     text = client.submit(str, space.to_json(), pure=False, retries=RETRIES)
     tasks = client.map(search, some, text=text, layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES)
     try:
-        for _, found in distributed.as_completed(tasks, with_results=True, raise_errors=True, loop=client.loop):
+        for found in results_of(distributed.as_completed(tasks, with_results=True, loop=client.loop)):
             yield from found
     except InputError:
         raise

@@ -5,6 +5,7 @@ again by the scheduler; a slab that is finished twice is written twice, with the
 """
 
 import contextlib
+import logging
 import os
 
 from .. import __version__
@@ -28,8 +29,14 @@ def connected(address):
             f"--scheduler {address}: cannot be reached ({reason}); expected the address of a running dask scheduler, "
             "tcp://host:port"
         ) from None
-    with client:
-        yield client
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # of a scheduler that is gone it prints tracebacks, beside the error that is raised
+    try:
+        with client:
+            yield client
+    finally:
+        log.setLevel(level)
 
 
 def package():
@@ -64,17 +71,19 @@ def each(client, folder, indices, advance):
     distributed = package()
     check(client, folder)
     indices, threads = iter(indices), sum(client.nthreads().values())
-    waiting = distributed.as_completed(with_results=True, raise_errors=True, loop=client.loop)
+    waiting = distributed.as_completed(with_results=True, loop=client.loop)
 
     def submit():
         for index in indices:
+            if client.status != "running":  # of a task that is sent to nobody, nothing is heard any more
+                raise distributed.CancelledError("the connection is lost")
             waiting.add(client.submit(run, str(folder), index, pure=False, retries=RETRIES))
             return
 
-    for _ in range(max(1, threads) * PER_THREAD):
-        submit()
     try:
-        for _, points in waiting:
+        for _ in range(max(1, threads) * PER_THREAD):
+            submit()
+        for points in results_of(waiting):
             advance(points)
             submit()
     except InputError:
@@ -84,6 +93,14 @@ def each(client, folder, indices, advance):
             f"scheduler: a slab could not be evaluated ({str(error)[:200]}); what is finished is kept in {folder}: "
             "expected --resume to go on"
         ) from None
+
+
+def results_of(waiting):
+    """Results of tasks in the order in which they end; a task that failed, or that its scheduler forgot, raises."""
+    for _, result in waiting:
+        if isinstance(result, BaseException):  # of a task that is cancelled, in place of a result
+            raise result
+        yield result
 
 
 def run(folder, index):
