@@ -197,6 +197,13 @@ def test_csv_in_pieces_is_the_same(study, tmp_path, monkeypatch):
     assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "pieces.csv").read_bytes()
 
 
+def test_a_variable_may_have_no_values(tmp_path):
+    path = tmp_path / "x.nc"
+    dsjax.write_netcdf(xr.Dataset({"left_aside": ("system", np.empty(0)), "one": ((), 1.0)}), path)
+    with xr.open_dataset(path) as ds:
+        assert ds["left_aside"].shape == (0,) and ds["one"] == 1.0
+
+
 @pytest.mark.parametrize("write", [dsjax.write_netcdf, dsjax.write_csv])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(study, tmp_path, monkeypatch, write):
     target = tmp_path / "result"

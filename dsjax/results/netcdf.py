@@ -31,7 +31,7 @@ def encodings(ds):
     for name, variable in ds.variables.items():
         if variable.size > 1 and name in ds.data_vars:
             encoding[name] = storage(variable.shape, variable.dtype)
-        if variable.dtype.kind == "f" and not np.isnan(variable.values.flat[0]):  # what a phase lacks is NaN
+        if variable.dtype.kind == "f" and not np.isnan(variable.values.ravel()[:1]).any():  # what a phase lacks is NaN
             encoding.setdefault(name, {})["_FillValue"] = None
     return encoding
 
