@@ -15,7 +15,7 @@ def numbers(space, values):
         row = rows.get(space.fixed.get(record), {})
         prefix = f"{record}_" if record in _PREFIXED else ""
         named |= {f"{prefix}{field}": value for field, value in reader.numbers(row).items()}
-    given = {name.removeprefix("precision_"): value for name, value in space.fixed.items()}
+    given = space.fixed | {name.removeprefix("precision_"): value for name, value in space.fixed.items()}
     return named | given | {name: value for name, value in values.items() if "/" not in name}
 
 

@@ -19,5 +19,7 @@ def of_step(step, point, bounds):
 
 def fields_by_name(point):
     """{coordinate name: value} of the records' fields, as grids and constraints call them."""
-    named = {f"{r}_{k}": v for r in ("hardware", "nic", "model") for k, v in vars(getattr(point, r)).items()}
+    records = {r: vars(getattr(point, r)) for r in ("hardware", "nic", "model", "precision")}
+    records["curve"] = vars(point.curve) if point.curve else {}  # of a study without curves
+    named = {f"{record}_{k}": v for record, values in records.items() for k, v in values.items()}
     return named | vars(point.precision) | vars(point.workload) | vars(point.deployment)
