@@ -56,6 +56,7 @@ def setting(model, hardware, nic, precision, curve, workload, deployment, phase)
     s.h_kv, s.D_qk, s.mla = m.num_key_value_heads, s.D_n + s.D_r, s.R_kv > 0
     s.W, s.L_s, s.K, s.modules = m.sliding_window, m.sliding_layers, m.index_topk, m.num_nextn_predict_layers
     s.h_i, s.D_i = m.index_n_heads, m.index_head_dim
+    s.q_n, s.q_b, s.o_b, s.m_b, s.a_s = m.qk_norm, m.qkv_bias, m.o_bias, m.mlp_bias, m.attention_sinks
     s.b_w, s.b_e, s.b_a, s.b_kv = p.weight_bytes, p.expert_bytes, p.activation_bytes, p.kv_bytes
     s.b_d, s.b_c = p.dispatch_bytes, p.combine_bytes
     peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s, hw.fp4_flops_per_s)
@@ -379,17 +380,20 @@ def memory(s):
     else:
         attention = s.H * (s.hd + s.hd_kv) * (s.D_qk + s.D_v) * s.b_w
     attention += ((s.R_q or s.H) * s.h_i * s.D_i + s.H * (s.D_i + s.h_i)) * s.b_w
+    biases = s.q_b * (s.h * s.D_qk + s.h_kv * (s.D_qk + s.D_v)) + s.o_b * s.H + s.a_s * s.h
+    attention += (2 * s.H + s.R_q + s.R_kv + 2 * s.q_n * s.D_qk + 2 * s.D_i + biases / s.tp) * s.b_w
     kept = s.S if not s.L_s else ((s.L - s.L_s) * s.S + s.L_s * min(s.S, s.W)) / s.L
-    experts = (s.slots * 3 * s.H * s.I_e / s.moe_tp + s.n_s * 3 * s.H * s.I_e / s.st) * s.b_e + s.H * s.E * s.b_w
+    routed = s.slots * (3 * s.H * s.I_e + s.m_b * (2 * s.I_e + s.H)) / s.moe_tp
+    experts = (routed + s.n_s * 3 * s.H * s.I_e / s.st) * s.b_e + (s.H + s.m_b) * s.E * s.b_w
     has_mtp = 1 if s.m > 0 and s.decode else 0
     around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + s.I_e / s.moe_tp)
     widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
     return {
         "attention": s.L * attention,
-        "dense": s.L_d * 3 * s.H * s.I / s.tp * s.b_w,
+        "dense": s.L_d * (3 * s.H * s.I + s.m_b * (2 * s.I + s.H)) / s.tp * s.b_w,
         "experts": s.L_m * experts,
-        "embedding": (2 - s.w_tied) * s.V * s.H / s.tp * s.b_w,
-        "mtp": has_mtp * (attention + experts + 2 * s.H**2 * s.b_w),
+        "embedding": ((2 - s.w_tied) * s.V * s.H / s.tp + s.H) * s.b_w,
+        "mtp": has_mtp * (attention + experts + (2 * s.H**2 + 3 * s.H) * s.b_w),
         "kv_cache": z.B / s.c * (s.L + has_mtp) * (kept * s.Z * s.b_kv + s.S * s.D_i),
         "activations": 2 * s.b_a * widest,
     }

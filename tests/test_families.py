@@ -20,7 +20,6 @@ from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
 from dsjax.results import netcdf
-from dsjax.serving.core import CORE
 from dsjax.serving.kernels import Kernels
 from dsjax.space import grid, provenance
 from dsjax.space.space import Space
@@ -62,8 +61,7 @@ def kernels(hardware, width, rate):
     )
     peaks = {"flops_per_s": chip[f"{rate}_flops_per_s"], "hbm_bytes_per_s": chip["hbm_bytes_per_s"]}
     peaks |= dict.fromkeys(("operand_bytes", "result_bytes", "kv_bytes"), width)
-    form = curves.FORMS["kernel"]
-    return Kernels(point, *(getattr(form, name) for name in CORE.curve)), row, peaks
+    return Kernels(point, None, curves.FORMS["kernel"], None), row, peaks
 
 
 def knots(row, kind, names):
@@ -92,7 +90,7 @@ def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, g
         expected = forms.grouped_gemm(
             parameters, {"num_groups": 9.0, "m_per_group": 70.0, "n": 4096.0, "k": 7168.0}, peaks
         )
-        assert float(of.expert(shape, "up").total) == pytest.approx(float(expected), rel=1e-12)
+        assert float(of.routed_up(shape).total) == pytest.approx(float(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize(("kind", "causal"), [("mla-decode", False), ("mla-prefill", True)])
@@ -103,7 +101,7 @@ def test_attention_has_knots_of_its_own_in_prefill(kind, causal):
     with jax.enable_x64(True):
         model, _, peaks = kernels("B200", 2.0, "bf16")
         compute, moved = of.work(shape, peaks)
-        efficiency = curves.kernel_attention(model.curve, 3000.0, 8.0, 3000.0, causal)
+        efficiency = curves.kernel_attention(model.point.curve, 3000.0, 8.0, 3000.0, causal)
         flops, n_bytes = compute * peaks["flops_per_s"], moved * peaks["hbm_bytes_per_s"]
         time = model._time(flops, n_bytes, model.precision.attention_rate, efficiency).total
         expected = of.form(knots(row, prefix, ("rows", *of.parameters)), shape, peaks)

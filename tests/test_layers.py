@@ -1,17 +1,23 @@
-"""Shapes of the operators: exact in Python integers, the same under JAX, split as they say."""
+"""The table of operators: shapes exact in Python integers and the same under JAX, read alike by time, memory and counts."""
 
+import dataclasses
 from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import dsjax
 from dsjax.analysis import count, tally
 from dsjax.catalog import reader
-from dsjax.formulas import attention as attentions
-from dsjax.formulas import layers
+from dsjax.evaluation import evaluate
+from dsjax.formulas import attention, layers
+from dsjax.serving import operators
 from dsjax.specs import records
 from dsjax.specs.fields import fields_of
+
+MODELS = sorted(reader.load()["model"])
 
 
 @pytest.fixture(scope="module")
@@ -20,50 +26,103 @@ def model():
 
 
 @pytest.mark.parametrize("phase", count.PHASES)
-def test_replicated_is_what_does_not_shrink(model, phase):
-    """The list of replicated operators against the shapes themselves."""
-    one, two = (tally._shapes(model, phase, 4, 64, tally.Layout(tp=tp, ep=2)) for tp in (1, 2))
-    same = {name for name, (_, _, shape) in one.items() if shape.weights and two[name][2].weights == shape.weights}
-    held_by_experts = {name for name in one if name.startswith("routed")}
-    assert same - held_by_experts == layers.REPLICATED & one.keys()
-    module = [layers.mtp_module(model, 1, 1, {}, tp) for tp in (1, 2)]
-    kept = {name for name in module[0] if module[0][name].weights == module[1][name].weights}
-    assert kept == layers.REPLICATED & module[0].keys()
+@pytest.mark.parametrize("name", ["DeepSeek-V3", "DeepSeek-V3.2", "Qwen3-30B-A3B"])
+def test_replicated_is_what_does_not_shrink(name, phase):
+    """The flags of the table against the shapes themselves."""
+    model = count.shape_of(name, reader.load()["model"])
+    one, two = (tally.work_of(model, phase, 4, 64, tally.Layout(tp=tp, ep=2)) for tp in (1, 2))
+    for row in operators.of_phase(phase == "prefill"):
+        alone, split = (row.shape(model, work).weights for work in (one, two))
+        if alone and not row.routed:
+            assert row.replicated_in(model) == (alone == split), row.name
+
+
+def test_names_are_those_of_one_operator():
+    for causal in (True, False):
+        names = [row.name for row in operators.of_phase(causal)]
+        assert len(set(names)) == len(names)
+        fused = [row.fused for row in operators.of_phase(causal) if row.kernel]
+        assert any(fused) and not fused[0]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_shapes_are_the_same_under_jit(model, dtype):
-    def shapes(model, batch, queries, context, tp, ep):
-        attention = attentions.mla_decode(model, batch, queries, context, tp)
-        moe = layers.router(model, batch) | layers.shared_expert(model, batch, tp) | layers.norms(model, batch)
-        moe |= layers.routed_experts(model, batch, ep, tp)
-        others = attentions.mla_prefill(model, batch, context, tp, tp), layers.dense_ffn(model, batch, tp)
-        ends = layers.embedding(model, batch, tp), layers.head(model, batch, tp)
-        return attention, *others, *ends, layers.mtp_module(model, batch, batch, attention | moe, tp)
+@pytest.mark.parametrize("phase", count.PHASES)
+def test_shapes_are_the_same_under_jit(model, phase, dtype):
+    rows = operators.of_phase(phase == "prefill")
+    work = tally.work_of(model, phase, 40, 4096, tally.Layout(tp=4, ep=32))
 
-    def numbers(groups):
+    def numbers(model, work):
         return {
-            f"{i}/{name}/{key}": getattr(shape, key)
-            for i, group in enumerate(groups)
-            for name, shape in group.items()
+            f"{row.name}/{key}": getattr(row.shape(model, work), key)
+            for row in rows
             for key in ("flops", "weights", "inputs", "outputs")
         }
 
     with jax.enable_x64(dtype == "float64"):
         fields = fields_of(records.Model)
         arrays = {k: jnp.asarray(v, jnp.int32 if fields[k]["integer"] else dtype) for k, v in vars(model).items()}
-        sizes = [jnp.int32(x) for x in (40, 2)] + [jnp.asarray(4096, dtype)] + [jnp.int32(x) for x in (4, 32)]
-        traced = jax.jit(lambda *a: numbers(shapes(*a)))(records.Model(**arrays), *sizes)
-    exact = numbers(shapes(model, 40, 2, 4096, 4, 32))
-    for name, value in exact.items():
+        sizes = {k: jnp.asarray(float(v), dtype) for k, v in vars(work).items() if k != "causal"}
+        traced = jax.jit(numbers)(records.Model(**arrays), dataclasses.replace(work, **sizes))
+    for name, value in numbers(model, work).items():
+        if name.startswith("rotation"):  # half of what is moved, in floating point
+            continue
         assert isinstance(value, int | Fraction), name
         assert float(traced[name]) == pytest.approx(float(value), rel=1e-15 if dtype == "float64" else 1e-6), name
 
 
 def test_sequence_parallelism_splits_rows_only(model):
-    one, four = (attentions.mla_prefill(model, 4, 128, 4, sp) for sp in (1, 4))
-    for name, shape in one.items():
-        split = name in ("q_a", "kv_a")
-        assert shape.flops == four[name].flops * (4 if split else 1)
-        assert shape.weights == four[name].weights
-    assert layers.router(model, 512)["router"].flops == 4 * layers.router(model, 512, 4)["router"].flops
+    whole = tally.work_of(model, "prefill", 4, 128, tally.Layout(tp=4, ep=4))
+    split = dataclasses.replace(whole, rows=whole.rows / 4)
+    fewer = {
+        row.name
+        for row in operators.of_phase(True)
+        if row.counted and row.shape(model, split).flops < row.shape(model, whole).flops
+    }
+    assert fewer == {"q_a", "kv_a", "router", "eh_proj"}
+    for row in operators.of_phase(True):
+        assert row.shape(model, split).weights == row.shape(model, whole).weights, row.name
+
+
+# ---- one table: what a step holds and does is what is counted
+
+
+@pytest.mark.parametrize("phase", count.PHASES)
+def test_counts_memory_and_step_agree_for_every_model(phase):
+    """Weights, KV cache and needed flops of one chip, of every model of the catalog, under tp 4, ep 8 and moe_tp 1."""
+    layout = tally.Layout(tp=4, ep=8)
+    load = {"decode": {"batch": 2, "prompts": 1}, "prefill": {"batch": 1, "prompts": 16}}[phase]
+    sequences = 16  # of the whole instance: 2 per chip in decode
+    space = dsjax.load_grid(
+        {
+            "phase": phase,
+            "axes": {"model": MODELS},
+            "fixed": {"hardware": "H200", "nic": "CX7", "precision": "bf16", "context": 4096, "mtp": 0}
+            | {"tp": layout.tp, "ep": layout.ep, "pipeline": "naive", "expert_imbalance": 1.0}
+            | load,
+        }
+    )
+    found = evaluate.evaluate(space, names=("memory_per_chip", "mfu", "step_time"), interpret=True)
+    peak = space.rows["hardware"]["H200"]["bf16_flops_per_s"]
+    names = ("memory_per_chip", "mfu", "step_time")
+    memory, mfu, seconds = (np.broadcast_to(found[name][1], len(MODELS)) for name in names)
+    precision = space.rows["precision"]["bf16"]
+    for i, name in enumerate(MODELS):
+        shape = count.shape_of(name, {name: space.rows["model"][name]})
+        ds = dsjax.count(name, phase=phase, batch=sequences, context=4096, tp=layout.tp, ep=layout.ep)
+        work = tally.work_of(shape, phase, sequences, 4096, layout)
+        live = _largest_operator(shape, work)
+        held = ds["stored_bytes_per_chip"].item() + ds["kv_cache_bytes_per_chip"].item()
+        assert memory[i] == pytest.approx(held + 2 * precision["activation_bytes"] * live, rel=1e-12), name
+        flops = ds["total_flops"].item() / layout.chips
+        # `count` splits the shared experts over tp, as a step does; the routed rows of a card are the mean.
+        assert mfu[i] * peak * seconds[i] == pytest.approx(flops, rel=1e-12), name
+
+
+def _largest_operator(model, work):
+    """Elements that live at once, of the core, the routed experts, a norm and the logits (MODEL.md, section 8)."""
+    core = (attention.unfolded if work.causal else attention.absorbed)(model, work)
+    moved = core.inputs + core.outputs + (core.kv if work.causal else 0)
+    hidden = model.hidden_size
+    routed = work.routed_rows * (hidden + model.moe_intermediate_size / work.moe_tp)
+    logits = layers.head(model, work).outputs
+    return max(work.rows * hidden + moved, routed, 4 * work.rows * hidden, logits)

@@ -14,7 +14,7 @@ import xarray as xr
 from .. import __version__
 from ..catalog import reader
 from ..errors import InputError, unknown
-from ..formulas import layers, shapes
+from ..formulas import shapes
 from ..formulas.shapes import over
 from ..specs import records
 from ..specs.fields import fields_of
@@ -128,7 +128,7 @@ def _dataset(operators, scalars, fixed):
         data[f"total_{name}"] = _variable(name, (), [scalars[f"total_{name}"]], units, f"{text}; all operators")
     for name, (units, text) in SCALARS.items():
         data[name] = _variable(name, (), [scalars[name]], units, text)
-    replicated = np.array([name in layers.REPLICATED for name in operators], np.int8)
+    replicated = np.array([o.replicated for o in operators.values()], np.int8)
     flags = {
         "flag_values": np.array([0, 1], np.int8),
         "flag_meanings": "split_over_tp done_by_every_chip_of_a_tp_group",

@@ -18,7 +18,7 @@ def pipelines(space, values, dtype):
 
     Without: half of TBO at twice the load and no bytes to send, that is of two batches as large as this one.
     """
-    choices = tuple(dict(space.study.policies.get("pipeline", ())))
+    choices = tuple(space.study.policies["pipeline"].choices)
     if len(choices) < 2:
         return {}
     names = ("step_time", "tps_per_chip", "feasible")

@@ -1,16 +1,19 @@
 """What all chips together compute, store, move and send in one forward pass, in exact Python numbers.
 
-Everything is read off the shapes in `layers`: what one chip does, times the chips.
+Everything is read off the table of operators (`serving.operators`): what one chip does, times the chips.
 """
 
 import dataclasses
 from fractions import Fraction
 
-from ..formulas import attention as attentions
-from ..formulas import layers, shapes
+from ..formulas import attention, shapes
 from ..formulas.network import all_to_all_bytes
 from ..formulas.routing import expert_slots
 from ..formulas.shapes import over
+from ..formulas.work import Work
+from ..serving.definition import every_layer, moe_layers
+from ..serving.kernels import Kernels
+from ..serving.operators import ATTENTION, DRAFT, SECTIONS, of_phase
 
 # What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
 COUNTS = {
@@ -47,42 +50,75 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True)
-class Operator:
+class Counted:
     """One operator of the model, and what all chips together do in all the layers that hold it."""
 
     block: str
     layers: int
     shape: object  # of one layer on one chip; None for a collective
     counts: dict  # {name in COUNTS: number}
+    replicated: bool = False  # whether every chip of a tensor-parallel group does the whole of it
 
 
 def exact(model, phase, batch, context, width, layout):
-    """{operator: Operator} in Python numbers; `width` = {field of the precision: bytes per element}."""
-    tokens = batch * (context if phase == "prefill" else 1)
-    once = _shapes(model, phase, 1, context, Layout())
+    """{operator: Counted} in Python numbers; `width` = {field of the precision: bytes per element}."""
+    work = work_of(model, phase, batch, context, layout)
     result = {}
-    for name, (block, n, shape) in _shapes(model, phase, batch, context, layout).items():
-        expert = name.startswith(("shared", "routed"))
-        weight, everywhere = width["expert_bytes" if expert else "weight_bytes"], n * layout.chips
-        read = shape.inputs if isinstance(shape, shapes.Lookup) else shape.weights
-        if name.startswith("routed"):
-            slots = layout.ep * expert_slots(model.n_routed_experts, layout.ep)
-            read = float(read) * expected_distinct(slots, model.num_experts_per_tok, tokens) / slots
-        parameters = n * once[name][2].weights
+    for row in rows_of(model, phase):
+        layers, shape = row.layers(model), _shape(row, model, work)
+        absent = not shape.flops if row.section == ATTENTION else row.kernel is None and not shape.weights
+        if absent or not layers:
+            continue
+        everywhere, weight, read = layers * layout.chips, width[row.weights], shape.weights
+        if isinstance(shape, shapes.Lookup):
+            read = shape.inputs
+        elif row.routed:
+            slots = layout.ep * work.experts
+            read = float(read) * expected_distinct(slots, model.num_experts_per_tok, work.all_tokens) / slots
+        parameters = layers * parameters_of(row, model, phase)
         counts = {
             "parameters": parameters,
-            "active_parameters": _active(model, name, parameters),
+            "active_parameters": _active(row, model, parameters),
             "flops": everywhere * shape.flops,
-            "stored_bytes": everywhere * weight * shape.weights,
+            "stored_bytes": everywhere * weight * row.stored(model) * shape.weights,
             "weight_bytes": everywhere * weight * read,
-            "activation_bytes": everywhere * width["activation_bytes"] * _activations(name, shape, phase),
-            "kv_bytes": everywhere * _cached(name, shape, phase, model, width["kv_bytes"]),
+            "activation_bytes": everywhere * width["activation_bytes"] * _activations(row, shape, phase),
+            "kv_bytes": everywhere * _cached(row, shape, phase, model, width["kv_bytes"]),
             "communication_bytes": 0,
         }
-        result[name] = Operator(block, n, shape, {key: whole(value) for key, value in counts.items()})
-    for name, (block, n, sent) in _collectives(model, batch, tokens, width, layout).items():
-        result[name] = Operator(block, n, None, dict.fromkeys(COUNTS, 0) | {"communication_bytes": whole(n * sent)})
+        counts = {key: whole(value) for key, value in counts.items()}
+        result[row.name_in(model)] = Counted(_block(row, model), layers, shape, counts, row.replicated_in(model))
+    for name, (block, n, sent) in _collectives(model, batch, work, width, layout).items():
+        result[name] = Counted(block, n, None, dict.fromkeys(COUNTS, 0) | {"communication_bytes": whole(n * sent)})
     return result
+
+
+def rows_of(model, phase):
+    """The operators that count as work of the model, section by section, the MTP module apart."""
+    rows = [row for row in of_phase(phase == "prefill") if row.counted and row.section != DRAFT]
+    return sorted(rows, key=lambda row: SECTIONS.index(row.section))
+
+
+def work_of(model, phase, batch, context, layout):
+    """`Work` of one chip in Python numbers; its experts are those that a card holds."""
+    sequences, queries = over(batch, layout.dp), context if phase == "prefill" else 1
+    tokens = sequences * queries
+    return Work(
+        sequences=sequences,
+        queries=queries,
+        tokens=tokens,
+        rows=tokens,
+        all_tokens=batch * queries,
+        head_rows=sequences,
+        context=context,
+        routed_rows=over(batch * queries * model.num_experts_per_tok, layout.ep),
+        experts=expert_slots(model.n_routed_experts, layout.ep),
+        tp=layout.tp,
+        kv_split=1,
+        shared_tp=layout.tp,
+        moe_tp=layout.moe_tp,
+        causal=phase == "prefill",
+    )
 
 
 def expected_distinct(slots, top_k, tokens):
@@ -90,91 +126,55 @@ def expected_distinct(slots, top_k, tokens):
     return slots - slots * (1.0 - top_k / slots) ** tokens
 
 
-def _shapes(model, phase, batch, context, layout):
-    """{operator: (block, layers that hold it, shape on one chip)}, in the order of execution."""
-    sequences = over(batch, layout.dp)
-    if phase == "decode":
-        tokens, sizes = sequences, (model, sequences, 1, context, layout.tp)
-        heads = attentions.mla_decode(*sizes) if model.kv_lora_rank else attentions.gqa_decode(*sizes)
-    else:
-        tokens, sizes = sequences * context, (model, sequences, context, layout.tp)
-        heads = attentions.mla_prefill(*sizes) if model.kv_lora_rank else attentions.gqa_prefill(*sizes)
-    causal = phase == "prefill"
-    heads |= {"attention": _attended(model, heads["attention"], context, causal)}
-    heads |= attentions.indexer(model, tokens, sequences, context, causal=causal)
-    rows = over(tokens * layout.dp * model.num_experts_per_tok, layout.ep)
-    slots = expert_slots(model.n_routed_experts, layout.ep)
-    shared = layers.shared_expert(model, tokens, layout.tp)
-    n, dense = model.num_hidden_layers, model.first_k_dense_replace
-    biases = _held(layers.moe_biases(model, slots, layout.moe_tp))
-    blocks = (
-        ("embedding", 1, layers.embedding(model, tokens, layout.tp)),
-        ("norm", n, layers.norms(model, tokens)),
-        ("norm", n, _held(layers.attention_extras(model, tokens, layout.tp))),
-        (_kind(model), n, {name: shape for name, shape in heads.items() if shape.flops}),
-        ("dense", dense, layers.dense_ffn(model, tokens, layout.tp) | _held(layers.dense_bias(model, layout.tp))),
-        ("moe", n - dense, layers.router(model, tokens) | shared),
-        ("moe", n - dense, layers.routed_experts(model, rows, slots, layout.moe_tp) | biases),
-        ("head", 1, layers.head(model, sequences, layout.tp)),
-    )
-    return {name: (block, times, shape) for block, times, shapes in blocks for name, shape in shapes.items() if times}
+def parameters_of(row, model, phase):
+    """Parameters of an operator in one layer, each once."""
+    return row.stored(model) * row.shape(model, work_of(model, phase, 1, 1, Layout())).weights
 
 
-def _held(shapes):
-    """Those of some shapes that have parameters."""
-    return {name: shape for name, shape in shapes.items() if shape.weights}
+def _shape(row, model, work):
+    shape = row.shape(model, work)
+    return attention.attended(model, work, shape) if row.kernel is Kernels.attention else shape
 
 
-def _attended(model, attention, context, causal):
-    """The core of attention, mean of all layers: less where it is sparse or has a sliding window."""
-    share = _mean(model, [attentions.causal_pairs(x) if causal else x for x in attentions.shares(model, context)])
-    read = 1 if causal else share  # keys and values of a prompt are read once whoever attends to them
-    return dataclasses.replace(attention, flops=share * attention.flops, kv=read * attention.kv)
-
-
-def _mean(model, shares):
-    """Mean of all layers of (a share of those that see everything, of those with a sliding window)."""
-    sliding = attentions.sliding_share(model)
-    return (1 - sliding) * shares[0] + sliding * shares[1]
+def _block(row, model):
+    """Block of a count: the section; of attention by what the cache holds, a latent, or keys and values."""
+    return _kind(model) if row.section == ATTENTION else row.section
 
 
 def _kind(model):
-    """Block of attention: the cache holds a latent, or keys and values."""
     return "mla" if model.kv_lora_rank else "gqa"
 
 
-def _active(model, name, parameters):
+def _active(row, model, parameters):
     """Of `parameters`, those one token uses; norms are not counted, as in the published 37 B, nor biases."""
-    if name.endswith(("norm", "bias")):
-        return 0
-    if name.startswith("routed"):
+    if row.routed and row.active:
         return over(parameters * model.num_experts_per_tok, model.n_routed_experts)
-    return parameters
+    return parameters if row.active else 0
 
 
-def _activations(name, shape, phase):
+def _activations(row, shape, phase):
     """Elements read and written that are neither weights nor KV cache; in prefill keys and values are activations."""
     if isinstance(shape, shapes.Lookup):
         return shape.outputs
-    unfolded = shape.kv if phase == "prefill" and name == "attention" else 0
+    unfolded = shape.kv if phase == "prefill" and row.kernel is Kernels.attention else 0
     return shape.inputs + shape.outputs + unfolded
 
 
-def _cached(name, shape, phase, model, kv_bytes):
+def _cached(row, shape, phase, model, kv_bytes):
     """Bytes of the KV cache that attention reads in decode, and that the compression of new tokens writes.
 
     An element of the indexer's keys takes one byte; a prompt reads them too.
     """
-    if name == "index_scores":
+    if row.kernel is Kernels.scores:
         return shape.kv
-    if name == "index_k":
+    if row.shape is attention.index_key:
         return shape.m * model.index_head_dim
-    if isinstance(shape, shapes.Attention):
+    if row.kernel is Kernels.attention:
         return shape.kv * kv_bytes if phase == "decode" else 0
-    return shape.outputs * kv_bytes if name in ("kv_a", "kv") else 0
+    return shape.outputs * kv_bytes if row.shape is attention.key_value else 0
 
 
-def _collectives(model, batch, tokens, width, layout):
+def _collectives(model, batch, work, width, layout):
     """{collective: (block, layers that hold it, bytes all chips send in one layer)}.
 
     All-reduce of b bytes over n chips: each sends 2 (n - 1) / n b; after embedding, attention and FFN. All-gather of
@@ -182,7 +182,7 @@ def _collectives(model, batch, tokens, width, layout):
     leave the card; the moe_tp chips of a card fetch a share of a copy each and gather it, or sum it in shares. Every
     chip dispatches its own 1 / tp of the tokens of its group.
     """
-    n, dense = model.num_hidden_layers, model.first_k_dense_replace
+    n, dense, tokens = model.num_hidden_layers, model.first_k_dense_replace, work.all_tokens
     reduced = 2 * (layout.tp - 1) * tokens * model.hidden_size * width["activation_bytes"]
     logits = (layout.tp - 1) * batch * model.vocab_size * width["activation_bytes"]
     result = {
@@ -203,24 +203,23 @@ def scalars(operators, model, phase, batch, context, width, layout):
     """{variable: number}: the totals, and what is no sum over all operators."""
     tokens = batch * (context if phase == "prefill" else 1)
     total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
-    attention = sum(operators[name].counts["flops"] for name in ("attention", "index_scores") if name in operators)
-    repeated = sum(o.counts["flops"] for name, o in operators.items() if name in layers.REPLICATED)
-    unfolded = attentions.mla_prefill if model.kv_lora_rank else attentions.gqa_prefill
-    pair = unfolded(model, 1, 1, 1, causal=False)["attention"].flops  # of one token with one position
-    layer = _shapes(model, phase, 1, 1, Layout()).items()
-    layer = {name: shape for name, (block, _, shape) in layer if block in LAYER_KINDS["moe"]}
-    module = layers.mtp_module(model, 1, 1, layer, 1)
-    own = sum(shape.weights for name, shape in module.items() if name != "mtp_head")
-    kept, keys = attentions.kept_positions(model, context) * width["kv_bytes"], context * model.index_head_dim
+    cores = sum(operators[name].counts["flops"] for name in ("attention", "index_scores") if name in operators)
+    repeated = sum(o.counts["flops"] for o in operators.values() if o.replicated)
+    rows = [
+        row for row in of_phase(phase == "prefill") if row.section == DRAFT or row.layers in (every_layer, moe_layers)
+    ]
+    module = sum(parameters_of(row, model, phase) for row in rows)
+    kept, keys = attention.kept_positions(model, context) * width["kv_bytes"], context * model.index_head_dim
     n = model.num_hidden_layers
-    cache = batch * n * (kept * attentions.cache_width(model, 1) + keys)
-    on_a_chip = batch * n * (kept * attentions.cache_width(model, layout.tp) + keys)
+    cache = batch * n * (kept * attention.cache_width(model, 1) + keys)
+    on_a_chip = batch * n * (kept * attention.cache_width(model, layout.tp) + keys)
+    pairs = tokens * context * attention.mean_of_layers(model, attention.shares(model, context))
     values = {f"total_{name}": value for name, value in total.items()} | {
         "active_parameters_without_embedding": total["active_parameters"] - operators["embedding"].counts["parameters"],
-        "mtp_parameters": own if model.num_nextn_predict_layers else 0,
-        "linear_flops": total["flops"] - attention,
-        "attention_flops": attention,
-        "attention_flops_unfolded": n * tokens * context * _mean(model, attentions.shares(model, context)) * pair,
+        "mtp_parameters": module if model.num_nextn_predict_layers else 0,
+        "linear_flops": total["flops"] - cores,
+        "attention_flops": cores,
+        "attention_flops_unfolded": n * pairs * attention.pair_flops(model),
         "replicated_flops": over(repeated * (layout.tp - 1), layout.tp),
         "bytes_moved": total["weight_bytes"] + total["activation_bytes"] + total["kv_bytes"],
         "kv_cache_bytes": cache,

@@ -58,7 +58,7 @@ def plan(space, function=evaluate_point):
         own = [efficiency.FORMS[next(iter(row.values()))["form"]] for row in rows]
         along = ["" if label in space.rows["curve"] else "hardware" for label in labels]
         knots = [_record(space, "curve", form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
-        forms = [tuple((name, getattr(form, name)) for name in space.study.curve) for form in own]
+        forms = [(("curve", form),) for form in own]
     bounds = jax.tree.map(np.float64, space.bounds)
     operands = (records, tuple(record for record, _ in knots), bounds)
     leaves, treedef = jax.tree.flatten(operands)
@@ -66,8 +66,8 @@ def plan(space, function=evaluate_point):
     leaf_axes = tuple(tag or None for tag in jax.tree.leaves(tags))
 
     policies = []
-    for axis, choices in space.study.policies.items():
-        rows = {label: tuple(functions.items()) for label, functions in choices}
+    for axis, policy in space.study.policies.items():
+        rows = {label: ((policy.argument, choice),) for label, choice in policy.choices.items()}
         chosen = space.axes.get(axis, (space.fixed.get(axis),))
         others = tuple(rows[label] for label in rows if label not in chosen and axis in space.axes)
         policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))

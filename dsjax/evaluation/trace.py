@@ -68,11 +68,15 @@ def _traced(plan, dtype):
     return trace
 
 
-def _marked(function, token):
-    """`function` with a dependence on `token` in every leaf of its result, and nothing else changed."""
+def _marked(choice, token):
+    """A function, or a record of functions, with a dependence on `token` in every leaf of a result; else unchanged."""
+    if isinstance(choice, tuple):
+        return choice._make(_marked(each, token) for each in choice)
+    if isinstance(choice, type):
+        return choice
 
     def mark(leaf):
         leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf, token.dtype)
         return jax.lax.optimization_barrier((leaf, token))[0]
 
-    return lambda *args, **kwargs: jax.tree.map(mark, function(*args, **kwargs))
+    return lambda *args, **kwargs: jax.tree.map(mark, choice(*args, **kwargs))

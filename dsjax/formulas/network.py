@@ -1,5 +1,8 @@
 """Time of collectives over two levels: a scale-up domain of some chips, and NICs between domains."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax.numpy as jnp
 
 from ..specs.fields import record
@@ -100,11 +103,18 @@ def cores_in_prefill(hardware, causal):
     return all_cores(hardware, causal) if causal else None
 
 
-MODES = (
-    ("auto", {"exchange": automatic, "cores": cores_in_prefill}),
-    ("low-latency", {"exchange": low_latency, "cores": no_cores}),
-    ("normal", {"exchange": normal, "cores": all_cores}),
-)
+class Exchange(NamedTuple):
+    """A dispatch mode."""
+
+    send: Callable  # (point, split, bytes dispatched and combined, causal) -> (Time, Time, bytes moved beside them)
+    cores: Callable  # (hardware, causal) -> share of the cores kept from what overlaps; None: none
+
+
+MODES = {
+    "auto": Exchange(automatic, cores_in_prefill),
+    "low-latency": Exchange(low_latency, no_cores),
+    "normal": Exchange(normal, all_cores),
+}
 
 
 def all_gather(n_bytes, chips, net):
@@ -116,7 +126,7 @@ def all_gather(n_bytes, chips, net):
     inside = jnp.minimum(chips, net.domain)
     domains = jnp.where(chips > net.domain, chips / inside, 1.0)
     seconds = (inside - 1.0) / inside * n_bytes / net.up_bytes_per_s
-    seconds += (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
+    seconds = seconds + (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
     steps = (inside - 1.0) * net.up_step_s + (domains - 1.0) * net.out_step_s
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=seconds)
 

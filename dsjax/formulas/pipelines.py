@@ -1,11 +1,14 @@
 """How compute and network of the layers overlap.
 
-A pipeline is a function `pipeline(parts, batch) -> (Time, Parts)`: `parts(micro_batch)` gives the times of one micro
-batch. The result is the time of a step, and the operators' own times over all micro batches before overlap.
+A pipeline overlaps by a function `overlap(parts, batch) -> (Time, Parts)`: `parts(micro_batch)` gives the times of one
+micro batch. The result is the time of a step, and the parts' own times over all micro batches before overlap.
 """
 
 import dataclasses
 import functools
+import operator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,24 +22,21 @@ LOWER_BOUNDS = ("windows", "tbo")
 
 @record
 class LayerTimes:
-    """{operator: Time} of one MoE layer and one micro batch, in the order of execution.
+    """Times of one MoE layer and one micro batch by part, in the order of execution.
 
     DeepSeek's decode schedule splits attention in two: `before` the core (projections) and the core with what
     follows.
     """
 
-    before: dict
-    after: dict
+    before: Time  # attention up to its core
+    after: Time  # the core, and what follows up to the FFN
+    reduce: Time  # all-reduce after attention
     dispatch: Time
-    shared: dict
-    routed: dict
+    shared: Time  # shared experts
+    routed: Time  # routed experts without their down projection
+    down: Time  # their down projection
     combine: Time
-    closing: dict  # after the FFN
-
-    def operators(self):
-        """All operators by name."""
-        network = {"dispatch": self.dispatch, "combine": self.combine}
-        return {**self.before, **self.after, **self.shared, **self.routed, **network, **self.closing}
+    closing: Time  # all-reduce after the FFN
 
 
 @record
@@ -45,78 +45,64 @@ class Parts:
 
     layer: LayerTimes
     layers: float
-    rest: dict  # {block: Time}
+    rest: Time
+    blocks: dict  # {block: Time} of all of it, before overlap
     unhidden: float | None = None  # share of the shorter of two overlapped stretches that is not hidden; None: 0
 
     def twice(self):
         """Both of two halves."""
         double = functools.partial(jax.tree.map, lambda seconds: 2.0 * seconds)
-        return dataclasses.replace(self, layer=double(self.layer), rest=double(self.rest))
+        both = {name: double(getattr(self, name)) for name in ("layer", "rest", "blocks")}
+        return dataclasses.replace(self, **both)
 
 
 def total(times):
-    """{operator: Time} one after the other."""
-    return functools.reduce(lambda a, b: a + b, times.values(), Time())
+    """Some times one after the other."""
+    return functools.reduce(operator.add, times, Time())
 
 
 def in_sequence(x):
-    """One layer: before + after + max(dispatch, shared) + routed + combine + closing."""
-    return (
-        total(x.before)
-        + total(x.after)
-        + alongside(x.dispatch, total(x.shared))
-        + total(x.routed)
-        + x.combine
-        + total(x.closing)
-    )
+    """One layer: before + after + reduce + max(dispatch, shared) + routed + down + combine + closing."""
+    ffn = alongside(x.dispatch, x.shared) + x.routed + x.down + x.combine
+    return x.before + x.after + x.reduce + ffn + x.closing
 
 
 def naive(parts, batch):
-    """One batch: T = rest + layers (before + after + max(dispatch, shared) + routed + combine + closing)."""
+    """One batch: T = rest + layers (before + after + reduce + max(dispatch, shared) + routed + down + combine +
+    closing)."""
     x = parts(batch)
-    return total(x.rest) + x.layers * in_sequence(x.layer), x
+    return x.rest + x.layers * in_sequence(x.layer), x
 
 
 def dual_micro_batch(parts, batch):
     """Two halves of the batch, one computing while the other communicates.
 
-    T = 2 (rest + layers (max(dispatch, before + shared) + routed + max(combine, after) + closing)), each of half the
-    batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437), section 3.4.2, and
-    DeepSeek's published decode profile.
+    T = 2 (rest + layers (max(dispatch, before + shared) + routed + down + max(combine, after + reduce) + closing)), each
+    of half the batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437), section
+    3.4.2, and DeepSeek's published decode profile.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
-    hidden = (
-        alongside(y.dispatch, total(y.before) + total(y.shared), x.unhidden)
-        + total(y.routed)
-        + alongside(y.combine, total(y.after), x.unhidden)
-    )
-    hidden += total(y.closing)
-    return total(x.rest) + x.layers * hidden, x
+    layer = alongside(y.dispatch, y.before + y.shared, x.unhidden) + y.routed + y.down
+    layer = layer + alongside(y.combine, y.after + y.reduce, x.unhidden) + y.closing
+    return x.rest + x.layers * layer, x
 
 
 def single_batch_overlap(parts, batch):
     """SBO: the whole batch; dispatch beside the shared expert, combine beside the routed experts' down-projection.
 
-    T = rest + layers (before + after + max(dispatch, shared) + routed without down + max(data, down) + fixed + closing),
-    and `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute. `fixed`,
-    the absolute times of the combine, come after the last data and stay; `data` is the rest of it.
+    T = rest + layers (before + after + reduce + max(dispatch, shared) + routed + max(data, down) + fixed + closing), and
+    `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute. `fixed`, the
+    absolute times of the combine, come after the last data and stay; `data` is the rest of it.
     Source: SGLang's single-batch overlap (2025).
     """
     x = parts(batch)
     y = x.layer
-    down, fixed = y.routed["routed_down"], Time(exposed_latency=y.combine.exposed_latency)
+    fixed = Time(exposed_latency=y.combine.exposed_latency)
     data = dataclasses.replace(y.combine, exposed_latency=None)
-    layer = (
-        total(y.before)
-        + total(y.after)
-        + alongside(y.dispatch, total(y.shared), x.unhidden)
-        + total({name: t for name, t in y.routed.items() if name != "routed_down"})
-        + alongside(data, down, x.unhidden)
-        + fixed
-        + total(y.closing)
-    )
-    return total(x.rest) + x.layers * layer, x
+    layer = y.before + y.after + y.reduce + alongside(y.dispatch, y.shared, x.unhidden) + y.routed
+    layer = layer + alongside(data, y.down, x.unhidden) + fixed + y.closing
+    return x.rest + x.layers * layer, x
 
 
 def windows(parts, batch):
@@ -129,26 +115,31 @@ def windows(parts, batch):
     """
     x = parts(batch)
     y = x.layer
-    reduces = y.after["all_reduce"] + total(y.closing)
-    attention = total(y.before) + total({name: t for name, t in y.after.items() if name != "all_reduce"})
-    compute = alongside(y.dispatch, attention + total(y.shared)) + alongside(y.combine, total(y.routed))
+    reduces = y.reduce + y.closing
+    compute = alongside(y.dispatch, y.before + y.after + y.shared) + alongside(y.combine, y.routed + y.down)
     # Dispatch and combine are busy once, on the side of compute.
     network = dataclasses.replace(y.dispatch + y.combine + reduces, busy_network=reduces.busy_network)
-    return total(x.rest) + x.layers * alongside(compute, network), x
+    return x.rest + x.layers * alongside(compute, network), x
 
 
 def two_batch_overlap(parts, batch):
     """TBO: two halves of the batch, all their dispatch and combine beside all their compute.
 
-    T = max(2 (rest + layers (before + after + shared + routed + closing)), 2 layers (dispatch + combine)), each of
+    T = max(2 (rest + layers (all but the all-to-all)), 2 layers (dispatch + combine)), each of
     half the batch. Source: the SG2260E deployment study (2025), which assumes that the all-to-all hides entirely.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
-    compute = total(x.rest) + x.layers * (
-        total(y.before) + total(y.after) + total(y.shared) + total(y.routed) + total(y.closing)
-    )
+    layer = y.before + y.after + y.reduce + y.shared + y.routed + y.down + y.closing
+    compute = x.rest + x.layers * layer
     return alongside(compute, x.layers * (y.dispatch + y.combine)), x
+
+
+class Pipeline(NamedTuple):
+    """A way to overlap, and the batches that suit it."""
+
+    overlap: Callable  # (parts, batch) -> (Time, Parts)
+    suits: Callable  # (whether the sequences of a group can be halved) -> bool
 
 
 def whole(even):
@@ -159,3 +150,12 @@ def whole(even):
 def halves(even):
     """Whether a batch suits a pipeline that halves it: if it is even."""
     return even
+
+
+PIPELINES = {
+    "naive": Pipeline(naive, whole),
+    "dual-mbatch": Pipeline(dual_micro_batch, halves),
+    "windows": Pipeline(windows, whole),
+    "tbo": Pipeline(two_batch_overlap, halves),
+    "sbo": Pipeline(single_batch_overlap, whole),
+}

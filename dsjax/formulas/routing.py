@@ -2,8 +2,6 @@
 
 import jax.numpy as jnp
 
-from . import routing
-
 
 def visited(parts, model, slots, over=1.0):
     """Parts, out of p = `parts` / `over` equal ones of all M slots, that the k experts of a token lie in, expected.
@@ -75,11 +73,17 @@ def expert_slots(n_routed_experts, ep):
 def routed_rows(model, workload, split, tokens):
     """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
 
-    R = min(l k A / ep, A min(k, s)); G = s (1 - (1 - k / (ep s))^A), the expected number hit by A tokens that choose
-    k of ep s slots evenly; l of `routing.imbalance`.
+    R = min(l k A / ep, A min(k, s)); l of `imbalance`, s slots of a card.
     """
-    copies, all_slots = model.num_experts_per_tok, split.ep * split.slots
-    busiest = routing.imbalance(model, workload, split.ep, split.slots, tokens)
+    copies = model.num_experts_per_tok
+    busiest = imbalance(model, workload, split.ep, split.slots, tokens)
     rows = tokens * jnp.minimum(busiest * copies / split.ep, jnp.minimum(copies, split.slots))
-    hit = -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))
-    return rows, split.slots * hit
+    return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens)
+
+
+def slots_hit(slots, all_slots, copies, tokens):
+    """Expected number of a card's slots that are hit, and so read: s (1 - (1 - k / M)^A).
+
+    s `slots` of the card, M `all_slots` of all cards, of which A tokens choose k evenly (dsjax/MODEL.md, section 2).
+    """
+    return slots * -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))

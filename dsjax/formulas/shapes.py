@@ -108,6 +108,13 @@ def over(total, parts):
     return total / parts
 
 
+def chosen(number, yes, no):
+    """`yes` where a number is positive, else `no`; of Python numbers, or of arrays."""
+    if isinstance(number, int | Fraction):
+        return yes if number > 0 else no
+    return jnp.where(number > 0.0, yes, no)
+
+
 def gemm(m, k, n, groups=1):
     """`groups` products (m, k) x (k, n)."""
     return Gemm(groups=groups, m=m, k=k, n=n)

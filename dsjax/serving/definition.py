@@ -4,8 +4,16 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ..catalog.reader import KINDS, read_toml
+
+
+class Policy(NamedTuple):
+    """An axis of choices: functions, or records of functions, that a step takes as one argument."""
+
+    argument: str
+    choices: dict  # {label: function or NamedTuple of functions}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,14 +23,14 @@ class Study:
     name: str
     title: str
     path: Path  # its data file: catalog rows, defaults, accepted values, published rows
-    step: Callable  # (point, **policy functions) -> metrics.Step
+    step: Callable  # (point, **policies) -> metrics.Step
     records: dict  # {record: class in `specs`, or the study's own}
-    policies: dict  # {axis: ((label, {argument: function}), ...)}, e.g. of the pipeline
+    policies: dict  # {axis: Policy}, e.g. of the pipeline
     deployment: tuple  # fields of the deployment it reads
     workload: tuple  # fields of the workload it reads
     blocks: dict  # {block of a step: model -> layers that hold it}, in the order of execution
     ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
-    curve: tuple = ("gemm", "expert_gemm")  # functions of a curve that `step` takes; () if it has no curves
+    curve: bool = True  # whether `step` takes a curve, an `efficiency.Form`
 
     @functools.cached_property
     def data(self):
@@ -38,7 +46,7 @@ class Study:
 def once(model):
     """Layers of a block that the model has once."""
     del model
-    return 1.0
+    return 1
 
 
 def every_layer(model):

@@ -1,4 +1,7 @@
-"""Times of the kinds of kernel at one point (dsjax/MODEL.md, section 4)."""
+"""Times of the kinds of kernel at one point (dsjax/MODEL.md, sections 4 and 5).
+
+A kernel of the table of operators is a method of `Kernels`: (shape, operator, work) -> Time.
+"""
 
 import copy
 import functools
@@ -7,9 +10,9 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from ..formulas import attention, roofline
-from ..formulas.roofline import Cost
-from ..formulas.shapes import Gemm
+from ..formulas import attention, network, roofline
+from ..formulas.roofline import Cost, Time
+from ..formulas.shapes import Gemm, Pointwise
 from ..specs.records import WIDTHS
 
 
@@ -24,11 +27,14 @@ def quantised_bytes(precision):
 
 
 class Kernels:
-    """Times of the kinds of kernels at one point (section 4)."""
+    """Times of kernels at one point: efficiencies of a `curve`, dispatch and combine of an `exchange`.
 
-    def __init__(self, point, gemm, expert_gemm, attention, pointwise):
-        self.point, self.curve, self.hw, self.precision = point, point.curve, point.hardware, point.precision
-        self._gemm, self._expert_gemm, self._attention, self._pointwise = gemm, expert_gemm, attention, pointwise
+    `collective`: function (block, Time) -> Time that every collective passes.
+    """
+
+    def __init__(self, point, split, curve, exchange, collective=roofline.as_is):
+        self.point, self.split, self.hw, self.precision = point, split, point.hardware, point.precision
+        self._curve, self._exchange, self._collective = curve, exchange, collective
         self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
 
     def with_share(self, share):
@@ -44,67 +50,143 @@ class Kernels:
             efficiency = efficiency._replace(compute=self._share * efficiency.compute)
         return roofline.kernel(cost, peak, self.hw.hbm_bytes_per_s, efficiency, self.hw.roofline_overlap)
 
+    def _links(self):
+        return network.links(self.hw, self.point.nic)
+
+    # ---- products with weights
+
     def gemms(self, shapes):
-        """{operator: Time} of GEMMs outside the experts."""
+        """{operator: Time} of GEMMs outside the experts, stacked: one trace for all."""
 
         def time(g, m, k, n):
-            present, (g, m, k, n) = _present(g, m, k, n)
-            shape = Gemm(groups=g, m=m, k=k, n=n)
-            n_bytes = shape.weights * self.precision.weight_bytes
-            n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-            curve = self._gemm(self.curve, m, k, n, g, self.precision.weight_rate)
-            return present * self._time(shape.flops, n_bytes, self.precision.weight_rate, curve)
+            return self.gemm(Gemm(groups=g, m=m, k=k, n=n))
 
         return roofline.each(time, {name: (x.groups, x.m, x.k, x.n) for name, x in shapes.items()})
 
-    def expert(self, shape, side=None):
-        """Time of one GEMM of an expert; `side` of the routed ones, which are grouped."""
+    def gemm(self, shape, row=None, work=None):
+        """A GEMM outside the experts."""
+        del row, work
+        return self._product(shape, self.precision.weight_bytes, self.precision.weight_rate, self._curve.gemm)
+
+    def expert(self, shape, row=None, work=None):
+        """A GEMM of the shared experts."""
+        del row, work
+        return self._product(shape, self.precision.expert_bytes, self.precision.expert_rate, self._curve.gemm)
+
+    def routed_up(self, shape, row=None, work=None):
+        """Gate and up of the routed experts: one grouped GEMM."""
+        del row, work
+        return self._grouped(shape, "up")
+
+    def routed_down(self, shape, row=None, work=None):
+        """Down projection of the routed experts: one grouped GEMM."""
+        del row, work
+        return self._grouped(shape, "down")
+
+    def _grouped(self, shape, side):
+        def efficiency(knots, m, k, n, groups, rate):
+            del groups
+            return self._curve.expert_gemm(knots, side, m, k, n, rate)
+
+        return self._product(shape, self.precision.expert_bytes, self.precision.expert_rate, efficiency)
+
+    def _product(self, shape, weight_bytes, rate, efficiency):
         present, (g, m, k, n) = _present(shape.groups, shape.m, shape.k, shape.n)
         shape = Gemm(groups=g, m=m, k=k, n=n)
-        n_bytes = shape.weights * self.precision.expert_bytes
-        n_bytes += (shape.inputs + shape.outputs) * self.precision.activation_bytes
-        rate = self.precision.expert_rate
-        if side is None:
-            curve = self._gemm(self.curve, m, k, n, g, rate)
-        else:
-            curve = self._expert_gemm(self.curve, side, m, k, n, rate)
-        return present * self._time(shape.flops, n_bytes, rate, curve)
+        n_bytes = shape.weights * weight_bytes + (shape.inputs + shape.outputs) * self.precision.activation_bytes
+        return present * self._time(shape.flops, n_bytes, rate, efficiency(self.point.curve, m, k, n, g, rate))
 
-    def core(self, load):
-        """Time of the attention core, mean of all layers (section 3)."""
-        shape, precision, model = load.core, self.precision, self.point.model
-        moved = (shape.inputs + shape.outputs + load.kv_as_activations) * precision.activation_bytes
-        cached = load.kv_elements * precision.kv_bytes
+    # ---- attention
+
+    def attention(self, shape, row, work):
+        """The core of attention, mean of all layers (section 3)."""
+        del row
+        precision, model, causal = self.precision, self.point.model, work.causal
+        split, cached = work.kv_split, shape.kv
+        positions, moved = work.context / split, shape.inputs + shape.outputs
+        if causal:  # keys and values are read as activations, and the cache is written
+            positions, moved = work.context, moved + shape.kv
+            cached = work.tokens * attention.cache_width(model, work.tp) / split
+        moved, cached = moved * precision.activation_bytes, cached * precision.kv_bytes
 
         def time(share):  # of the positions
-            pairs, read = (attention.causal_pairs(share), 1.0) if load.causal else (share, share)
-            curve = self._attention(self.curve, share * load.positions, load.sequences, load.positions, load.causal)
-            return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, curve)
+            pairs, read = (attention.causal_pairs(share), 1.0) if causal else (share, share)
+            reached = self._curve.attention(self.point.curve, share * positions, work.sequences, positions, causal)
+            return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, reached)
 
         # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
-        whole, window = (time(share) for share in attention.shares(model, self.point.workload.context))
-        sliding = attention.sliding_share(model)
-        return (1.0 - sliding) * whole + sliding * window
+        return attention.mean_of_layers(model, [time(share) for share in attention.shares(model, work.context)])
 
-    def scores(self, shape, load):
-        """Time of the indexer's scores, whose keys have one byte an element (section 3)."""
+    def scores(self, shape, row, work):
+        """The indexer's scores, whose keys have one byte an element (section 3)."""
+        del row
         n_bytes = shape.inputs * self.precision.activation_bytes + shape.kv
-        curve = self._attention(self.curve, load.positions, load.sequences, load.positions, load.causal)
-        if curve.start_s is not None:  # nothing else takes time where there is no indexer
-            curve = curve._replace(start_s=jnp.where(shape.flops > 0.0, curve.start_s, 0.0))
-        return self._time(shape.flops, n_bytes, self.precision.attention_rate, curve)
+        positions = work.context if work.causal else work.context / work.kv_split
+        reached = self._curve.attention(self.point.curve, positions, work.sequences, positions, work.causal)
+        if reached.start_s is not None:  # nothing else takes time where there is no indexer
+            reached = reached._replace(start_s=jnp.where(shape.flops > 0.0, reached.start_s, 0.0))
+        return self._time(shape.flops, n_bytes, self.precision.attention_rate, reached)
 
-    def pointwise(self, elements, layers=None, n_bytes=0.0):
-        """Time of pointwise work that reads and writes `elements` of activations and `n_bytes` beside them.
+    # ---- pointwise work
 
-        `layers`: its share of a layer's launches.
-        """
-        efficiency = self._pointwise(self.curve, layers)
+    def pointwise(self, shape, row, work=None, n_bytes=0.0):
+        """Elements that are read and written, and `n_bytes` beside them; no time where there are none."""
+        del work
+        elements = shape.inputs + shape.outputs
+        reached = self._curve.pointwise(self.point.curve, row.launches)
         n_bytes = n_bytes + elements * self.precision.activation_bytes
-        seconds = n_bytes / (self.hw.hbm_bytes_per_s * efficiency.memory)
+        seconds = n_bytes / (self.hw.hbm_bytes_per_s * reached.memory)
         ideal = n_bytes / self.hw.hbm_bytes_per_s
-        start = efficiency.start_s
-        return roofline.Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
+        start = reached.start_s
+        if start is not None:
+            start = jnp.where(elements > 0.0, start, 0.0)
+        return Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
+
+    def lookup(self, shape, row, work=None):
+        """Rows of a table: one read and one written for each, zeros too."""
+        del work
+        return self.pointwise(Pointwise(weights=0, inputs=shape.outputs, outputs=shape.outputs), row)
+
+    def quantising(self, shape, row, work):
+        """The norm before the FFN, and the results of attention made an operand of the output projection."""
+        results = attention.output(self.point.model, work).inputs
+        return self.pointwise(shape, row, n_bytes=results * quantised_bytes(self.precision))
+
+    def sorting(self, shape, row, work):
+        """SwiGLU of the routed experts, and the rows that a dispatch mode has to move by expert."""
+        return self.pointwise(shape, row, n_bytes=self._exchanged(work)[2])
+
+    # ---- collectives
+
+    def dispatch(self, shape, row, work):
+        """Rows to their experts."""
+        del shape
+        return self._collective(row.block, self._exchanged(work)[0])
+
+    def combine(self, shape, row, work):
+        """Results of the experts back."""
+        del shape
+        return self._collective(row.block, self._exchanged(work)[1])
+
+    def _exchanged(self, work):
+        widths = self.precision.dispatch_bytes, self.precision.combine_bytes
+        sent = [work.routed_rows * self.point.model.hidden_size * width for width in widths]
+        return self._exchange.send(self.point, self.split, sent, work.causal)
+
+    def all_reduce(self, shape, row, work):
+        """Sum of the hidden states over a tensor-parallel group."""
+        hw, n_bytes = self.hw, shape.outputs * self.precision.activation_bytes
+        rise = hw.all_reduce_start_s, hw.all_reduce_rise_s, hw.all_reduce_direct
+        time = network.all_reduce(n_bytes, work.tp, self._links(), *rise, hw.scale_up_bytes_per_s)
+        return self._collective(row.block, time)
+
+    def kv_exchange(self, shape, row, work):
+        """All-gather of the queries and reduce-scatter of the results, over the chips of a split cache."""
+        queries, results = (n * self.precision.activation_bytes for n in (shape.inputs, shape.outputs))
+        both = network.all_gather(queries, work.kv_split, self._links())
+        both = both + network.reduce_scatter(results, work.kv_split, self._links())
+        starts = Time(exposed_latency=2.0 * jnp.where(work.kv_split > 1.0, self.hw.all_reduce_start_s, 0.0))
+        return self._collective(row.block, both + starts)
 
 
 def _present(*sizes):

@@ -1,101 +1,61 @@
-"""Decode and prefill: how many tokens each part of a step works on, and the shapes of attention."""
+"""Decode and prefill: what a chip works on in a micro batch, and what a step gives its users."""
 
-import jax
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax.numpy as jnp
 
-from ..formulas import attention
 from ..formulas.metrics import accepted_tokens
-from ..formulas.shapes import Attention, Gemm
+from ..formulas.routing import routed_rows
+from ..formulas.work import Work
 from ..specs.fields import record
 
 
-@record
-class Load:
-    """What one group of tp chips, and one card of experts, works on in a micro batch."""
+class Phase(NamedTuple):
+    """A phase of serving, as the step of the core model takes it."""
 
-    sequences: float  # of a group
-    tokens: float  # of a group
-    rows: float  # of a group, per chip under sequence parallelism
-    all_tokens: float  # of all groups
-    head_rows: float
-    before: dict  # {operator: Gemm} of attention before the core
-    core: Attention  # of a layer whose tokens see all of the context
-    positions: float  # of one sequence on a chip, that this core attends to
-    kv_elements: float  # of the KV cache one layer reads (decode) or writes (prefill)
-    kv_as_activations: float  # keys and values that are read as activations (prefill)
-    exchanged: tuple  # elements of queries and of results that the chips of a split cache exchange (decode)
-    after: dict  # {operator: Gemm} of attention after the core
-
-    @property
-    def causal(self):
-        """Whether whole prompts are worked on: known while tracing, as only decode exchanges anything."""
-        return not self.exchanged
+    context: Callable  # workload -> positions that a token may attend to
+    work: Callable  # (point, split, share of the batch) -> Work
+    outcome: Callable  # (point, split) -> Outcome
 
 
-def decode(point, parts, share):
+def decode_work(point, split, share):
     """Every sequence extends by one token and its drafts: B = share batch tp sequences, T = B (1 + mtp) tokens."""
     context = point.workload.context
     queries = 1.0 + jnp.asarray(point.deployment.mtp, context.dtype)
-    sequences = share * jnp.asarray(point.deployment.batch, context.dtype) * parts.tp
-    return decode_load(point, parts, sequences, queries)
+    sequences = share * jnp.asarray(point.deployment.batch, context.dtype) * split.tp
+    return extended(point, split, sequences, queries)
 
 
-def decode_load(point, parts, sequences, queries):
-    """`Load` of `sequences` sequences of a group with `queries` tokens each."""
-    sizes = (point.model, sequences, queries, point.workload.context, parts.tp, parts.kv_split)
-    shapes = _of_kind(point.model, attention.mla_decode(*sizes), attention.gqa_decode(*sizes))
+def extended(point, split, sequences, queries):
+    """`Work` of `sequences` sequences of a group that extend by `queries` tokens each."""
     tokens = sequences * queries
-    return Load(
-        sequences=sequences,
-        tokens=tokens,
-        rows=tokens,
-        all_tokens=tokens * parts.dp,
-        head_rows=tokens,
-        before={"q_a": shapes["q_a"], "kv_a": shapes["kv_a"], "q_b": shapes["q_b"], "kv_b": shapes["absorb_k"]},
-        core=shapes["attention"],
-        positions=point.workload.context / parts.kv_split,
-        kv_elements=shapes["attention"].kv,
-        exchanged=(shapes["attention"].inputs, shapes["attention"].outputs),
-        kv_as_activations=jnp.zeros_like(tokens),
-        after={"absorb_v": shapes["absorb_v"], "o": shapes["o"]},
-    )
+    return _work(point, split, sequences, queries, rows=tokens, head_rows=tokens, causal=False)
 
 
-def _of_kind(model, latent, grouped):
-    """{operator: shape} of MLA where the cache holds a latent, else of GQA: its projections are `q_b` and `kv_a`.
-
-    What a model does not have is a shape without groups, and takes no time.
-    """
-    is_mla = model.kv_lora_rank > 0.0
-    others = grouped | {"q_b": grouped["q"], "kv_a": grouped["kv"]}
-    absent = Gemm(groups=0.0, m=1.0, k=1.0, n=1.0)
-
-    def chosen(a, b):
-        return jnp.where(is_mla, a, b)
-
-    return {name: jax.tree.map(chosen, shape, others.get(name, absent)) for name, shape in latent.items()}
-
-
-def prefill(point, parts, share):
+def prefill_work(point, split, share):
     """Whole prompts: B = share prompts / dp of a group, T = B S tokens, T / sp of them on a chip under SP."""
-    model, context = point.model, point.workload.context
-    prompts = share * jnp.asarray(point.deployment.prompts, context.dtype) / parts.dp
-    latent = attention.mla_prefill(model, prompts, context, parts.tp, parts.sp)
-    shapes = _of_kind(model, latent, attention.gqa_prefill(model, prompts, context, parts.tp))
-    tokens = prompts * context
-    return Load(
-        sequences=prompts,
+    context = point.workload.context
+    prompts = share * jnp.asarray(point.deployment.prompts, context.dtype) / split.dp
+    return _work(point, split, prompts, context, rows=prompts * context / split.sp, head_rows=prompts, causal=True)
+
+
+def _work(point, split, sequences, queries, **rows):
+    tokens = sequences * queries
+    routed, hit = routed_rows(point.model, point.workload, split, tokens * split.dp)
+    return Work(
+        sequences=sequences,
+        queries=queries,
         tokens=tokens,
-        rows=tokens / parts.sp,
-        all_tokens=tokens * parts.dp,
-        head_rows=prompts,
-        before={name: shapes[name] for name in ("q_a", "kv_a", "q_b", "kv_b")},
-        core=shapes["attention"],
-        positions=context,
-        kv_elements=tokens * attention.cache_width(model, parts.tp) / parts.kv_split,
-        exchanged=(),
-        kv_as_activations=shapes["attention"].kv,
-        after={"o": shapes["o"]},
+        all_tokens=tokens * split.dp,
+        context=point.workload.context,
+        routed_rows=routed,
+        experts=hit,
+        tp=split.tp,
+        kv_split=split.kv_split,
+        shared_tp=split.shared_tp,
+        moe_tp=split.moe_tp,
+        **rows,
     )
 
 
@@ -136,15 +96,14 @@ def prefill_outcome(point, parts):
     """The first token after one step; `ok_prompts`: every group works on the same number of whole prompts."""
     d, context = point.deployment, point.workload.context
     prompts = jnp.asarray(d.prompts, context.dtype)
-    groups = parts.groups
     return Outcome(
         tokens_per_user=jnp.full((), jnp.nan, context.dtype),
         tokens_per_chip=prompts * context / parts.chips,
         batch_total=prompts,
         drafts=None,
         ttft_steps=jnp.ones((), context.dtype),
-        masks={"sp": parts.masks["sp"], "prompts": d.prompts % groups == 0, "mtp": jnp.ones((), bool)},
-        even=(d.prompts // groups) % 2 == 0,
+        masks={"sp": parts.masks["sp"], "prompts": d.prompts % parts.groups == 0, "mtp": jnp.ones((), bool)},
+        even=(d.prompts // parts.groups) % 2 == 0,
     )
 
 
@@ -158,6 +117,5 @@ def prefill_context(workload):
     return jnp.where(workload.isl > 0.0, workload.isl, workload.context)
 
 
-# A phase: what it gives the step of the core model.
-DECODE = {"context": decode_context, "load": decode, "outcome": decode_outcome}
-PREFILL = {"context": prefill_context, "load": prefill, "outcome": prefill_outcome}
+DECODE = Phase(decode_context, decode_work, decode_outcome)
+PREFILL = Phase(prefill_context, prefill_work, prefill_outcome)

@@ -268,7 +268,7 @@ class _Reader:
         where = self.where(section, name)
         meta = self.kind(where, name)
         if meta is None:
-            known = dict(self.study.policies[name]) if name in self.study.policies else self.catalog[name]
+            known = self.study.policies[name].choices if name in self.study.policies else self.catalog[name]
             if not isinstance(value, str) or value not in known:
                 raise unknown(where, name, value, known)
             return value

@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ..formulas import memory, metrics, network, pipelines, roofline, routing
+from ..formulas import metrics, network, pipelines, roofline, routing
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time, alongside, flops_per_s
-from ..serving.definition import Study, every_layer
+from ..serving.definition import Policy, Study, every_layer
 from ..specs import fields, records
 from . import operators
 
@@ -81,7 +81,7 @@ def variant(slips):
     return dataclasses.replace(STUDY, step=functools.partial(step, slips=slips), records=records)
 
 
-def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED, collective=roofline.as_is):
+def step(point, *, pipeline, curve, slips=PUBLISHED, collective=roofline.as_is):
     """One decode step of one card.  As published T_step = num_hidden_layers x T_layer.
 
     `collective`: function (name, Time) -> Time that every collective passes.
@@ -93,16 +93,16 @@ def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED, collective=roof
 
     def parts(micro_batch, experts_see_drafts=True):
         see_drafts = experts_see_drafts or not slips.naive_forgets_drafts
-        layer = functools.partial(_layer, point, gemm, expert_gemm, slips, collective, micro_batch)
+        layer = functools.partial(_layer, point, curve, slips, collective, micro_batch)
         if slips.only_sparse_layers:
-            return pipelines.Parts(layer=layer(queries, see_drafts), layers=layers, rest={})
-        return _whole_model(point, gemm, slips, micro_batch, layer(queries, see_drafts), layer(jnp.ones_like(queries)))
+            return _parts(layer(queries, see_drafts), layers, layers, roofline.Time())
+        return _whole_model(point, curve, slips, micro_batch, layer(queries, see_drafts), layer(jnp.ones_like(queries)))
 
     time, both = pipeline(parts, batch)
     gained = 1.0 + metrics.accepted_tokens(point.workload.acceptance, d.mtp)
     return Step(
         time=time,
-        blocks={name: layers * t for name, t in both.layer.operators().items()},
+        blocks=both.blocks,
         memory=_memory(point, batch),
         masks={},
         tokens_per_user=gained,
@@ -115,7 +115,7 @@ def step(point, *, pipeline, gemm, expert_gemm, slips=PUBLISHED, collective=roof
     )
 
 
-def _linears(point, gemm, slips, shapes):
+def _linears(point, curve, slips, shapes):
     """{operator: Time} of GEMMs outside the experts: {operator: (M, K, N, groups, bytes per element of the result)}."""
     hw, precision = point.hardware, point.precision
 
@@ -123,14 +123,14 @@ def _linears(point, gemm, slips, shapes):
         sizes = {"groups": groups, "in_bytes": precision.weight_bytes, "out_bytes": out_bytes}
         cost = operators.gemm(m, k, n, **sizes, least_rows=slips.least_rows)
         rate = flops_per_s(hw, precision.weight_rate)
-        efficiency = gemm(point.curve, m, k, n)
+        efficiency = curve.gemm(point.curve, m, k, n)
         return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
     return roofline.each(linear, shapes)
 
 
-def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, experts_see_drafts=True):
-    """Operators of one layer and micro batch (`LayerTimes`)."""
+def _layer(point, curve, slips, collective, micro_batch, queries, experts_see_drafts=True):
+    """{operator: Time} of one layer and micro batch."""
     hw, model, precision = point.hardware, point.model, point.precision
     rows = micro_batch * queries
     heads, copies = model.num_attention_heads, model.num_experts_per_tok
@@ -142,7 +142,7 @@ def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, ex
     def expert(side, m, k, n):
         cost = operators.gemm(m, k, n, in_bytes=precision.expert_bytes, out_bytes=4.0, least_rows=slips.least_rows)
         rate = flops_per_s(hw, precision.expert_rate)
-        efficiency = expert_gemm(point.curve, side, m, k, n)
+        efficiency = curve.expert_gemm(point.curve, side, m, k, n)
         return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
     def ffn(m):
@@ -161,7 +161,8 @@ def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, ex
     slots = jnp.asarray(routing.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
     routed_rows, experts_run, needed_share = copies * expert_rows, slots, 1.0 / slots
     if not slips.experts_compute_all:
-        experts_run, needed_share = _slots_hit(model, point.deployment.ep, slots, expert_rows), 1.0
+        ep = jnp.asarray(point.deployment.ep, rows.dtype)
+        experts_run, needed_share = routing.slots_hit(slots, ep * slots, copies, expert_rows * ep), 1.0
         routed_rows = routed_rows / experts_run
     ffns = roofline.each(ffn, {"shared": (expert_rows,), "routed": (routed_rows,)})
     before = {  # name: (M, K, N, groups, bytes per element of the result)
@@ -174,25 +175,29 @@ def _layer(point, gemm, expert_gemm, slips, collective, micro_batch, queries, ex
         "s_kv_up": (rows, model.kv_lora_rank, model.v_head_dim, heads, 2.0),
         "output": (rows, heads * model.v_head_dim, model.hidden_size, 1.0, 2.0),
     }
-    linears = _linears(point, gemm, slips, before | after)
-    return pipelines.LayerTimes(
-        before={name: linears[name] for name in before},
-        after={"flash_mla": _flash_mla(point, slips, micro_batch, queries), **{name: linears[name] for name in after}},
-        dispatch=collective("dispatch", send(precision.dispatch_bytes)),
-        shared={"shared": model.n_shared_experts * ffns["shared"]},
-        routed={"moe": roofline.of_use(experts_run * ffns["routed"], needed_share)},
-        combine=collective("combine", send(precision.combine_bytes)),
-        closing={},
+    linears = _linears(point, curve, slips, before | after)
+    return linears | {
+        "flash_mla": _flash_mla(point, slips, micro_batch, queries),
+        "dispatch": collective("dispatch", send(precision.dispatch_bytes)),
+        "shared": model.n_shared_experts * ffns["shared"],
+        "moe": roofline.of_use(experts_run * ffns["routed"], needed_share),
+        "combine": collective("combine", send(precision.combine_bytes)),
+    }
+
+
+BEFORE = ("norms", "q_down", "q_up", "q_absorb", "kv_compress")  # operators up to the core of attention
+AFTER = ("flash_mla", "s_kv_up", "output", "ffn_norm", "router")  # the core, and what follows up to the experts
+
+
+def _parts(layer, sparse, layers, rest):
+    """`pipelines.Parts` of a step with `sparse` of these {operator: Time}, its blocks those of all `layers`."""
+    before, after = (pipelines.total(t for name, t in layer.items() if name in part) for part in (BEFORE, AFTER))
+    none, experts = roofline.Time(), {name: layer[name] for name in ("dispatch", "shared", "combine")}
+    times = pipelines.LayerTimes(
+        before=before, after=after, reduce=none, routed=layer["moe"], down=none, closing=none, **experts
     )
-
-
-def _slots_hit(model, ep, slots, tokens):
-    """Slots of a card that are hit, and so read: s (1 - (1 - k / (ep s))^A).
-
-    s `slots` of a card, A = tokens x ep tokens of all cards that choose k slots evenly (dsjax/MODEL.md, section 2).
-    """
-    ep = jnp.asarray(ep, tokens.dtype)
-    return slots * -jnp.expm1(tokens * ep * jnp.log1p(-model.num_experts_per_tok / (ep * slots)))
+    blocks = {name: layers * t for name, t in layer.items()}
+    return pipelines.Parts(layer=times, layers=sparse, rest=rest, blocks=blocks)
 
 
 def _links(point):
@@ -207,7 +212,7 @@ def _links(point):
     )
 
 
-def _whole_model(point, gemm, slips, micro_batch, layer, draft):
+def _whole_model(point, curve, slips, micro_batch, layer, draft):
     """`pipelines.Parts` with what the study leaves out, at the study's efficiencies.
 
     `draft` is the layer of the MTP module: one token of every sequence. Shapes, and bytes of norms and embedding:
@@ -226,7 +231,7 @@ def _whole_model(point, gemm, slips, micro_batch, layer, draft):
         "draft_projection": (micro_batch, 2.0 * hidden, hidden, 1.0, 2.0),
         "draft_head": (micro_batch, hidden, model.vocab_size, 1.0, 2.0),
     }
-    gemms = _linears(point, gemm, slips, shapes)
+    gemms = _linears(point, curve, slips, shapes)
 
     def moved(elements):
         seconds = elements * point.precision.activation_bytes / point.hardware.hbm_bytes_per_s
@@ -234,19 +239,16 @@ def _whole_model(point, gemm, slips, micro_batch, layer, draft):
 
     def complete(x, tokens, router):
         norms = moved(tokens * (4.0 * hidden + 2.0 * (model.q_lora_rank + model.kv_lora_rank)))
-        after = {**x.after, "ffn_norm": moved(4.0 * tokens * hidden), "router": gemms[router]}
-        return dataclasses.replace(x, before={"norms": norms, **x.before}, after=after)
+        return x | {"norms": norms, "ffn_norm": moved(4.0 * tokens * hidden), "router": gemms[router]}
 
     layer, draft = complete(layer, rows, "router"), complete(draft, micro_batch, "draft_router")
-    attention = {name: t for name, t in (layer.before | layer.after).items() if name != "router"}
-    module = pipelines.in_sequence(draft) + gemms["draft_projection"] + gemms["draft_head"]
-    rest = {
-        "dense": model.first_k_dense_replace * (pipelines.total(attention) + gemms["dense_up"] + gemms["dense_down"]),
-        "embedding": moved(2.0 * rows * hidden),
-        "head": gemms["head"] + moved(4.0 * rows * hidden),
-        "mtp": drafts * (module + moved(8.0 * micro_batch * hidden)),
-    }
-    return pipelines.Parts(layer=layer, layers=model.num_hidden_layers - model.first_k_dense_replace, rest=rest)
+    dense = pipelines.total(t for name, t in layer.items() if name in (*BEFORE, *AFTER) and name != "router")
+    layers, sparse = model.num_hidden_layers, model.num_hidden_layers - model.first_k_dense_replace
+    module = pipelines.in_sequence(_parts(draft, sparse, layers, None).layer)
+    module = module + gemms["draft_projection"] + gemms["draft_head"] + moved(8.0 * micro_batch * hidden)
+    rest = model.first_k_dense_replace * (dense + gemms["dense_up"] + gemms["dense_down"])
+    rest = rest + moved(2.0 * rows * hidden) + gemms["head"] + moved(4.0 * rows * hidden) + drafts * module
+    return _parts(layer, sparse, layers, rest)
 
 
 def _flash_mla(point, slips, micro_batch, queries):
@@ -266,7 +268,7 @@ def _flash_mla(point, slips, micro_batch, queries):
         efficiency=efficiency,
         softmax_s=micro_batch * rows * context * cycles / (hw.sms * hw.clock_cycles_per_s),
         latency_s=micro_batch * hw.thread_all_reduce_s,
-        kv_bytes=micro_batch * memory.mla_kv_bytes(context, model, point.precision.kv_bytes),
+        kv_bytes=micro_batch * operators.mla_kv_bytes(context, model, point.precision.kv_bytes),
         bytes_per_s=hw.hbm_bytes_per_s,
         softmax_overlap=hw.softmax_overlap,
     )
@@ -278,10 +280,10 @@ def _memory(point, batch):
     slots = routing.expert_slots(model.n_routed_experts, point.deployment.ep)
     experts = jnp.asarray(slots, batch.dtype) + model.n_shared_experts
     return {
-        "attention": model.num_hidden_layers * memory.mla_weights(model) * precision.weight_bytes,
-        "experts": model.num_hidden_layers * memory.expert_weights(model) * experts * precision.expert_bytes,
-        "embedding": 2.0 * memory.embedding_weights(model) * precision.weight_bytes,
-        "kv_cache": memory.kv_cache_bytes(batch, point.workload.context, model, precision.kv_bytes),
+        "attention": model.num_hidden_layers * operators.mla_weights(model) * precision.weight_bytes,
+        "experts": model.num_hidden_layers * operators.expert_weights(model) * experts * precision.expert_bytes,
+        "embedding": 2.0 * operators.embedding_weights(model) * precision.weight_bytes,
+        "kv_cache": operators.kv_cache_bytes(batch, point.workload.context, model, precision.kv_bytes),
     }
 
 
@@ -296,7 +298,7 @@ STUDY = Study(
     step=step,
     records=records.RECORDS | {"hardware": Hardware, "nic": records.Link},
     policies={
-        "pipeline": (("dual-mbatch", {"pipeline": pipelines.dual_micro_batch}), ("naive", {"pipeline": _naive})),
+        "pipeline": Policy("pipeline", {"dual-mbatch": pipelines.dual_micro_batch, "naive": _naive}),
     },
     deployment=("ep", "batch", "mtp"),
     workload=("context", "acceptance"),

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from ..formulas.attention import query_input
 from ..formulas.roofline import Cost, alongside, transfer
 
 
@@ -61,3 +62,54 @@ def gathered_all_to_all(n_bytes, moe_tp, inside, between):
     """
     (up_bytes_per_s, up_step_s), others = inside, moe_tp - 1.0
     return transfer(n_bytes, *between) + transfer(others * n_bytes, up_bytes_per_s, others * up_step_s)
+
+
+def mla_weights(model):
+    """Parameters of one MLA layer: H R_q + H (R_kv + D_r) + R_q h (D_n + D_r) + R_kv h (D_n + D_v) + h D_v H.
+
+    H hidden, h heads, R_q and R_kv ranks, D_n, D_r, D_v head widths without position, rotary, of values; norms left
+    out. Source: DeepSeek-V3 (arXiv:2412.19437), section 2.1.1.
+    """
+    heads = model.num_attention_heads
+    q_up = query_input(model) * heads * (model.qk_nope_head_dim + model.qk_rope_head_dim)
+    kv_up = model.kv_lora_rank * heads * (model.qk_nope_head_dim + model.v_head_dim)
+    return mla_down_weights(model) + q_up + kv_up + heads * model.v_head_dim * model.hidden_size
+
+
+def mla_down_weights(model):
+    """Those of them that have no heads to split, so that every chip of a group holds them: H R_q + H (R_kv + D_r)."""
+    return model.hidden_size * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
+
+
+def dense_weights(model):
+    """Parameters of one dense FFN: gate, up and down, 3 H I."""
+    return 3.0 * model.hidden_size * model.intermediate_size
+
+
+def router_weights(model):
+    """Parameters of one router: H E."""
+    return model.hidden_size * jnp.asarray(model.n_routed_experts, model.hidden_size.dtype)
+
+
+def expert_weights(model):
+    """Parameters of one expert: gate, up and down, 3 H I."""
+    return 3.0 * model.hidden_size * model.moe_intermediate_size
+
+
+def embedding_weights(model):
+    """Parameters of the embedding, and again of the head: V H."""
+    return model.vocab_size * model.hidden_size
+
+
+def kv_cache_bytes(sequences, context, model, kv_bytes):
+    """KV cache of `sequences` in all layers [B]."""
+    return sequences * model.num_hidden_layers * mla_kv_bytes(context, model, kv_bytes)
+
+
+def mla_kv_bytes(context, model, kv_bytes):
+    """KV cache of one sequence in one MLA layer [B]: S (d_c + d_r) b.
+
+    S context [token], d_c `kv_lora_rank`, d_r `qk_rope_head_dim`, b bytes per element. Shared by all heads.
+    Source: DeepSeek-V2 (arXiv:2405.04434), comparison of KV caches.
+    """
+    return context * (model.kv_lora_rank + model.qk_rope_head_dim) * kv_bytes

@@ -21,10 +21,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from ..formulas import memory, roofline
+from ..formulas import roofline
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
-from ..serving.definition import Study, dense_layers, every_layer, moe_layers, once
+from ..serving.definition import Policy, Study, dense_layers, every_layer, moe_layers, once
 from ..specs import fields, records
 from . import operators
 from .sg2260e_phases import decode, layout, prefill
@@ -204,16 +204,16 @@ def _island(members, nic):
 def _memory(point, parts, sequences):
     """Bytes per chip: what has heads or a width is split by tp or moe_tp ep, the rest is on every chip."""
     model, precision = point.model, point.precision
-    down, moe = memory.mla_down_weights(model), moe_layers(model)
-    attention = down + (memory.mla_weights(model) - down) / parts.tp
+    down, moe = operators.mla_down_weights(model), moe_layers(model)
+    attention = down + (operators.mla_weights(model) - down) / parts.tp
     experts = parts.experts / parts.moe_tp + model.n_shared_experts / parts.tp
-    dense = model.num_hidden_layers * attention + dense_layers(model) * memory.dense_weights(model) / parts.tp
+    dense = model.num_hidden_layers * attention + dense_layers(model) * operators.dense_weights(model) / parts.tp
     return {
         "attention_and_dense": dense * precision.weight_bytes,
-        "experts": moe * memory.expert_weights(model) * experts * precision.expert_bytes,
-        "router": moe * memory.router_weights(model) * precision.weight_bytes,
-        "embedding": memory.embedding_weights(model) * (1.0 + 1.0 / parts.tp) * precision.weight_bytes,
-        "kv_cache": memory.kv_cache_bytes(sequences, point.workload.context, model, precision.kv_bytes),
+        "experts": moe * operators.expert_weights(model) * experts * precision.expert_bytes,
+        "router": moe * operators.router_weights(model) * precision.weight_bytes,
+        "embedding": operators.embedding_weights(model) * (1.0 + 1.0 / parts.tp) * precision.weight_bytes,
+        "kv_cache": operators.kv_cache_bytes(sequences, point.workload.context, model, precision.kv_bytes),
     }
 
 
@@ -224,12 +224,12 @@ STUDY = Study(
     step=step,
     records=records.RECORDS | {"hardware": Hardware, "nic": Nic},
     policies={
-        "phase": (("decode", {"phase": decode}), ("prefill", {"phase": prefill})),
-        "pipeline": (("naive", {"pipeline": naive}), ("tbo", {"pipeline": two_batch_overlap})),
+        "phase": Policy("phase", {"decode": decode, "prefill": prefill}),
+        "pipeline": Policy("pipeline", {"naive": naive, "tbo": two_batch_overlap}),
     },
     deployment=("tp", "moe_tp", "ep", "sp", "chips", "batch", "prompts"),
     workload=("context",),
     blocks=BLOCKS,
     ties=("-batch",),
-    curve=(),
+    curve=False,
 )

@@ -5,8 +5,9 @@ import operator
 
 import jax.numpy as jnp
 
-from ..formulas import memory, roofline, shapes
+from ..formulas import roofline, shapes
 from ..specs import fields
+from . import operators
 
 
 @fields.record
@@ -76,7 +77,7 @@ def decode(point, parts):
         sp=jnp.ones_like(context),
         up_heads=model.num_attention_heads,
         score_width=2.0 * model.kv_lora_rank + model.qk_rope_head_dim,
-        core_bytes=memory.mla_kv_bytes(context, model, hw.kv_read_bytes),
+        core_bytes=operators.mla_kv_bytes(context, model, hw.kv_read_bytes),
         matmul_utilisation=hw.decode_matmul_utilisation,
         all_reduces=hw.decode_all_reduces,
         divisible=point.deployment.batch,
