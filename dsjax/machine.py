@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 from .errors import InputError
-from .units import number
+from .units import domain, number
 
 RESERVE = 0.3e9  # bytes that compiling and the libraries take beside arrays
 LARGEST, KEPT = 2**25, 2**29  # bytes; the first is the most that glibc takes
-_BYTES = {"units": "B", "low": 0.0, "open_low": True, "high": None, "integer": False}
 
 
 def gigabytes(n):
@@ -69,7 +68,7 @@ def room(max_memory=None):
     free = available_memory()
     if max_memory is None:
         return free
-    limit, held = number("--max-memory", max_memory, _BYTES), resident_memory() + RESERVE
+    limit, held = number("--max-memory", max_memory, domain("B")), resident_memory() + RESERVE
     if limit <= held:
         raise InputError(f"--max-memory {max_memory}: dsjax itself takes {gigabytes(held)}; expected more than that")
     return min(free, limit - held)

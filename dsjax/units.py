@@ -15,12 +15,15 @@ _UNITS |= {"bit/s": ("B/s", 0.125), "OP/s": ("FLOP/s", 1.0), "%": ("1", 0.01)}
 _QUANTITY = re.compile(r"\s*([-+0-9.eE_/]+)\s*([A-Za-z%/0-9]*)\s*")
 
 
-def number(where, value, meta):
-    """`value` (a number, or text like "3.3 TiB/s", "1233/1979", "0.5 us") as a finite SI number in the field's
-    domain.
+def domain(units, *, low=0.0, open_low=True, high=None, integer=False):
+    """Which numbers are good: their unit; from `low`, itself left out where `open_low`, to `high`; whole ones only."""
+    return {"units": units, "low": low, "open_low": open_low, "high": high, "integer": integer}
 
-    `meta` is a field's metadata in `specs`: units, low, open_low, high, integer. Raises InputError, prefixed with
-    `where`.
+
+def number(where, value, meta):
+    """`value` (a number, or text like "3.3 TiB/s", "1233/1979", "0.5 us") as a finite SI number in a `domain`.
+
+    `meta` is a domain, as the metadata of a field is one. Raises InputError, prefixed with `where`.
     """
     si = _parse(where, value, meta["units"])
     low, high = meta["low"], meta["high"]

@@ -5,7 +5,7 @@ import dataclasses
 from ..errors import InputError
 from ..space import grid
 from ..space.limits import tightened
-from ..units import number
+from ..units import domain, number
 
 # What the question sets itself, and in which unit.
 ASKED = {
@@ -23,9 +23,7 @@ _LIMITS = {"decode": ("min_tps_per_user", "max_tpot"), "prefill": ("max_ttft",)}
 
 def checked(asked):
     """The question as {name: SI number or None}; a demand that is missing, given twice or not positive is an error."""
-    given = {
-        name: None if value is None else number(name, value, _positive(ASKED[name])) for name, value in asked.items()
-    }
+    given = {name: None if value is None else number(name, value, domain(ASKED[name])) for name, value in asked.items()}
     for pair, both in ((("requests_per_s", "concurrency"), False), (("min_tps_per_user", "max_tpot"), True)):
         n = sum(given[name] is not None for name in pair)
         if n > 1 or (n == 0 and not both):
@@ -34,10 +32,6 @@ def checked(asked):
         if given[name] is None:
             raise InputError(f"{name}: not given; expected a number [token]")
     return given
-
-
-def _positive(units):
-    return {"units": units, "low": 0.0, "open_low": True, "high": None, "integer": False}
 
 
 def spaces_of(decode, prefill, asked, options):

@@ -7,7 +7,7 @@ import re
 from ..errors import InputError, unknown
 from ..space.space import parameters
 from ..specs.variables import VARIABLES
-from ..units import number
+from ..units import domain, number
 
 EVEN, NONE = 0, 2  # states of a break-even: both equally good, neither feasible
 EQUAL = 1e-12  # two bests closer than this, relative to the larger, are equal
@@ -24,6 +24,7 @@ class Question:
     states: dict  # {state: words}
     state: object
     met: tuple = ()  # the states in which the target is met; () for a break-even
+    bound: float | None = None  # of a target on a variable [SI]
 
     @property
     def everywhere(self):
@@ -63,8 +64,7 @@ def _target(space, until):
     if name not in space.defined:
         raise unknown("until", "variable of this phase", name, space.defined)
     units = VARIABLES[name][0]
-    free = {"units": units, "low": -math.inf, "open_low": True, "high": None, "integer": False}
-    bound = number(f"until: {name}", text, free)
+    bound = number(f"until: {name}", text, domain(units, low=-math.inf))
     up = 1 if sign == ">=" else -1
     best = name == space.objective
     what = "the best" if best else "a feasible configuration has"
@@ -74,7 +74,7 @@ def _target(space, until):
         return int(math.isfinite(responses[0]) and up * responses[0] >= up * bound)
 
     sense = space.sense if best else up
-    return Question(f"{what} {name} {sign} {shown}", name, sense, (("best", {}),), states, state, (1,))
+    return Question(f"{what} {name} {sign} {shown}", name, sense, (("best", {}),), states, state, (1,), bound)
 
 
 def _break_even(space, break_even):

@@ -15,7 +15,7 @@ from ..space import parameters
 from ..space.space import only
 from ..specs.variables import VARIABLES
 from ..sweeps import sources, sweep
-from ..units import number
+from ..units import domain, number
 from . import sampling
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -25,7 +25,6 @@ SOBOL_SAMPLES = 2**14  # at least so many for the shares, whose error falls with
 MOST_SEED = 2**63 - 1
 TRIED = 8  # times as many of the best points are tried as candidates are wanted: some are equals of others
 EQUAL = 1e-9  # outputs closer than this, relative, are equal
-_ERROR = {"units": "1", "low": 0.0, "open_low": True, "high": None, "integer": False}
 
 
 def uncertainty(source="default", errors=None, *, samples=1024, seed=0, of=None, top=10, by=None, **options):
@@ -70,7 +69,7 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
     found = {}
     for name in sorted(errors, key=lambda name: str(name).count(".")):  # the more exact name comes later and wins
         where = f"error {name}"
-        sigma = number(where, errors[name], _ERROR)
+        sigma = number(where, errors[name], domain("1"))
         if sigma >= 1.0:
             raise InputError(f"{where}: {errors[name]!r}; expected a relative error above 0 and below 1")
         whole = name in space.rows

@@ -9,7 +9,7 @@ from ..errors import InputError, unknown
 from ..results import dataset
 from ..space.parameters import resolve
 from ..space.space import parameters
-from ..specs.variables import SENSE, VARIABLES
+from ..specs.variables import SENSE
 from ..units import number
 from . import canvas, response_curves, selection
 
@@ -22,7 +22,8 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     """Draw one panel per variable and one line per group; returns where the target is met, or the best point."""
     space = dataset.space_of(ds)
     question = None if until is None else targets.of(space, until)
-    bound = None if until is None else _target(until, question)
+    if question is not None and question.bound is None:
+        raise InputError(f"until: {until!r}; expected '<variable> >= <number>' or '<variable> <= <number>'")
     names = _variables(space, y, question)
     x, varied = _along(space, x, between)
     by = tuple(name for name in selection.groups(space, by) if name != x)
@@ -53,7 +54,7 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     panels = [figure.add_subplot(len(names), 1, i + 1) for i in range(len(names))]
     handles = {}
     for panel, name in zip(panels, names):
-        target = bound if question is not None and question.variable == name else None
+        target = question.bound if question is not None and question.variable == name else None
         handles |= _panel(panel, ds, space, name, shown, line, target, len(names))
         if varied is not None:
             handles |= _present(panel, varied, line)
@@ -61,7 +62,7 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     met = f"last {x} with {until}" if varied is None else f"crossing of {until}"
     if any(where.values()):
         panel = panels[names.index(question.variable)]
-        handles[met] = _rings(panel, ds, where, shown, question.variable, bound, line, met)
+        handles[met] = _rings(panel, ds, where, shown, question.variable, question.bound, line, met)
     canvas.legend(panels[0], list(handles.values()), ", ".join(by) or None)
     few = f" The best {len(shown)} of {len(found)} groups." if len(found) > len(shown) else ""
     others = selection.free(space, (x, *by, *chosen))
@@ -205,20 +206,6 @@ def _ends(ds, mask, x, varied, values, shown):
         where = f"above {canvas.text(last)}" if ordered else f"at {', '.join(map(canvas.text, missing))}"
         parts.append(f"{label} {where} ({why})")
     return f" Impossible, so not drawn: {'; '.join(parts)}." if parts else ""
-
-
-def _target(until, question):
-    """The number of a target [SI]."""
-    if question.variable == "feasible":
-        raise InputError(f"until: {until!r}; expected '<variable> >= <number>' or '<variable> <= <number>'")
-    free = {
-        "units": VARIABLES[question.variable][0],
-        "low": -math.inf,
-        "open_low": True,
-        "high": None,
-        "integer": False,
-    }
-    return number(f"until: {question.variable}", until.partition("=")[2].strip(), free)
 
 
 def _crossings(ds, space, varied, values, until, question, shown, chosen):

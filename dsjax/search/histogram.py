@@ -9,13 +9,13 @@ import xarray as xr
 from ..errors import InputError
 from ..results import dataset
 from ..specs.variables import VARIABLES
-from ..units import number
+from ..units import domain, number
 from . import best, cells, ranking
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PRECISION = 1e-4  # of a streamed quantile, relative to the range of the variable
-BINS = {"units": "1", "low": 1, "open_low": False, "high": 1000, "integer": True}
-_SHARE = {"units": "1", "low": 0.0, "open_low": False, "high": 1.0, "integer": False}
+BINS = domain("1", low=1, open_low=False, high=1000, integer=True)
+_SHARE = domain("1", open_low=False, high=1.0)
 
 
 def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=None, **options):

@@ -4,11 +4,9 @@ import itertools
 import math
 
 from ..errors import InputError, unknown
-from ..units import number
+from ..units import domain, number
 
 MARGIN = "slo_margin"
-_TOKENS = {"units": "token", "low": 0.0, "open_low": True, "high": None, "integer": False}
-_MARGIN = {"units": "1", "low": 0.0, "open_low": False, "high": None, "integer": False}
 
 
 def read(section, where, known, given):
@@ -26,7 +24,7 @@ def read(section, where, known, given):
             continue
         if side not in ("min", "max") or name not in known:
             raise unknown(place, "constraint", key, [*(f"{s}_{n}" for n in known for s in ("min", "max")), MARGIN])
-        meta = {"units": known[name], "low": -math.inf, "open_low": True, "high": None, "integer": False}
+        meta = domain(known[name], low=-math.inf)
         if key == "max_ttft" and isinstance(bound, dict) and bound:
             bounds[key] = _by_length(place, bound, meta, given)
         else:
@@ -40,7 +38,9 @@ def read(section, where, known, given):
 
 def margin(section, where):
     """`slo_margin` of a grid's [constraints]; 0 where there is none."""
-    return number(where("constraints", MARGIN), section[MARGIN], _MARGIN) if MARGIN in section else 0.0
+    return (
+        number(where("constraints", MARGIN), section[MARGIN], domain("1", open_low=False)) if MARGIN in section else 0.0
+    )
 
 
 def _by_length(place, limits, meta, given):
@@ -51,7 +51,7 @@ def _by_length(place, limits, meta, given):
         except (TypeError, ValueError):
             raise InputError(f"{place}: {length!r}; expected prompt lengths in tokens, {{ 4096 = 3 }}") from None
         where = f"{place} {length}"
-        pairs.append((number(where, tokens, _TOKENS), number(where, limit, meta | {"low": 0.0})))
+        pairs.append((number(where, tokens, domain("token")), number(where, limit, meta | {"low": 0.0})))
     pairs.sort()
     for (shorter, low), (longer, high) in itertools.pairwise(pairs):
         if shorter == longer:

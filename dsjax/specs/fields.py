@@ -4,17 +4,19 @@ import dataclasses
 
 import jax
 
+from ..units import domain
+
 
 def record(cls):
     """Frozen, keyword-only dataclass registered as a JAX pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
 
 
-def _field(units, doc, *, low=0.0, open_low=True, high=None, integer=False, default=None):
-    domain = {"units": units, "doc": doc, "low": low, "open_low": open_low, "high": high, "integer": integer}
+def _field(units, doc, *, default=None, **limits):
+    meta = domain(units, **limits) | {"doc": doc}
     if default is None:
-        return dataclasses.field(metadata=domain)
-    return dataclasses.field(default=default, metadata=domain | {"default": default})
+        return dataclasses.field(metadata=meta)
+    return dataclasses.field(default=default, metadata=meta | {"default": default})
 
 
 def rate(units, doc):
@@ -74,7 +76,7 @@ def count(doc, *, low=1, high=None, units="1"):
 
 
 def fields_of(cls):
-    """{field: metadata} of a record class: units, doc, low, open_low, high, integer; default where it has one."""
+    """{field: metadata} of a record class: its `units.domain`, `doc`, and `default` where it has one."""
     return {f.name: f.metadata for f in dataclasses.fields(cls)}
 
 
