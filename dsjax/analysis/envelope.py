@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import numerics
 from ..evaluation import derivatives, evaluate, program
 from ..formulas import constraints
 from ..formulas.point import evaluate_point, fields_by_name
@@ -125,6 +126,11 @@ def relaxed(of, names, load, limits, reserve):
     return function
 
 
+def _narrowed(yes, no, holds):
+    """Two loads as near to each other as numbers get, between one where a condition holds and one where not."""
+    return numerics.bisect(holds, yes, no, middle=lambda a, b: math.sqrt(a * b), relative=1e-15)
+
+
 class Problem:
     """The relaxed problem at one point: max over b of sense ln y(b), g_j(b) <= 0."""
 
@@ -160,13 +166,13 @@ class Problem:
         right = samples[min(best + 1, len(samples) - 1)]
         middle = samples[best]
         if best + 1 < len(samples) and not np.isfinite(values[best + 1]):
-            right, beyond = self._bisected(middle, right, self.feasible)
+            right, beyond = _narrowed(middle, right, self.feasible)
             if self.slope(right) >= 0.0 or self.objective(right) >= max(
                 values[best], self.objective(right / (1 + LINE))
             ):
                 return self._at_edge(right, beyond)
         if best > 0 and not np.isfinite(values[best - 1]):
-            left, beyond = self._bisected(middle, left, self.feasible)
+            left, beyond = _narrowed(middle, left, self.feasible)
             if self.slope(left) < 0.0:
                 return self._at_edge(left, beyond)
         if (
@@ -202,25 +208,16 @@ class Problem:
         """The best load between two that are worse than `middle`."""
         rising = self.slope(middle) > 0.0
         low, high = (middle, right) if rising else (left, middle)
-        low, high = self._bisected(low, high, lambda load: self.slope(load) > 0.0)
+        low, high = _narrowed(low, high, lambda load: self.slope(load) > 0.0)
         value = self.objective(middle)
         if max(self.objective(low), self.objective(high)) < value:  # a jump of the objective hides the best load
-            inner, _ = self._bisected(middle, right if rising else left, lambda load: self.objective(load) >= value)
+            inner, _ = _narrowed(middle, right if rising else left, lambda load: self.objective(load) >= value)
             return Optimum(inner, -1, "jump")
         below, above = self.at(low), self.at(high)
         if abs(above[0][0] - below[0][0]) > LINE:
             return Optimum(low if self.objective(low) > self.objective(high) else high, -1, "jump")
         flat = min(abs(below[1][0, -1]), abs(above[1][0, -1])) < LINE
         return Optimum(low, -1, "interior" if flat else "kink")
-
-    @staticmethod
-    def _bisected(yes, no, holds):
-        """Two loads as near to each other as numbers get, between one where a condition holds and one where not."""
-        while True:
-            middle = math.sqrt(yes * no)
-            if abs(no - yes) <= 1e-15 * no or middle in (yes, no):
-                return yes, no
-            yes, no = (middle, no) if holds(middle) else (yes, middle)
 
     def elasticities(self, best):
         """d ln y* / d ln x of every parameter."""

@@ -1,11 +1,13 @@
 """Inverse questions: at which value of one input does the best configuration reach a target, or another's best."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 import xarray as xr
 
+from .. import numerics
 from ..errors import InputError
 from ..evaluation import evaluate, operands
 from ..formulas.metrics import LIMITS
@@ -56,7 +58,7 @@ def of_space(space, vary, until=None, break_even=None, between=None, at=None, dt
     values = sorted({*np.geomspace(low, high, n).tolist()[1:-1], low, high})
     values = sorted({*values, *(v for v in varied.values.values() if low < v < high)})
     crossings = []
-    for left, right in zip(values, values[1:]):
+    for left, right in itertools.pairwise(values):
         crossings += _crossings(asked, left, right)
     return _dataset(asked, values, crossings)
 
@@ -140,20 +142,17 @@ def _range(varied, between):
     return low, high
 
 
+def _geometric(below, above):
+    return below * math.sqrt(above / below)
+
+
 def _crossings(asked, left, right):
     """[(below, above)]: neighbours, RELATIVE apart, between which the state changes; from `left` to `right`."""
-    found = []
-    while asked.state(left) != asked.state(right) and left < right:
-        below, above = left, right
-        while above / below - 1.0 > RELATIVE:
-            middle = below * math.sqrt(above / below)
-            if asked.state(middle) == asked.state(left):
-                below = middle
-            else:
-                above = middle
-        found.append((below, above))
-        left = above
-    return found
+    state = asked.state(left)
+    if asked.state(right) == state or left >= right:
+        return []
+    below, above = numerics.bisect(lambda x: asked.state(x) == state, left, right, middle=_geometric, relative=RELATIVE)
+    return [(below, above), *_crossings(asked, above, right)]
 
 
 def _dataset(asked, values, crossings):

@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import xarray as xr
 
+from .. import numerics
 from ..errors import InputError
 from ..results import dataset
 from ..specs.variables import VARIABLES
@@ -78,14 +79,8 @@ def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", comm
 
 def _quantile(share, points, below, low, high):
     """The value that a share of the points is below, by bisection."""
-    precision = PRECISION * (high - low)
-    while high - low > precision:
-        middle = 0.5 * (low + high)
-        if below(middle) >= share * points:
-            high = middle
-        else:
-            low = middle
-    return high
+    width = PRECISION * (high - low)
+    return numerics.bisect(lambda edge: below(edge) >= share * points, high, low, width=width)[0]
 
 
 def _described(space, name, edges, counts, quantiles, found, command):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from .. import numerics
 from .systems import METRICS
 
 FAR = 0.30  # an error above this is named
@@ -22,10 +23,8 @@ def fitted_factor(fixed_s, scaled_s, measured_s):
     low, high = np.log(1e-6), np.log(1e6)
     if not measured_s.size or not bias(low) < 0.0 < bias(high):
         return float("nan")
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if bias(middle) < 0.0 else (low, middle)
-    return float(np.exp(0.5 * (low + high)))
+    found = numerics.bisect(lambda log_factor: bias(log_factor) < 0.0, low, high, width=3e-29)
+    return float(np.exp(numerics.arithmetic(*found)))
 
 
 def left_out(factor_of, studies, counted):

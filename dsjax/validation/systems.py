@@ -10,6 +10,7 @@ import functools
 import math
 from typing import NamedTuple
 
+from .. import numerics
 from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import fields, records
@@ -133,14 +134,11 @@ class File(NamedTuple):
 
 def acceptance_of(tokens_per_step, drafts):
     """The a for which 1 + a + ... + a^drafts = tokens_per_step, by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        if sum(middle**i for i in range(drafts + 1)) < tokens_per_step:
-            low = middle
-        else:
-            high = middle
-    return high
+
+    def enough(acceptance):
+        return sum(acceptance**i for i in range(drafts + 1)) >= tokens_per_step
+
+    return numerics.bisect(enough, 1.0, 0.0, width=2.0**-60)[0]
 
 
 def read(path=None, replaced=None):
