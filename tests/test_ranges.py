@@ -1,6 +1,9 @@
 """Long axes made where they are read: the values of a tuple, and searches that find the same in windows of them."""
 
 import json
+import math
+from decimal import Decimal, localcontext
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -40,13 +43,37 @@ def test_a_range_is_the_tuple_of_its_values(start, stop, step, n):
         one.index(stop + step)
 
 
-def test_fifteen_digits_are_those_of_text():
-    rng = np.random.default_rng(0)
-    wide = np.exp(rng.uniform(-60, 60, 20_000)) * rng.choice([-1, 1], 20_000)
-    halves = np.nextafter(rng.integers(10**14, 10**15, 20_000) / 8.0, rng.choice([-np.inf, np.inf], 20_000))
-    steps = 1e12 + 7e12 / 15 * np.arange(20_000)
-    for x in (wide, halves, steps, 0.1 * np.arange(20_000)):
-        np.testing.assert_array_equal(ranges.rounded(x), [float(f"{value:.15g}") for value in x])
+def decimal(rng, digits, low, high):
+    """A number of so many significant decimal digits, of any order of magnitude between two."""
+    return float(f"{10 ** rng.uniform(low, high):.{digits}g}")
+
+
+def test_a_decimal_range_is_the_exact_sum_rounded_once():
+    """3,000 ranges against fractions; where the sum needs more than 15 digits, against its text."""
+    rng, long = np.random.default_rng(0), 0
+    for _ in range(3000):
+        start = decimal(rng, rng.integers(1, 7), -12, 12)
+        step, n = decimal(rng, rng.integers(1, 5), math.log10(start) - 6, math.log10(start) + 1), 2000
+        one = ranges.Range(start, start + step * (n - 1), step, n, False)
+        exact = [Fraction(str(start)) + Fraction(str(step)) * i for i in range(0, n - 1, 97)]
+        rounded = [float(f"{decimal_text(x):.15g}") for x in exact]
+        long += [float(x) for x in exact] != rounded
+        assert one[: n - 1 : 97] == tuple(rounded), (start, step)
+    assert long < 300
+
+
+def decimal_text(x):
+    """A fraction over a power of ten as a `Decimal`, exactly."""
+    with localcontext(prec=60):
+        return Decimal(x.numerator) / Decimal(x.denominator)
+
+
+@pytest.mark.parametrize(
+    ("start", "step"), [(1e10, 9e10 / 159), (1 / 3, 1e-9), (1e15, 0.1), (1e-300, 1e-301), (7, 1e-23)]
+)
+def test_other_ranges_keep_fifteen_digits_of_the_sum(start, step):
+    one = ranges.Range(start, start + step * 199, step, 200, False)
+    assert one[:199] == tuple(float(f"{start + step * i:.15g}") for i in range(199))
 
 
 @pytest.fixture(scope="module")

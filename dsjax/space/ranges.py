@@ -1,15 +1,17 @@
 """Long axes given as { start, stop, step }: their values are made where they are read, not before.
 
 Value i is start + step i to 15 significant digits (so that 0.1 + 2 x 0.1 is 0.3), an integer where the axis is one;
-the last value is `stop` itself.
+the last value is `stop` itself. Decimals are added as integers and divided by a power of ten, which rounds once.
 """
 
 import collections.abc
 import dataclasses
+import decimal
 import functools
 
 import numpy as np
 
+DIGITS = 15  # significant ones of a value: so many decimal ones every double holds
 LONG = 2**16  # values of an axis that are kept as a tuple, at most
 
 
@@ -85,12 +87,15 @@ class Range(collections.abc.Sequence):
     def array(self, first=0, last=None):
         """Values [first, last) as a NumPy array, not to be written to."""
         last = self.length if last is None else last
-        if self.integer and all(isinstance(x, int) for x in (self.start, self.step)):
-            found = self.start + self.step * np.arange(first, last, dtype=np.int64)
+        (start, step), scale = _whole(self.start, self.step)
+        if abs(start) + abs(step) * last < 10**DIGITS and scale <= 10**22:  # both sides of the division are exact
+            found = (start + step * np.arange(first, last)) / float(scale)
         else:
-            found = self.start + self.step * np.arange(first, last, dtype=np.float64)
-            found = found.astype(np.int64) if self.integer else rounded(found)
-        if not self.integer and last == self.length and last > first:
+            found = self.start + self.step * np.arange(first, last)
+            found = np.array([float(f"{x:.{DIGITS}g}") for x in found.tolist()])
+        if self.integer:
+            found = found.astype(np.int64)
+        elif last == self.length and last > first:
             found[-1] = self.stop
         found.flags.writeable = False
         return found
@@ -125,35 +130,8 @@ class Operand:
         return dataclasses.replace(self, dtype=np.dtype(dtype))
 
 
-def rounded(x):
-    """float(f"{x:.15g}") of an array: the double nearest to the first 15 significant digits.
-
-    x = m 10^-e with 15 digits in m. m < 2^53 and 10^e <= 10^22 are doubles themselves, so m over 10^e is rounded once,
-    as text is. Where the power is another, or the logarithm one off, the text is written.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        exponent = 14 - np.floor(np.log10(np.abs(x)))
-        power = 10.0 ** np.abs(exponent)
-        digits, error = _product(x, power)
-        whole = np.rint(digits)
-        half = np.abs(digits - whole) == 0.5  # of what is there: the error of the product decides
-        whole = np.where(half & (error != 0), digits + np.copysign(0.5, error), whole)
-        found = whole / power
-    sure = (exponent >= 0) & (exponent <= 22) & (np.abs(whole) < 1e15) & (np.abs(whole) >= 1e14)
-    for i in np.flatnonzero(~sure):
-        found[i] = float(f"{x[i]:.15g}")
-    return found
-
-
-def _product(a, b):
-    """(a b, its error) of doubles, exactly: Dekker's."""
-    product = a * b
-    (a, x), (b, y) = _halves(a), _halves(b)
-    return product, x * y - (((product - a * b) - x * b) - a * y)
-
-
-def _halves(a):
-    """(upper, lower half of the digits) of doubles."""
-    c = 134217729.0 * a  # 2^27 + 1
-    upper = c - (c - a)
-    return upper, a - upper
+def _whole(*numbers):
+    """(integers, scale): decimal numbers, as they are written, times the least power of ten that makes them whole."""
+    written = [decimal.Decimal(str(x)).normalize() for x in numbers]
+    places = max(0, *(-x.as_tuple().exponent for x in written))
+    return [int(x.scaleb(places)) for x in written], 10**places
