@@ -3,7 +3,7 @@
 import math
 import re
 
-from .specs.variables import VARIABLES
+from .specs.variables import COUNTS, VARIABLES
 from .units import PREFIXES
 
 DIGITS = 4  # significant ones of a number without a format of its own
@@ -22,7 +22,7 @@ _SHOWN = {
     "mbu": ("MBU %", 100.0, ".1f"),
     "cost_per_million_tokens": ("USD/Mtok", 1.0, ".3f"),
     "energy_per_token": ("J/token", 1.0, ".3f"),
-    **{name: (name, 1.0, ",.10g") for name in ("chips", "dp", "ep", "batch_total")},  # counts
+    **{name: (name, 1.0, ",.10g") for name in COUNTS},
 }
 
 

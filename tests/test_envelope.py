@@ -10,8 +10,7 @@ import dsjax
 from dsjax.analysis import envelope
 from dsjax.evaluation import evaluate
 from dsjax.search import ranking
-from dsjax.space import differentiable, grid, parameters
-from dsjax.space.space import only
+from dsjax.space import grid, parameters
 
 STEP = 1e-4
 
@@ -20,8 +19,8 @@ def problem(name, at, names=None, of=None, **options):
     """The relaxed problem at a point of a grid."""
     space = grid.load(name, **options)
     of = of or space.objective
-    one = only(space, parameters.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
-    return envelope.Problem(one, of, differentiable.parameters(space, names), ranking.sense_of(space, of))
+    one = space.only(parameters.chosen(space, at) | {k: v[0] for k, v in space.axes.items() if len(v) == 1})
+    return envelope.Problem(one, of, parameters.named(space, names), ranking.sense_of(space, of))
 
 
 @pytest.fixture(scope="module")

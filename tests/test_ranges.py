@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dsjax
+from dsjax import machine
 from dsjax.evaluation import evaluate
 from dsjax.search import cells, histogram, pareto, ranking, streaming
 from dsjax.space import grid, ranges
@@ -147,7 +148,7 @@ def test_a_billion_values(monkeypatch):
         dsjax.sweep(STUDY, axes={"batch": long}, fixed=FIXED)
     with pytest.raises(dsjax.InputError, match="needs? .* of memory is free; expected a smaller grid"):
         dsjax.best(STUDY, axes={"batch": long | {"stop": 9_000_000}}, stream=False, dtype="float32")
-    monkeypatch.setattr(grid.machine, "available_memory", lambda: 1e10)
+    monkeypatch.setattr(machine, "available_memory", lambda: 1e10)
     with pytest.raises(dsjax.InputError, match="batch: a list of 1,000,000,000 values takes 100.0 GB .* start, stop"):
         dsjax.best(STUDY, axes={"batch": range(1, 10**9 + 1)}, fixed=FIXED)
     with pytest.raises(dsjax.InputError, match="3e.09 values .* at most 2,000,000,000"):

@@ -10,7 +10,7 @@ from ..formats import label
 from ..formulas.metrics import LIMITS
 from ..results import dataset
 from ..search import binding, ranking
-from ..space.space import auxiliary, group_names, parameters
+from ..space.space import auxiliary, group_names, numeric_axes
 from ..specs.variables import VARIABLES
 from ..sweeps import sources
 
@@ -131,7 +131,7 @@ class _Side:
 
     def phases(self):
         """The phases of the space, in the order of their names."""
-        return sorted(self.space.axes.get("phase", (self.space.fixed.get("phase", "decode"),)))
+        return sorted(self.space.phases)
 
     def value(self, point, axis):
         """Value of an axis at a point, also where it is fixed, derived, or follows another; None where none is."""
@@ -257,6 +257,6 @@ def _dataset(pair, by, keys, axes, rows):
         ds.attrs[f"points_{side}"] = of.space.points
         ds.attrs[f"feasible_{side}"] = ranking.count_feasible(of.ds)
         ds.attrs[f"dsjax_spec_{side}"] = of.space.to_json()
-    numeric = [axis for axis in axes if axis in parameters(pair[0].space.study)]
+    numeric = [axis for axis in axes if axis in numeric_axes(pair[0].space.study)]
     ds.attrs |= {"objective": name, "sense": pair[0].space.sense, "by": list(by), "axes": axes, "numeric": numeric}
     return ds

@@ -26,9 +26,8 @@ from ..formulas import constraints
 from ..formulas.point import evaluate_point, fields_by_name
 from ..results import dataset
 from ..search.ranking import sense_of
-from ..space.differentiable import COUNTS, in_use, moved, scaled
-from ..space.space import load_of
-from ..specs.variables import MEASURES, VARIABLES
+from ..space import parameters
+from ..specs.variables import COUNTS, MEASURES, VARIABLES
 from . import neighbours
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
@@ -98,7 +97,7 @@ def relaxed(of, names, load, limits, reserve):
 
         def traced(factors, whole, real):
             deployment = dataclasses.replace(point.deployment, **{load: whole})
-            moved = scaled(dataclasses.replace(point, deployment=deployment), names, list(factors))
+            moved = parameters.scaled(dataclasses.replace(point, deployment=deployment), names, list(factors))
             values = evaluate_point(step, moved, bounds, **policies)
             readable = fields_by_name(moved) | values
             room = moved.hardware.hbm_bytes * (1.0 - moved.workload.memory_reserve if reserve else 1.0)
@@ -136,7 +135,7 @@ class Problem:
 
     def __init__(self, space, of, names, sense):
         self.space, self.of, self.names, self.sense = space, of, names, sense
-        self.load, self.limits = load_of(space.fixed), limits_of(space, of)
+        self.load, self.limits = space.load, limits_of(space, of)
         reserve = "memory_reserve" in space.study.workload
         self.function = relaxed(of, names, self.load, self.limits, reserve)
 
@@ -237,7 +236,7 @@ class Problem:
 
     def moved(self, name, factor):
         """The same problem with one parameter multiplied."""
-        return Problem(moved(self.space, *name, factor), self.of, self.names, self.sense)
+        return Problem(parameters.multiplied(self.space, name, factor), self.of, self.names, self.sense)
 
     def shadow_prices(self, best):
         """d ln y* / d ln bound of every limit: 0 where it is not active."""
@@ -255,7 +254,7 @@ class Problem:
         nothing = best is None
         value = math.nan if nothing else math.exp(self.at(best.load)[0][0])
         moves = np.full(n, math.nan) if nothing else self.elasticities(best)
-        moves = np.where([in_use(self.space, *name)[1] for name in self.names], moves, 0.0)  # of another row
+        moves = np.where([parameters.in_use(self.space, name)[1] for name in self.names], moves, 0.0)  # of another row
         excess = np.full(m, math.nan) if nothing else self.at(best.load)[0][1:]
         active = np.zeros(m, bool)
         if not nothing and best.active >= 0:

@@ -20,7 +20,6 @@ from ..formulas.roofline import EXPOSED
 from ..results import dataset, netcdf
 from ..search import point, ranking
 from ..space import grid, parameters, provenance
-from ..space.space import moved, only
 from ..specs import fields, records
 from ..sweeps import sources, sweep
 from . import headroom, refusals
@@ -66,7 +65,7 @@ def of_space(space, at=None, dtype="float64", ds=None):
     named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
     if named.keys() < space.axes.keys():
         named = point.best(sweep.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
-    return _explained(only(space, named), dtype)
+    return _explained(space.only(named), dtype)
 
 
 def everything(step, point, bounds, **policies):
@@ -103,9 +102,9 @@ def values_of(space, dtype):
 def _explained(space, dtype):
     values = values_of(space, dtype)
     # As if software and host took no time: blocks less what is hidden make the step.
-    bare = values_of(moved(space, software_factor=1.0, hardware_step_s=0.0), dtype)
+    bare = values_of(space.with_fixed(software_factor=1.0, hardware_step_s=0.0), dtype)
     rates = {f"hardware_{rate}_flops_per_s": UNIT for rate in records.RATES}
-    units = values_of(moved(space, hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
+    units = values_of(space.with_fixed(hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
     plain = {name: ((), np.array(value)) for name, value in values.items() if "/" not in name}
     ds = dataset.to_dataset(space, plain, "dsjax explain")
     ds.attrs["study"] = space.study.name

@@ -6,7 +6,6 @@ import numpy as np
 
 from ..evaluation import evaluate, operands
 from ..results.dataset import over, variable
-from ..space.space import load_of, moved
 from . import refusals
 
 MOST_SEQUENCES = 2**16  # how far the search for the largest batch goes
@@ -42,9 +41,9 @@ def pipelines(space, values, dtype):
     if not {"tbo", "naive"} <= set(choices):
         return table
     host = refusals.numbers(space, values).get("hardware_step_s", 0.0)
-    load = load_of(space.fixed)
+    load = space.load
     quiet = {load: 2 * space.fixed[load], "precision_dispatch_bytes": 0.0, "precision_combine_bytes": 0.0}
-    twice = at(moved(every, hardware_step_s=0.0, **quiet))["step_time"][choices.index("tbo")]
+    twice = at(every.with_fixed(hardware_step_s=0.0, **quiet))["step_time"][choices.index("tbo")]
     free = float(twice) / 2.0 + host
     rate = values["tps_per_user"] * values["step_time"] / free
     return table | {
@@ -59,7 +58,7 @@ def largest(space, dtype):
     The search ends where the memory refuses. What stops it: the constraint that refuses every larger one, from the
     smallest on.
     """
-    load, fixed = load_of(space.fixed), dict(space.fixed)
+    load, fixed = space.load, dict(space.fixed)
     del fixed[load]
     masks, start, full = {}, 1, False
     while start <= MOST_SEQUENCES and not full:

@@ -6,7 +6,7 @@ from ..formats import label
 from ..results import dataset
 from ..search import ranking
 from ..search.ranking import search_for
-from ..space.differentiable import moved
+from ..space import parameters
 from ..specs.variables import VARIABLES
 from ..sweeps.sweep import swept
 
@@ -56,7 +56,8 @@ def switches(space, of, names):
     before = _best(space, space, of) if searched else None
     for sign, found in texts.items():
         for name in names:
-            after = _best(space, moved(space, *name, 1.0 + sign * SWITCH), of) if searched else None
+            changed = parameters.multiplied(space, name, 1.0 + sign * SWITCH)
+            after = _best(space, changed, of) if searched else None
             found.append(_change(before, after))
     meaning = "what changes at the best point of the grid where the parameter is 1 % {}; empty: nothing"
     return {

@@ -14,13 +14,13 @@ import xarray as xr
 from jax.extend import core
 
 from .. import machine
-from ..errors import InputError
+from ..errors import InputError, unknown
 from ..evaluation import derivatives, evaluate, program, stages
 from ..formulas.point import evaluate_point
 from ..results import dataset
 from ..search import point, ranking
-from ..space.differentiable import check_output, field_of, in_use, known_parameters, moved, parameters, scaled, value_of
-from ..space.space import load_of
+from ..space import parameters
+from ..specs.variables import COUNTS, MEASURES, NEEDS
 from ..sweeps import sources, sweep
 from . import envelope as relaxation
 
@@ -63,7 +63,7 @@ def of_space(space, of=None, wrt=None, at=None, dtype="float64", ds=None, *, kin
     """`sensitivity` of a resolved space; `ds` its sweep, where there is one already."""
     if dtype not in ("float64", "float32"):
         raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
-    names = parameters(space, wrt)
+    names = parameters.named(space, wrt)
     if envelope:
         return of_optimum(space, of, names, "best" if at is None else at, dtype, ds)
     of = "tps_per_chip" if of is None else of
@@ -75,6 +75,20 @@ def of_space(space, of=None, wrt=None, at=None, dtype="float64", ds=None, *, kin
     return at_point(one, of, names, space)
 
 
+def check_output(space, of):
+    """Refuse a variable that has no derivative, or that no phase of the space defines."""
+    differentiable = [name for name in MEASURES if name not in COUNTS]
+    if of in (*COUNTS, "bottleneck", "feasible"):
+        raise InputError(f"of: {of} is made of whole numbers; expected one of {', '.join(differentiable)}")
+    if of not in differentiable:
+        raise unknown("of", "variable", of, differentiable)
+    lacking = {"decode": {"ttft"}, "prefill": {"tpot", "tps_per_user"}}
+    if all(of in lacking[phase] for phase in space.phases):
+        raise InputError(f"of: {of} is not defined in {space.phases[0]}; expected one of {', '.join(space.defined)}")
+    if of in NEEDS and of not in space.defined:
+        raise InputError(f"of: {of} needs {'.'.join(NEEDS[of])}, which is unknown here; set it")
+
+
 def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     """`sensitivity` with `envelope`: of one point, and of the optimum beside it (`envelope.variables`)."""
     of = space.objective if of is None else of
@@ -83,7 +97,7 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     one = point.point_of(space, at, dtype, swept, ranking.search_for(space, of))
     check_output(one, of)
     ds = at_point(one, of, names, space)
-    ds.attrs |= {"load": load_of(one.fixed), "sense": ranking.sense_of(space, of)}
+    ds.attrs |= {"load": one.load, "sense": ranking.sense_of(space, of)}
     return ds.assign(relaxation.variables(space, one, of, names, swept))
 
 
@@ -93,7 +107,7 @@ def _traced(step, point, bounds, policies, names):
     order = []
 
     def values(*factors):
-        found = evaluate_point(step, scaled(point, names, factors), bounds, **policies)
+        found = evaluate_point(step, parameters.scaled(point, names, factors), bounds, **policies)
         found = {name: value for name, value in found.items() if "/" not in name}
         order[:] = found
         return list(found.values())
@@ -157,7 +171,7 @@ def one_sided(space, of, names):
     inverse = 1.0 / (STEP * np.where(y == 0.0, np.inf, y))
     sides = []
     for name in names:
-        below, above = (values(moved(space, *name, 1.0 + s * STEP))[1] for s in (-1.0, 1.0))
+        below, above = (values(parameters.multiplied(space, name, 1.0 + s * STEP))[1] for s in (-1.0, 1.0))
         sides.append(((y - below) * inverse, (above - y) * inverse))
     return dims, sides
 
@@ -168,7 +182,8 @@ def at_point(space, of, names, whole):
     found = evaluate.evaluate(space, function=function)
     plain = {name: value for name, value in found.items() if "/" not in name}
     ds = dataset.to_dataset(space, {k: plain[k] for k in evaluate.known(space, plain)}, "dsjax sensitivity")
-    ad = np.array([found[f"elasticity/{i}"][1] * in_use(space, *name)[1] for i, name in enumerate(names)])
+    used = [parameters.in_use(space, name)[1] for name in names]
+    ad = np.array([found[f"elasticity/{i}"][1] * used[i] for i in range(len(names))])
     below, above = np.array(one_sided(space, of, names)[1]).T
     ds = ds.assign_coords(_coordinate(names)).assign(
         elasticity=_variable(("parameter",), ad, of),
@@ -176,14 +191,21 @@ def at_point(space, of, names, whole):
         elasticity_above=_variable(("parameter",), above, of, ", for more of x"),
         kink=_kink(("parameter",), np.abs(above - below) > SHARP),
     )
-    known, units = known_parameters(whole), "parameter_units"
-    values = [value_of(space if in_use(space, *name)[1] else whole, *name) for name in names]
+    known, units = parameters.known(whole), "parameter_units"
+    values = [_present(space if mine else whole, name) for mine, name in zip(used, names, strict=True)]
     text = f"present value, in the unit that `{units}` names"
     ds["parameter_value"] = dataset.variable("parameter", values, f"of {units}", text)
-    symbols = np.array([known[record, field_of(field)]["units"] for record, field in names], object)
+    symbols = np.array([known[name.of_all_rows]["units"] for name in names], object)
     ds[units] = dataset.variable("parameter", symbols, "", "unit of parameter x")
     ds.attrs |= {"of": of}
     return ds
+
+
+def _present(space, parameter):
+    """The number of a parameter at the one point of a space; NaN for a knot that its curve lacks."""
+    return next(
+        iter(parameters.values_of(space, parameter).values()), 0.0 if parameter.record == "workload" else np.nan
+    )
 
 
 def over_grid(space, of, names, dtype="float64", kinks=None):
@@ -222,7 +244,7 @@ def _stacked(space, found, names):
 
 def _of_row(space, name, dims, array):
     """An elasticity, 0 at the points that do not use the parameter's row: its formula can depend on the row's axis."""
-    axes, used = in_use(space, *name)
+    axes, used = parameters.in_use(space, name)
     if not set(axes) <= set(dims):
         return dims, np.zeros_like(array)
     used = used.transpose([axes.index(dim) for dim in dims if dim in axes])
@@ -231,7 +253,7 @@ def _of_row(space, name, dims, array):
 
 
 def _coordinate(names):
-    labels = np.array([f"{record}.{field}" for record, field in names], dtype=object)
+    labels = np.array([str(name) for name in names], dtype=object)
     return {"parameter": ("parameter", labels, {"long_name": "parameter x"})}
 
 

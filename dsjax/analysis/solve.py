@@ -13,7 +13,6 @@ from ..evaluation import evaluate, operands
 from ..formulas.metrics import LIMITS
 from ..search import binding, ranking
 from ..space import parameters
-from ..space.space import with_rows_in_use
 from ..specs.variables import VARIABLES
 from ..sweeps import sources, sweep
 from ..units import number
@@ -121,7 +120,7 @@ def _at(array, sizes, index):
 def _restricted(space, named):
     """The space at these values of its axes."""
     axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
-    return with_rows_in_use(dataclasses.replace(space, axes=axes))
+    return dataclasses.replace(space, axes=axes).with_rows_in_use()
 
 
 def _range(varied, between):

@@ -5,7 +5,7 @@ import math
 import re
 
 from ..errors import InputError, unknown
-from ..space.space import parameters
+from ..space.space import numeric_axes
 from ..specs.variables import VARIABLES
 from ..units import domain, number
 
@@ -81,7 +81,7 @@ def _break_even(space, break_even):
     if not isinstance(break_even, dict) or len(break_even) != 1:
         raise InputError(f"break_even: {break_even!r}; expected {{axis: (label, label)}}")
     ((axis, labels),) = break_even.items()
-    named = [name for name in space.axes if name not in parameters(space.study)]
+    named = [name for name in space.axes if name not in numeric_axes(space.study)]
     if axis not in named:
         raise unknown("break_even", "axis of names", axis, named)
     if isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != 2 or labels[0] == labels[1]:

@@ -12,7 +12,6 @@ from ..errors import InputError, unknown
 from ..evaluation import evaluate, operands
 from ..search import ranking
 from ..space import parameters
-from ..space.space import only
 from ..specs.variables import VARIABLES
 from ..sweeps import sources, sweep
 from ..units import domain, number
@@ -179,7 +178,7 @@ class _Candidate:
     """One configuration, evaluated at many values of its inputs at once."""
 
     def __init__(self, space, point, named):
-        one = only(space, point)
+        one = space.only(point)
         how, self.leaves = operands.plan(one)
         self.how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(self.leaves))
         positions = jax.tree.unflatten(how.treedef, range(len(self.leaves)))
@@ -187,13 +186,13 @@ class _Candidate:
         self.used = []  # (column of the draws, position of the operand, relative error, upper bound) of each
         for column, (x, sigma) in enumerate(named):
             row = next(iter(x.values))
-            if row and row not in one.rows[x.record]:
+            if row and row not in one.rows[x.parameter.record]:
                 continue  # of another candidate
             records, curves, _ = positions
-            record = curves[0] if x.record == "curve" else records[x.record]
-            if hasattr(record, x.field):
+            record = curves[0] if x.parameter.record == "curve" else records[x.parameter.record]
+            if hasattr(record, x.parameter.field):
                 self.names.append(x.name)
-                self.used.append((column, getattr(record, x.field), sigma, x.meta["high"]))
+                self.used.append((column, getattr(record, x.parameter.field), sigma, x.meta["high"]))
 
     def outputs(self, normal, clip=True):
         """{variable: value in every sample} for standard normals (sample, input); within their domains by `clip`."""

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..formulas.point import evaluate_point
-from ..space.space import unknown_variables
 from . import numpy_programs, stages
 from .dims import layout
 from .operands import Plan, operand_types, plan, precision
@@ -159,7 +158,7 @@ def _sooner(space, how, dtype, names):
 
 def known(space, names):
     """`names` without the variables that need a number which is unknown at every point of the space."""
-    without = unknown_variables(space.axes, space.fixed, space.rows)
+    without = space.unknown_variables
     return tuple(name for name in names if name not in without)
 
 

@@ -8,7 +8,7 @@ from ..analysis import solve, targets
 from ..errors import InputError, unknown
 from ..results import dataset
 from ..space.parameters import resolve
-from ..space.space import parameters
+from ..space.space import numeric_axes
 from ..specs.variables import SENSE
 from ..units import number
 from . import canvas, response_curves, selection
@@ -100,7 +100,7 @@ def _variables(space, y, question):
 
 def _along(space, x, between):
     """(name, None) of an axis, (name, `Input`) of another number."""
-    numeric = parameters(space.study)
+    numeric = numeric_axes(space.study)
     if x is None:
         x = next((a for a in ("batch", "prompts") if a in space.axes), None)
         x = x or max(space.axes, key=lambda a: (a in numeric, space.sizes[a]))

@@ -10,7 +10,7 @@ from .. import __version__
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..space import provenance as families
-from ..space.space import Space, auxiliary, parameters
+from ..space.space import Space, auxiliary, numeric_axes
 from ..specs import fields
 from ..specs.records import RATES
 from ..specs.variables import FLAGS, VARIABLES
@@ -131,7 +131,7 @@ def _meta(name):
 
 def coordinates(space):
     """Dim coordinates, the numbers of their rows, and scalar coordinates of what is fixed."""
-    numeric, coords = parameters(space.study), {}
+    numeric, coords = numeric_axes(space.study), {}
     for name, value in [*space.axes.items(), *space.fixed.items()]:
         dims = (name,) if name in space.axes else ()
         array = np.array(value)

@@ -5,7 +5,6 @@ import numpy as np
 from ..errors import InputError
 from ..results import dataset
 from ..space.parameters import chosen
-from ..space.space import only
 from ..sweeps import sweep
 from ..sweeps.sources import at_values
 from . import ranking
@@ -40,4 +39,4 @@ def point_of(space, at, dtype="float64", ds=None, objective=None):
     if named.keys() < space.axes.keys():
         found = sweep.swept(space, space, space.objective, dtype) if ds is None else ds
         named = best(found, objective, named)
-    return only(space, named)
+    return space.only(named)

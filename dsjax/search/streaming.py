@@ -15,7 +15,6 @@ from ..errors import InputError
 from ..evaluation import evaluate, operands
 from ..results import dataset
 from ..space import ranges
-from ..space.space import with_rows_in_use
 from . import cells, ranking
 from . import pareto as fronts
 
@@ -99,7 +98,7 @@ def counted(space, dtype="float32", client=None):
 
 def _part(space, axes):
     """A space with some of its axes cut."""
-    return with_rows_in_use(dataclasses.replace(space, axes=space.axes | axes))
+    return dataclasses.replace(space, axes=space.axes | axes).with_rows_in_use()
 
 
 def _coordinates(space, axes):

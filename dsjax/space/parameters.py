@@ -1,49 +1,106 @@
-"""Continuous numbers of a space by name: `<record>.<field>`, `<record>.<row>.<field>`, or a field of the workload."""
+"""Numbers of a space by name: `<record>.<field>`, `<record>.<row>.<field>`; a field of the workload stands alone too.
+
+The same names are those of `--set`, of what `solve` varies and `uncertainty` draws, and of the parameters of
+`sensitivity`.
+"""
 
 import dataclasses
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from ..catalog import reader
 from ..errors import InputError, unknown
-from ..specs import records
 from ..specs.fields import fields_of
+from ..specs.records import Deployment, Workload
 from ..units import number
-from .space import parameters
+from .space import numeric_axes
 
+ALONE = {"workload": Workload, "deployment": Deployment}  # records that a grid fills, and no row of a catalog
+RECORDS = ("hardware", "nic", "curve", "precision", "workload")  # whose continuous numbers have an elasticity
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")
 
 
+class Parameter(NamedTuple):
+    """The name of a number of a space."""
+
+    record: str
+    field: str
+    row: str = ""  # "": one number for all rows in use
+
+    @property
+    def axis(self):
+        """What an axis or a fixed value of a grid that overrides the number is called."""
+        return self.field if self.record in ALONE else f"{self.record}_{self.field}"
+
+    @property
+    def of_all_rows(self):
+        return self._replace(row="")
+
+    def __str__(self):
+        return ".".join(part for part in (self.record, self.row, self.field) if part)
+
+
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A number of a space that can be moved; of all rows in use where its name has no row."""
+    """A parameter that no axis varies, and the numbers that it has now."""
 
-    name: str
-    record: str  # "workload" for what a grid fixes
-    field: str
+    parameter: Parameter
     meta: dict
     values: dict  # {row: present SI number}; the row of what a grid fixes is ""
+
+    @property
+    def name(self):
+        return self.parameter.field if self.parameter.record in ALONE else str(self.parameter)
 
     @property
     def units(self):
         return self.meta["units"]
 
     def moved(self, space, value):
-        """The space with this number at `value`, in every row: the compiled program stays the same."""
-        if "" in self.values:
-            name = self.field if self.record == "workload" else f"{self.record}_{self.field}"
-            return dataclasses.replace(space, fixed=space.fixed | {name: value})
-        rows = {row: space.rows[self.record][row] | {self.field: value} for row in self.values}
-        return dataclasses.replace(space, rows=space.rows | {self.record: space.rows[self.record] | rows})
+        """The space with this number at `value`, in every row of it."""
+        return moved(space, self.parameter, lambda _: value)
 
     def by_row(self):
         """One `Input` for each row."""
-        if "" in self.values:
-            return [self]
-        return [
-            dataclasses.replace(self, name=f"{self.record}.{row}.{self.field}", values={row: value})
-            for row, value in self.values.items()
-        ]
+        of_row = self.parameter._replace
+        return [dataclasses.replace(self, parameter=of_row(row=row), values={row: x}) for row, x in self.values.items()]
+
+
+def parse(text):
+    """`Parameter` of a name; its field is "" where the name is that of a record, or of nothing."""
+    record, _, rest = text.partition(".")
+    row, _, field = rest.rpartition(".")
+    if not rest:
+        record, field = next(((alone, text) for alone, cls in ALONE.items() if text in fields_of(cls)), (text, ""))
+    return Parameter(record, field, row)
+
+
+def find(where, text, space, names):
+    """(`Parameter`, metadata) of a name; what the space lacks is an InputError, with the nearest of `names`."""
+    found = record, field, row = parse(text)
+    if row and record in space.rows and row not in space.rows[record]:
+        raise unknown(where, f"{record} of this grid", row, space.rows[record])
+    fields = _fields(space, record, row)
+    if field in fields:
+        return found, fields[field]
+    if row and fields:
+        raise unknown(where, f"field of {record}", field, fields)
+    raise unknown(where, "parameter", text, [str(Parameter(record, name)) for name in fields] or names)
+
+
+def _fields(space, record, row=""):
+    """{field: metadata} of a record, of all curves in use or of one; {} of a record that has no such row."""
+    if record in ALONE:
+        given = (*space.study.workload, *space.study.deployment)
+        return {name: meta for name, meta in fields_of(ALONE[record]).items() if name in given and not row}
+    found = {}
+    for name, numbers in space.rows.get(record, {}).items():
+        if row in ("", name):
+            found |= fields_of(reader.record_class(space.study.records, record, numbers))
+    return found
 
 
 def continuous(record, meta):
@@ -52,81 +109,164 @@ def continuous(record, meta):
     return not meta["integer"] and not counted
 
 
-def resolve(where, name, space):
-    """The `Input` called `name`; an unknown, a discrete, or an overridden one is an InputError at `where`."""
-    if not isinstance(name, str):
-        raise InputError(f"{where}: {name!r}; expected the name of a parameter, like nic.scale_out_bytes_per_s")
-    alone = fields_of(records.Workload) | fields_of(records.Deployment)
-    record, _, rest = name.partition(".")
-    if record in ("workload", "deployment") and rest:
-        record, rest = rest, ""
-    if record in alone and not rest:
-        return _alone(where, record, alone[record], space)
-    if record not in space.rows or not rest:
-        known = [f"{r}.{f}" for r in space.rows for f, meta in _fields(space, r).items() if continuous(r, meta)]
-        known += [f for f in space.study.workload if f in space.fixed]
-        raise unknown(where, "parameter", name, known)
-    row, _, field = rest.rpartition(".")
-    if row and row not in space.rows[record]:
-        raise unknown(where, f"{record} of this grid", row, space.rows[record])
-    fields = _fields(space, record, row)
-    if field not in fields:
-        raise unknown(where, f"field of {record}", field, fields)
-    if not continuous(record, fields[field]):
-        raise InputError(f"{where}: {name} is discrete; expected a number that can change a little")
-    return _of_rows(where, name, record, row, field, fields[field], space)
+def known(space, records=RECORDS):
+    """{`Parameter`: metadata} of every continuous number of the records of a space, of all rows together."""
+    fields = ((record, field, meta) for record in records for field, meta in _fields(space, record).items())
+    return {Parameter(record, field): meta for record, field, meta in fields if continuous(record, meta)}
+
+
+def resolve(where, text, space):
+    """The `Input` called `text`; an unknown, a discrete, or an overridden one is an InputError at `where`."""
+    if not isinstance(text, str):
+        raise InputError(f"{where}: {text!r}; expected the name of a parameter, like nic.scale_out_bytes_per_s")
+    given = [field for field in space.study.workload if field in space.fixed]
+    found, meta = find(where, text, space, [*map(str, known(space, space.rows)), *given])
+    if found.axis in space.axes:
+        raise InputError(f"{where}: {found.axis} is an axis of the grid; expected a number that no axis varies")
+    _check(where, text, found, space, continuous(found.record, meta))
+    values = values_of(space, found)
+    if not values and found.record in ALONE:
+        raise unknown(where, "number that this grid gives", found.field, given)
+    return Input(found, meta, values)
 
 
 def of_record(where, record, space):
     """Every continuous and positive `Input` of a record, its rows together."""
-    fields = [field for field, meta in _fields(space, record).items() if continuous(record, meta)]
-    free = [field for field in fields if f"{record}_{field}" not in space.axes]
-    found = [resolve(where, f"{record}.{field}", space) for field in free]
+    free = [found for found in known(space, (record,)) if found.axis not in space.axes]
+    found = [resolve(where, str(parameter), space) for parameter in free]
     found = [x for x in found if any(value > 0.0 for value in x.values.values())]
     if not found:
         raise InputError(f"{where}: {record} has no continuous number; expected one of {', '.join(space.rows)}")
     return found
 
 
-def _alone(where, field, meta, space):
-    if field in space.axes:
-        raise InputError(f"{where}: {field} is an axis of the grid; expected a number that no axis varies")
-    if not continuous("workload", meta):
-        raise InputError(f"{where}: {field} is discrete; expected a number that can change a little")
-    if field not in space.fixed:
-        given = [f for f in space.study.workload if f in space.fixed]
-        raise unknown(where, "number that this grid gives", field, given)
-    return Input(field, "workload", field, meta, {"": float(space.fixed[field])})
-
-
-def _of_rows(where, name, record, row, field, meta, space):
-    axis = f"{record}_{field}"
-    if axis in space.axes:
-        raise InputError(f"{where}: {axis} is an axis of the grid; expected a number that no axis varies")
-    if axis in space.fixed:
-        if row:
-            raise InputError(f"{where}: {name} is overridden by {axis} of the grid; expected {record}.{field}")
-        return Input(name, record, field, meta, {"": float(space.fixed[axis])})
-    rows = {row: space.rows[record][row]} if row else space.rows[record]
-    return Input(name, record, field, meta, {r: float(n[field]) for r, n in rows.items() if field in n})
-
-
-def _fields(space, record, row=""):
-    """{field: metadata} of a record; of a curve, of the form of its row or of all rows in use."""
-    if record != "curve":
-        return fields_of(space.study.records[record])
-    rows = [space.rows[record][row]] if row else space.rows[record].values()
+def named(space, wrt=None):
+    """(`Parameter`, ...) that `wrt` names, by itself, by its record, as one of "all"; by default rates and times."""
+    numbers = known(space)
+    if wrt is None:
+        return tuple(filter(_by_default, numbers))
+    texts = wrt.split(",") if isinstance(wrt, str) else wrt
+    if not hasattr(texts, "__iter__") or not all(isinstance(text, str) for text in texts) or not list(texts):
+        raise InputError(f"wrt: {wrt!r}; expected names of parameters, of records, or 'all'")
+    groups = {}
+    for parameter in numbers:
+        groups.setdefault(parameter.record, []).append(parameter)
+    groups["all"] = list(numbers)
     found = {}
-    for each in rows:
-        found |= fields_of(reader.record_class(space.study.records, record, each))
-    return found
+    for text in map(str.strip, texts):
+        if text not in groups:
+            parameter, _ = find("wrt", text, space, [*map(str, numbers), *groups])
+            _check("wrt", text, parameter, space, parameter.of_all_rows in numbers)
+            groups[text] = [parameter]
+        found |= dict.fromkeys(groups[text])
+    return tuple(found)
+
+
+def _check(where, text, parameter, space, is_continuous):
+    """Refuse a discrete number, and one of a row that the grid overrides."""
+    if not is_continuous:
+        raise InputError(f"{where}: {text} is discrete: a count or a choice; expected a number that changes a little")
+    if parameter.row and parameter.axis in (*space.axes, *space.fixed):
+        whole = parameter.of_all_rows
+        raise InputError(f"{where}: {text} is overridden by {parameter.axis} of the grid; expected {whole}")
+
+
+def _by_default(parameter):
+    if parameter.record == "curve":
+        return parameter.field.endswith("_s")
+    return parameter.record in ("hardware", "nic") and parameter.field.endswith(("_s", "_utilisation"))
+
+
+def values_of(space, parameter):
+    """{row: present number} of a parameter at what is fixed: "" where a grid fixes it, else the rows that have it."""
+    if parameter.axis in space.fixed:
+        return {"": float(space.fixed[parameter.axis])}
+    rows = space.rows.get(parameter.record, {}).items()
+    return {row: float(of[parameter.field]) for row, of in rows if _of_row(parameter, row, of)}
+
+
+def _of_row(parameter, row, numbers):
+    return parameter.row in ("", row) and parameter.field in numbers
+
+
+def moved(space, parameter, change):
+    """The space with `change(number)` for a parameter: on its axis, where it is fixed, or in its row or rows.
+
+    The compiled program stays the same.
+    """
+    axis, record = parameter.axis, parameter.record
+    if axis in space.axes:
+        return dataclasses.replace(space, axes=space.axes | {axis: tuple(change(x) for x in space.axes[axis])})
+    if axis in space.fixed:
+        return space.with_fixed(**{axis: change(space.fixed[axis])})
+    rows = {
+        row: of | {parameter.field: change(of[parameter.field])} if _of_row(parameter, row, of) else of
+        for row, of in space.rows.get(record, {}).items()
+    }
+    return dataclasses.replace(space, rows=space.rows | {record: rows}) if rows else space
+
+
+def multiplied(space, parameter, factor):
+    """The space with a parameter multiplied, as `moved`."""
+    return moved(space, parameter, lambda x: factor * x)
+
+
+def replaced(space, settings):
+    """The space with numbers of its rows as the user sets them: {name: number, or text with a unit}."""
+    rows = {record: dict(of) for record, of in space.rows.items()}
+    for text, raw in settings.items():
+        where, (record, field, row) = f"--set {text}", parse(str(text))
+        if record not in rows or not field:
+            raise unknown(where, "parameter", text, [f"{record}.<row>.<field>" for record in rows])
+        for name in [row] if row else rows[record]:
+            find(where, str(Parameter(record, field, name)), space, ())
+            value = reader.value(where, record, field, raw, _fields(space, record, name))
+            source = f"{rows[record][name]['source']}; {field} set by the user"
+            rows[record][name] = rows[record][name] | {field: value, "source": source}
+    return dataclasses.replace(space, rows=rows)
+
+
+def scaled(point, parameters, factors):
+    """The point with each parameter multiplied by its factor; a curve without the knot stays as it is.
+
+    A point does not know its rows: what names one is multiplied in all of them (see `in_use`).
+    """
+    for (record, field, _), factor in zip(parameters, factors, strict=True):
+        of = getattr(point, record)
+        if hasattr(of, field):
+            changed = dataclasses.replace(of, **{field: getattr(of, field) * factor})
+            point = dataclasses.replace(point, **{record: changed})
+    return point
+
+
+def in_use(space, parameter):
+    """(dims, bools): whether a parameter is of the rows that are in use at the points of a space."""
+    if not parameter.row:
+        return (), np.array(True)
+    dims, rows = _rows_at(space, parameter.record)
+    return dims, np.asarray(rows == parameter.row)
+
+
+def _rows_at(space, record):
+    """(dims, names of a record's rows) over the axes of a space that choose them."""
+    labels = np.array(space.axes.get(record, space.fixed.get(record)), object)
+    dims = (record,) if record in space.axes else ()
+    own = np.reshape([label in space.rows[record] for label in labels.flat], labels.shape)
+    if own.all():
+        return dims, labels
+    hardware = np.array(space.axes.get("hardware", space.fixed.get("hardware")), object)  # a curve by hardware
+    curves = np.reshape([space.rows["hardware"][name]["curve"] for name in hardware.flat], hardware.shape)
+    along = ("hardware",) if hardware.ndim else ()
+    if along:
+        labels, own = labels[..., None], own[..., None]
+    return dims + along, np.where(own, labels, curves.astype(object))
 
 
 def chosen(space, at):
     """{axis: value} that `at` names; what the space does not have is an InputError."""
     if at is not None and not isinstance(at, dict):
         raise InputError(f"at: {at!r}; expected {{axis: value}}")
-    numeric, named = parameters(space.study), {}
+    numeric, found = numeric_axes(space.study), {}
     for axis, value in (at or {}).items():
         if axis not in space.axes:
             raise unknown("at", "axis", axis, space.axes)
@@ -138,5 +278,5 @@ def chosen(space, at):
             near = [v for v in values if v == value]
         if not near:
             raise unknown("at", f"value of axis {axis}", value, values)
-        named[axis] = near[0]
-    return named
+        found[axis] = near[0]
+    return found

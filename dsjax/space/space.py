@@ -13,6 +13,7 @@ from . import ranges
 
 # What the core model did before it could be asked: of a file older than the question.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0}
+LOADS = {"decode": "batch", "prefill": "prompts"}  # {phase: what is batched}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +43,63 @@ class Space:
         """Number of points."""
         return math.prod(self.sizes.values())
 
+    def labels(self, name):
+        """The values of an axis, or the one that is fixed instead, as a tuple."""
+        return self.axes.get(name, (self.fixed.get(name),))
+
+    @property
+    def phases(self):
+        """The phases of the space; a study without a choice of them decodes."""
+        return self.axes.get("phase", (self.fixed.get("phase", "decode"),))
+
+    @property
+    def load(self):
+        """What is batched at a point of one phase."""
+        return load_of(self.fixed)
+
+    @property
+    def unknown_variables(self):
+        """Variables that need a number which is 0, unknown, at every point (`variables.NEEDS`)."""
+        found = []
+        for variable, (record, field) in NEEDS.items():
+            name = f"{record}_{field}"
+            given = name in self.axes or name in self.fixed
+            if not any(self.labels(name) if given else (row.get(field, 0.0) for row in self.rows[record].values())):
+                found.append(variable)
+        return found
+
     def rows_of_curve(self, label):
         """{label of what varies: row}: one row of a curve of its own, else that of each hardware of the space."""
         rows = self.rows["curve"]
         if label in rows:
             return {label: rows[label]}
-        hardware = self.axes.get("hardware", (self.fixed.get("hardware"),))
-        return {name: rows[self.rows["hardware"][name]["curve"]] for name in hardware}
+        return {name: rows[self.rows["hardware"][name]["curve"]] for name in self.labels("hardware")}
+
+    def with_rows_in_use(self):
+        """The space without the rows that its axes, or what is fixed, do not name.
+
+        Of a curve by hardware, for which there may be a row of that form or none, those that each hardware names.
+        """
+        used = {record: self.labels(record) for record in self.rows}
+        if "curve" in used:
+            hardware = [self.rows["hardware"][name] for name in used["hardware"]]
+            by_hardware = dict.fromkeys(row.get("curve") for row in hardware)
+            curves = {}
+            for name in used["curve"]:
+                row = self.rows["curve"].get(name)
+                curves |= by_hardware if row is None or row["form"] == "by-hardware" else {name: None}
+            used["curve"] = tuple(curves)
+        rows = {record: {name: self.rows[record][name] for name in names} for record, names in used.items()}
+        return dataclasses.replace(self, rows=rows)
+
+    def only(self, point):
+        """The space of one point {axis: value}: every axis fixed."""
+        point = {axis: point[axis] for axis in self.axes}
+        return dataclasses.replace(self, axes={}, fixed={**point, **self.fixed}, by=()).with_rows_in_use()
+
+    def with_fixed(self, **numbers):
+        """The space with other numbers fixed: the compiled program stays the same where they were fixed before."""
+        return dataclasses.replace(self, fixed=self.fixed | numbers)
 
     def to_json(self):
         """The resolved space as JSON text; `from_json` is its inverse."""
@@ -71,7 +122,7 @@ class Space:
         return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 
-def parameters(study):
+def numeric_axes(study):
     """{axis name: metadata} of every numeric axis a study knows."""
     known = fields.fields_of(records.Workload) | fields.fields_of(records.Deployment)
     numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
@@ -80,32 +131,6 @@ def parameters(study):
     for form in efficiency.FORMS.values() if study.curve else ():
         numeric |= {f"curve_{field}": meta for field, meta in fields.fields_of(form.record).items()}
     return numeric
-
-
-def unknown_variables(axes, fixed, rows):
-    """Variables that need a number which is 0, unknown, at every point of a space (`variables.NEEDS`)."""
-    found = []
-    for variable, (record, field) in NEEDS.items():
-        name = f"{record}_{field}"
-        values = axes.get(name, (fixed[name],) if name in fixed else [r.get(field, 0.0) for r in rows[record].values()])
-        if not any(values):
-            found.append(variable)
-    return found
-
-
-def used_rows(axes, fixed, catalog):
-    """{record: names of its rows that the axes, or what is fixed, name}; of a curve by hardware, those that each
-    hardware names. `catalog` {record: {row: fields}}."""
-    used = {record: axes.get(record, (fixed.get(record),)) for record in catalog}
-    if "curve" in used:
-        own = [name for name in used["hardware"] if name in catalog["hardware"]]
-        by_hardware = dict.fromkeys(catalog["hardware"][name].get("curve") for name in own)
-        of = {}
-        for name in used["curve"]:
-            row = catalog["curve"].get(name)  # a space has no row of the name, where its rows are those of hardware
-            of |= by_hardware if row is None or row["form"] == "by-hardware" else {name: None}
-        used["curve"] = tuple(of)
-    return used
 
 
 def auxiliary(record, field):
@@ -122,23 +147,6 @@ def group_names(study, axes):
     return names
 
 
-def with_rows_in_use(space):
-    """A space without the rows that its axes, or what is fixed, no longer name."""
-    used = used_rows(space.axes, space.fixed, space.rows)
-    return dataclasses.replace(space, rows={r: {name: space.rows[r][name] for name in used[r]} for r in used})
-
-
-def only(space, point):
-    """The space of one point {axis: value}: every axis fixed."""
-    point = {axis: point[axis] for axis in space.axes}
-    return with_rows_in_use(dataclasses.replace(space, axes={}, fixed={**point, **space.fixed}, by=()))
-
-
-def moved(space, **fixed):
-    """The point of a space with other numbers: the compiled program stays the same."""
-    return dataclasses.replace(space, fixed=space.fixed | fixed)
-
-
 def load_of(fixed):
-    """What is batched at a point."""
-    return "prompts" if fixed.get("phase") == "prefill" else "batch"
+    """What is batched at a point {name: value}."""
+    return LOADS[fixed.get("phase", "decode")]

@@ -31,6 +31,7 @@ VARIABLES = {
 # Variables with a value other than a number to order or bound.
 FLAGS = ("bottleneck", "feasible")
 MEASURES = tuple(name for name in VARIABLES if name not in (*FLAGS, "block_time"))
+COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
 
 # Variables that need a number of the hardware which not every row has (0: unknown): {variable: (record, field)}.
 NEEDS = {"cost_per_million_tokens": ("hardware", "usd_per_hour"), "energy_per_token": ("hardware", "watts")}

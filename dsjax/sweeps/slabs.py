@@ -16,7 +16,6 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation import evaluate, operands
 from ..results import dataset
-from ..space.space import with_rows_in_use
 
 POINTS = 2**20  # of one slab, about
 WORKING = 3  # memory while a slab is evaluated, in sizes of its results: intermediates, and the copy that is kept
@@ -66,7 +65,7 @@ class Slabs:
         for axis, window in self.window(index).items():
             last = min(window.start + self.sizes[axis], len(axes[axis]))
             axes[axis] = axes[axis][last - self.sizes[axis] : last]
-        return with_rows_in_use(dataclasses.replace(self.space, axes=axes))
+        return dataclasses.replace(self.space, axes=axes).with_rows_in_use()
 
     def axes_of(self, index):
         """{axis: values} of the points that slab `index` adds."""
@@ -81,7 +80,7 @@ class Slabs:
     def coordinates(self):
         """Names of the coordinates of the dataset."""
         one = {axis: values[:1] for axis, values in self.space.axes.items()}
-        return frozenset(dataset.coordinates(with_rows_in_use(dataclasses.replace(self.space, axes=one))))
+        return frozenset(dataset.coordinates(dataclasses.replace(self.space, axes=one).with_rows_in_use()))
 
     def trimmed(self, index, arrays):
         """{variable: (dims, array)} of the piece of slab `index` without what belongs to the slab before."""

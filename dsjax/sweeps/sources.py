@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import InputError, unknown
 from ..results import dataset, netcdf
 from ..space import grid
-from ..space.space import Space, with_rows_in_use
+from ..space.space import Space
 from . import sources, sweep
 
 OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid
@@ -68,7 +68,7 @@ def left(ds, where):
             if value not in space.axes[axis]:
                 raise unknown(where, f"value of axis {axis}", value, space.axes[axis])
     dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
-    return with_rows_in_use(dataclasses.replace(space, axes=axes)), dtype, whole
+    return dataclasses.replace(space, axes=axes).with_rows_in_use(), dtype, whole
 
 
 def at_values(ds, named):

@@ -12,7 +12,7 @@ from ..errors import InputError, unknown
 from ..evaluation import evaluate
 from ..formulas.metrics import LIMITS
 from ..formulas.point import evaluate_point
-from ..space import grid
+from ..space import grid, parameters
 from ..specs import fields, records
 from . import agreement, continuous_batching, systems
 
@@ -217,15 +217,13 @@ def _space(given, fixed, settings, catalogs, used):
     """The space of a system's grid, with those of the settings whose row it has; `used` collects what they may be."""
     bare = grid.load(given, fixed=fixed, catalogs=catalogs)
     known = [f"{record}.{row}.<field>" for record, rows in bare.rows.items() for row in rows]
-    mine = {key: x for key, x in settings.items() if _has(bare.rows, key)}
+    mine = {key: x for key, x in settings.items() if _has(bare.rows, parameters.parse(key))}
     used.update(mine, known)
     return grid.load(given, fixed=fixed, settings=mine, catalogs=catalogs) if mine else bare
 
 
-def _has(rows, key):
-    record, _, rest = key.partition(".")
-    row, _, _ = rest.rpartition(".")
-    return record in rows and (not row or row in rows[record])
+def _has(rows, parameter):
+    return parameter.record in rows and parameter.row in ("", *rows[parameter.record])
 
 
 def _filling(given, fixed, settings, catalogs):
