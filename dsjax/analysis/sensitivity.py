@@ -1,8 +1,9 @@
 """Elasticities d ln y / d ln x of a variable with respect to every continuous number of the records.
 
 Formulas are those of the model: `evaluate_point` is traced once at a point, and its equations are differentiated
-(`jaxprs`). Over a grid forward mode is used: the tangent of a parameter has the rank of the axes that it meets, so the
-two-stage evaluation of `factor` keeps most of it cheap. At one point reverse mode compiles a smaller program.
+(`evaluation.derivatives`). Over a grid forward mode is used: the tangent of a parameter has the rank of the axes that
+it meets, so the staged evaluation (`stages`) keeps most of it cheap. At one point reverse mode compiles a smaller
+program.
 """
 
 import functools

@@ -46,8 +46,8 @@ def solve(source="default", vary=None, until=None, *, break_even=None, between=N
 
 def of_space(space, vary, until=None, break_even=None, between=None, at=None, dtype="float64"):
     """`solve` of a resolved space."""
-    named = parameters.chosen(space, at)
-    space = _restricted(space, named)
+    chosen = parameters.chosen(space, at)
+    space = space.with_axes(space.axes | {axis: (value,) for axis, value in chosen.items()})
     varied = parameters.resolve("vary", vary, space)
     question = targets.of(space, until, break_even)
     low, high = _range(varied, between)
@@ -115,12 +115,6 @@ def _at(array, sizes, index):
         if axis in index and array.shape[position] > 1:
             array = np.take(array, [index[axis]], axis=position)
     return array
-
-
-def _restricted(space, named):
-    """The space at these values of its axes."""
-    axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
-    return dataclasses.replace(space, axes=axes).with_rows_in_use()
 
 
 def _range(varied, between):

@@ -39,12 +39,12 @@ class Question:
 
     @property
     def objective(self):
-        """The same as `search.best` takes it."""
+        """The objective as `ranking.best` takes it."""
         return None if self.variable == "feasible" else ("" if self.sense > 0 else "-") + self.variable
 
 
 def of(space, until=None, break_even=None):
-    """The `Question` that one of the two states; see `inverse.solve`."""
+    """The `Question` that one of the two states; see `solve.solve`."""
     if (until is None) == (break_even is None):
         raise InputError("solve: expected one of until and break_even")
     return _target(space, until) if break_even is None else _break_even(space, break_even)

@@ -4,7 +4,6 @@ First pass: the most that every cell of the grid can hold (`cells`). Second pass
 as in `sweep`, the most promising first, until no other cell can hold a point that would be chosen.
 """
 
-import dataclasses
 import heapq
 import math
 
@@ -98,7 +97,7 @@ def counted(space, dtype="float32", client=None):
 
 def _part(space, axes):
     """A space with some of its axes cut."""
-    return dataclasses.replace(space, axes=space.axes | axes).with_rows_in_use()
+    return space.with_axes(space.axes | axes)
 
 
 def _coordinates(space, axes):

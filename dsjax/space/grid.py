@@ -46,7 +46,8 @@ def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=(), a
 
     `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`
     {"nic.CX7.<field>": number} changes catalog rows ("nic.<field>": all rows in use), `catalogs` are paths of the
-    user's own catalog files. `any_size`: also a grid that does not fit in memory. Raises InputError naming file, key, value and what was expected.
+    user's own catalog files. `any_size`: also a grid that does not fit in memory. Raises InputError naming file, key,
+    value and what was expected.
     """
     for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings)):
         if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):

@@ -165,7 +165,9 @@ def named(space, wrt=None):
 def _check(where, text, parameter, space, is_continuous):
     """Refuse a discrete number, and one of a row that the grid overrides."""
     if not is_continuous:
-        raise InputError(f"{where}: {text} is discrete: a count or a choice; expected a number that changes a little")
+        raise InputError(
+            f"{where}: {text} is discrete: a count or a choice; expected a number that can change a little"
+        )
     if parameter.row and parameter.axis in (*space.axes, *space.fixed):
         whole = parameter.of_all_rows
         raise InputError(f"{where}: {text} is overridden by {parameter.axis} of the grid; expected {whole}")

@@ -92,6 +92,10 @@ class Space:
         rows = {record: {name: self.rows[record][name] for name in names} for record, names in used.items()}
         return dataclasses.replace(self, rows=rows)
 
+    def with_axes(self, axes):
+        """The space with these values of its axes, and the rows that are in use then."""
+        return dataclasses.replace(self, axes=axes).with_rows_in_use()
+
     def only(self, point):
         """The space of one point {axis: value}: every axis fixed."""
         point = {axis: point[axis] for axis in self.axes}

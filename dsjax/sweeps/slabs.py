@@ -65,7 +65,7 @@ class Slabs:
         for axis, window in self.window(index).items():
             last = min(window.start + self.sizes[axis], len(axes[axis]))
             axes[axis] = axes[axis][last - self.sizes[axis] : last]
-        return dataclasses.replace(self.space, axes=axes).with_rows_in_use()
+        return self.space.with_axes(axes)
 
     def axes_of(self, index):
         """{axis: values} of the points that slab `index` adds."""
@@ -80,7 +80,7 @@ class Slabs:
     def coordinates(self):
         """Names of the coordinates of the dataset."""
         one = {axis: values[:1] for axis, values in self.space.axes.items()}
-        return frozenset(dataset.coordinates(dataclasses.replace(self.space, axes=one).with_rows_in_use()))
+        return frozenset(dataset.coordinates(self.space.with_axes(one)))
 
     def trimmed(self, index, arrays):
         """{variable: (dims, array)} of the piece of slab `index` without what belongs to the slab before."""

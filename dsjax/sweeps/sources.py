@@ -68,7 +68,7 @@ def left(ds, where):
             if value not in space.axes[axis]:
                 raise unknown(where, f"value of axis {axis}", value, space.axes[axis])
     dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
-    return dataclasses.replace(space, axes=axes).with_rows_in_use(), dtype, whole
+    return space.with_axes(axes), dtype, whole
 
 
 def at_values(ds, named):
