@@ -9,6 +9,7 @@ from dsjax.evaluation import evaluate
 from dsjax.results import dataset
 from dsjax.search import ranking
 from dsjax.space import grid
+from dsjax.specs.variables import undefined
 
 AXES = {
     "hardware": ["H800", "A100"],
@@ -129,7 +130,7 @@ def test_no_feasible_point_is_an_empty_answer():
 def test_constraints_on_any_measure_one_mask_per_variable():
     bounds = {
         "min_tps_per_user": 10, "max_tps_per_user": 30, "max_memory_per_chip": 4e10, "max_weight_bytes": 1,
-        "min_hardware_hbm_bytes": 9e10, "max_ttft": 1.0, "max_context": 1e4, "max_batch": 64,
+        "min_hardware_hbm_bytes": 9e10, "max_context": 1e4, "max_batch": 64,
     }  # fmt: skip
     ds = dsjax.sweep("decode_gpu_2025", blocks=False)
     raw = {
@@ -140,7 +141,7 @@ def test_constraints_on_any_measure_one_mask_per_variable():
     bounded = dsjax.sweep(raw, blocks=False)
     masks = {name for name in bounded.data_vars if name.startswith("ok_")}
     assert masks == {f"ok_{k.split('_', 1)[1]}" for k in bounds} | {"ok_memory"}
-    assert bool(bounded.ok_ttft.all()) and bool(bounded.ok_context)
+    assert bool(bounded.ok_context)
     assert bounded.ok_weight_bytes.dims == ("precision",)
     expected = (
         ds.ok_memory & (ds.tps_per_user >= 10) & (ds.tps_per_user <= 30) & (ds.memory_per_chip <= 4e10)
@@ -148,6 +149,39 @@ def test_constraints_on_any_measure_one_mask_per_variable():
     )  # fmt: skip
     assert bool((bounded.feasible == expected).all())
     assert 0 < int(expected.sum()) < expected.size
+
+
+@pytest.mark.parametrize(
+    ("phases", "limits", "message"),
+    [
+        (
+            ["decode"],
+            {"max_ttft": 1e-6},
+            r"\[constraints\] max_ttft: ttft is not defined in decode; .* step_time, tpot, ",
+        ),
+        (["prefill"], {"min_tps_per_user": 20}, "tps_per_user is not defined in prefill; expected a limit on one of "),
+        (["prefill"], {"max_tpot": 0.1, "slo_margin": 0.1}, "max_tpot: tpot is not defined in prefill"),
+        (["decode", "prefill"], {"max_ttft": 3, "max_tpot": 0.1, "min_tps_per_user": 1}, None),
+    ],
+)
+def test_a_limit_that_no_phase_defines_is_an_error(phases, limits, message):
+    raw = {"study": "sg2260e", "axes": {"phase": phases, "chips": [32]}, "constraints": limits}
+    raw["fixed"] = {"nic": "one-layer", "tp": 4, "moe_tp": 1, "sp": 1, "batch": 8, "prompts": 8, "pipeline": "naive"}
+    if message:
+        with pytest.raises(dsjax.InputError, match=message):
+            dsjax.load_grid(raw)
+        return
+    space = dsjax.load_grid(raw)
+    assert space.bounds.keys() == limits.keys()
+    # A phase chosen by an option leaves the limits of the others; a phase the file does not have does not.
+    assert dsjax.load_grid(raw, fixed={"phase": "decode"}).bounds == space.bounds
+    with pytest.raises(dsjax.InputError, match="max_ttft: ttft is not defined in decode"):
+        dsjax.load_grid("prefill", fixed={"phase": "decode", "batch": 8, "ep": 8})
+
+
+def test_what_no_phase_defines():
+    assert undefined(["decode"]) == ["ttft"] and undefined(["prefill"]) == ["tpot", "tps_per_user"]
+    assert undefined(["decode", "prefill"]) == []
 
 
 KNOTS = {

@@ -27,7 +27,7 @@ from ..formulas.point import evaluate_point, fields_by_name
 from ..results import dataset
 from ..search.ranking import sense_of
 from ..space import parameters
-from ..specs.variables import COUNTS, MEASURES, VARIABLES
+from ..specs.variables import COUNTS, MEASURES, VARIABLES, undefined
 from . import neighbours
 
 LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
@@ -73,8 +73,7 @@ def variables(space, one, of, names, ds):
 
 def limits_of(space, of):
     """The `Limit`s of a point that its load can reach."""
-    phase = space.fixed.get("phase", "decode")
-    lacking = {"decode": ("ttft",), "prefill": ("tpot", "tps_per_user")}[phase]
+    lacking = undefined(space.phases)
     found = [Limit("memory_per_chip", "max", False)]
     for key in space.bounds:
         side, _, variable = key.partition("_")

@@ -21,7 +21,7 @@ from ..formulas.point import evaluate_point
 from ..results import dataset
 from ..search import point, ranking
 from ..space import parameters
-from ..specs.variables import COUNTS, MEASURES, NEEDS
+from ..specs.variables import COUNTS, MEASURES, NEEDS, undefined
 from ..sweeps import sources, sweep
 from . import envelope as relaxation
 
@@ -83,8 +83,7 @@ def check_output(space, of):
         raise InputError(f"of: {of} is made of whole numbers; expected one of {', '.join(differentiable)}")
     if of not in differentiable:
         raise unknown("of", "variable", of, differentiable)
-    lacking = {"decode": {"ttft"}, "prefill": {"tpot", "tps_per_user"}}
-    if all(of in lacking[phase] for phase in space.phases):
+    if of in undefined(space.phases):
         raise InputError(f"of: {of} is not defined in {space.phases[0]}; expected one of {', '.join(space.defined)}")
     if of in NEEDS and of not in space.defined:
         raise InputError(f"of: {of} needs {'.'.join(NEEDS[of])}, which is unknown here; set it")

@@ -9,7 +9,7 @@ from .. import studies
 from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
-from ..specs.variables import MEASURES, VARIABLES
+from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
 from . import limits, parameters
 from .axes import AxisReader
 from .space import LOADS, Space, auxiliary, group_names, numeric_axes
@@ -84,6 +84,9 @@ class _Reader:
         for name in ("model", "phase"):
             if name in data:
                 self.sections["fixed"].setdefault(name, data[name])
+        own = self.sections["axes"].get("phase", [self.sections["fixed"].get("phase", "decode")])
+        own = own if isinstance(own, list | tuple) else ()
+        self.phases_of_file = [name for name in own if isinstance(name, str) and name in LACKING]
         for given, target, other in ((axes, "axes", "fixed"), (fixed, "fixed", "axes")):
             for key, value in given.items():
                 self.sections[target][key] = value
@@ -129,14 +132,28 @@ class _Reader:
         space = dataclasses.replace(space, defined=tuple(self.defined(space)))
         objective, sense, by = self.objective(space)
         bounds = limits.read(self.sections["constraints"], self.where, self.measures(axes | fixed), axes | fixed)
+        self.check_limits(space)
         margin = limits.margin(self.sections["constraints"], self.where)
         return dataclasses.replace(space, bounds=bounds, margin=margin, objective=objective, sense=sense, by=by)
 
     def defined(self, space):
         """Variables that every phase of the space defines and no unknown number makes NaN at every point."""
-        lacking = {"decode": {"ttft"}, "prefill": {"tpot", "tps_per_user"}}
-        lacking = space.unknown_variables + [name for phase in space.phases for name in lacking[phase]]
+        lacking = space.unknown_variables + [name for phase in space.phases for name in LACKING[phase]]
         return [name for name in MEASURES if name not in lacking]
+
+    def check_limits(self, space):
+        """Refuse a limit on a variable that no phase defines: it would refuse nothing.
+
+        A phase that an option chose among several of the file leaves the file's limits for the others as they are.
+        """
+        own = self.phases_of_file if set(space.phases) <= set(self.phases_of_file) else space.phases
+        lacking = undefined(own)
+        for key in self.sections["constraints"]:
+            name = key.partition("_")[2]
+            if name in lacking:
+                known = ", ".join(name for name in MEASURES if name not in lacking)
+                where = f"{self.where('constraints', key)}: {name} is not defined in {' or '.join(space.phases)}"
+                raise InputError(f"{where}; expected a limit on one of {known}")
 
     def needed(self, space):
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""

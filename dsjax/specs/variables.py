@@ -36,6 +36,15 @@ COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
 # Variables that need a number of the hardware which not every row has (0: unknown): {variable: (record, field)}.
 NEEDS = {"cost_per_million_tokens": ("hardware", "usd_per_hour"), "energy_per_token": ("hardware", "watts")}
 
+# Variables that a phase does not define.
+LACKING = {"decode": ("ttft",), "prefill": ("tpot", "tps_per_user")}
+
+
+def undefined(phases):
+    """Variables that none of these phases defines, in the order of `VARIABLES`."""
+    return [name for name in VARIABLES if all(name in LACKING[phase] for phase in phases)]
+
+
 # Which way is better: 1 more of it, -1 less. What is in neither (`dp`, `ep`) has no better side.
 _MORE = ("tps_per_user", "tps_per_chip", "tps_total", "mfu", "mbu", "batch_total")
 _LESS = ("step_time", "tpot", "ttft", "memory_per_chip", "chips", "cost_per_million_tokens", "energy_per_token")
