@@ -20,7 +20,7 @@ def whole(model):
 
 
 def untied(model):
-    """The head has a table of its own, unless it is the embedding's."""
+    """The embedding has a table of its own, unless it is the head's."""
     return 1 - model.tie_word_embeddings
 
 
@@ -98,7 +98,7 @@ def _collective(name, part, kernel, shape, block=None, **options):
 
 
 OPERATORS = (
-    Operator("embedding", EMBEDDING, "embedding", REST, Kernels.lookup, layers.embedding, once),
+    Operator("embedding", EMBEDDING, "embedding", REST, Kernels.lookup, layers.embedding, once, stored=untied),
     # Attention, up to its core.
     _norm("attention_norm", layers.stream_norm, launches=0.5),
     _norm("q_a_norm", layers.query_norm, fused=True),
@@ -145,7 +145,7 @@ OPERATORS = (
     Operator(
         "final_norm", HEAD, "head", REST, Kernels.pointwise, layers.final_norm, once, replicated=True, active=False
     ),
-    Operator("head", HEAD, "head", REST, Kernels.gemm, layers.head, once, stored=untied),
+    Operator("head", HEAD, "head", REST, Kernels.gemm, layers.head, once),
     Operator("draft_norms", DRAFT, "mtp", REST, Kernels.pointwise, layers.draft_norms, once, replicated=True),
     Operator("eh_proj", DRAFT, "mtp", REST, Kernels.gemm, layers.draft_projection, once, replicated=True),
     Operator("mtp_head", DRAFT, "mtp", REST, Kernels.gemm, layers.head, once, stored=lent),
