@@ -1,0 +1,95 @@
+"""Counts, memory and the step of the core model count the same weights, cache and flops of every model."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import dsjax
+from dsjax.analysis import explain
+from dsjax.catalog import reader
+from dsjax.evaluation import evaluate
+from dsjax.space import grid
+
+TIED = """[model.tied]
+base = "Qwen3-8B"
+tie_word_embeddings = 1
+source = "a test"
+"""
+MODELS = [*reader.load()["model"], "tied"]
+FIXED = {"hardware": "H800", "nic": "CX7", "precision": "bf16", "context": 4096, "expert_imbalance": 1.0}
+FIXED |= {"pipeline": "naive", "mtp": 0}
+LOADS = {"decode": {"batch": 32}, "prefill": {"prompts": 64}}
+LAYOUTS = {"tp": [1, 2, 8], "ep": [8, 16]}
+WIDE = 1e9  # bytes of an element, beside which all other bytes are few
+WIDTHS = {f"precision_{name}_bytes": [2.0, WIDE] for name in ("weight", "expert", "kv")}
+TIGHT = 1e-12
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(TIED, encoding="utf-8")
+    return [str(path)]
+
+
+def step_of(phase, own):
+    """{quantity: DataArray} of all chips: needed flops; elements of weights and of cache moved, by their widths."""
+    given = {"phase": phase, "axes": {"model": MODELS, **LAYOUTS, **WIDTHS}, "fixed": FIXED | LOADS[phase]}
+    with evaluate.interpreting():
+        ds = dsjax.sweep(given, catalogs=own)
+    hw = dsjax.load_grid(given, catalogs=own).rows["hardware"]["H800"]
+    narrow = dict.fromkeys(WIDTHS, 2.0)
+    moved = ds.mbu * ds.step_time * hw["hbm_bytes_per_s"] * ds.chips
+    result = {"flops": (ds.mfu * ds.step_time * hw["bf16_flops_per_s"] * ds.chips).sel(narrow)}
+    for name in WIDTHS:
+        more = moved.sel(narrow | {name: WIDE}, drop=True) - moved.sel(narrow, drop=True)
+        result[name.split("_")[1]] = more / (WIDE - 2.0)
+    return result
+
+
+def counted(phase, model, tp, ep, own):
+    """{quantity: number} of `dsjax count`, without what neither the step nor memory counts (dsjax/MODEL.md, 1 and 10)."""
+    sequences = LOADS["decode"]["batch"] * ep if phase == "decode" else LOADS["prefill"]["prompts"]
+    ds = dsjax.count(model, phase=phase, batch=sequences, context=FIXED["context"], tp=tp, ep=ep, catalogs=own)
+    names = ds.operator.values.tolist()
+
+    def total(variable, keep):
+        return sum(float(x) for name, x in zip(names, ds[variable].values, strict=True) if keep(name))
+
+    products = {name for name in names if not name.endswith(("norm", "bias"))}
+    experts = {name for name in products if name.startswith(("shared", "routed"))}
+    cache = {"attention"} if phase == "decode" else {"kv_a", "kv"}  # read by decode, which leaves its writes out
+    return {
+        "flops": float(ds.total_flops),
+        "weight": total("weight_bytes", (products - experts - {"embedding"}).__contains__) / 2.0,
+        "expert": total("weight_bytes", experts.__contains__) / 2.0,
+        "kv": total("kv_bytes", cache.__contains__) / 2.0,
+        "stored": total("stored_bytes", products.__contains__),
+        "cache": float(ds.kv_cache_bytes_per_chip) * ep,
+    }
+
+
+@pytest.mark.parametrize("phase", LOADS)
+def test_count_memory_and_step_agree(phase, own):
+    step = step_of(phase, own)
+    space = grid.load(
+        {"phase": phase, "axes": {"model": MODELS, **LAYOUTS}, "fixed": FIXED | LOADS[phase]}, catalogs=own
+    )
+    parts = ("attention", "dense", "experts", "embedding", "kv_cache")
+    memory = evaluate.evaluate(space, "float64", [f"memory/{x}" for x in parts], explain.everything, True)
+    sizes = [len(space.axes[axis]) for axis in space.axes]
+
+    def of_memory(*names):
+        whole = 0.0
+        for dims, array in (memory[f"memory/{name}"] for name in names):
+            whole = whole + array.reshape([n if axis in dims else 1 for axis, n in zip(space.axes, sizes, strict=True)])
+        return np.broadcast_to(whole, sizes)
+
+    weights, cache = of_memory(*parts[:-1]), of_memory("kv_cache")
+    for (i, model), (j, tp), (k, ep) in itertools.product(*map(enumerate, space.axes.values())):
+        found = {name: float(x.sel({a: v for a, v in (("model", model), ("tp", tp), ("ep", ep)) if a in x.dims}))
+               for name, x in step.items()}  # fmt: skip
+        found |= {"stored": weights[i, j, k] * ep, "cache": cache[i, j, k] * ep}
+        for name, expected in counted(phase, model, tp, ep, own).items():
+            assert found[name] == pytest.approx(expected, rel=TIGHT, abs=0.0), (model, tp, ep, name)
