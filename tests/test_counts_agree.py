@@ -49,7 +49,7 @@ def step_of(phase, own):
 
 
 def counted(phase, model, tp, ep, own):
-    """{quantity: number} of `dsjax count`, without what neither the step nor memory counts (dsjax/MODEL.md, 1 and 10)."""
+    """{quantity: number} of `dsjax count`, without what the step and memory leave out (dsjax/MODEL.md, 1 and 10)."""
     sequences = LOADS["decode"]["batch"] * ep if phase == "decode" else LOADS["prefill"]["prompts"]
     ds = dsjax.count(model, phase=phase, batch=sequences, context=FIXED["context"], tp=tp, ep=ep, catalogs=own)
     names = ds.operator.values.tolist()
@@ -65,7 +65,7 @@ def counted(phase, model, tp, ep, own):
         "weight": total("weight_bytes", (products - experts - {"embedding"}).__contains__) / 2.0,
         "expert": total("weight_bytes", experts.__contains__) / 2.0,
         "kv": total("kv_bytes", cache.__contains__) / 2.0,
-        "stored": total("stored_bytes", products.__contains__),
+        "stored": total("stored_bytes", names.__contains__),
         "cache": float(ds.kv_cache_bytes_per_chip) * ep,
     }
 

@@ -5,19 +5,15 @@ from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import dsjax
 from dsjax.analysis import count, tally
 from dsjax.catalog import reader
-from dsjax.evaluation import evaluate
-from dsjax.formulas import attention, layers
+from dsjax.formulas import layers
 from dsjax.serving import operators
 from dsjax.specs import records
 from dsjax.specs.fields import fields_of
-
-MODELS = sorted(reader.load()["model"])
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +66,16 @@ def test_shapes_are_the_same_under_jit(model, phase, dtype):
         assert float(traced[name]) == pytest.approx(float(value), rel=1e-15 if dtype == "float64" else 1e-6), name
 
 
+def test_norms_of_heads_are_of_queries_and_of_keys():
+    """Every query head and every key head is read and written once."""
+    grouped = count.shape_of("Qwen3-8B", reader.load()["model"])
+    heads, keys, width = 32, 8, 128
+    norm = layers.head_norms(grouped, tally.work_of(grouped, "decode", 5, 1, tally.Layout()))
+    assert norm.inputs == norm.outputs == 5 * (heads + keys) * width and norm.weights == 2 * width
+    ds = dsjax.count("Qwen3-8B", batch=5, precision="bf16").sel(operator="qk_norm")
+    assert int(ds.activation_bytes) == 36 * 2 * 2 * 5 * (heads + keys) * width
+
+
 def test_sequence_parallelism_splits_rows_only(model):
     whole = tally.work_of(model, "prefill", 4, 128, tally.Layout(tp=4, ep=4))
     split = dataclasses.replace(whole, rows=whole.rows / 4)
@@ -81,48 +87,3 @@ def test_sequence_parallelism_splits_rows_only(model):
     assert fewer == {"q_a", "kv_a", "router", "eh_proj"}
     for row in operators.of_phase(True):
         assert row.shape(model, split).weights == row.shape(model, whole).weights, row.name
-
-
-# ---- one table: what a step holds and does is what is counted
-
-
-@pytest.mark.parametrize("phase", count.PHASES)
-def test_counts_memory_and_step_agree_for_every_model(phase):
-    """Weights, KV cache and needed flops of one chip, of every model of the catalog, under tp 4, ep 8 and moe_tp 1."""
-    layout = tally.Layout(tp=4, ep=8)
-    load = {"decode": {"batch": 2, "prompts": 1}, "prefill": {"batch": 1, "prompts": 16}}[phase]
-    sequences = 16  # of the whole instance: 2 per chip in decode
-    space = dsjax.load_grid(
-        {
-            "phase": phase,
-            "axes": {"model": MODELS},
-            "fixed": {"hardware": "H200", "nic": "CX7", "precision": "bf16", "context": 4096, "mtp": 0}
-            | {"tp": layout.tp, "ep": layout.ep, "pipeline": "naive", "expert_imbalance": 1.0}
-            | load,
-        }
-    )
-    found = evaluate.evaluate(space, names=("memory_per_chip", "mfu", "step_time"), interpret=True)
-    peak = space.rows["hardware"]["H200"]["bf16_flops_per_s"]
-    names = ("memory_per_chip", "mfu", "step_time")
-    memory, mfu, seconds = (np.broadcast_to(found[name][1], len(MODELS)) for name in names)
-    precision = space.rows["precision"]["bf16"]
-    for i, name in enumerate(MODELS):
-        shape = count.shape_of(name, {name: space.rows["model"][name]})
-        ds = dsjax.count(name, phase=phase, batch=sequences, context=4096, tp=layout.tp, ep=layout.ep)
-        work = tally.work_of(shape, phase, sequences, 4096, layout)
-        live = _largest_operator(shape, work)
-        held = ds["stored_bytes_per_chip"].item() + ds["kv_cache_bytes_per_chip"].item()
-        assert memory[i] == pytest.approx(held + 2 * precision["activation_bytes"] * live, rel=1e-12), name
-        flops = ds["total_flops"].item() / layout.chips
-        # `count` splits the shared experts over tp, as a step does; the routed rows of a card are the mean.
-        assert mfu[i] * peak * seconds[i] == pytest.approx(flops, rel=1e-12), name
-
-
-def _largest_operator(model, work):
-    """Elements that live at once, of the core, the routed experts, a norm and the logits (MODEL.md, section 8)."""
-    core = (attention.unfolded if work.causal else attention.absorbed)(model, work)
-    moved = core.inputs + core.outputs + (core.kv if work.causal else 0)
-    hidden = model.hidden_size
-    routed = work.routed_rows * (hidden + model.moe_intermediate_size / work.moe_tp)
-    logits = layers.head(model, work).outputs
-    return max(work.rows * hidden + moved, routed, 4 * work.rows * hidden, logits)

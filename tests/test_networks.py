@@ -12,7 +12,7 @@ import pytest
 import dsjax
 from dsjax.calibration import forms
 from dsjax.catalog import reader
-from dsjax.formulas import network, pipelines, roofline, routing
+from dsjax.formulas import metrics, network, pipelines, roofline, routing
 from dsjax.space.space import Space
 from dsjax.specs import fields, records
 
@@ -111,6 +111,30 @@ def test_expected_load_is_smooth_and_at_least_one():
         )
     # One card has all rows, whatever is chosen: within what the quantile is good to.
     assert float(load(64.0, 1.0, 256.0)) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("ep", "slots", "tokens"), [(1, 256, 3), (8, 32, 1), (64, 4, 1), (256, 1, 5)])
+def test_a_card_has_no_more_rows_than_its_slots_and_the_tokens_allow(ep, slots, tokens):
+    """R = min(l k A / ep, A min(k, s)), whatever l is asked for, or chance makes of few tokens."""
+    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots))
+    for given in (1.0, 2.0, 1e6, 0.0):
+        workload = types.SimpleNamespace(expert_imbalance=jnp.float64(given))
+        rows, _ = routing.routed_rows(model(8), workload, split, jnp.float64(tokens))
+        most = tokens * min(8, slots)
+        even = 8 * tokens / ep
+        load = given or float(routing.expected_imbalance(model(8), split.ep, split.slots, jnp.float64(tokens)))
+        assert float(rows) == pytest.approx(min(load * even, most), rel=1e-12) and float(rows) <= most
+        assert given != 1e6 or float(rows) == most
+
+
+def test_the_largest_part_is_the_first_of_equals():
+    for values, index in (
+        ((2.0, 2.0, 1.0, 0.0), 0),
+        ((1.0, 3.0, 2.0, 3.0), 1),
+        ((0.0,) * 4, 0),
+        ((1.0, 2.0, 3.0, 3.0), 2),
+    ):
+        assert int(metrics.largest([jnp.float64(x) for x in values])) == index
 
 
 def test_the_core_takes_as_long_as_the_calibrated_forms():
