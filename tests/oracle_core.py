@@ -125,7 +125,8 @@ def kernel(s, flops, moved, peak, e_c, e_m, start):
 
 def gemm(s, g, M, K, N, b_weights, peak, width, grouped=False):
     flops = 2 * g * M * K * N
-    moved = g * K * N * b_weights + g * M * K * s.b_a + g * M * N * s.b_a
+    b_in = min(s.b_a, {"": 2, "8": 1, "4": 9 / 16}[width])
+    moved = g * K * N * b_weights + g * M * K * b_in + g * M * N * s.b_a
 
     def knot(name):
         return getattr(s.curve, f"{'expert' if grouped else 'gemm'}{width}_{name}")
@@ -296,7 +297,7 @@ def operators(s, z):
     rotated = 2 * z.T * (s.hd + s.hd_kv) * s.D_qk
     if s.mla:
         rotated = z.T * s.hd * (2 * s.D_r if s.decode else 3 * s.D_r + 2 * s.D_n)
-    width = {"": 2, "8": 1, "4": 0.5}[s.width_w]
+    width = {"": 2, "8": 1, "4": 9 / 16}[s.width_w]
     quantised = z.T * s.hd * s.D_v * (s.b_a + width) if width < s.b_a else 0
     by_expert = z.R * s.H * (2 * s.b_d + s.b_c) if s.normal else 0
     o["norms"] = pointwise(s, 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv) + rotated, launches / 2)

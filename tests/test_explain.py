@@ -166,7 +166,7 @@ def test_work_of_a_block(dual):
     model = dsjax.load_grid(CORE).rows["model"]["DeepSeek-V3"]
     hidden, rank, tokens = model["hidden_size"], model["q_lora_rank"], 128
     assert row["flops"] == pytest.approx(61 * 2 * tokens * hidden * rank)
-    n_bytes = hidden * rank + 2 * tokens * (hidden + rank)  # of each half batch: the weights, at half the rows
+    n_bytes = hidden * rank + tokens * (hidden + 2 * rank)  # of each half batch: the weights, at half the rows
     assert row["bytes"] == pytest.approx(61 * (n_bytes + hidden * rank))
     assert row["seconds_per_layer"] == row["seconds"] / 61 and 0.0 < row["of_light"] < 1.0
     assert sum(x["share"] for x in explain.blocks(dual)) == pytest.approx(1.0)

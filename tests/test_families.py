@@ -44,12 +44,13 @@ def values(of, names=NAMES):
 
 
 def kernels(hardware, width, rate):
-    """`Kernels` of a chip whose operands and results have `width` bytes, and the peaks as calibration has them."""
+    """`Kernels` of a chip whose operands have `width` bytes and results 2, and the peaks as calibration has them."""
     chip, row = ROWS["hardware"][hardware], ROWS["curve"][CHIPS[hardware]]
     index = records.RATES.index(rate)
     precision = dict.fromkeys(fields.fields_of(records.Precision), width) | dict.fromkeys(
         ("weight_rate", "expert_rate", "attention_rate"), jnp.int32(index)
     )
+    precision["activation_bytes"] = 2.0
     point = records.Point(
         hardware=records.Hardware(**{f: chip[f] for f in fields.fields_of(records.Hardware)}),
         nic=None,

@@ -248,15 +248,17 @@ def test_single_batch_overlap_hides_the_combine_behind_the_second_gemm():
 
     work = {name: roofline.Time(exposed_compute=jnp.float64(seconds)) for name, seconds in (("up", 5.0), ("down", 3.0))}
     layer = pipelines.LayerTimes(
-        before={},
-        after={},
+        before=roofline.Time(),
+        after=roofline.Time(),
+        reduce=roofline.Time(),
         dispatch=network_time(2.0),
-        shared={"shared": roofline.Time(exposed_compute=jnp.float64(1.0))},
-        routed={"routed_up": work["up"], "routed_down": work["down"]},
+        shared=roofline.Time(exposed_compute=jnp.float64(1.0)),
+        routed=work["up"],
+        down=work["down"],
         combine=network_time(4.0),
-        closing={},
+        closing=roofline.Time(),
     )
-    parts = pipelines.Parts(layer=layer, layers=10.0, rest={"head": network_time(7.0)}, unhidden=0.1)
+    parts = pipelines.Parts(layer=layer, layers=10.0, rest=network_time(7.0), blocks={}, unhidden=0.1)
     time, _ = pipelines.single_batch_overlap(lambda batch: parts, 1.0)
     assert float(time.total) == pytest.approx(7.0 + 10.0 * (2.0 + 0.1 * 1.0 + 5.0 + 4.0 + 0.1 * 3.0))
     twice = dataclasses.replace(parts).twice()

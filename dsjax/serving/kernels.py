@@ -19,11 +19,20 @@ from ..specs.records import WIDTHS
 def quantised_bytes(precision):
     """Bytes moved to make an operand of a GEMM outside the experts from an activation: b_a + w where w < b_a, else 0.
 
-    w: width of the operands of the rate, 2 B (bf16), 1 B (fp8, int8), 1/2 B (fp4).
+    w: width of the operands of the rate, 2 B (bf16), 1 B (fp8, int8), 9/16 B (fp4).
     """
-    width = jax.lax.select_n(precision.weight_rate, *(jnp.asarray(x, jnp.result_type(float)) for x in WIDTHS))
-    read = precision.activation_bytes
+    width, read = _width(precision.weight_rate), precision.activation_bytes
     return jnp.where(width < read, read + width, 0.0)
+
+
+def operand_bytes(precision, index):
+    """Bytes of an element that a GEMM at `RATES[index]` reads of its rows: min(b_a, w), w the width of its operands."""
+    width, read = _width(index), precision.activation_bytes
+    return jnp.where(width < read, width, read)
+
+
+def _width(index):
+    return jax.lax.select_n(index, *(jnp.asarray(x, jnp.result_type(float)) for x in WIDTHS))
 
 
 class Kernels:
@@ -93,7 +102,8 @@ class Kernels:
     def _product(self, shape, weight_bytes, rate, efficiency):
         present, (g, m, k, n) = _present(shape.groups, shape.m, shape.k, shape.n)
         shape = Gemm(groups=g, m=m, k=k, n=n)
-        n_bytes = shape.weights * weight_bytes + (shape.inputs + shape.outputs) * self.precision.activation_bytes
+        n_bytes = shape.weights * weight_bytes + shape.inputs * operand_bytes(self.precision, rate)
+        n_bytes = n_bytes + shape.outputs * self.precision.activation_bytes
         return present * self._time(shape.flops, n_bytes, rate, efficiency(self.point.curve, m, k, n, g, rate))
 
     # ---- attention

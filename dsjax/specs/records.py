@@ -82,7 +82,7 @@ class Nic(Link):
 
 # What a `*_rate` of a precision may name, in the order of its index.
 RATES = ("bf16", "fp8", "int8", "fp4")
-WIDTHS = (2.0, 1.0, 1.0, 0.5)  # bytes of their operands
+WIDTHS = (2.0, 1.0, 1.0, 0.5625)  # bytes of their operands; of 4 bit with a scale of one byte for 16
 
 
 @record
