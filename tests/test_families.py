@@ -61,7 +61,7 @@ def kernels(hardware, width, rate):
         deployment=None,
     )
     peaks = {"flops_per_s": chip[f"{rate}_flops_per_s"], "hbm_bytes_per_s": chip["hbm_bytes_per_s"]}
-    peaks |= dict.fromkeys(("operand_bytes", "result_bytes", "kv_bytes"), width)
+    peaks |= dict.fromkeys(("operand_bytes", "kv_bytes"), width) | {"result_bytes": 2.0}
     return Kernels(point, None, curves.FORMS["kernel"], None), row, peaks
 
 
