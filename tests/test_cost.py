@@ -11,7 +11,7 @@ import pytest
 
 import dsjax
 from dsjax import cli
-from dsjax.catalog import reader
+from dsjax.catalog import reader, sources
 from dsjax.evaluation import evaluate
 from dsjax.formulas import metrics
 from dsjax.results import dataset
@@ -150,8 +150,9 @@ def test_base_rows_keep_their_numbers():
     assert rows["L20"]["usd_per_hour"] == rows["H20"]["usd_per_hour"] == rows["SG2260E"]["watts"] == 0
     for name in rows:
         row = rows[name]
-        assert ("price: " in row["source"]) or not row["usd_per_hour"], name
-        assert ("power: " in row["source"]) == bool(row["watts"]), name
+        for field in ("usd_per_hour", "watts"):
+            entry = sources.of_field(row, field)
+            assert (entry["kind"] == "unknown") == (row[field] == 0) and "row" not in entry, name
     assert {f for f, meta in fields.fields_of(decode_gpu_2025.Hardware).items() if not meta.get("lent", True)} == {
         "usd_per_hour",
         "watts",

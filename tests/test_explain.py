@@ -249,14 +249,6 @@ def test_every_mask_has_a_sentence(b10, dual):
         assert masks - {"ttft", "tps_per_user", "memory_per_chip"} <= refusals._SENTENCES.keys()
 
 
-def test_sources():
-    ds = dsjax.explain(CORE, H800, settings={"nic.CX7.scale_out_step_s": 0})
-    kinds = dict(zip(ds.row.values.tolist(), ds.tag.values.tolist()))
-    assert kinds["model.DeepSeek-V3"] == "published" and kinds["curve.hopper"] == "fitted"
-    assert kinds["nic.CX7"].endswith("; set by the user") and kinds["hardware.H800"].endswith("; set by the user")
-    assert all(ds.source.values)
-
-
 @pytest.mark.parametrize(
     ("at", "text"),
     [

@@ -205,7 +205,8 @@ def test_rows_name_their_hardware_and_every_hardware_a_row():
         for chip in (*row.get("fitted", ()), *row.get("siblings", ())):
             assert ROWS["hardware"][chip]["curve"] == name
         if row.get("fitted"):
-            assert row["source"].startswith("fitted by dsjax calibrate") and ".csv" in row["source"]
+            texts = [entry["text"] for entry in row["sources"].values() if entry["kind"] == "fitted"]
+            assert row["kind"] == "fitted" and texts and all(".csv" in text for text in texts), name
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,7 @@ def count(
     2^63 - 1, float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are
     float64.
     """
-    loaded = reader.load(records.RECORDS, *reader.users(catalogs))
-    reader.add_configs(loaded, [model])
+    loaded = reader.load(records.RECORDS, *reader.users(catalogs), models=[model])
     _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)
     shape = shape_of(model, loaded["model"])

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..catalog import reader
+from ..catalog.sources import said
 from ..errors import InputError
 from ..evaluation import evaluate
 from ..formulas import roofline
@@ -41,7 +42,7 @@ def explain(source="default", at=None, **options):
     Beside the variables of `sweep`: over `block` `block_<resource>` (critical path before overlap), `block_ideal`,
     `block_flops`, `block_bytes`; over `collective` its `transfer_time` and the part of it that is exposed; over
     `part` `memory_part`; over `constraint` `why` it refuses; over `alternative` the same point in every pipeline;
-    over `row` the catalog rows and where their numbers come from.
+    over `row` the catalog rows, over `number` their numbers that the step reads, and where they come from.
     """
     if hasattr(source, "data_vars") or str(source).lower().endswith(".nc"):
         if options:
@@ -115,7 +116,7 @@ def _explained(space, dtype):
         | _masks(space, values)
         | headroom.pipelines(space, values, dtype)
         | headroom.largest(space, dtype)
-        | _sources(space)
+        | _sources(space, dtype, values)
     )
 
 
@@ -170,9 +171,9 @@ def _network(bare):
 
 def _memory(space, values):
     parts = {name.removeprefix("memory/"): value for name, value in values.items() if name.startswith("memory/")}
-    numbers = refusals.numbers(space, values)
-    capacity = numbers["hardware_hbm_bytes"]
-    free = capacity * numbers.get("memory_reserve", 0.0)
+    given = refusals.numbers(space, values)
+    capacity = given["hardware_hbm_bytes"]
+    free = capacity * given.get("memory_reserve", 0.0)
     table = dataset.over(
         "part", parts, "part of the memory", memory_part=(list(parts.values()), "B", "memory of one chip")
     )
@@ -190,17 +191,25 @@ def _masks(space, values):
     )
 
 
-def _sources(space):
-    rows = [(record, name, row) for record, of in space.rows.items() for name, row in of.items()]
-    own = {name for name in space.fixed if name not in (*space.rows, *space.study.policies)}
-    tags = []
-    for record, _, row in rows:
-        changed = [name for name in own if name.removeprefix(f"{record}_") in row and name.startswith(f"{record}_")]
-        tags.append(provenance.tag(row["source"], changed, row.get("unverified", ())))
+def _sources(space, dtype, values):
+    read = provenance.numbers_read(space, values, lambda moved: values_of(moved, dtype))
+    rows = {f"{record}.{name}": row for record, of in space.rows.items() for name, row in of.items()}
+    of = {row: [entry for label, _, entry in read if label == row] for row in rows}
+    tags = [", ".join(dict.fromkeys(entry["kind"] for entry in of[row])) or "not read" for row in rows]
     return dataset.over(
         "row",
-        [f"{record}.{name}" for record, name, _ in rows],
+        rows,
         "row of the catalog",
-        tag=(np.array(tags, dtype=object), "", "published, assumed or set by the user"),
-        source=(np.array([row["source"] for _, _, row in rows], dtype=object), "", "where the numbers come from"),
+        tag=(np.array(tags, dtype=object), "", "kinds of its numbers that the step reads"),
+        source=(
+            np.array([row["source"] for row in rows.values()], dtype=object),
+            "",
+            "where its own numbers come from",
+        ),
+    ) | dataset.over(
+        "number",
+        [f"{row}.{field}" for row, field, _ in read],
+        "number of the catalog that the step reads",
+        number_kind=(np.array([entry["kind"] for *_, entry in read], dtype=object), "", "kind of its source"),
+        number_source=(np.array([said(entry) for *_, entry in read], dtype=object), "", "where it comes from"),
     )

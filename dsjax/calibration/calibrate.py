@@ -131,7 +131,7 @@ def row_of(ds, name=None, base=None):
     for record in [table for table in tables if table in found]:
         label = f"{a['nic']}-{name}" if record == "nic" else name
         above = f"form = {json.dumps(a['equation'])}" if record == "fit" else f"base = {json.dumps(of[record])}"
-        source_line = f"source = {json.dumps(source, ensure_ascii=False)}"
+        source_line = f"source = {json.dumps(source, ensure_ascii=False)}" + '\nkind = "fitted"' * (record != "fit")
         fitted = [f"fitted = {json.dumps([a['hardware']])}"] if record == "curve" else []
         text.append("\n".join([f"[{record}.{json.dumps(label)}]", above, source_line, *fitted, *found[record]]))
     return "\n\n".join(text) + "\n"

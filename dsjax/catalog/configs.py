@@ -102,7 +102,7 @@ def read(path):
 
 
 def row(config, where):
-    """{field of `specs.Model`: number} of a parsed config, with its `source`, `unverified` and `quantisation`."""
+    """{field of `specs.Model`: number} of a parsed config, with its `quantisation` and where they come from."""
     if not isinstance(config, dict):
         raise InputError(f"{where}: a {type(config).__name__}; expected an object of a Hugging Face config.json")
     name = architecture_of(config, where)
@@ -112,7 +112,7 @@ def row(config, where):
     if quantisation := quantisations.of(config, where):
         found["quantisation"] = quantisation
         found["source"] += f"; weights stored in {quantisation['method']}, {quantisation['bits']} bit"
-    return found | ({"unverified": config["_unverified"]} if "_unverified" in config else {})
+    return found | {key: config[f"_{key}"] for key in ("kind", "sources", "unverified") if f"_{key}" in config}
 
 
 def architecture_of(config, where):

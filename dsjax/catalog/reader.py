@@ -1,11 +1,10 @@
 """Files -> rows of numbers: the only place where units are converted and rows are validated.
 
-A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs` and a `source`. `base =
-"row"` takes the missing fields from another row of the same record, except optional ones (prices, power): those
-belong to their row and are 0, unknown, where it does not give them. Values are SI numbers, or text with a unit ("3.3
-TiB/s", "1233/1979"); `unverified = ["watts"]` names fields that nobody has checked. A row is kept as {field: SI
-number} plus `source` (`form` of a curve, `unverified` and `quantisation` where there are any). The models are Hugging
-Face configs (`configs`).
+A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs`, and where the numbers come
+from (`sources`). `base = "row"` takes the missing fields from another row of the same record, except optional ones
+(prices, power): those belong to their row and are 0, unknown, where it does not give them. Values are SI numbers, or
+text with a unit ("3.3 TiB/s", "1233/1979"). A row is kept as {field: SI number} plus `source`, `kind`, `sources`
+(`form` of a curve, `quantisation` of a model). The models are Hugging Face configs (`configs`).
 """
 
 import collections.abc
@@ -20,7 +19,7 @@ from ..formulas import efficiency
 from ..specs.fields import completed, fields_of
 from ..specs.records import RATES, RECORDS, Hardware
 from ..units import number
-from . import configs
+from . import configs, sources
 
 DATA = Path(__file__).parents[1] / "data"
 KINDS = (*RECORDS, "curve")
@@ -43,49 +42,52 @@ def read_toml(path, with_text=False):
         raise InputError(f"{path}: not valid TOML ({error}); expected a TOML file") from None
 
 
-class Rows(collections.abc.MutableMapping):
-    """{row: {field: number, "source": text}} of one record; a row is validated when it is first read."""
+class Rows(collections.abc.Mapping):
+    """{row: {field: number, "source": text}} of one record; a row is validated when it is first read.
 
-    def __init__(self, records, record):
-        self.records, self.record, self.raw, self.read = records, record, {}, {}
+    `raw` {row: (file, row as written)}, `records` the classes that rows fill.
+    """
+
+    def __init__(self, raw, records, record):
+        self._raw, self._records, self._record, self._read = raw, records, record, {}
 
     def __getitem__(self, name):
-        if name not in self.read:
-            self.read[name] = _row(self.raw, self.records, self.record, name)
-        return self.read[name]
+        if name not in self._read:
+            self._read[name] = _row(self._raw, self._records, self._record, name)
+        return self._read[name]
 
-    def __setitem__(self, name, row):
-        self.read[name] = row
-
-    def __delitem__(self, name):
-        del self.raw[name]
+    def __contains__(self, name):
+        return name in self._raw
 
     def __iter__(self):
-        return iter(self.raw)
+        return iter(self._raw)
 
     def __len__(self):
-        return len(self.raw)
+        return len(self._raw)
 
 
-def load(records=RECORDS, *own):
+def load(records=RECORDS, *own, models=()):
     """{record: `Rows`} of the shared catalog, shadowed by the tables of `own`, the last one first.
 
     `records` are the classes the rows must fill; `own` are pairs of a parsed catalog file (a study's, a user's) and
-    what its errors call it.
+    what its errors call it. Those of `models` that mean a Hugging Face config, and no row of the catalog, are rows too.
     """
-    rows = {record: Rows(records, record) for record in KINDS}
+    raw = {record: {} for record in KINDS}
     for file, record in _FILES.items():
         if record not in records or records[record] is RECORDS[record]:  # else the study has rows of its own
-            rows[record].raw |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
-    rows["model"].raw |= _models()
+            raw[record] |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
+    raw["model"] |= _models()
     for tables, file in own:
         for record, table in tables.items():
             if record not in KINDS:
                 raise unknown(file, "table", record, KINDS)
             if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
                 raise InputError(f"{file}: [{record}]: expected tables [{record}.<row>]")
-            rows[record].raw |= {name: (file, row) for name, row in table.items()}
-    return rows
+            raw[record] |= {name: (file, row) for name, row in table.items()}
+    for name in models:
+        if isinstance(name, str) and name not in raw["model"] and (path := configs.path_of(name)):
+            raw["model"][name] = (str(path), configs.read(path))
+    return {record: Rows(rows, records, record) for record, rows in raw.items()}
 
 
 @functools.cache
@@ -93,13 +95,6 @@ def _models():
     """{model: (file, row)} of dsjax's own configs."""
     paths = sorted((DATA / "models").glob("*.json"))
     return {p.stem: (p.name, configs.row(json.loads(p.read_text(encoding="utf-8")), p.name)) for p in paths}
-
-
-def add_configs(rows, names):
-    """Make those of `names` that mean a Hugging Face config, and no row of the catalog, rows of the models."""
-    for name in names:
-        if isinstance(name, str) and name not in rows["model"] and (path := configs.path_of(name)):
-            rows["model"].raw[name] = (str(path), configs.read(path))
 
 
 def users(paths=()):
@@ -114,36 +109,44 @@ def record_class(records, record, row):
 
 
 def _row(raw, records, record, name):
-    file, row = raw[name]
-    where = f"{file}: [{record}.{name}]"
-    merged, chain, doubted = dict(row), [name], list(row.get("unverified", ()))
-    while "base" in merged:
-        base = merged.pop("base")
-        if base in chain or base not in raw:
-            raise unknown(f"{where} base", record, base, [n for n in raw if n not in chain])
-        chain.append(base)
-        inherited = _required(raw[base][1], records, record)
-        inherited = {key: x for key, x in inherited.items() if record != "curve" or key not in MEASURED}
-        doubted += [field for field in inherited.pop("unverified", ()) if field in inherited.keys() - merged.keys()]
-        merged = inherited | merged
-    if record == "curve" and merged.get("form") not in efficiency.FORMS:
-        raise unknown(f"{where} form", "form", merged.get("form"), efficiency.FORMS)
+    chain = _chain(raw, records, record, name)
+    where, _, written = chain[0]
+    merged = {key: x for *_, row in reversed(chain) for key, x in row.items()}
+    for key in ("base", *sources.KEYS):
+        merged.pop(key, None)
+    if record == "curve" and not (isinstance(form := merged.get("form"), str) and form in efficiency.FORMS):
+        raise unknown(f"{where} form", "form", form, efficiency.FORMS)
     fields = fields_of(record_class(records, record, merged))
-    allowed = {*fields, "source"} | ({"form"} if record == "curve" else set())
+    allowed = {*fields} | ({"form"} if record == "curve" else set())
     extra = _texts(where, record, records, merged)
-    extra["unverified"] = _unverified(where, merged.pop("unverified", None), doubted, fields)
     for key in merged:
         if key not in allowed:
-            raise unknown(where, "key", key, sorted(allowed))
+            raise unknown(where, "key", key, sorted({*allowed, *sources.KEYS}))
     merged = completed(fields, merged)
-    if missing := sorted(allowed - merged.keys()):
-        raise InputError(f"{where}: missing {', '.join(missing)}; expected every field of {record}")
-    if not isinstance(merged["source"], str) or not merged["source"].strip():
-        raise InputError(f"{where} source: {merged['source']!r}; expected a text that names the source")
+    missing = allowed - merged.keys() | ({"source"} - written.keys() if len(chain) == 1 else set())
+    if missing:
+        raise InputError(f"{where}: missing {', '.join(sorted(missing))}; expected every field of {record}")
     numbers = {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
     if "curve" in extra:
-        extra["same_chip"] = [base for base in chain[1:] if _same_rates(numbers, _row(raw, records, record, base))]
-    return numbers | {key: found for key, found in extra.items() if found}
+        extra["same_chip"] = [
+            base for _, base, _ in chain[1:] if _same_rates(numbers, _row(raw, records, record, base))
+        ]
+    return numbers | sources.resolved(chain, fields) | {key: found for key, found in extra.items() if found}
+
+
+def _chain(raw, records, record, name):
+    """[(where, name, what it gives)] of a row and of the rows that it takes the rest from, as written."""
+    file, row = raw[name]
+    where = f"{file}: [{record}.{name}]"
+    chain, fields = [(where, name, row)], fields_of(records[record]) if record in records else {}
+    while "base" in row:
+        base, names = row["base"], [name for _, name, _ in chain]
+        if not isinstance(base, str) or base in names or base not in raw:
+            raise unknown(f"{where} base", record, base, [n for n in raw if n not in names])
+        file, row = raw[base]
+        own = {key for key, meta in fields.items() if not meta.get("lent", True)} | set(MEASURED)
+        chain.append((f"{file}: [{record}.{base}]", base, {key: x for key, x in row.items() if key not in own}))
+    return chain
 
 
 def _same_rates(row, base):
@@ -174,25 +177,9 @@ def _texts(where, record, records, merged):
     return {}
 
 
-def _unverified(where, given, doubted, fields):
-    """The fields of a row that nobody has checked, its own and those of its base."""
-    if given is not None and not (isinstance(given, list) and all(isinstance(field, str) for field in given)):
-        raise InputError(f"{where} unverified: {given!r}; expected a list of fields")
-    for field in given or ():
-        if field not in fields:
-            raise unknown(f"{where} unverified", "field", field, fields)
-    return sorted(set(doubted))
-
-
-def _required(row, records, record):
-    """A base row without its optional fields."""
-    fields = fields_of(records[record]) if record in records else {}
-    return {key: x for key, x in row.items() if fields.get(key, {}).get("lent", True)}
-
-
 def value(where, record, key, raw, fields):
-    """One validated field of a row: a text for `source` and `form`, the index of a rate, else an SI number."""
-    if key in ("source", "form"):
+    """One validated field of a row: a text for `form`, the index of a rate, else an SI number."""
+    if key == "form":
         return raw
     if record == "precision" and key.endswith("_rate") and isinstance(raw, str):
         if raw not in RATES:

@@ -1,5 +1,7 @@
 """`dsjax catalog`: the numbers behind a name, and their source."""
 
+import json
+
 import click
 
 from .common import OUTPUT_OPTIONS
@@ -9,9 +11,10 @@ from .common import OUTPUT_OPTIONS
 @click.argument("record", required=False)
 @OUTPUT_OPTIONS
 def catalog(record, form, quiet):
-    """Rows of the catalogs (hardware, nics, models, precisions, curves) in SI units, with their source.
+    """Rows of the catalogs (hardware, nics, models, precisions, curves) in SI units, with their sources.
 
-    A field that nobody has checked against a good source is marked as unverified.
+    Every number has a kind: published, measured, fitted, derived, assumed, or unverified: nobody has checked it
+    against a good source. A source is shown where it is not the row's own (", as in the line above).
 
     \b
     dsjax catalog
@@ -35,35 +38,49 @@ def catalog(record, form, quiet):
                 if study is None or name in study.tables.get(kind, {}):
                     rows.append({"catalog": kind, "row": name, "of": origin, **row})
     if form != "table":
-        ranked.records([_flat(row) for row in rows], form)
+        ranked.records([_flat(row, form) for row in rows], form)
     elif record is None:
-        click.echo(
-            table(["catalog", "row", "of", "source"], [[r["catalog"], r["row"], r["of"], r["source"]] for r in rows])
-        )
+        columns = ["catalog", "row", "of", "source"]
+        click.echo(table(columns, [[row[name] for name in columns] for row in rows]))
     else:
         for row in rows:
             click.echo(f"{row['row']}  ({row['of']}: {row['source']})")
             fields, left_out = _fields(row)
-            click.echo(
-                table(["field", "value", ""], fields) + f"\n  none or unknown: {left_out}" * bool(left_out) + "\n"
-            )
+            click.echo(table(["field", "value", "kind", "source"], fields))
+            click.echo(f"  none or unknown: {left_out}\n" if left_out else "")
 
 
-def _flat(row):
-    """A row with its lists as text."""
+def _flat(row, form):
+    """A row with its lists as texts, and the kind and source of every number: as an object, in CSV its JSON."""
+    from ..catalog import reader, sources
+
+    entries = {field: sources.of_field(row, field) for field in reader.numbers(row)}
     texts = {key: " ".join(x) for key, x in row.items() if isinstance(x, list)}
-    stored = {"quantisation": "{method}, {bits} bit".format(**row["quantisation"])} if "quantisation" in row else {}
-    return row | texts | stored
+    if "quantisation" in row:
+        texts["quantisation"] = "{method}, {bits} bit".format(**row["quantisation"])
+    if doubted := sources.of_kind(row, "unverified"):
+        texts["unverified"] = " ".join(doubted)
+    return row | texts | {"sources": entries if form == "json" else json.dumps(entries)}
 
 
 def _fields(row):
-    """([field, value, what is to be said of it] of a row, the fields that it leaves out as a text)."""
+    """([field, value, kind, source where it is not the row's] of a row, the fields that it leaves out as a text)."""
+    from ..catalog import reader, sources
     from ..specs.fields import fields_of
     from ..specs.records import RECORDS
 
-    doubted = row.get("unverified", ())
     known = fields_of(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}
-    names = [k for k in row if k not in ("catalog", "row", "of", "source", "unverified", "quantisation")]
-    left_out = [k for k in names if row[k] == 0 and "default" in known.get(k, {}) and k not in doubted]
-    shown = _flat({k: row[k] for k in names if k not in left_out})
-    return [[k, x, "unverified" if k in doubted else ""] for k, x in shown.items()], ", ".join(left_out)
+    shown, left_out, above = [], [], None
+    for field, value in reader.numbers(row).items():
+        entry = sources.of_field(row, field)
+        source = sources.said(entry) * (sources.said(entry) != row["source"])
+        if value == 0 and "default" in known.get(field, {}) and entry["kind"] != "unverified":
+            left_out.append(
+                f"{field} ({source})" if entry["kind"] == sources.UNKNOWN and source != sources.LEFT_OUT else field
+            )
+        else:
+            shown.append([field, value, entry["kind"], '"' if source and source == above else source])
+            above = source
+    texts = [[key, " ".join(x), "", ""] for key, x in row.items() if isinstance(x, list)]
+    texts += [[key, row[key], "", ""] for key in ("form", "curve") if key in row]
+    return shown + texts, ", ".join(left_out)

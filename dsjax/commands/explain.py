@@ -73,7 +73,7 @@ def as_dict(ds):
         result["pipelines"] = _rows(ds, "alternative")
     if criterion := would_tbo_pay(ds, space["bounds"]):
         result["tbo"] = criterion
-    return result | {"sources": _rows(ds, "row")}
+    return result | {"sources": _rows(ds, "row"), "numbers": _rows(ds, "number")}
 
 
 def blocks(ds):
@@ -174,9 +174,20 @@ def _sections(ds, x, quiet):
     if "pipelines" in x:
         yield _pipelines_table(x)
     if not quiet:
-        yield "Numbers from:\n" + table(
-            ["row", "kind", "source"], [[r["row"], r["tag"], r["source"]] for r in x["sources"]]
-        )
+        yield _sources_table(x)
+
+
+def _sources_table(x):
+    found = {}
+    for r in x["numbers"]:
+        row, _, field = r["number"].rpartition(".")
+        found.setdefault((row, r["number_kind"]), {}).setdefault(r["number_source"], []).append(field)
+    lines, above = [], ""
+    for (row, kind), texts in found.items():
+        n = sum(map(len, texts.values()))
+        lines.append([row if row != above else "", kind, n, "; ".join(texts)])
+        above = row
+    return "Numbers from (those that the step reads):\n" + table(["row", "kind", "", "source"], lines)
 
 
 def _configuration(ds, x):

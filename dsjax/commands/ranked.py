@@ -50,7 +50,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
         feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
-        for line in (*filter(None, [provenance.remark(space)]), *provenance.of_checkpoints(space)):
+        for line in provenance.remarks(space, metrics):
             click.echo(f"  {line}")
 
 

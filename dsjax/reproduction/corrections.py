@@ -179,7 +179,7 @@ def _space(base, corrections):
 def _decimal(tables):
     """Rows of a catalog as written, with decimal prefixes where a rate has a binary one."""
     if isinstance(tables, dict):
-        return {key: value if key == "source" else _decimal(value) for key, value in tables.items()}
+        return {key: value if key in ("source", "sources") else _decimal(value) for key, value in tables.items()}
     return re.sub(r"([GT])i(B/s|FLOP/s|Hz)$", r"\1\2", tables) if isinstance(tables, str) else tables
 
 

@@ -114,10 +114,9 @@ class _Reader:
 
     def space(self, text, settings, catalogs):
         own = (self.study.tables, self.study.path.name)
-        catalog = reader.load(self.study.records, own, *reader.users(catalogs))
         given = self.sections["axes"].get("model", ())
         given = (*given, self.sections["fixed"].get("model")) if isinstance(given, list | tuple) else ()
-        reader.add_configs(catalog, given)
+        catalog = reader.load(self.study.records, own, *reader.users(catalogs), models=given)
         rows = {kind: catalog[kind] for kind in reader.KINDS if kind in self.study.records or self.study.curve}
         values = AxisReader(self.study, rows, self.file, self.where, self.any_size)
         axes, fixed = values.read(self.sections["axes"], self.sections["fixed"])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..catalog import reader
+from ..catalog import reader, sources
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
 from ..specs.records import Deployment, Workload
@@ -223,8 +223,7 @@ def replaced(space, settings):
         for name in [row] if row else rows[record]:
             find(where, str(Parameter(record, field, name)), space, ())
             value = reader.value(where, record, field, raw, _fields(space, record, name))
-            source = f"{rows[record][name]['source']}; {field} set by the user"
-            rows[record][name] = rows[record][name] | {field: value, "source": source}
+            rows[record][name] = sources.with_number(rows[record][name], field, value, f"{where}={raw}")
     return dataclasses.replace(space, rows=rows)
 
 

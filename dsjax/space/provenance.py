@@ -1,10 +1,19 @@
-"""Whose kernels a curve by hardware is fitted to: the chip's own, a sibling's of other rates, or another design's."""
+"""Where the numbers of a space come from, and whose kernels its curves are fitted to."""
 
-from ..catalog.reader import MEASURED
+import math
+
+from ..catalog import sources
+from ..catalog.reader import MEASURED, record_class
+from ..specs.fields import fields_of
+from ..specs.variables import NEEDS
+from .space import moved
 
 # Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
 # its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.
 UNCERTAINTY = {"fitted": 0.08, "sibling": 0.15, "assumed": 0.30}
+
+FACTORS = (1e-3, 1e3)  # what hides behind a slower resource is the slower one itself once it is so much slower
+ROUNDING = 1e-4  # of float32, between a compiled and an interpreted step
 
 
 def of_space(space):
@@ -56,23 +65,58 @@ def coordinates(space):
     return {name: (dims, x if dims else x[0], attrs) for name, (x, attrs) in columns.items() if found}
 
 
-def tag(source, changed=(), unverified=()):
-    """Kind of a source: published, assumed, or set by the user, from its text; `changed` fields were given apart.
+def of_field(space, record, name, field):
+    """{"kind", "text"} of a number of a row as a space has it, and "row", the base that it is taken from."""
+    axis = f"{record}_{field}"
+    if axis in space.axes or axis in space.fixed:
+        return {
+            "kind": sources.USER,
+            "text": f"axis {axis}" if axis in space.axes else f"{axis} = {space.fixed[axis]!r}",
+        }
+    return sources.of_field(space.rows[record][name], field)
 
-    `unverified` fields of the row are published somewhere, and nobody has checked them.
+
+def numbers_read(space, values, evaluated):
+    """[(<record>.<row>, field, entry of `of_field`)] of the numbers that a value of the point depends on.
+
+    A number is read where some of the `values` {name: number} change, by more than rounding, once it is a thousand
+    times smaller or larger, or 1 in place of 0; whole numbers count as read. `evaluated`: the values of a space of one
+    point.
     """
-    tags = []
-    if source.startswith("assumed"):
-        tags.append("assumed")
-    elif source.startswith("fitted"):
-        tags.append("fitted")
-    else:
-        guessed = any(word in source.lower() for word in ("assum", "effective:", "stands for", "stands in"))
-        parts = ["partly assumed"] * guessed + ["partly unverified"] * bool(unverified)
-        tags.append(", ".join(["published", *parts]))
-    if "set by the user" in source or changed:
-        tags.append("set by the user")
-    return "; ".join(tags)
+    found = []
+    for record, rows in space.rows.items():
+        for name, row in rows.items():
+            for field, meta in fields_of(record_class(space.study.records, record, row)).items():
+                axis = f"{record}_{field}"
+                x = space.fixed.get(axis, row[field])
+                others = (
+                    evaluated(moved(space, **{axis: other})) for other in ([f * x for f in FACTORS] if x else [1.0])
+                )
+                if meta["integer"] or any(_changed(values, other) for other in others):
+                    found.append((f"{record}.{name}", field, of_field(space, record, name, field)))
+    return found
+
+
+def _changed(values, others):
+    return any(not math.isclose(x, others[name], rel_tol=ROUNDING) for name, x in values.items() if not math.isnan(x))
+
+
+def remarks(space, shown):
+    """Sentences: which numbers nobody has verified, which the user set; kernels measured; checkpoints of other widths.
+
+    Numbers that only a variable which is not `shown` needs (rated power) are left out.
+    """
+    unread = {field for variable, (_, field) in NEEDS.items() if variable not in shown}
+    lines = []
+    for kind, text in (("unverified", "unverified numbers"), (sources.USER, sources.USER)):
+        found = [
+            f"{record}.{name} {fields[0] if len(fields) == 1 else f'({len(fields)})'}"
+            for record, rows in space.rows.items()
+            for name, row in rows.items()
+            if (fields := [field for field in sources.of_kind(row, kind) if field not in unread])
+        ]
+        lines += [f"{text}: {', '.join(found)}"] if found else []
+    return [*lines, *filter(None, [remark(space)]), *of_checkpoints(space)]
 
 
 def of_checkpoints(space):

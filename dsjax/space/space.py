@@ -5,6 +5,7 @@ import json
 import math
 
 from .. import studies
+from ..catalog import sources
 from ..formulas import efficiency
 from ..serving import definition
 from ..specs import fields, records
@@ -118,7 +119,7 @@ class Space:
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
                 of = efficiency.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
-                rows[name] = fields.completed(fields.fields_of(of), row)
+                rows[name] = sources.restored(fields.completed(fields.fields_of(of), row))
         if data["study"].name == "core":
             for name, value in BEFORE.items():
                 if name not in data["axes"]:
