@@ -278,7 +278,7 @@ def test_groups_of_a_config(tmp_path):
         path = tmp_path / "config.json"
         path.write_text(json.dumps(config | {key: value}), encoding="utf-8")
         with pytest.raises(dsjax.InputError, match=text):
-            reader.add_configs({"model": {}}, [str(path)])
+            reader.load(models=[str(path)])["model"][str(path)]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-7, 5e-6, 1e-3])

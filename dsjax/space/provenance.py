@@ -6,7 +6,6 @@ from ..catalog import sources
 from ..catalog.reader import MEASURED, record_class
 from ..specs.fields import fields_of
 from ..specs.variables import NEEDS
-from .space import moved
 
 # Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
 # its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.
@@ -90,7 +89,7 @@ def numbers_read(space, values, evaluated):
                 axis = f"{record}_{field}"
                 x = space.fixed.get(axis, row[field])
                 others = (
-                    evaluated(moved(space, **{axis: other})) for other in ([f * x for f in FACTORS] if x else [1.0])
+                    evaluated(space.with_fixed(**{axis: other})) for other in ([f * x for f in FACTORS] if x else [1.0])
                 )
                 if meta["integer"] or any(_changed(values, other) for other in others):
                     found.append((f"{record}.{name}", field, of_field(space, record, name, field)))
