@@ -2,6 +2,7 @@
 
 import pytest
 
+from dsjax.catalog import reader
 from dsjax.errors import InputError
 from dsjax.space import grid, parameters
 from dsjax.space.parameters import Parameter
@@ -32,7 +33,7 @@ def test_a_name_is_read_and_written(text):
 
 @pytest.mark.parametrize("text", ["nic.scale_out_bytes_per_s", "nic.CX7.scale_out_bytes_per_s", "curve.gemm_small_k"])
 def test_moved_by_any_road(space, text):
-    """`--set`, an `Input` and a factor give the same space but for the source of the row."""
+    """`--set`, an `Input` and a factor give the same numbers; where they come from is another matter."""
     found = parameters.resolve("here", text, space)
     for row, value in found.values.items():
         alone = parameters.Parameter(found.parameter.record, found.parameter.field, row)
@@ -41,8 +42,8 @@ def test_moved_by_any_road(space, text):
         assert found.by_row()[list(found.values).index(row)].moved(space, 2.0 * value) == twice
         settings = grid.load(STUDY, settings={str(alone): 2.0 * value})
         for record, rows in twice.rows.items():
-            for name, numbers in rows.items():
-                assert settings.rows[record][name] | {"source": ""} == numbers | {"source": ""}
+            for name, row_of in rows.items():
+                assert reader.numbers(settings.rows[record][name]) == reader.numbers(row_of)
 
 
 def test_what_a_grid_gives_wins_over_rows():
