@@ -68,6 +68,7 @@ def test_what_a_grid_gives_wins_over_rows():
         ("nic.CX9.scale_out_bytes_per_s", "unknown nic of this grid 'CX9' (did you mean 'CX7'?)"),
         ("hardware.sms", "hardware.sms is discrete"),
         ("ep", "ep is"),
+        ("deployment.tp", "deployment.tp is discrete"),  # which the study does not read
         ("workload.CX7.context", "unknown parameter 'workload.CX7.context'"),
         ("hub.bytes", "unknown parameter 'hub.bytes'"),
     ],

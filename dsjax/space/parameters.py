@@ -94,8 +94,8 @@ def find(where, text, space, names):
 def _fields(space, record, row=""):
     """{field: metadata} of a record, of all curves in use or of one; {} of a record that has no such row."""
     if record in ALONE:
-        given = (*space.study.workload, *space.study.deployment)
-        return {name: meta for name, meta in fields_of(ALONE[record]).items() if name in given and not row}
+        fields = {} if row else fields_of(ALONE[record])
+        return {name: meta for name, meta in fields.items() if record == "deployment" or name in space.study.workload}
     found = {}
     for name, numbers in space.rows.get(record, {}).items():
         if row in ("", name):
