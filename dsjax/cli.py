@@ -1,33 +1,66 @@
-"""The command line: `dsjax` and its commands. JAX is imported only by the commands that compute."""
+"""The command line: `dsjax` and its commands, each imported when it is called or its help is asked for."""
 
+import importlib
 import os
 
 import click
 
 from . import __version__
-from .commands import (
-    best,
-    calibrate,
-    catalog,
-    compare,
-    count_,
-    explain_,
-    histogram_,
-    pareto,
-    plot,
-    recommend,
-    reproduce,
-    sensitivity,
-    solve,
-    sweep,
-    uncertainty,
-    validate,
-)
 from .errors import InputError, NothingFeasible
 
+# Package of `commands` -> (task group of `dsjax --help`, {command, a module there: first line of its help}).
+COMMANDS = {
+    "search": (
+        "Search a design space",
+        {
+            "sweep": "Evaluate a whole grid, print the best points and why the others are refused.",
+            "best": "The best feasible points of a grid or of a file, per group.",
+            "pareto": "The Pareto front of two variables: the points that no other feasible point beats in both.",
+            "histogram": "How a variable is distributed over the feasible points: counts per range, and quantiles.",
+        },
+    ),
+    "answers": (
+        "Ask about a design space or one configuration",
+        {
+            "explain": "One configuration in full: the best feasible point, or any other; refused ones too.",
+            "sensitivity": "Which hardware number would help: elasticities d ln y / d ln x, largest first.",
+            "solve": "The value of one input at which the best feasible configuration reaches a target.",
+            "compare": "The optimum of every group in A and in B: what changed, by how much, and why.",
+            "uncertainty": "The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.",
+            "recommend": "The fewest chips for a demand: pools of decode and of prefill, sized apart.",
+            "plot": "A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.",
+        },
+    ),
+    "evidence": (
+        "See what the numbers rest on",
+        {
+            "validate": "Measured end-to-end systems against predictions, with no number set for one system alone.",
+            "calibrate": "Fit efficiencies to measured times: least squares on log time, checked on shapes left out.",
+            "reproduce": "Published results against computed ones; exit code 1 if one is outside its tolerance.",
+            "count": "Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.",
+            "catalog": "Rows of the catalogs: hardware, nics, models, precisions, curves, in SI units.",
+        },
+    ),
+}
 
-class _Group(click.Group):
-    """Turns bad input into one line and exit code 2."""
+
+class _Commands(click.Group):
+    """The commands of the registry, imported one by one; bad input is one line and exit code 2."""
+
+    def list_commands(self, context):
+        return [name for _, lines in COMMANDS.values() for name in lines]
+
+    def get_command(self, context, name):
+        for package, (_, lines) in COMMANDS.items():
+            if name in lines:
+                return getattr(importlib.import_module(f".commands.{package}.{name}", __package__), name)
+        return None
+
+    def format_commands(self, context, formatter):
+        widest = max(map(len, self.list_commands(context)))
+        for group, lines in COMMANDS.values():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(widest), line) for name, line in lines.items()])
 
     def invoke(self, context):
         try:
@@ -45,49 +78,19 @@ class _Group(click.Group):
             os._exit(2)  # nothing more can be flushed
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dsjax")
 def main():
     """The whole design space of serving a DeepSeek-V3-class model in one tensor pass.
 
     \b
-    dsjax sweep                              the default grid: ranked table, refusals per constraint
-    dsjax sweep -o space.nc                  the same, and every point in a NetCDF file
+    dsjax sweep -o space.nc                  the default grid: ranked table, refusals; every point in a file
     dsjax best space.nc --by hardware,nic    the best feasible point of every group
     dsjax explain space.nc --at batch=64     one configuration in full
-    dsjax plot pareto space.nc -o front.svg  a picture: also heatmap, roofline, breakdown, tornado, response
-    dsjax sensitivity                        which hardware number would help, and by how much
-    dsjax pareto --by hardware               what no other point beats in two variables
-    dsjax recommend --requests-per-s 10 ...  the fewest chips for a demand, decode and prefill
-    dsjax reproduce                          published tables against computed ones
-    dsjax count DeepSeek-V3                  parameters, FLOPs, bytes, volumes of one forward pass
-    dsjax calibrate gemm.csv ...             efficiencies from your own measurements
-    dsjax validate                           measured systems against predictions
-    dsjax catalog hardware                   the numbers behind a name, and their source
+    dsjax COMMAND --help                     options and examples of a command
 
     Exit codes: 0; 1 no feasible point, or a reproduction outside its tolerance; 2 bad input.
     """
-
-
-for _command in (
-    sweep.sweep,
-    best.best,
-    histogram_.histogram,
-    explain_.explain,
-    pareto.pareto,
-    recommend.recommend,
-    solve.solve,
-    sensitivity.sensitivity,
-    compare.compare,
-    uncertainty.uncertainty,
-    plot.plot,
-    calibrate.calibrate,
-    validate.validate,
-    reproduce.reproduce,
-    count_.count,
-    catalog.catalog,
-):
-    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -69,12 +69,32 @@ def default():
     return rows("sweep", STUDY)
 
 
-def test_help_does_not_import_jax():
-    code = "import sys; from dsjax import cli; cli.main(['-h'], standalone_mode=False); assert 'jax' not in sys.modules"
+@pytest.mark.parametrize("args", [[], *([name] for name in cli.main.list_commands(None))], ids=" ".join)
+def test_help_is_quick(args):
+    """Help, of `dsjax` and of a command, waits for none of the packages that compute."""
+    code = (
+        f"import sys; from dsjax import cli; cli.main([*{args}, '-h'], 'dsjax', standalone_mode=False); "
+        "sys.exit(' '.join({'numpy', 'xarray', 'jax'} & sys.modules.keys()) or 0)"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (run.returncode, run.stderr) == (0, "") and "Exit codes: 0; 1" in run.stdout
-    for name in cli.main.commands:
-        assert f"dsjax {name}" in command(name, "--help") and f"  {name} " in run.stdout
+    assert (run.returncode, run.stderr) == (0, "") and f"Usage: {' '.join(['dsjax', *args])} [" in run.stdout
+
+
+def test_help_lists_the_commands_under_their_task_groups():
+    out = " ".join(command("--help").split())
+    assert "Exit codes: 0; 1" in out
+    places = []
+    for group, lines in cli.COMMANDS.values():
+        places += [out.index(f" {group}: "), *(out.index(f" {name} {line}") for name, line in lines.items())]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", cli.main.list_commands(None))
+def test_the_registry_says_what_the_command_says(name):
+    [line] = [lines[name] for _, lines in cli.COMMANDS.values() if name in lines]
+    asked = cli.main.get_command(None, name)
+    assert (asked.name, asked.help.splitlines()[0]) == (name, line)
+    assert f"dsjax {name}" in command(name, "--help")
 
 
 def test_version():

@@ -12,7 +12,7 @@ import pytest
 import dsjax
 from dsjax import cli
 from dsjax.analysis import refusals
-from dsjax.commands import explain
+from dsjax.commands.answers import explain_tables
 from dsjax.search import point as points
 
 B10 = {"nic": "one-layer", "tp": 4, "moe_tp": 1, "batch": 10}
@@ -100,7 +100,7 @@ def test_same_as_the_sweep_of_the_core(core, dual):
 def test_default_is_the_best_point(study):
     ds, best = dsjax.explain(study), dsjax.best(study, by=()).isel(rank=0)
     assert all(ds[axis].item() == best[axis].item() for axis in study.step_time.dims)
-    lines = explain.as_dict(ds)["arithmetic"]
+    lines = explain_tables.as_dict(ds)["arithmetic"]
     total = "28.9284 tokens/s/user x 128 sequences = 3,702.83 tokens/s/chip x 320 chips = 1,184,906 tokens/s"
     assert lines[-1] == total and lines[0] == (
         "89.55 ms of blocks - 25.6 ms hidden by pipeline dual-mbatch = 63.95 ms per step"
@@ -162,15 +162,15 @@ def test_network_of_the_pipelines(core, dual):
 
 
 def test_work_of_a_block(dual):
-    row = {row["block"]: row for row in explain.blocks(dual)}["q_a"]
+    row = {row["block"]: row for row in explain_tables.blocks(dual)}["q_a"]
     model = dsjax.load_grid(CORE).rows["model"]["DeepSeek-V3"]
     hidden, rank, tokens = model["hidden_size"], model["q_lora_rank"], 128
     assert row["flops"] == pytest.approx(61 * 2 * tokens * hidden * rank)
     n_bytes = hidden * rank + tokens * (hidden + 2 * rank)  # of each half batch: the weights, at half the rows
     assert row["bytes"] == pytest.approx(61 * (n_bytes + hidden * rank))
     assert row["seconds_per_layer"] == row["seconds"] / 61 and 0.0 < row["of_light"] < 1.0
-    assert sum(x["share"] for x in explain.blocks(dual)) == pytest.approx(1.0)
-    assert {x["bound_by"] for x in explain.blocks(dual)} >= {"network", "latency", "compute"}
+    assert sum(x["share"] for x in explain_tables.blocks(dual)) == pytest.approx(1.0)
+    assert {x["bound_by"] for x in explain_tables.blocks(dual)} >= {"network", "latency", "compute"}
 
 
 def test_largest_batch(b10):
@@ -190,7 +190,7 @@ def test_largest_number_of_prompts():
 
 
 def test_would_tbo_pay(b10):
-    found = explain.as_dict(b10)["tbo"]
+    found = explain_tables.as_dict(b10)["tbo"]
     assert found["tps_per_user_without_all_to_all"] == pytest.approx(11.0, abs=0.05)
     assert (found["criterion"], found["criterion_met"], found["pays"]) == (20.0, False, False)
     assert found["step_time_without_all_to_all"] == pytest.approx(
@@ -228,12 +228,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("grid", "at", "mask", "why"), REFUSED, ids=lambda x: x if isinstance(x, str) else "")
 def test_why(grid, at, mask, why):
-    refused = explain.as_dict(dsjax.explain(grid, at))["refused"]
+    refused = explain_tables.as_dict(dsjax.explain(grid, at))["refused"]
     assert refused[mask] == why
 
 
 def test_why_of_bounds_and_memory(study, b10):
-    refused = explain.as_dict(dsjax.explain(study, {"hardware": "L20", "nic": "E810", "precision": "kv2-w2"}))[
+    refused = explain_tables.as_dict(dsjax.explain(study, {"hardware": "L20", "nic": "E810", "precision": "kv2-w2"}))[
         "refused"
     ]
     assert refused["ok_memory"].endswith("GB do not fit into the 32.00 GB of a chip")

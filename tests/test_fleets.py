@@ -10,7 +10,7 @@ from console import command
 import dsjax
 from dsjax.analysis import demand
 from dsjax.analysis import recommend as fleets
-from dsjax.commands import recommend_tables
+from dsjax.commands.answers.recommend import show
 
 DECODE = {
     "axes": {
@@ -257,7 +257,7 @@ def test_no_price_no_column(capsys):
     ds = recommend(requests_per_s=3.0)
     for name in ("cost_per_hour", "cost_per_million_tokens"):
         ds[name] = np.nan * ds[name]
-    recommend_tables.fleets(ds, "table", False)
+    show(ds, "table", False)
     text = capsys.readouterr().out
     assert "USD" not in text and "Fewest chips: " in text and "Cheapest" not in text
 

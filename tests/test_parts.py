@@ -331,7 +331,7 @@ def test_the_command_writes_in_parts_and_goes_on(space, tmp_path, command):
 def test_the_command_ranks_what_it_cannot_hold(tmp_path, command, monkeypatch):
     args = ("sweep", STUDY, "--fix", "pipeline=naive", "--fix", "nic=CX7", "--no-blocks", "--format", "json", "-o")
     held = command(*args, tmp_path / "held.nc")
-    monkeypatch.setattr("dsjax.commands.large_sweep.MOST_POINTS_AT_ONCE", 0)
+    monkeypatch.setattr("dsjax.commands.search.large_sweep.MOST_POINTS_AT_ONCE", 0)
     monkeypatch.setattr("dsjax.sweeps.slabs.AHEAD", 0)  # so that slabs need nothing of the megabyte that is free
     monkeypatch.setattr("dsjax.machine.available_memory", lambda: 100_000)
     streamed = command(*args, tmp_path / "x.nc")

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli, formats
-from dsjax.commands import solve, tables
+from dsjax.commands import tables
+from dsjax.commands.answers import solve
 
 GRID = {
     "study": "decode_gpu_2025",

@@ -1,1 +1,1 @@
-"""The commands of `dsjax`, by what a user wants: results, answers about them, published figures."""
+"""The commands of `dsjax`, one file each, in a package for every task group of `dsjax --help`."""

@@ -1,4 +1,9 @@
-"""Plain-text tables for a terminal."""
+"""Rows as plain-text tables for a terminal, as CSV and as JSON."""
+
+import csv
+import sys
+
+import click
 
 from ..formats import _UNIT
 
@@ -34,3 +39,24 @@ def _number(text):
     except ValueError:
         return False
     return True
+
+
+def records(rows, form, summary=None, names=None):
+    """Print a list of dicts as CSV, or as JSON (inside `summary` where there is one)."""
+    from ..results import files
+
+    if form == "json":
+        click.echo(files.to_json({**summary, "rows": rows} if summary else rows))
+        return
+    names = names or list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: int(v) if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
+
+
+def rows_over(ds, dim):
+    """The variables over one dim alone, its coordinate first, as a list of dicts; None for NaN."""
+    from ..results import files
+
+    columns = {name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)}
+    return files.records({name: columns[name] for name in sorted(columns, key=lambda name: name != dim)})

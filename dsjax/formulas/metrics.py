@@ -5,9 +5,8 @@ import dataclasses
 import jax.numpy as jnp
 
 from ..specs.fields import record
+from ..specs.variables import LIMITS
 from .roofline import Time
-
-LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
 
 
 @record

@@ -5,17 +5,13 @@ import itertools
 import re
 from typing import NamedTuple
 
-import click
 import numpy as np
 import xarray as xr
 
 from .. import __version__
 from ..catalog import reader
-from ..commands import ranked
-from ..commands.tables import table
 from ..errors import unknown
 from ..evaluation import evaluate
-from ..results import files
 from ..space import grid
 from ..specs import records
 from ..specs.fields import fields_of
@@ -200,65 +196,3 @@ def _points(space, rows, *more):
     index = {axis: np.array([labels.index(row[axis]) for row in rows]) for axis, labels in space.axes.items()}
     found = evaluate.evaluate(space, names=("step_time", *RATES, *more))
     return {name: array[tuple(index[axis] for axis in dims)] for name, (dims, array) in found.items()}
-
-
-def show(ds, form, quiet):
-    """Print what `corrected` found: as tables, as CSV with a line per row, or as JSON with the medians beside."""
-    rows = files.records({name: ds[name].values for name in ds.variables if ds[name].dims == ("row",)})
-    if form == "table":
-        _tables(ds, rows, quiet)
-        return
-    both = [name for name in ds.data_vars if ds[name].dims == ("row", "correction")]
-    columns = {f"{name}:{c}": ds[name].sel(correction=c).values for name in both for c in NAMES}
-    medians = {name: ds[name].values for name in ds.variables if ds[name].dims == ("correction",)}
-    lines = [row | numbers for row, numbers in zip(rows, files.records(columns))]
-    ranked.records(lines, form, {"corrections": files.records(medians)})
-
-
-def _tables(ds, rows, quiet):
-    """Rates of every row, what every correction contributes to them, medians."""
-    labels = [name for name in ds.coords if ds[name].dims == ("row",)]
-    columns = [f"{unit} {stage}" for unit in ("user", "chip") for stage in ("publ.", "corr.", "core 1", "core 2")]
-    lines = []
-    for i, row in enumerate(rows):
-        numbers = []
-        for name, form in zip(RATES, (".2f", ",.1f")):
-            stages = ds[name].sel(correction=list(STAGES)).values[i]
-            numbers += [format(x, form) for x in (row[f"{name}_published"], *stages)]
-        numbers += [f"{x:.3f}" for x in ds["ratio"].sel(correction=list(STAGES)).values[i]]
-        remarks = [text for text, holds in (("1", row["borrowed_rate"]), ("2", not row["ok_memory"])) if holds]
-        lines.append([str(i + 1), *(str(row[name]) for name in labels), *numbers, " ".join(remarks)])
-    click.echo("Tokens per second of a user and of a chip; ratios to those published:")
-    click.echo(table(["", *labels, *columns, "corr. x", "core 1 x", "core 2 x", ""], lines))
-    if not quiet:
-        click.echo(
-            "  corr.: the study with all its slips corrected; core 1: the core model with the study's curve; core 2:"
-        )
-        click.echo(
-            "  with its own. [1] no fp8 on this chip: core takes the int8 rate, as the study does; [2] does not fit"
-        )
-        click.echo("  into the memory by the core model.")
-    for name, says in (("alone", "only this slip corrected"), ("in_order", "each after those to its left")):
-        values = ds[name].dropna("correction", how="all")
-        click.echo(f"\nChange of the step time in %, {says}:")
-        lines = [[str(i + 1), *(_percent(x) for x in line)] for i, line in enumerate(values.values)]
-        click.echo(table(["", *values["correction"].values.tolist()], lines))
-    lines = []
-    for name, says in zip(NAMES, ds["says"].values.tolist()):
-        alone, chain = (ds[x].sel(correction=name).values for x in ("alone", "in_order"))
-        spread = [_percent(f(chain)) for f in (np.median, np.min, np.max)]
-        lines.append([name, _percent(np.median(alone)), *spread, str(int((np.abs(chain) > 1e-9).sum())), says])
-    click.echo(f"\nChange of the step time in %, over the {len(rows)} rows:")
-    click.echo(table(["", "alone, median", "in order, median", "least", "most", "rows", ""], lines))
-    ratios = ", ".join(f"{says} {ds['ratio'].sel(correction=c).median().item():.3f}" for c, says in STAGES.items())
-    click.echo(f"\nMedian ratio to the published rates: {ratios}")
-    if not quiet:
-        click.echo(
-            "The order is that of the columns; another one gives other shares. Single changes do not add up: slips"
-        )
-        click.echo("act on the same time, and what hides behind the network costs nothing. In order they multiply.")
-        click.echo("padding overstates: tiles of 64 rows are real, and the study's shares of peak stay constant below.")
-
-
-def _percent(x):
-    return "" if np.isnan(x) else f"{100.0 * x:+.2f}" if abs(x) > 1e-9 else "0"

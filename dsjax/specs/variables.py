@@ -28,6 +28,7 @@ VARIABLES = {
     "block_time": ("s", "time of one kind of block per step, all layers, before overlap"),
     "feasible": ("1", "all constraints hold"),
 }
+LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
 # Variables with a value other than a number to order or bound.
 FLAGS = ("bottleneck", "feasible")
 MEASURES = tuple(name for name in VARIABLES if name not in (*FLAGS, "block_time"))

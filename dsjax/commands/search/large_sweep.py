@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
-from .common import MEMORY_OPTION, compilation_cache, options_of, progress
+from ...errors import InputError
+from ..common import MEMORY_OPTION, compilation_cache, options_of, progress
 
 # Above this many points a NetCDF file is written in parts while the grid is evaluated.
 MOST_POINTS_AT_ONCE = 30_000_000
@@ -46,8 +46,8 @@ def is_store(path):
 
 def check(path, force):
     """Refuse a file or a store that cannot be written."""
-    from ..results import files
-    from ..sweeps import outputs
+    from ...results import files
+    from ...sweeps import outputs
 
     (outputs.check if is_store(path) else files.check_output)(path, force)
 
@@ -57,9 +57,9 @@ def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, forc
 
     `csv`: a file of lines that is asked for too, which needs the Dataset.
     """
-    from .. import machine
-    from ..search import ranking, streaming
-    from ..sweeps import outputs, slabs, sweep, workers
+    from ... import machine
+    from ...search import ranking, streaming
+    from ...sweeps import outputs, slabs, sweep, workers
 
     dtype, command = dtype or "float64", shlex.join(["dsjax", *sys.argv[1:]])
     names = slabs.names_of(space, dtype, False)

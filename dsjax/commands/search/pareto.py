@@ -5,11 +5,9 @@ import sys
 
 import click
 
-from ..formats import axis_label, heading, label, shown
-from ..formulas.metrics import LIMITS
-from ..results import files
-from . import ranked
-from .common import (
+from ...formats import axis_label, heading, label, shown
+from ...specs.variables import LIMITS
+from ..common import (
     GRID_OPTIONS,
     MEMORY_OPTION,
     OUTPUT_OPTIONS,
@@ -19,7 +17,7 @@ from .common import (
     searched,
     space_of,
 )
-from .tables import table
+from ..tables import records, table
 
 
 @click.command()
@@ -43,8 +41,8 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from ..results import dataset, netcdf
-    from ..search import pareto, ranking, streaming
+    from ...results import dataset, netcdf
+    from ...search import pareto, ranking, streaming
 
     groups = [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
@@ -63,12 +61,14 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
             functools.partial(streaming.pareto, x=x, y=y, by=groups),
             scheduler=scheduler,
         )
-    front(space, found, counts, form, quiet)
+    _show(space, found, counts, form, quiet)
     sys.exit(0 if counts["feasible"] else 1)
 
 
-def front(space, found, counts, form, quiet):
-    """The points of Pareto fronts, group by group; `counts` of the space as `search.counted` has them."""
+def _show(space, found, counts, form, quiet):
+    """The points of Pareto fronts, group by group; `counts` of the space as `ranking.counted` has them."""
+    from ...results import files
+
     x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
     by = [name for name in found.attrs["pareto_by"].split(",") if name]
     if form != "table":
@@ -76,7 +76,7 @@ def front(space, found, counts, form, quiet):
         columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
         columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
         summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
-        ranked.records(files.records(columns), form, summary, list(columns))
+        records(files.records(columns), form, summary, list(columns))
         return
     axes = [*by, *(axis for axis in space.axes if axis not in by)]
     shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]

@@ -1,4 +1,4 @@
-"""The command that asks backwards: solve."""
+"""`dsjax solve`: the value of an input that reaches a target."""
 
 import json
 import math
@@ -6,8 +6,10 @@ import sys
 
 import click
 
-from ..errors import InputError
-from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ...errors import InputError
+from ...formats import heading, label, quantity, shown
+from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ..tables import records, table
 
 
 @click.command()
@@ -33,8 +35,8 @@ def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings,
     dsjax solve space.nc --vary hardware.H20.hbm_bytes --until "tps_per_chip >= 600" --at hardware=H20
     dsjax solve --vary nic.scale_out_bytes_per_s --break-even hardware=B200,H200
     """
-    from ..analysis import solve
-    from ..sweeps import sources
+    from ...analysis import solve
+    from ...sweeps import sources
 
     chosen = values_of("--at", at)
     between = _between(low, high)
@@ -67,8 +69,7 @@ def _labels(text):
 
 
 def _show(ds, form, quiet):
-    from ..results import files
-    from . import ranked
+    from ...results import files
 
     if form == "table":
         click.echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")
@@ -81,14 +82,11 @@ def _show(ds, form, quiet):
     )
     summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")}
     summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": files.records(crossings)}
-    ranked.records(files.records(rows if form == "json" else crossings), form, summary, list(crossings))
+    records(files.records(rows if form == "json" else crossings), form, summary, list(crossings))
 
 
 def _configurations(ds):
     """The best configuration at the ends, at present and at both sides of every crossing."""
-    from ..formats import heading, quantity, shown
-    from .tables import table
-
     single = ds.sizes["contender"] == 1
     axes = list(json.loads(ds.attrs["dsjax_spec"])["axes"])
     rows = [name for name in ds.data_vars if ds[name].dims == ("row",)]
@@ -109,8 +107,6 @@ def _configurations(ds):
 
 def _axis(text):
     """A value of an axis, which the results hold as text."""
-    from ..formats import label
-
     try:
         return label(float(text))
     except ValueError:
@@ -119,8 +115,6 @@ def _axis(text):
 
 def sentence(ds):
     """The answer in words: the conclusion of what `solve` returned."""
-    from ..formats import quantity
-
     units, name, until = ds.attrs["units"], ds.attrs["vary"], ds.attrs["until"]
     ends = " to ".join(quantity(x, units) for x in ds["scan"].values[[0, -1]])
     lines = [_crossing(ds, ds.isel(crossing=i)) for i in range(ds.sizes["crossing"])]
@@ -138,8 +132,6 @@ def sentence(ds):
 
 def _where_met(ds):
     """The ranges of the input between the smallest and the largest values that the crossings are."""
-    from ..formats import quantity
-
     words = {"smallest": "from {} on", "largest": "up to {}"}
     found = zip(ds["kind"].values, ds["value"].values)
     text = ", ".join(words[kind].format(quantity(float(x), ds.attrs["units"])) for kind, x in found)
@@ -153,8 +145,6 @@ _WHOLE = {"smallest": math.ceil, "largest": math.floor}  # towards the side that
 
 
 def _crossing(ds, one):
-    from ..formats import quantity
-
     units, value, present = ds.attrs["units"], float(one["value"]), ds.attrs["present"]
     number = f"{value:.10g}" + ("" if units == "1" else f" {units}")
     short = quantity(value, units)
@@ -170,8 +160,6 @@ def _crossing(ds, one):
 
 def _why(ds):
     """What stops it, at both ends."""
-    from ..formats import quantity
-
     for i in range(ds.sizes["row"]):
         row = ds.isel(row=i)
         if row["place"].item() not in ("from", "to"):

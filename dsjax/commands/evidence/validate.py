@@ -1,9 +1,10 @@
-"""The command about measured systems: validate."""
+"""`dsjax validate`: measured systems against predictions."""
 
 import click
 
-from ..errors import InputError
-from .common import OUTPUT_OPTIONS, changes_of, compilation_cache, progress
+from ...errors import InputError
+from ..common import OUTPUT_OPTIONS, changes_of, compilation_cache, progress
+from ..tables import records, table
 
 
 @click.command()
@@ -38,7 +39,7 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     dsjax validate --catalog curve.toml --fix curve=mine
     dsjax validate --format csv > systems.csv
     """
-    from ..results import files, netcdf
+    from ...results import files, netcdf
 
     if everything and defaults:
         raise InputError("--defaults: beside --all; expected one of the two")
@@ -46,8 +47,8 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
         files.check_output(output, force)
     changes = changes_of((), fixed, settings, None, catalogs)
     changes.pop("axes")
-    from ..validation import validate
-    from ..validation.defaults import validate_defaults
+    from ...validation import validate
+    from ...validation.defaults import validate_defaults
 
     twin = validate_defaults if defaults else validate.validate
     with progress("predicting systems", quiet), compilation_cache():
@@ -64,21 +65,19 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
 
 def _records(ds, form):
     """Systems, or choices, as CSV or JSON."""
-    from ..results import files
-    from ..validation import agreement
-    from . import ranked
+    from ...results import files
+    from ...validation import agreement
 
     dim = "choice" if "choice" in ds.dims else "system"
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
     rows = files.records({dim: columns.pop(dim)} | columns)
     summary = {name: x for name, x in ds.attrs.items() if name != "title"}
-    ranked.records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
+    records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
 
 
 def _defaults(ds, quiet):
     """The statistics of every choice, and how far they move."""
-    from ..validation.agreement import FAR
-    from .tables import table
+    from ...validation.agreement import FAR
 
     lines = []
     for i in range(ds.sizes["choice"]):
@@ -120,7 +119,7 @@ def _plain(value):
 
 def _show(ds, everything, quiet):
     """Systems, then statistics, then what is far off and why it may be."""
-    from ..validation.agreement import statistics
+    from ...validation.agreement import statistics
 
     stats = statistics(ds)
     complete = ds["complete"].values
@@ -136,8 +135,7 @@ def _show(ds, everything, quiet):
 
 
 def _systems(ds, title, quiet):
-    from ..validation.systems import METRICS
-    from .tables import table
+    from ...validation.systems import METRICS
 
     lines = []
     for i in range(ds.sizes["system"]):
@@ -169,8 +167,6 @@ def _value(value, metric):
 
 
 def _errors(lines):
-    from .tables import table
-
     shown = []
     for x in lines:
         numbers = [_percent(x[f"{kind}_{name}"], signed=False) for kind in _KINDS for name in ("median", "p90")]
@@ -209,7 +205,7 @@ def _agreement(stats):
 
 def _remarks(ds):
     """Factors, choices, in-house systems, and every system that is far off, with the reason where it is known."""
-    from ..validation.agreement import FAR
+    from ...validation.agreement import FAR
 
     a = ds.attrs
     fitted, bare, to = a["software_factor"], a["roofline_factor"], a["fitted_to"]
@@ -254,8 +250,7 @@ def _largest(x, most=3):
 
 
 def _everything(ds):
-    from ..validation.agreement import pair_rows
-    from .tables import table
+    from ...validation.agreement import pair_rows
 
     click.echo("\nWhat each system took from the defaults, and what its source leaves open:")
     columns = ("system", "study", "load", "assumed_keys", "why", "caveat")

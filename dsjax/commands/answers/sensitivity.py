@@ -1,13 +1,17 @@
-"""The command that asks what would help: sensitivity."""
+"""`dsjax sensitivity`: which number would help."""
 
+import json
 import math
 import sys
 
 import click
 
-from ..errors import InputError
-from ..units import PREFIXES
-from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ...errors import InputError
+from ...formats import heading, label, shown
+from ...specs.variables import LIMITS, SENSE
+from ...units import PREFIXES
+from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ..tables import records, table
 
 
 @click.command()
@@ -52,9 +56,9 @@ def sensitivity(
     dsjax sensitivity sg2260e_decode_128 --envelope
     dsjax sensitivity --at grid -o elasticities.nc
     """
-    from ..analysis import sensitivity
-    from ..results import files, netcdf
-    from ..sweeps import sources
+    from ...analysis import sensitivity
+    from ...results import files, netcdf
+    from ...sweeps import sources
 
     whole = at == "grid"
     if whole and envelope:
@@ -77,25 +81,20 @@ def sensitivity(
 
 
 def _show(ds, form, quiet):
-    from ..results import files
-    from . import ranked
+    from ...results import files
 
     over_grid = "parameter_value" not in ds
     rows = _grid_rows(ds) if over_grid else rows_at_point(ds)
     if form == "table":
         click.echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet)))
     elif form == "csv":
-        ranked.records(rows, "csv")
+        records(rows, "csv")
     else:
         click.echo(files.to_json(_plain(summary(ds) | {"parameters": rows})))
 
 
 def summary(ds):
     """What stands beside the parameters, as plain values."""
-    import json
-
-    from ..formulas.metrics import LIMITS
-
     result = {"title": ds.attrs["title"], "of": ds.attrs["of"]}
     if "parameter_value" not in ds:
         return result | {"points": math.prod(n for name, n in ds.sizes.items() if name != "parameter")}
@@ -129,8 +128,6 @@ def _plain(value):
 
 def rows_at_point(ds):
     """One dict per parameter, the largest elasticity first."""
-    from ..specs.variables import SENSE
-
     sense = ds.attrs.get("sense", SENSE.get(ds.attrs["of"], 1))
     names = ["parameter", "parameter_value", "parameter_units", "elasticity", "elasticity_below", "elasticity_above"]
     names += ["kink", *(n for n in ("elasticity_reoptimised", "switch_less", "switch_more") if n in ds)]
@@ -146,11 +143,6 @@ def rows_at_point(ds):
 
 
 def _point_text(ds, rows, quiet):
-    import json
-
-    from ..formats import heading, label, shown
-    from ..formulas.metrics import LIMITS
-    from .tables import table
 
     of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])
     lines = []
@@ -188,9 +180,6 @@ def _point_text(ds, rows, quiet):
 
 
 def _envelope_text(ds):
-    from ..formats import heading, shown
-    from .tables import table
-
     of, load, best = ds.attrs["of"], ds.attrs["load"], float(ds["relaxed_load"])
     if not math.isfinite(best):
         return [f"{load} as a real number: none is feasible here"]
@@ -259,8 +248,6 @@ def _grid_rows(ds):
 
 
 def _grid_text(ds, rows, quiet):
-    from .tables import table
-
     of, n = ds.attrs["of"], rows[0]["points"]
     lines = [] if quiet else [f"{ds.attrs['title']}: d ln {of} / d ln x at {n:,} feasible points"]
     cells = []

@@ -1,14 +1,19 @@
-"""What `dsjax pareto` and `dsjax recommend` print."""
+"""`dsjax recommend`: the fewest chips for a demand."""
 
 import json
+import sys
 
 import click
 
-from ..analysis.recommend import ASSUMPTIONS
-from ..formats import label, shown
-from ..results import files
-from . import ranked
-from .tables import table
+from ...formats import label, shown
+from ..common import (
+    GRID_OPTIONS,
+    OUTPUT_OPTIONS,
+    changes_of,
+    compilation_cache,
+    progress,
+)
+from ..tables import records, rows_over, table
 
 # of a pool, what is not part of its configuration
 _SIZED = (
@@ -23,11 +28,53 @@ _SIZED = (
 )
 
 
-def fleets(ds, form, quiet):
+@click.command()
+@click.argument("grid", default="default")
+@click.option("--prefill", default="prefill", show_default=True, metavar="GRID", help="Grid of the prefill pool.")
+@click.option("--requests-per-s", metavar="R", help="Demand: requests per second.")
+@click.option("--concurrency", metavar="USERS", help="Or: users who are being answered at once.")
+@click.option("--isl", metavar="TOKENS", help="Tokens of a prompt (input sequence length).")
+@click.option("--osl", metavar="TOKENS", help="Tokens of an answer (output sequence length).")
+@click.option(
+    "--min-tps-per-user",
+    metavar="RATE",
+    help="Least tokens per second of a user, for the grid's own; its slo_margin is kept.",
+)
+@click.option("--max-tpot", metavar="TIME", help='Or: longest time per output token, 0.05 or "50 ms".')
+@click.option("--max-ttft", metavar="TIME", help="Longest time to the first token, for the grid's own.")
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def recommend(grid, prefill, axes, fixed, settings, model, catalogs, dtype, form, quiet, **asked):
+    """The fewest chips for a demand: pools of decode and of prefill, sized apart.
+
+    GRID is the grid of the decode pool. Every pool is a number of whole instances of one configuration; the one with
+    the fewest chips is taken, of equals the fastest for a user. Prints a fleet for every hardware and NIC, and the
+    arithmetic of the smallest and of the cheapest one, line by line. --axis and --fix go to the grid that names the
+    axis, to both where none does.
+
+    \b
+    dsjax recommend --requests-per-s 10 --isl 4096 --osl 1024
+    dsjax recommend --concurrency 5000 --isl 2000 --osl 500 --max-tpot "50 ms" --max-ttft 1
+    dsjax recommend --requests-per-s 10 --isl 4096 --osl 1024 --set hardware.H20.usd_per_hour=1.2
+    """
+    from ...analysis import demand, recommend
+
+    changes = changes_of(axes, fixed, settings, model, catalogs)
+    spaces = demand.spaces_of(grid, prefill, asked, changes)
+    points = sum(space.points for space in spaces)
+    with progress(f"evaluating {points:,} points", quiet), compilation_cache():
+        ds = recommend.of_spaces(*spaces, asked, dtype or "float64")
+    show(ds, form, quiet)
+    sys.exit(0 if ds.sizes["rank"] else 1)
+
+
+def show(ds, form, quiet):
     """A fleet for every hardware and NIC, the arithmetic of the smallest and the cheapest, and who has none."""
+    from ...analysis.recommend import ASSUMPTIONS
+
     asked, bounds, margins, refused = (json.loads(ds.attrs[n]) for n in ("asked", "bounds", "margins", "refused"))
+    rows = rows_over(ds, "rank")
     if form != "table":
-        rows = files.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
         summary = {
             "asked": asked,
             "constraints": bounds,
@@ -35,9 +82,8 @@ def fleets(ds, form, quiet):
             "assumptions": ASSUMPTIONS,
             "refused": _as_dicts(refused),
         }
-        ranked.records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
+        records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
-    rows = files.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items()})
     if not quiet:
         limits = ", ".join(f"{name} {_limit(x)}" for name, x in bounds.items())
         click.echo(f"{_demand(asked)}; {limits or 'no SLO'}{_margins(margins)}")

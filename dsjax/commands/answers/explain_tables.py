@@ -6,14 +6,12 @@ import math
 import click
 import numpy as np
 
-from ..analysis.headroom import MOST_SEQUENCES
-from ..formulas.metrics import LIMITS
-from ..formulas.pipelines import LOWER_BOUNDS
-from ..results import files
-from ..space.space import load_of
-from ..specs.variables import VARIABLES
-from . import ranked
-from .tables import table
+from ...analysis.headroom import MOST_SEQUENCES
+from ...formulas.pipelines import LOWER_BOUNDS
+from ...results import files
+from ...space.space import load_of
+from ...specs.variables import LIMITS, VARIABLES
+from ..tables import records, table
 
 BAR = 48  # characters that stand for the memory of a chip
 _SPLIT = ("exposed", "busy")
@@ -22,7 +20,7 @@ _SPLIT = ("exposed", "busy")
 def show(ds, form, quiet=False):
     """Print an explained configuration."""
     if form == "csv":
-        ranked.records(blocks(ds), "csv")
+        records(blocks(ds), "csv")
     elif form == "json":
         click.echo(files.to_json(_plain(as_dict(ds))))
     else:

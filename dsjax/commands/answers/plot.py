@@ -1,12 +1,12 @@
-"""The command that draws: plot."""
+"""`dsjax plot`: pictures."""
 
 import os
 import sys
 
 import click
 
-from ..errors import InputError
-from .common import GRID_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+from ...errors import InputError
+from ..common import GRID_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
 
 
 @click.command()
@@ -50,8 +50,8 @@ def plot(
 
     Exit code 1 where no point is feasible.
     """
-    from .. import pictures
-    from ..results import netcdf
+    from ... import pictures
+    from ...results import netcdf
 
     options = {name: value for name, value in given.items() if value not in (None, False)}
     options |= {"at": at if at == "best" else values_of("--at", at)} if at else {}

@@ -1,8 +1,11 @@
-"""The command about measurements: calibrate."""
+"""`dsjax calibrate`: efficiencies from measured times."""
+
+import math
 
 import click
 
-from .common import OUTPUT_OPTIONS, compilation_cache, progress
+from ..common import OUTPUT_OPTIONS, compilation_cache, progress
+from ..tables import records, table
 
 STRANGE_SHOWN = 10
 
@@ -50,9 +53,9 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     dsjax calibrate mla.csv --kind mla-decode --hardware H100 --where op_name=mla_generation --where "kv_len>=256"
     dsjax sweep --catalog curve.toml --fix curve=H800-gemm-fp8
     """
-    from ..calibration import calibrate
-    from ..results import files
-    from ..results.files import check_output
+    from ...calibration import calibrate
+    from ...results import files
+    from ...results.files import check_output
 
     if output:
         check_output(output, force)
@@ -67,7 +70,6 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
         elif not quiet:
             click.echo("\n" + calibrate.row_of(ds, name, base).rstrip())
         return
-    from . import ranked
 
     summary = {x: ds.attrs[x] for x in ("title", "kind", "hardware", "precision", "form", "folds", "left_out")}
     summary |= {x: float(ds[x]) for x in ("median_error", "p90_error", "cv_median_error", "cv_p90_error")}
@@ -75,12 +77,11 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     points = {x: v.values for x, v in ds.variables.items() if v.dims == ("point",)}
     if form == "json":
         summary["points"] = files.records(points)
-    ranked.records(files.records(columns), form, summary, list(columns))
+    records(files.records(columns), form, summary, list(columns))
 
 
 def _tables(ds, quiet):
-    from ..calibration.fitting import STRANGE
-    from .tables import table
+    from ...calibration.fitting import STRANGE
 
     a = ds.attrs
     if not quiet:
@@ -114,8 +115,6 @@ def _tables(ds, quiet):
 
 def _line(x):
     """One parameter; its uncertainty in words where it has none."""
-    import math
-
     error = float(x["uncertainty"])
     words = "at its bound" if math.isnan(error) else "not determined" if math.isinf(error) else f"{100 * error:.1f}"
     factor, units = (1e6, "us") if x["units"].item() == "s" else (1.0, x["units"].item().removeprefix("1"))
@@ -123,8 +122,6 @@ def _line(x):
 
 
 def _strange(ds, points):
-    from .tables import table
-
     error = (ds["predicted"] / ds["measured"] - 1.0).values
     varying = [name for name in ds.coords if ds[name].dims == ("point",)]
     lines = []
@@ -137,7 +134,7 @@ def _strange(ds, points):
 
 
 def _warnings(ds):
-    from ..calibration.calibrate import SLOW
+    from ...calibration.calibrate import SLOW
 
     for x in ds["parameter"].values:
         value = float(ds["value"].sel(parameter=x))
@@ -146,7 +143,7 @@ def _warnings(ds):
 
 
 def _written(output):
-    from ..catalog.reader import read_toml
+    from ...catalog.reader import read_toml
 
     rows = {record: next(iter(table)) for record, table in read_toml(output).items()}
     if "fit" in rows:

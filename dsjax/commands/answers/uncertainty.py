@@ -1,10 +1,13 @@
-"""The command about uncertain inputs: uncertainty."""
+"""`dsjax uncertainty`: the best configurations when inputs are uncertain."""
 
 import sys
 
 import click
 
-from .common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+from ...formats import heading, quantity, shown
+from ...specs.variables import VARIABLES
+from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+from ..tables import records, table
 
 SMALL = 0.005  # shares of the variance below this have no line
 
@@ -27,7 +30,7 @@ SMALL = 0.005  # shares of the variance below this have no line
 @GRID_OPTIONS
 @OUTPUT_OPTIONS
 def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, settings, model, catalogs, dtype, form, quiet):
-    """The best configurations when inputs are uncertain: quantiles, chances, and which input matters.
+    """The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.
 
     An input x0 with error s becomes x0 exp(s z), z standard normal, every row of a catalog on its own; a share that
     would exceed 1 is set to 1. Candidates stay as they are while the inputs move.
@@ -37,8 +40,8 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
     dsjax uncertainty --error curve=10% --by '' --top 20
     dsjax uncertainty space.nc --error hardware.H800.fp8_flops_per_s=8% --of tps_per_user --format json
     """
-    from ..analysis import uncertainty
-    from ..results import dataset, netcdf
+    from ...analysis import uncertainty
+    from ...results import dataset, netcdf
 
     given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
     groups = None if by is None else [name for name in by.split(",") if name]
@@ -57,8 +60,7 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
 
 
 def _show(ds, form, quiet):
-    from ..results import files
-    from . import ranked
+    from ...results import files
 
     if form == "table":
         _tables(ds, quiet)
@@ -73,7 +75,7 @@ def _show(ds, form, quiet):
     inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
     summary["inputs"] = files.records(inputs) if inputs else []
     summary["clipped"] = clipped(ds)
-    ranked.records(files.records(columns), form, summary, list(columns))
+    records(files.records(columns), form, summary, list(columns))
 
 
 def clipped(ds):
@@ -88,9 +90,6 @@ def _axes(ds):
 
 
 def _tables(ds, quiet):
-    from ..formats import heading, shown
-    from .tables import table
-
     of = ds.attrs["of"]
     if not ds.sizes["rank"]:
         click.echo("no feasible point: nothing to be uncertain about")
@@ -120,8 +119,6 @@ def _tables(ds, quiet):
 
 
 def _inputs(ds):
-    from .tables import table
-
     shares = [max(float(ds[name][i]) for name in ("linear", "sobol", "sobol_total")) for i in range(ds.sizes["input"])]
     order = sorted(range(len(shares)), key=lambda i: -shares[i])
     lines = []
@@ -142,9 +139,6 @@ def _inputs(ds):
 
 def conclusion(ds):
     """What the samples say, in a few sentences."""
-    from ..formats import quantity
-    from ..specs.variables import VARIABLES
-
     of, first = ds.attrs["of"], ds.isel(rank=0)
     low, high = (float(first[of].sel(quantile=q)) for q in (0.05, 0.95))
     nominal = float(first[f"nominal_{of}"])

@@ -1,10 +1,11 @@
-"""What `dsjax count` prints."""
+"""`dsjax count`: parameters, FLOPs, bytes of one forward pass."""
+
+import sys
 
 import click
 
-from ..results import files
-from . import ranked
-from .tables import table
+from ..common import OUTPUT_OPTIONS
+from ..tables import records, rows_over, table
 
 # column -> (heading, divisor, format)
 _COLUMNS = {
@@ -17,20 +18,59 @@ _COLUMNS = {
 }
 
 
-def counts(ds, form, quiet):
+@click.command()
+@click.argument("model", default="DeepSeek-V3")
+@click.option("--phase", default="decode", show_default=True, help="decode or prefill.")
+@click.option("--batch", default="1", show_default=True, help="Sequences in the whole instance.")
+@click.option(
+    "--context", default="4096", show_default=True, help="Tokens in the KV cache (decode), of a prompt (prefill)."
+)
+@click.option("--precision", default="bf16", show_default=True, help="Row of the precisions.")
+@click.option("--tp", default="1", show_default=True, help="Chips that share attention and dense layers.")
+@click.option("--ep", help="Cards that share the experts (default: as few as tp and MoE TP allow).")
+@click.option("--moe-tp", default="1", show_default=True, help="Chips that share one expert: a card.")
+@click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
+@click.option(
+    "--against-published", is_flag=True, help="Instead, the figures of a published formula chapter beside their counts."
+)
+@OUTPUT_OPTIONS
+def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, against_published, form, quiet):
+    """Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.
+
+    Also per layer and in all. MODEL is a row of the models (default: DeepSeek-V3) or the path of a Hugging Face
+    config.json.
+
+    \b
+    dsjax count DeepSeek-V3
+    dsjax count --batch 64 --tp 8 --ep 64 --precision fp8
+    dsjax count --phase prefill --context 8192 --format csv > operators.csv
+    dsjax count --against-published
+    """
+    from ...analysis import count
+    from ...reproduction import formula_chapter
+
+    if against_published:
+        rows = formula_chapter.against_published(model)
+        _show_published(rows, form, quiet)
+        sys.exit(0 if all(row["agrees"] or row["why"] for row in rows) else 1)
+    options = {"phase": phase, "batch": batch, "context": context, "precision": precision}
+    _show(count.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp, catalogs=catalogs), form, quiet)
+
+
+def _show(ds, form, quiet):
     """A count as a table with its totals, as CSV with a line per operator, or as JSON with all of it."""
-    operators = _rows(ds, "operator")
+    operators = rows_over(ds, "operator")
     if form == "table":
         _table(ds, operators, quiet)
         return
     scalars = {name: x.item() for name, x in {**ds.coords, **ds.data_vars}.items() if not x.dims}
-    ranked.records(operators, form, scalars | {"layers": _rows(ds, "layer")})
+    records(operators, form, scalars | {"layers": rows_over(ds, "layer")})
 
 
-def against_published(rows, form, quiet):
+def _show_published(rows, form, quiet):
     """Published figures beside their counts, and why they differ."""
     if form != "table":
-        ranked.records(rows, form)
+        records(rows, form)
         return
     reasons = list(dict.fromkeys(row["why"] for row in rows if row["why"]))
     lines = []
@@ -51,10 +91,6 @@ def against_published(rows, form, quiet):
         )
 
 
-def _rows(ds, dim):
-    return files.records({name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)})
-
-
 def _table(ds, operators, quiet):
     point = {
         name: ds[name].item() for name in ("phase", "batch_total", "context", "precision", "tp", "dp", "moe_tp", "ep")
@@ -63,15 +99,15 @@ def _table(ds, operators, quiet):
         chips = ds["chips"].item()
         click.echo(
             f"{ds['model'].item()}, one {{phase}} pass of {{batch_total:,}} x {{context:,}} tokens in {{precision}} on "
-            f"{chips:,} chip{'' if chips == 1 else 's'} (tp {{tp}} x dp {{dp}} = moe_tp {{moe_tp}} x ep {{ep}}); all chips "
-            "together, all layers".format(**point)
+            f"{chips:,} chip{'' if chips == 1 else 's'} (tp {{tp}} x dp {{dp}} = moe_tp {{moe_tp}} x ep {{ep}}); "
+            "all chips together, all layers".format(**point)
         )
     lines = [
         [row["operator"], str(row["layers"]), row["shape"], *_cells(row), "x tp" if row["replicated"] else ""]
         for row in operators
         if any(row[name] for name in _COLUMNS)
     ]
-    for row in _rows(ds, "layer"):
+    for row in rows_over(ds, "layer"):
         cells = _cells({name: row[f"layer_{name}"] for name in _COLUMNS})
         lines.append([f"one {row['layer']} layer", "", "", *cells, ""])
     lines.append(["total", "", "", *_cells({name: ds[f"total_{name}"].item() for name in _COLUMNS}), ""])
@@ -82,9 +118,8 @@ def _table(ds, operators, quiet):
     replicated = ", ".join(row["operator"] for row in operators if row["replicated"] and row["flops"])
     kind = "absorbed" if point["phase"] == "decode" else "causal"
     click.echo(f"  parameters {v['total_parameters']}; an MTP module beside them {v['mtp_parameters']}")
-    click.echo(
-        f"  active per token {v['active_parameters_without_embedding']}, with the embedding {v['total_active_parameters']}"
-    )
+    active, embedded = v["active_parameters_without_embedding"], v["total_active_parameters"]
+    click.echo(f"  active per token {active}, with the embedding {embedded}")
     click.echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention, {kind}, {v['attention_flops']}")
     click.echo(f"    attention with keys and values of every head, no causal half: {v['attention_flops_unfolded']}")
     click.echo(f"    tp multiplies {replicated} and the norms: {v['replicated_flops']} FLOPs are repeats")

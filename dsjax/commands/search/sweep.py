@@ -1,19 +1,19 @@
-"""Commands that evaluate a grid or read a file of results: sweep, best, explain."""
+"""`dsjax sweep`: a whole grid evaluated, ranked and written."""
 
 import sys
 from pathlib import Path
 
 import click
 
-from ..errors import InputError
-from . import large_sweep
-from .common import (
+from ...errors import InputError
+from ..common import (
     GRID_OPTIONS,
     OUTPUT_OPTIONS,
     progress,
     space_of,
     sweep_of,
 )
+from . import large_sweep
 from .large_sweep import LARGE_OPTIONS
 
 
@@ -64,11 +64,11 @@ def sweep(
     A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
     same command with --resume goes on from there.
     """
-    from .. import machine
-    from ..reproduction import best_json
-    from ..results import csv_files, netcdf
-    from ..search import ranking
-    from . import ranked as report
+    from ... import machine
+    from ...reproduction import best_json
+    from ...results import csv_files, netcdf
+    from ...search import ranking
+    from .. import ranked as report
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:

@@ -1,12 +1,16 @@
-"""The command that puts two design spaces side by side: compare."""
+"""`dsjax compare`: two design spaces side by side."""
 
+import json
 import math
 import sys
 
 import click
 
-from ..errors import InputError
-from .common import GRID_OPTIONS, OUTPUT_OPTIONS, is_file, options_of, space_of, sweep_of
+from ...errors import InputError
+from ...formats import heading, shown
+from ...specs.variables import LIMITS, VARIABLES
+from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, is_file, options_of, space_of, sweep_of
+from ..tables import records, table
 
 ROWS_SHOWN = 40
 SMALL = 0.01  # parts of the time that change by less of the whole are not worth a word
@@ -51,7 +55,7 @@ def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet
     dsjax compare --fix-a precision=fp8 --fix-b precision=w8a8 --by hardware
     dsjax compare default decode_gpu_2025 --by hardware,nic --fix context=5120
     """
-    from ..analysis import compare
+    from ...analysis import compare
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if b is None and not any(changes.values()):
@@ -82,14 +86,13 @@ def _merged(common, own):
 
 
 def _results(space, source, dtype, quiet):
-    from ..results import netcdf
+    from ...results import netcdf
 
     return netcdf.open_results(source) if space is None else sweep_of(space, dtype, False, quiet)
 
 
 def _show(ds, form, quiet):
-    from ..results import files
-    from . import ranked
+    from ...results import files
 
     if form == "table":
         _table(ds, quiet)
@@ -99,13 +102,10 @@ def _show(ds, form, quiet):
         two = "side" in ds[name].dims
         columns |= {f"{name}_{s}": ds[name].sel(side=s).values for s in "ab"} if two else {name: ds[name].values}
     summary = {name: value for name, value in ds.attrs.items() if not name.startswith("dsjax_spec")}
-    ranked.records(files.records(columns), form, summary, list(columns))
+    records(files.records(columns), form, summary, list(columns))
 
 
 def _table(ds, quiet):
-    from ..formats import heading, shown
-    from .tables import table
-
     name = ds.attrs["objective"]
     if not quiet:
         for side in "ab":
@@ -130,9 +130,7 @@ def _table(ds, quiet):
 
 def _fixed(ds, side):
     """What is fixed on one side, where it is not on the other or differs."""
-    import json
-
-    from ..catalog import reader
+    from ...catalog import reader
 
     specs = {s: json.loads(ds.attrs[f"dsjax_spec_{s}"]) for s in "ab"}
     other = specs["b" if side == "a" else "a"]["fixed"]
@@ -163,8 +161,6 @@ def _changed(ds, row):
 
 def _why(ds, row):
     """The parts of the time that changed most, and the constraints that came and went."""
-    from ..formulas.metrics import LIMITS
-
     per_token = ds.attrs["objective"] in PER_TOKEN
     prefix, factor, units = ("chip_time_", 1e6, "us/token") if per_token else ("exposed_", 1e3, "ms/step")
     parts = {limit: [factor * float(v) for v in row[prefix + limit].values] for limit in LIMITS}
@@ -186,8 +182,6 @@ _BINDING = (("newly_binding", "now binds alone"), ("no_longer_binding", "no long
 
 def conclusion(ds):
     """The comparison in a few sentences."""
-    from ..specs.variables import VARIABLES
-
     n = ds.sizes.get("group", 0)
     if not n:
         return "no point is feasible in A or in B"

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from .common import (
+from ..common import (
     GRID_OPTIONS,
     MEMORY_OPTION,
     OUTPUT_OPTIONS,
@@ -61,9 +61,9 @@ def best(
     dsjax best --objective -step_time --by hardware
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from ..results import dataset, netcdf
-    from ..search import ranking, streaming
-    from . import ranked as report
+    from ...results import dataset, netcdf
+    from ...search import ranking, streaming
+    from .. import ranked as report
 
     groups = None if by is None else [name for name in by.split(",") if name]
     if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):

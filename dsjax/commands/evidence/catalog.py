@@ -4,27 +4,26 @@ import json
 
 import click
 
-from .common import OUTPUT_OPTIONS
+from ...errors import unknown
+from ..common import OUTPUT_OPTIONS
+from ..tables import records, table
 
 
 @click.command()
 @click.argument("record", required=False)
 @OUTPUT_OPTIONS
 def catalog(record, form, quiet):
-    """Rows of the catalogs (hardware, nics, models, precisions, curves) in SI units, with their sources.
+    """Rows of the catalogs: hardware, nics, models, precisions, curves, in SI units.
 
-    Every number has a kind: published, measured, fitted, derived, assumed, or unverified: nobody has checked it
-    against a good source. A source is shown where it is not the row's own (", as in the line above).
+    Every row has a source, every number a kind: published, measured, fitted, derived, assumed, or unverified: nobody
+    has checked it against a good source. A source is shown where it is not the row's own (", as in the line above).
 
     \b
     dsjax catalog
     dsjax catalog hardware --format csv
     """
-    from .. import studies
-    from ..catalog import reader
-    from ..errors import unknown
-    from . import ranked
-    from .tables import table
+    from ... import studies
+    from ...catalog import reader
 
     names = {"nics": "nic", "models": "model", "precisions": "precision", "curves": "curve"}
     record = names.get(record, record)
@@ -38,7 +37,7 @@ def catalog(record, form, quiet):
                 if study is None or name in study.tables.get(kind, {}):
                     rows.append({"catalog": kind, "row": name, "of": origin, **row})
     if form != "table":
-        ranked.records([_flat(row, form) for row in rows], form)
+        records([_flat(row, form) for row in rows], form)
     elif record is None:
         columns = ["catalog", "row", "of", "source"]
         click.echo(table(columns, [[row[name] for name in columns] for row in rows]))
@@ -52,7 +51,7 @@ def catalog(record, form, quiet):
 
 def _flat(row, form):
     """A row with its lists as texts, and the kind and source of every number: as an object, in CSV its JSON."""
-    from ..catalog import reader, sources
+    from ...catalog import reader, sources
 
     entries = {field: sources.of_field(row, field) for field in reader.numbers(row)}
     texts = {key: " ".join(x) for key, x in row.items() if isinstance(x, list)}
@@ -65,9 +64,9 @@ def _flat(row, form):
 
 def _fields(row):
     """([field, value, kind, source where it is not the row's] of a row, the fields that it leaves out as a text)."""
-    from ..catalog import reader, sources
-    from ..specs.fields import fields_of
-    from ..specs.records import RECORDS
+    from ...catalog import reader, sources
+    from ...specs.fields import fields_of
+    from ...specs.records import RECORDS
 
     known = fields_of(RECORDS[row["catalog"]]) if row["catalog"] in RECORDS else {}
     shown, left_out, above = [], [], None

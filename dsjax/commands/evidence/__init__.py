@@ -1,0 +1,1 @@
+"""Commands about what the numbers rest on: measurements, published results, catalogs."""

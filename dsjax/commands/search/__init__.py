@@ -1,0 +1,1 @@
+"""Commands that search a design space: sweep, best, pareto, histogram."""

@@ -1,0 +1,65 @@
+"""`dsjax histogram`: how a variable is distributed over the feasible points."""
+
+import functools
+
+import click
+
+from ...formats import heading, shown
+from ...units import number
+from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, STREAM_OPTION, is_file, searched, space_of
+from ..tables import records, table
+
+BAR = 40  # characters of the longest bar
+
+
+@click.command()
+@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
+@click.option("--of", metavar="VARIABLE", help="The variable (default: the grid's objective).")
+@click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
+@STREAM_OPTION
+@GRID_OPTIONS
+@OUTPUT_OPTIONS
+def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+    """How a variable is distributed over the feasible points: counts per range, and quantiles.
+
+    \b
+    dsjax histogram space.nc
+    dsjax histogram --of tpot --bins 10
+    dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
+    """
+    from ...results import netcdf
+    from ...search import histogram
+
+    options = {"of": of, "bins": number("--bins", bins, histogram.BINS)}
+    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
+        found = histogram.of_dataset(netcdf.open_netcdf(source), **options)
+    else:
+        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
+        histogram.variable(space, of)
+        held = functools.partial(histogram.of_dataset, **options)
+        streamed = functools.partial(histogram.of_space, **options)
+        found, _ = searched(space, dtype, quiet, stream, None, held, streamed, counts=False)
+    _show(found, form, quiet)
+
+
+def _show(found, form, quiet):
+    """Print counts per range with bars, and quantiles."""
+    name, total = found.attrs["of"], int(found["count"].sum())
+    edges = list(zip(found["lower"].values.tolist(), found["upper"].values.tolist(), found["count"].values.tolist()))
+    quantiles = dict(zip(found["quantile"].values.tolist(), found["value"].values.tolist()))
+    if form != "table":
+        rows = [{"lower": low, "upper": high, "count": n} for low, high, n in edges]
+        summary = {"title": found.attrs["title"], "of": name, "feasible": total}
+        summary["quantiles"] = [{"share": q, "value": x} for q, x in quantiles.items()]
+        records(rows, form, summary)
+        return
+    if not quiet:
+        click.echo(f"{found.attrs['title']}: {name} of {total:,} feasible points")
+    most = max(n for *_, n in edges)
+    rows = [
+        [shown(name, low), shown(name, high), f"{n:,}", f"{100 * n / total:.1f}", "#" * round(BAR * n / most)]
+        for low, high, n in edges
+    ]
+    click.echo(table([f"{heading(name)} from", "to", "points", "%", ""], rows))
+    texts = [f"{100 * q:g} %: {shown(name, x)}" for q, x in quantiles.items()]
+    click.echo(f"Quantiles, {heading(name)}: {', '.join(texts)}")
