@@ -1,17 +1,18 @@
-"""What the commands share: options, reading them, progress. JAX is imported only where something is computed."""
+"""What the commands share: options, and how they are read. JAX is imported only where something is computed."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import shlex
 import sys
-import threading
-import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from ..errors import InputError
+from .progress import progress
 
 
 def options_of(*options):
@@ -58,6 +59,7 @@ STREAM_OPTION = click.option(
 SCHEDULER_OPTION = click.option(
     "--scheduler", metavar="tcp://HOST:PORT", help="Search a grid, streamed, on the workers of a dask scheduler."
 )
+QUIET_OPTION = click.option("--quiet", is_flag=True, help="No progress and no remarks.")
 OUTPUT_OPTIONS = options_of(
     click.option(
         "--format",
@@ -67,68 +69,141 @@ OUTPUT_OPTIONS = options_of(
         show_default=True,
         help="What is printed.",
     ),
-    click.option("--quiet", is_flag=True, help="No progress and no remarks."),
+    QUIET_OPTION,
 )
 
 
-def space_of(grid, axes, fixed, settings, model, catalogs, any_size=False):
-    from ..space import grid as grids
+class Asked(NamedTuple):
+    """What a command is asked of; `ds` is None where it is a grid, which has not been evaluated."""
 
-    return grids.load(grid, **changes_of(axes, fixed, settings, model, catalogs), any_size=any_size)
-
-
-def changes_of(axes, fixed, settings, model, catalogs):
-    """The options of a grid as those of `grid.load`."""
-    axes, fixed, settings = (
-        _named(option, texts) for option, texts in (("--axis", axes), ("--fix", fixed), ("--set", settings))
-    )
-    if both := axes.keys() & fixed.keys():
-        raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
-    if model:
-        fixed["model"] = model
-    return {
-        "axes": {name: _values(name, text) for name, text in axes.items()},
-        "fixed": {name: _scalar(text) for name, text in fixed.items()},
-        "settings": settings,
-        "catalogs": catalogs,
-    }
+    space: object
+    dtype: str
+    ds: object = None
 
 
-def sweep_of(space, dtype, blocks, quiet, max_memory=None, devices=None):
-    from ..sweeps import sweep
+@dataclasses.dataclass(frozen=True)
+class GridRequest:
+    """What a user asks a command of, a grid with changes or a file of results, and how the answer is printed."""
 
-    command = shlex.join(["dsjax", *sys.argv[1:]])
-    with progress(f"evaluating {space.points:,} points", quiet, space.points) as advance, compilation_cache():
-        return sweep.of_space(space, dtype or "float64", blocks, command, max_memory, devices, advance)
+    source: str = "default"
+    axes: tuple = ()  # NAME=VALUES
+    fixed: tuple = ()  # NAME=VALUE
+    settings: tuple = ()  # ROW=NUMBER
+    model: str | None = None
+    catalogs: tuple = ()
+    dtype: str | None = None
+    stream: bool | None = None
+    max_memory: str | None = None
+    scheduler: str | None = None
+    form: str = "table"
+    quiet: bool = False
+
+    def ask(self, command, again=False, any_size=False):
+        """`Asked` of the source. `again`: points are evaluated again, so that a file may lack results of a sweep."""
+        from ..results import netcdf
+        from ..sweeps import sources
+
+        if not sources.is_results(self.source):
+            return Asked(self.space(any_size), self.dtype or "float64")
+        if any(getattr(self, name) for name in FOR_GRIDS):
+            raise InputError(
+                f"{self.source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results"
+            )
+        ds = (netcdf.open_netcdf if again else netcdf.open_results)(self.source)
+        return Asked(*sources.resolved(ds, command, {}))
+
+    def space(self, any_size=False):
+        """The `Space` of a grid with its changes."""
+        from ..space import grid
+
+        return grid.load(self.source, **self.changes(), any_size=any_size)
+
+    def changes(self):
+        """The changes of a grid as the options of `grid.load`."""
+        axes, fixed, settings = (
+            _named(option, texts)
+            for option, texts in (("--axis", self.axes), ("--fix", self.fixed), ("--set", self.settings))
+        )
+        if both := axes.keys() & fixed.keys():
+            raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
+        if self.model:
+            fixed["model"] = self.model
+        return {
+            "axes": {name: _values(name, text) for name, text in axes.items()},
+            "fixed": {name: _scalar(text) for name, text in fixed.items()},
+            "settings": settings,
+            "catalogs": self.catalogs,
+        }
+
+    def swept(self, asked, blocks=False, devices=None):
+        """The Dataset of what is asked: from its file, else of a sweep."""
+        from ..sweeps import sweep
+
+        space = asked.space
+        if asked.ds is not None:
+            return asked.ds
+        with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance, compilation_cache():
+            return sweep.of_space(space, asked.dtype, blocks, command_line(), self.max_memory, devices, advance)
+
+    def searched(self, asked, held, streamed, counts=True):
+        """(result, counts or None) of a search: `held` of a Dataset; `streamed`, also by a scheduler's workers."""
+        from ..search import best, ranking
+        from ..sweeps import workers
+
+        space, dtype, ds = asked
+        if ds is not None:
+            return held(ds), ranking.counted(ds) if counts else None
+        if self.scheduler and self.stream is False:
+            raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
+        connected = workers.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()
+        with connected as client, progress(f"searching {space.points:,} points", self.quiet), compilation_cache():
+            streamed = functools.partial(streamed, client=client) if client else streamed
+            how = (space, dtype, self.stream or (True if client else None), held, streamed, command_line())
+            return best.of_space(*how, counts=counts, max_memory=self.max_memory, client=client)
 
 
-def searched(space, dtype, quiet, stream, max_memory, materialised, streamed, counts=True, scheduler=None):
-    """(result, counts or None) of a search of a space: of its Dataset, or streamed, also by a scheduler's workers."""
-    from ..search import best
-    from ..sweeps import workers
-
-    command = shlex.join(["dsjax", *sys.argv[1:]])
-    if scheduler and stream is False:
-        raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
-    connected = workers.connected(scheduler) if scheduler else contextlib.nullcontext()
-    with connected as client, progress(f"searching {space.points:,} points", quiet), compilation_cache():
-        streamed = functools.partial(streamed, client=client) if client else streamed
-        how = (space, dtype or "float64", stream or (True if client else None), materialised, streamed, command)
-        return best.of_space(*how, counts=counts, max_memory=max_memory, client=client)
+# What a file of results takes none of.
+FOR_GRIDS = ("axes", "fixed", "settings", "model", "catalogs", "dtype", "stream", "max_memory", "scheduler")
 
 
-def is_file(source, *changes):
-    """Whether `source` is a file of results, which no option of a grid can change."""
-    if not source.lower().rstrip("/").endswith((".nc", ".zarr")):
-        return False
-    if any(changes):
-        raise InputError(f"{source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results")
-    return True
+def grid_command(*options, source="[GRID|FILE.nc|FILE.zarr]", output=OUTPUT_OPTIONS):
+    """Decorator: the options of a grid, handed to the command as its first argument, a `GridRequest`.
+
+    `options`: more of its fields. `source`: how help writes the argument; None for a command with its own arguments.
+    """
+    argument = [click.argument("source", default="default", metavar=source)] if source else []
+
+    def decorate(command):
+        @functools.wraps(command)
+        def called(**given):
+            names = {field.name for field in dataclasses.fields(GridRequest)} & given.keys()
+            return command(GridRequest(**{name: given.pop(name) for name in names}), **given)
+
+        return options_of(*argument, *options, GRID_OPTIONS, output)(called)
+
+    return decorate
+
+
+def command_line():
+    """The command as its user wrote it, for the history of a file."""
+    return shlex.join(["dsjax", *sys.argv[1:]])
 
 
 def values_of(option, text):
     """ "name=value,..." -> {name: value}, values as numbers where they are."""
     return {name: _scalar(value) for name, value in _named(option, text.split(",") if text else ()).items()}
+
+
+def names_of(text):
+    """ "a,b" -> ["a", "b"]; None, where the option is not given, stays."""
+    return None if text is None else [name for name in text.split(",") if name]
+
+
+def between(low, high):
+    """The values of --from and --to; None where neither is given."""
+    if (low is None) != (high is None):
+        raise InputError(f"--{'to' if high is None else 'from'}: missing; expected both --from and --to, or neither")
+    return None if low is None else (low, high)
 
 
 def _named(option, texts):
@@ -178,59 +253,3 @@ def compilation_cache():
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     with evaluate.interpreting(), trace_cache.kept(folder / "outlines"):
         yield
-
-
-@contextlib.contextmanager
-def progress(what, quiet, points=None):
-    """A line on stderr that counts seconds, for what takes longer than one.
-
-    Yields a function `advance(points, found=False)`: with the number of all `points`, the line tells the share that is
-    done, the rate of those that were not found finished, and the time left.
-    """
-    counter = Counter(what, points)
-    if quiet or not sys.stderr.isatty():
-        yield counter.advance
-        return
-    done = threading.Event()
-
-    def tick():
-        while not done.wait(1.0):
-            click.echo(f"\r{counter.line():<78}", err=True, nl=False)
-
-    ticker = threading.Thread(target=tick, daemon=True)
-    ticker.start()
-    try:
-        yield counter.advance
-    finally:
-        done.set()
-        ticker.join()
-        if counter.seconds() > 1.0:
-            click.echo(f"\r{counter.line(last=True):<78}", err=True)
-
-
-class Counter:
-    """What a line of progress says."""
-
-    def __init__(self, what, points=None, clock=time.perf_counter):
-        self.what, self.points, self.clock, self.start = what, points, clock, clock()
-        self.found = self.done = 0
-        self.lock = threading.Lock()
-
-    def advance(self, points, found=False):
-        """So many points are done; `found`: they were before."""
-        with self.lock:
-            self.done += points
-            self.found += points if found else 0
-
-    def seconds(self):
-        """Since the start."""
-        return self.clock() - self.start
-
-    def line(self, last=False):
-        """The line: seconds alone, or the share, the rate and the time left."""
-        seconds, fresh = self.seconds(), self.done - self.found
-        if not self.points or not fresh:
-            return f"{self.what} ... {seconds:.1f} s" if last else f"{self.what} ... {seconds:.0f} s"
-        text = f"{self.what} ... {self.done / self.points:.0%}, {fresh / seconds:.3g} points/s"
-        left = (self.points - self.done) * seconds / fresh
-        return f"{text}, {seconds:.1f} s" if last else f"{text}, {left:,.0f} s left"

@@ -14,7 +14,7 @@ ROWS_SHOWN = 40
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")
 
 
-def best(space, ranked, counts, form, quiet, objective=None):
+def show(space, ranked, counts, form, quiet, objective=None):
     """The ranked points of a space; as a table with the space before it and the refusals (`counts`) after it."""
     if form == "table":
         _best_table(space, ranked, counts, quiet, (objective or space.objective).removeprefix("-"))

@@ -1,5 +1,6 @@
 """`dsjax compare`: two design spaces side by side."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -9,7 +10,7 @@ import click
 from ...errors import InputError
 from ...formats import heading, shown
 from ...specs.variables import LIMITS, VARIABLES
-from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, is_file, options_of, space_of, sweep_of
+from ..common import GridRequest, grid_command, names_of, options_of
 from ..tables import records, table
 
 ROWS_SHOWN = 40
@@ -38,11 +39,8 @@ def _changes(side):
 @click.argument("a", default="default", metavar="[A]")
 @click.argument("b", required=False, metavar="[B]")
 @click.option("--by", metavar="NAMES", help="Groups, separated by commas; '' is one group. Default: those of A's grid.")
-@GRID_OPTIONS
-@_changes("a")
-@_changes("b")
-@OUTPUT_OPTIONS
-def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet, **changes):
+@grid_command(_changes("a"), _changes("b"), source=None)
+def compare(request, a, b, by, **changes):
     """The optimum of every group in A and in B: what changed, by how much, and why.
 
     A and B are grids or files of results; B is A where it is left out, so that --set-b, --fix-b and --axis-b ask
@@ -56,26 +54,24 @@ def compare(a, b, by, axes, fixed, settings, model, catalogs, dtype, form, quiet
     dsjax compare default decode_gpu_2025 --by hardware,nic --fix context=5120
     """
     from ...analysis import compare
+    from ...sweeps.sources import is_results
 
-    groups = None if by is None else [name for name in by.split(",") if name]
     if b is None and not any(changes.values()):
         raise InputError("compare: A and B are the same; expected B, or a change of one side such as --set-b")
-    if b is None and a.lower().endswith(".nc"):
+    if b is None and is_results(a):
         raise InputError(f"{a}: a file of results cannot be changed; expected a grid in its place, or B")
-    common = {"axes": axes, "fixed": fixed, "settings": settings}
-    spaces = {}
-    for side, source in (("a", a), ("b", a if b is None else b)):
-        own = {name: changes[f"{name}_{side}"] for name in common}
-        merged = {name: _merged(texts, own[name]) for name, texts in common.items()}
-        if b is not None and source.lower().endswith(".nc"):
-            merged = own  # the common changes are for grids
-        if not is_file(source, *merged.values()):
-            spaces[side] = space_of(source, *merged.values(), model, catalogs)
-    if len(spaces) == 0 and any((*common.values(), model, catalogs, dtype)):
-        is_file(a, True)
-    results = [_results(spaces.get(side), source, dtype, quiet) for side, source in (("a", a), ("b", b))]
-    ds = compare.of_datasets(*results, by=groups)
-    _show(ds, form, quiet)
+    sources, sides = (a, a if b is None else b), []
+    files = [is_results(source) for source in sources]
+    for side, source, file in zip("ab", sources, files, strict=True):
+        own = {name: changes[f"{name}_{side}"] for name in ("axes", "fixed", "settings")}
+        if file and not all(files):  # the common changes are for the grid beside it
+            sides.append(GridRequest(source, **own, quiet=request.quiet))
+        else:
+            merged = {name: _merged(getattr(request, name), texts) for name, texts in own.items()}
+            sides.append(dataclasses.replace(request, source=source, **merged))
+    asked = [side.ask("compare") for side in sides]
+    ds = compare.of_datasets(*map(request.swept, asked), by=names_of(by))
+    _show(ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["feasible_a"] or ds.attrs["feasible_b"] else 1)
 
 
@@ -83,12 +79,6 @@ def _merged(common, own):
     """The changes of both sides, and those of one, which win."""
     named = {text.partition("=")[0] for text in own}
     return (*(text for text in common if text.partition("=")[0] not in named), *own)
-
-
-def _results(space, source, dtype, quiet):
-    from ...results import netcdf
-
-    return netcdf.open_results(source) if space is None else sweep_of(space, dtype, False, quiet)
 
 
 def _show(ds, form, quiet):

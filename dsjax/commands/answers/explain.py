@@ -4,19 +4,18 @@ import sys
 
 import click
 
-from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ..common import compilation_cache, grid_command, values_of
+from ..progress import progress
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option(
     "--at",
     metavar="NAME=VALUE,...",
     help="Values of axes: batch=10,tp=4. The others are those of the best point there.",
 )
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+@grid_command()
+def explain(request, at):
     """One configuration in full: the best feasible point, or any other; refused ones too.
 
     It is the best of the points that --at leaves; where none of them is feasible, the best of those that the fewest
@@ -31,16 +30,11 @@ def explain(source, at, axes, fixed, settings, model, catalogs, dtype, form, qui
     dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
     """
     from ...analysis import explain
-    from ...results import netcdf
     from . import explain_tables
 
     chosen = values_of("--at", at)
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        result, arguments = explain.of_dataset, (netcdf.open_netcdf(source), chosen)
-    else:
-        space = space_of(source, axes, fixed, settings, model, catalogs)
-        result, arguments = explain.of_space, (space, chosen, dtype or "float64")
-    with progress("explaining", quiet), compilation_cache():
-        ds = result(*arguments)
-    explain_tables.show(ds, form, quiet)
+    space, dtype, results = request.ask("explain", again=True)
+    with progress("explaining", request.quiet), compilation_cache():
+        ds = explain.of_space(space, chosen, dtype, results)
+    explain_tables.show(ds, request.form, request.quiet)
     sys.exit(0 if chosen or ds["feasible"] else 1)

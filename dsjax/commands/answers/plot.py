@@ -6,12 +6,12 @@ import sys
 import click
 
 from ...errors import InputError
-from ..common import GRID_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+from ..common import QUIET_OPTION, between, compilation_cache, grid_command, values_of
+from ..progress import progress
 
 
 @click.command()
 @click.argument("kind")
-@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg", help="The picture.")
 @click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
 @click.option("--x", metavar="NAME", help="Axis or variable across; in response also nic.scale_out_bytes_per_s, ...")
@@ -26,11 +26,8 @@ from ..common import GRID_OPTIONS, compilation_cache, is_file, progress, space_o
 @click.option("--size", default="9x6", show_default=True, metavar="WxH", help="Width and height in inches.")
 @click.option("--dpi", type=float, default=150, show_default=True, help="Dots per inch of a PNG.")
 @click.option("--force", is_flag=True, help="Overwrite an existing picture.")
-@click.option("--quiet", is_flag=True, help="No progress and no remarks.")
-@GRID_OPTIONS
-def plot(
-    kind, source, output, at, low, high, size, dpi, force, quiet, axes, fixed, settings, model, catalogs, dtype, **given
-):
+@grid_command(output=QUIET_OPTION)
+def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     """A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.
 
     \b
@@ -51,24 +48,18 @@ def plot(
     Exit code 1 where no point is feasible.
     """
     from ... import pictures
-    from ...results import netcdf
 
     options = {name: value for name, value in given.items() if value not in (None, False)}
     options |= {"at": at if at == "best" else values_of("--at", at)} if at else {}
-    if (low is None) != (high is None):
-        raise InputError(f"--{'to' if high is None else 'from'}: missing; expected both --from and --to, or neither")
-    options |= {"between": (low, high)} if low is not None else {}
+    options |= {"between": ends} if (ends := between(low, high)) else {}
     if "wrt" in options:
         options["wrt"] = options["wrt"].split(",")
     size = _size(size)
     pictures.check(kind, output, size, dpi, force, options)
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        ds = netcdf.open_results(source)
-    else:
-        ds = sweep_of(space_of(source, axes, fixed, settings, model, catalogs), dtype, None, quiet)
-    with progress(f"drawing {kind}", quiet), compilation_cache():
+    ds = request.swept(request.ask("plot"), blocks=None)
+    with progress(f"drawing {kind}", request.quiet), compilation_cache():
         _, conclusion = pictures.drawn(kind, ds, output, size, dpi, force, options)
-    if not quiet:
+    if not request.quiet:
         click.echo(f"{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
     # Of a refused point that is the answer to "the best one"; along a parameter others may be feasible.
     sys.exit(0 if "x" in options or isinstance(options.get("at"), dict) or ds["feasible"].any() else 1)

@@ -6,13 +6,8 @@ import sys
 import click
 
 from ...formats import label, shown
-from ..common import (
-    GRID_OPTIONS,
-    OUTPUT_OPTIONS,
-    changes_of,
-    compilation_cache,
-    progress,
-)
+from ..common import compilation_cache, grid_command
+from ..progress import progress
 from ..tables import records, rows_over, table
 
 # of a pool, what is not part of its configuration
@@ -29,7 +24,6 @@ _SIZED = (
 
 
 @click.command()
-@click.argument("grid", default="default")
 @click.option("--prefill", default="prefill", show_default=True, metavar="GRID", help="Grid of the prefill pool.")
 @click.option("--requests-per-s", metavar="R", help="Demand: requests per second.")
 @click.option("--concurrency", metavar="USERS", help="Or: users who are being answered at once.")
@@ -42,9 +36,8 @@ _SIZED = (
 )
 @click.option("--max-tpot", metavar="TIME", help='Or: longest time per output token, 0.05 or "50 ms".')
 @click.option("--max-ttft", metavar="TIME", help="Longest time to the first token, for the grid's own.")
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def recommend(grid, prefill, axes, fixed, settings, model, catalogs, dtype, form, quiet, **asked):
+@grid_command(source="[GRID]")
+def recommend(request, prefill, **asked):
     """The fewest chips for a demand: pools of decode and of prefill, sized apart.
 
     GRID is the grid of the decode pool. Every pool is a number of whole instances of one configuration; the one with
@@ -59,12 +52,11 @@ def recommend(grid, prefill, axes, fixed, settings, model, catalogs, dtype, form
     """
     from ...analysis import demand, recommend
 
-    changes = changes_of(axes, fixed, settings, model, catalogs)
-    spaces = demand.spaces_of(grid, prefill, asked, changes)
+    spaces = demand.spaces_of(request.source, prefill, asked, request.changes())
     points = sum(space.points for space in spaces)
-    with progress(f"evaluating {points:,} points", quiet), compilation_cache():
-        ds = recommend.of_spaces(*spaces, asked, dtype or "float64")
-    show(ds, form, quiet)
+    with progress(f"evaluating {points:,} points", request.quiet), compilation_cache():
+        ds = recommend.of_spaces(*spaces, asked, request.dtype or "float64")
+    show(ds, request.form, request.quiet)
     sys.exit(0 if ds.sizes["rank"] else 1)
 
 

@@ -10,12 +10,12 @@ from ...errors import InputError
 from ...formats import heading, label, shown
 from ...specs.variables import LIMITS, SENSE
 from ...units import PREFIXES
-from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ..common import compilation_cache, grid_command, values_of
+from ..progress import progress
 from ..tables import records, table
 
 
 @click.command()
-@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option(
     "--of", metavar="VARIABLE", help="Variable y. Default: tps_per_chip; with --envelope the grid's objective."
 )
@@ -38,11 +38,8 @@ from ..tables import records, table
 )
 @click.option("-o", "--output", metavar="FILE.nc", help="Write the elasticities to a NetCDF file.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def sensitivity(
-    source, of, wrt, at, envelope, output, force, axes, fixed, settings, model, catalogs, dtype, form, quiet
-):
+@grid_command()
+def sensitivity(request, of, wrt, at, envelope, output, force):
     """Which hardware number would help: elasticities d ln y / d ln x, largest first.
 
     An elasticity of 0.3: 1 % more x gives 0.3 % more y. "1 % better buys" counts in the direction that improves y. A
@@ -58,7 +55,6 @@ def sensitivity(
     """
     from ...analysis import sensitivity
     from ...results import files, netcdf
-    from ...sweeps import sources
 
     whole = at == "grid"
     if whole and envelope:
@@ -66,16 +62,13 @@ def sensitivity(
     if output is not None:
         files.check_output(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        space, kind, ds = sources.resolved(source, "sensitivity", {})
-    else:
-        space, kind, ds = space_of(source, axes, fixed, settings, model, catalogs), dtype or "float64", None
-    with progress("differentiating", quiet), compilation_cache():
-        result = sensitivity.of_space(space, of, wrt, point, kind, ds, envelope=envelope)
+    space, dtype, ds = request.ask("sensitivity", again=True)
+    with progress("differentiating", request.quiet), compilation_cache():
+        result = sensitivity.of_space(space, of, wrt, point, dtype, ds, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)
-    _show(result, form, quiet)
-    if output is not None and form == "table" and not quiet:
+    _show(result, request.form, request.quiet)
+    if output is not None and request.form == "table" and not request.quiet:
         click.echo(f"wrote {output}")
     sys.exit(1 if point == "best" and not result["feasible"] else 0)
 

@@ -8,21 +8,20 @@ import click
 
 from ...errors import InputError
 from ...formats import heading, label, quantity, shown
-from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, values_of
+from ..common import between, compilation_cache, grid_command, values_of
+from ..progress import progress
 from ..tables import records, table
 
 
 @click.command()
-@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option("--vary", required=True, metavar="PARAMETER", help="Input: nic.CX7.scale_out_bytes_per_s, context, ...")
 @click.option("--until", metavar="TARGET", help="'<variable> >= <number>', '<variable> <= <number>', or 'feasible'.")
 @click.option("--break-even", metavar="AXIS=A,B", help="Instead: where the best of two labels are equally good.")
 @click.option("--from", "low", metavar="NUMBER", help="Smallest value (default: a thousandth of the present one).")
 @click.option("--to", "high", metavar="NUMBER", help="Largest value (default: a thousand times the present one).")
 @click.option("--at", metavar="NAME=VALUE,...", help="Fix axes at one of their values: tp=4,batch=64.")
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+@grid_command()
+def solve(request, vary, until, break_even, low, high, at):
     """The value of one input at which the best feasible configuration reaches a target.
 
     The configuration is chosen anew at every value. A target on the grid's objective is about the best configuration;
@@ -36,27 +35,17 @@ def solve(source, vary, until, break_even, low, high, at, axes, fixed, settings,
     dsjax solve --vary nic.scale_out_bytes_per_s --break-even hardware=B200,H200
     """
     from ...analysis import solve
-    from ...sweeps import sources
 
     chosen = values_of("--at", at)
-    between = _between(low, high)
+    ends = between(low, high)
     labels = _labels(break_even)
     if (until is None) == (labels is None):
         raise InputError("solve: expected one of --until and --break-even")
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        space, kind, _ = sources.space_of(source, "solve", {})
-    else:
-        space, kind = space_of(source, axes, fixed, settings, model, catalogs), dtype or "float64"
-    with progress(f"solving for {vary}", quiet), compilation_cache():
-        ds = solve.of_space(space, vary, until, labels, between, chosen, kind)
-    _show(ds, form, quiet)
+    space, dtype, _ = request.ask("solve", again=True)
+    with progress(f"solving for {vary}", request.quiet), compilation_cache():
+        ds = solve.of_space(space, vary, until, labels, ends, chosen, dtype)
+    _show(ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["answered"] else 1)
-
-
-def _between(low, high):
-    if (low is None) != (high is None):
-        raise InputError(f"--{'to' if high is None else 'from'}: missing; expected both --from and --to, or neither")
-    return None if low is None else (low, high)
 
 
 def _labels(text):

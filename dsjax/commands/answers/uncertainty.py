@@ -6,14 +6,14 @@ import click
 
 from ...formats import heading, quantity, shown
 from ...specs.variables import VARIABLES
-from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, compilation_cache, is_file, progress, space_of, sweep_of, values_of
+from ..common import compilation_cache, grid_command, names_of, values_of
+from ..progress import progress
 from ..tables import records, table
 
 SMALL = 0.005  # shares of the variance below this have no line
 
 
 @click.command()
-@click.argument("source", default="default", metavar="[GRID|FILE.nc|FILE.zarr]")
 @click.option(
     "--error",
     "errors",
@@ -27,9 +27,8 @@ SMALL = 0.005  # shares of the variance below this have no line
 @click.option("--of", "of", metavar="VARIABLE", help="Output that is explained (default: the grid's objective).")
 @click.option("--top", type=int, default=10, show_default=True, help="Candidates: so many of the best.")
 @click.option("--by", metavar="NAMES", help="Candidates are the best of every group; '' the best of all.")
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+@grid_command()
+def uncertainty(request, errors, samples, seed, of, top, by):
     """The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.
 
     An input x0 with error s becomes x0 exp(s z), z standard normal, every row of a catalog on its own; a share that
@@ -41,21 +40,15 @@ def uncertainty(source, errors, samples, seed, of, top, by, axes, fixed, setting
     dsjax uncertainty space.nc --error hardware.H800.fp8_flops_per_s=8% --of tps_per_user --format json
     """
     from ...analysis import uncertainty
-    from ...results import dataset, netcdf
 
     given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
-    groups = None if by is None else [name for name in by.split(",") if name]
-    options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": groups}
-    if is_file(source, axes, fixed, settings, model, catalogs, dtype):
-        ds = netcdf.open_netcdf(source)
-        named = uncertainty.check(dataset.space_of(ds), given, **options)
-    else:
-        space = space_of(source, axes, fixed, settings, model, catalogs)
-        named = uncertainty.check(space, given, **options)
-        ds = sweep_of(space, dtype, False, quiet)
-    with progress(f"evaluating {samples:,} samples", quiet), compilation_cache():
+    options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": names_of(by)}
+    asked = request.ask("uncertainty")
+    named = uncertainty.check(asked.space, given, **options)
+    ds = request.swept(asked)
+    with progress(f"evaluating {samples:,} samples", request.quiet), compilation_cache():
         found = uncertainty.of_dataset(ds, named, **options)
-    _show(found, form, quiet)
+    _show(found, request.form, request.quiet)
     sys.exit(0 if found.sizes["rank"] else 1)
 
 

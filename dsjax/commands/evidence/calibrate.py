@@ -4,7 +4,8 @@ import math
 
 import click
 
-from ..common import OUTPUT_OPTIONS, compilation_cache, progress
+from ..common import OUTPUT_OPTIONS, compilation_cache
+from ..progress import progress
 from ..tables import records, table
 
 STRANGE_SHOWN = 10

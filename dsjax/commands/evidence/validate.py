@@ -3,7 +3,8 @@
 import click
 
 from ...errors import InputError
-from ..common import OUTPUT_OPTIONS, changes_of, compilation_cache, progress
+from ..common import OUTPUT_OPTIONS, GridRequest, compilation_cache
+from ..progress import progress
 from ..tables import records, table
 
 
@@ -45,7 +46,7 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
         raise InputError("--defaults: beside --all; expected one of the two")
     if output:
         files.check_output(output, force)
-    changes = changes_of((), fixed, settings, None, catalogs)
+    changes = GridRequest(fixed=fixed, settings=settings, catalogs=catalogs).changes()
     changes.pop("axes")
     from ...validation import validate
     from ...validation.defaults import validate_defaults

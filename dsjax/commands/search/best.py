@@ -5,20 +5,10 @@ import sys
 
 import click
 
-from ..common import (
-    GRID_OPTIONS,
-    MEMORY_OPTION,
-    OUTPUT_OPTIONS,
-    SCHEDULER_OPTION,
-    STREAM_OPTION,
-    is_file,
-    searched,
-    space_of,
-)
+from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option(
     "--by",
     metavar="NAMES",
@@ -28,28 +18,8 @@ from ..common import (
 @click.option(
     "--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's."
 )
-@STREAM_OPTION
-@MEMORY_OPTION
-@SCHEDULER_OPTION
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def best(
-    source,
-    by,
-    top,
-    objective,
-    stream,
-    max_memory,
-    scheduler,
-    axes,
-    fixed,
-    settings,
-    model,
-    catalogs,
-    dtype,
-    form,
-    quiet,
-):
+@grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)
+def best(request, by, top, objective):
     """The best feasible points of a grid or of a file, per group.
 
     Equal values (within 1e-9; 1e-6 in float32) are ordered by the study's rule: largest batch first, then the
@@ -61,27 +31,12 @@ def best(
     dsjax best --objective -step_time --by hardware
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
-    from ...results import dataset, netcdf
     from ...search import ranking, streaming
-    from .. import ranked as report
+    from .. import ranked
 
-    groups = None if by is None else [name for name in by.split(",") if name]
-    if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
-        ds = netcdf.open_results(source)
-        space, counts = dataset.space_of(ds), ranking.counted(ds)
-        ranked = ranking.best(ds, by=groups, top=top, objective=objective)
-    else:
-        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
-        ranking.check(space, groups, top, objective)
-        ranked, counts = searched(
-            space,
-            dtype,
-            quiet,
-            stream,
-            max_memory,
-            lambda ds: ranking.best(ds, by=groups, top=top, objective=objective),
-            functools.partial(streaming.best, by=groups, top=top, objective=objective),
-            scheduler=scheduler,
-        )
-    report.best(space, ranked, counts, form, quiet, objective)
+    asked, options = request.ask("best", any_size=True), {"by": names_of(by), "top": top, "objective": objective}
+    ranking.check(asked.space, **options)
+    held, streamed = (functools.partial(search, **options) for search in (ranking.best, streaming.best))
+    found, counts = request.searched(asked, held, streamed)
+    ranked.show(asked.space, found, counts, request.form, request.quiet, objective)
     sys.exit(0 if counts["feasible"] else 1)

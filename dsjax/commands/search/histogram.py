@@ -6,20 +6,17 @@ import click
 
 from ...formats import heading, shown
 from ...units import number
-from ..common import GRID_OPTIONS, OUTPUT_OPTIONS, STREAM_OPTION, is_file, searched, space_of
+from ..common import STREAM_OPTION, grid_command
 from ..tables import records, table
 
 BAR = 40  # characters of the longest bar
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option("--of", metavar="VARIABLE", help="The variable (default: the grid's objective).")
 @click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
-@STREAM_OPTION
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+@grid_command(STREAM_OPTION)
+def histogram(request, of, bins):
     """How a variable is distributed over the feasible points: counts per range, and quantiles.
 
     \b
@@ -27,19 +24,14 @@ def histogram(source, of, bins, stream, axes, fixed, settings, model, catalogs, 
     dsjax histogram --of tpot --bins 10
     dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
     """
-    from ...results import netcdf
     from ...search import histogram
 
     options = {"of": of, "bins": number("--bins", bins, histogram.BINS)}
-    if is_file(source, stream, axes, fixed, settings, model, catalogs, dtype):
-        found = histogram.of_dataset(netcdf.open_netcdf(source), **options)
-    else:
-        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
-        histogram.variable(space, of)
-        held = functools.partial(histogram.of_dataset, **options)
-        streamed = functools.partial(histogram.of_space, **options)
-        found, _ = searched(space, dtype, quiet, stream, None, held, streamed, counts=False)
-    _show(found, form, quiet)
+    asked = request.ask("histogram", any_size=True)
+    histogram.variable(asked.space, of)
+    held, streamed = (functools.partial(search, **options) for search in (histogram.of_dataset, histogram.of_space))
+    found, _ = request.searched(asked, held, streamed, counts=False)
+    _show(found, request.form, request.quiet)
 
 
 def _show(found, form, quiet):

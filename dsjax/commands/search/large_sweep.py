@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import shlex
-import sys
 from pathlib import Path
 
 import click
 
 from ...errors import InputError
-from ..common import MEMORY_OPTION, compilation_cache, options_of, progress
+from ..common import MEMORY_OPTION, command_line, compilation_cache, options_of
+from ..progress import progress
 
 # Above this many points a NetCDF file is written in parts while the grid is evaluated.
 MOST_POINTS_AT_ONCE = 30_000_000
@@ -52,7 +51,7 @@ def check(path, force):
     (outputs.check if is_store(path) else files.check_output)(path, force)
 
 
-def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, force, scheduler, csv):
+def swept(request, space, output, blocks, devices, resume, force, csv):
     """(Dataset or None where it is too large to hold, best points, counts) of a grid written to a file.
 
     `csv`: a file of lines that is asked for too, which needs the Dataset.
@@ -61,17 +60,17 @@ def swept(space, output, dtype, blocks, quiet, max_memory, devices, resume, forc
     from ...search import ranking, streaming
     from ...sweeps import outputs, slabs, sweep, workers
 
-    dtype, command = dtype or "float64", shlex.join(["dsjax", *sys.argv[1:]])
+    dtype, command, most, scheduler = request.dtype or "float64", command_line(), request.max_memory, request.scheduler
     names = slabs.names_of(space, dtype, False)
-    holds = 2 * slabs.nbytes(space, dtype, names) <= machine.room(max_memory)
+    holds = 2 * slabs.nbytes(space, dtype, names) <= machine.room(most)
     if csv and not holds:
         raise InputError(f"{csv}: {space.points:,} points do not fit in memory; expected {output} alone")
     connected = workers.connected(scheduler) if scheduler else contextlib.nullcontext()
     with compilation_cache(), connected as client:
-        with progress(f"evaluating {space.points:,} points", quiet, space.points) as advance:
+        with progress(f"evaluating {space.points:,} points", request.quiet, space.points) as advance:
             how = {"resume": resume, "force": force, "client": client, "progress": advance}
-            counts = sweep.write(space, output, dtype, blocks, command, max_memory, devices, **how)
-        with progress(f"ranking {space.points:,} points", quiet):
+            counts = sweep.write(space, output, dtype, blocks, command, most, devices, **how)
+        with progress(f"ranking {space.points:,} points", request.quiet):
             if not holds:
                 return None, streaming.best(space, dtype=dtype, command=command), counts
             with outputs.opened(output) as file:

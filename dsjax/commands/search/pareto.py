@@ -7,30 +7,16 @@ import click
 
 from ...formats import axis_label, heading, label, shown
 from ...specs.variables import LIMITS
-from ..common import (
-    GRID_OPTIONS,
-    MEMORY_OPTION,
-    OUTPUT_OPTIONS,
-    SCHEDULER_OPTION,
-    STREAM_OPTION,
-    is_file,
-    searched,
-    space_of,
-)
+from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
 from ..tables import records, table
 
 
 @click.command()
-@click.argument("source", default="default", metavar="GRID|FILE.nc|FILE.zarr")
 @click.option("--x", default="tps_per_user", show_default=True, metavar="VARIABLE", help="'-name': less is better.")
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
-@STREAM_OPTION
-@MEMORY_OPTION
-@SCHEDULER_OPTION
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype, form, quiet):
+@grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)
+def pareto(request, x, y, by):
     """The Pareto front of two variables: the points that no other feasible point beats in both.
 
     Rates and utilisation are better larger; times, memory, chips and costs smaller. Points equal in both (within
@@ -41,27 +27,13 @@ def pareto(source, x, y, by, stream, max_memory, scheduler, axes, fixed, setting
     dsjax pareto space.nc --by hardware
     dsjax pareto --x tpot --y cost_per_million_tokens --set hardware.H20.usd_per_hour=1.2
     """
-    from ...results import dataset, netcdf
-    from ...search import pareto, ranking, streaming
+    from ...search import pareto, streaming
 
-    groups = [name for name in by.split(",") if name]
-    if is_file(source, stream, max_memory, scheduler, axes, fixed, settings, model, catalogs, dtype):
-        ds = netcdf.open_results(source)
-        space, counts, found = dataset.space_of(ds), ranking.counted(ds), pareto.of_dataset(ds, x, y, groups)
-    else:
-        space = space_of(source, axes, fixed, settings, model, catalogs, any_size=True)
-        pareto.check(space, x, y, groups)
-        found, counts = searched(
-            space,
-            dtype,
-            quiet,
-            stream,
-            max_memory,
-            lambda ds: pareto.of_dataset(ds, x, y, groups),
-            functools.partial(streaming.pareto, x=x, y=y, by=groups),
-            scheduler=scheduler,
-        )
-    _show(space, found, counts, form, quiet)
+    asked, options = request.ask("pareto", any_size=True), {"x": x, "y": y, "by": names_of(by)}
+    pareto.check(asked.space, **options)
+    held, streamed = (functools.partial(search, **options) for search in (pareto.of_dataset, streaming.pareto))
+    found, counts = request.searched(asked, held, streamed)
+    _show(asked.space, found, counts, request.form, request.quiet)
     sys.exit(0 if counts["feasible"] else 1)
 
 

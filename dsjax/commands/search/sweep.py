@@ -6,49 +6,21 @@ from pathlib import Path
 import click
 
 from ...errors import InputError
-from ..common import (
-    GRID_OPTIONS,
-    OUTPUT_OPTIONS,
-    progress,
-    space_of,
-    sweep_of,
-)
+from ..common import Asked, grid_command
+from ..progress import progress
 from . import large_sweep
 from .large_sweep import LARGE_OPTIONS
 
 
 @click.command()
-@click.argument("grid", default="default")
 @click.option("-o", "--output", metavar="FILE.nc", help="Write every point to a NetCDF file, or to FILE.zarr.")
 @click.option("--csv-all", metavar="FILE.csv", help="Write every point to a CSV file.")
 @click.option("--csv-feasible", metavar="FILE.csv", help="Write the feasible points to a CSV file.")
 @click.option("--json-best", metavar="FILE.json", help="Write the best point to a JSON file.")
 @click.option("--blocks/--no-blocks", default=None, help="Keep block_time (default: up to a million points).")
 @click.option("--force", is_flag=True, help="Overwrite existing files; start an interrupted sweep again.")
-@LARGE_OPTIONS
-@GRID_OPTIONS
-@OUTPUT_OPTIONS
-def sweep(
-    grid,
-    output,
-    csv_all,
-    csv_feasible,
-    json_best,
-    blocks,
-    force,
-    max_memory,
-    devices,
-    resume,
-    scheduler,
-    axes,
-    fixed,
-    settings,
-    model,
-    catalogs,
-    dtype,
-    form,
-    quiet,
-):
+@grid_command(LARGE_OPTIONS, source="[GRID]")
+def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devices, resume):
     """Evaluate a whole grid, print the best points and why the others are refused.
 
     GRID is the path of a grid file or the name of one of dsjax's own (default: "default").
@@ -68,21 +40,21 @@ def sweep(
     from ...reproduction import best_json
     from ...results import csv_files, netcdf
     from ...search import ranking
-    from .. import ranked as report
+    from .. import ranked
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     for path in outputs:
         large_sweep.check(path, force)
     if len({Path(path).resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
-    space = space_of(grid, axes, fixed, settings, model, catalogs, any_size=machine.disk(output) if output else False)
-    if written := large_sweep.in_parts(space, output, resume, scheduler):
-        how = (max_memory, devices, resume, force, scheduler, csv_all or csv_feasible)
-        ds, ranked, counts = large_sweep.swept(space, output, dtype, blocks, quiet, *how)
+    space = request.space(any_size=machine.disk(output) if output else False)
+    if written := large_sweep.in_parts(space, output, resume, request.scheduler):
+        how = (blocks, devices, resume, force, csv_all or csv_feasible)
+        ds, found, counts = large_sweep.swept(request, space, output, *how)
     else:
-        ds = sweep_of(space, dtype, blocks, quiet, max_memory, devices)
-        ranked, counts = ranking.best(ds), ranking.counted(ds)
-    with progress("writing", quiet):
+        ds = request.swept(Asked(space, request.dtype or "float64"), blocks, devices)
+        found, counts = ranking.best(ds), ranking.counted(ds)
+    with progress("writing", request.quiet):
         if output is not None and not written:
             netcdf.write_netcdf(ds, output, force)
         if csv_all is not None:
@@ -90,9 +62,9 @@ def sweep(
         if csv_feasible is not None:
             csv_files.write_csv(ds, csv_feasible, feasible_only=True, force=force)
         if json_best is not None:
-            best_json.write_json(ranked, json_best, force)
-    report.best(space, ranked, counts, form, quiet)
-    if form == "table" and not quiet:
+            best_json.write_json(found, json_best, force)
+    ranked.show(space, found, counts, request.form, request.quiet)
+    if request.form == "table" and not request.quiet:
         for path in outputs:
             click.echo(f"wrote {path} ({large_sweep.size(path) / 1e6:,.1f} MB)")
     sys.exit(0 if counts["feasible"] else 1)
