@@ -26,7 +26,8 @@ _SHOWN = {
 }
 
 
-_UNIT = re.compile(r" [kMGTPmun]?(B|B/s|FLOP/s|s|Hz)$")
+PREFIXED = ("B/s", "FLOP/s", "B", "s", "Hz")  # units that take a prefix
+UNIT = re.compile(rf" [kMGTPmun]?({'|'.join(PREFIXED)})$")
 
 
 def shown(name, value):
@@ -51,7 +52,7 @@ def label(value, units="1"):
     """A value of an axis as a reader writes it: H800, 2048, 100 GB/s, 1e+11."""
     if isinstance(value, str | bool):
         return str(value)
-    if units in ("B/s", "FLOP/s", "B", "s", "Hz"):
+    if units in PREFIXED:
         return quantity(float(value), units)
     value = float(value)
     return f"{value:.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.6g}"
@@ -70,10 +71,22 @@ def heading(name):
     return name if units == "1" else f"{name} {units}"
 
 
-def quantity(value, units):
-    """A number as people write it: 12.5 GB/s, 3.2 us."""
-    if units not in ("B/s", "FLOP/s", "B", "s", "Hz"):
+def quantity(value, units, digits=6):
+    """A number as people write it: 12.5 GB/s, 3.2 us; "-" where it is unknown. `digits`: of one with a prefix."""
+    if not math.isfinite(value):
+        return "-"
+    if units not in PREFIXED:
         number = f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
         return number + ("" if units == "1" else f" {units}")
     factor, prefix = next((x for x in PREFIXES if abs(value) >= x[0] * (1.0 - 1e-12)), PREFIXES[-1])
-    return f"{value / (factor if value else 1.0):,.6g} {prefix if value else ''}{units}"
+    return f"{value / (factor if value else 1.0):,.{digits}g} {prefix if value else ''}{units}"
+
+
+def rounded(value):
+    """A number in a sentence: four digits, all of them beyond a thousand: 4.321, 12,345."""
+    return f"{value:,.0f}" if value >= 1000.0 else f"{value:,.{DIGITS}g}"
+
+
+def milliseconds(seconds):
+    """Seconds in a sentence: 34.57 ms."""
+    return f"{rounded(1e3 * seconds)} ms"

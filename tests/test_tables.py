@@ -1,14 +1,17 @@
 """Numbers in tables: one form per column, values of axes as a reader writes them."""
 
+import json
 import os
 
 import pytest
+import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli, formats
 from dsjax.commands import tables
 from dsjax.commands.answers import solve
+from dsjax.results import files
 
 GRID = {
     "study": "decode_gpu_2025",
@@ -57,6 +60,23 @@ def test_values_of_axes():
     )
     assert formats.label(1e11) == "1e+11" and formats.label(1e11, "B/s") == "100 GB/s" and formats.label(4) == "4"
     assert formats.quantity(5.12e6, "token") == "5,120,000 token"
+
+
+def test_numbers_in_sentences():
+    assert formats.quantity(1.23456789e9, "B/s") == "1.23457 GB/s" and formats.quantity(0.0, "s") == "0 s"
+    assert formats.quantity(1.23456789e9, "B/s", 4) == "1.235 GB/s" and formats.quantity(float("inf"), "1") == "-"
+    assert (formats.rounded(4.32149), formats.rounded(12345.6)) == ("4.321", "12,346")
+    assert (formats.milliseconds(0.0345678), formats.milliseconds(1.5)) == ("34.57 ms", "1,500 ms")
+
+
+def test_what_is_not_finite_is_null():
+    given = {"a": [float("nan"), (float("inf"), 1.5)], "b": {"c": -float("inf"), "d": "nan"}}
+    assert json.loads(files.to_json(given)) == {"a": [None, [None, 1.5]], "b": {"c": None, "d": "nan"}}
+
+
+def test_rows_over_one_dim():
+    ds = xr.Dataset({"y": ("x", [1.0, float("nan")]), "z": (("x", "u"), [[1.0], [2.0]]), "w": 3.0}, {"x": ["a", "b"]})
+    assert tables.rows_over(ds, "x") == [{"x": "a", "y": 1.0}, {"x": "b", "y": None}]
 
 
 def test_quantities_are_set_right_like_numbers():

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from ..formats import _UNIT
+from ..formats import UNIT
 
 
 def table(columns, rows, indent="  "):
@@ -35,7 +35,7 @@ def _number(text):
     if text == "-":
         return True
     try:
-        float(_UNIT.sub("", text).replace(",", ""))
+        float(UNIT.sub("", text).replace(",", ""))
     except ValueError:
         return False
     return True

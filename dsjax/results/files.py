@@ -75,11 +75,18 @@ def records(ds_columns):
     """Columns -> a list of plain dicts, for JSON."""
     names = list(ds_columns)
     rows = zip(*(np.asarray(ds_columns[name]).tolist() for name in names))
-    return [
-        {n: (None if isinstance(v, float) and not math.isfinite(v) else v) for n, v in zip(names, row)} for row in rows
-    ]
+    return [_finite(dict(zip(names, row))) for row in rows]
 
 
 def to_json(value):
-    """JSON text of plain values."""
-    return json.dumps(value, indent=2, allow_nan=False)
+    """JSON text of plain values; null for what is not finite."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value):
+    """Plain values with None in place of NaN and infinity, all the way down."""
+    if isinstance(value, dict):
+        return {name: _finite(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

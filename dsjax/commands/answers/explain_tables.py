@@ -7,11 +7,12 @@ import click
 import numpy as np
 
 from ...analysis.headroom import MOST_SEQUENCES
+from ...formats import milliseconds
 from ...formulas.pipelines import LOWER_BOUNDS
 from ...results import files
 from ...space.space import load_of
 from ...specs.variables import LIMITS, VARIABLES
-from ..tables import records, table
+from ..tables import records, rows_over, table
 
 BAR = 48  # characters that stand for the memory of a chip
 _SPLIT = ("exposed", "busy")
@@ -22,7 +23,7 @@ def show(ds, form, quiet=False):
     if form == "csv":
         records(blocks(ds), "csv")
     elif form == "json":
-        click.echo(files.to_json(_plain(as_dict(ds))))
+        click.echo(files.to_json(as_dict(ds)))
     else:
         click.echo("\n\n".join(_sections(ds, as_dict(ds), quiet)))
 
@@ -48,14 +49,14 @@ def as_dict(ds):
         "study": ds.attrs["study"],
         "point": space["fixed"],
         "feasible": bool(ds["feasible"]),
-        "refused": {row["constraint"]: row["why"] for row in _rows(ds, "constraint") if row["why"]},
+        "refused": {row["constraint"]: row["why"] for row in rows_over(ds, "constraint") if row["why"]},
         "metrics": numbers,
         "arithmetic": arithmetic(ds, space["fixed"]),
         "blocks": blocks(ds),
-        "network": _rows(ds, "collective"),
+        "network": rows_over(ds, "collective"),
         "critical_path": path,
         "memory": {
-            "parts": {row["part"]: row["memory_part"] for row in _rows(ds, "part")},
+            "parts": {row["part"]: row["memory_part"] for row in rows_over(ds, "part")},
             "capacity": float(ds["memory_capacity"]),
             "kept_free": float(ds["memory_kept_free"]),
         },
@@ -68,10 +69,10 @@ def as_dict(ds):
         },
     }
     if "alternative" in ds.dims:
-        result["pipelines"] = _rows(ds, "alternative")
+        result["pipelines"] = rows_over(ds, "alternative")
     if criterion := would_tbo_pay(ds, space["bounds"]):
         result["tbo"] = criterion
-    return result | {"sources": _rows(ds, "row"), "numbers": _rows(ds, "number")}
+    return result | {"sources": rows_over(ds, "row"), "numbers": rows_over(ds, "number")}
 
 
 def blocks(ds):
@@ -102,12 +103,12 @@ def arithmetic(ds, point):
     """The headline metrics, each line a calculation that can be done again."""
     v = {name: float(ds[name]) for name in ("step_time", "tps_per_chip", "tps_total", "chips", "hidden_time")}
     made = ds["block_time"].values.sum()
-    step = f"{_ms(made)} of blocks"
+    step = f"{milliseconds(made)} of blocks"
     if v["hidden_time"]:
-        step += f" - {_ms(v['hidden_time'])} hidden by pipeline {point['pipeline']}"
+        step += f" - {milliseconds(v['hidden_time'])} hidden by pipeline {point['pipeline']}"
     if not math.isclose(float(ds["time_of_pipeline"]), v["step_time"], rel_tol=1e-6):
-        step += f" = {_ms(float(ds['time_of_pipeline']))}, with software and host time"
-    lines = [f"{step} = {_ms(v['step_time'])} per step"]
+        step += f" = {milliseconds(float(ds['time_of_pipeline']))}, with software and host time"
+    lines = [f"{step} = {milliseconds(v['step_time'])} per step"]
     whole = f"{v['tps_per_chip']:,.6g} tokens/s/chip x {v['chips']:,.0f} chips = {v['tps_total']:,.0f} tokens/s"
     if load_of(point) == "prompts":
         tokens = v["tps_total"] * v["step_time"] / point["prompts"]
@@ -118,7 +119,8 @@ def arithmetic(ds, point):
     tpot, user = float(ds["tpot"]), float(ds["tps_per_user"])
     return [
         *lines,
-        f"{_ms(v['step_time'])} / {v['step_time'] / tpot:.4g} tokens = {_ms(tpot)} per token = 1 / {user:.6g} tokens/s/user",
+        f"{milliseconds(v['step_time'])} / {v['step_time'] / tpot:.4g} tokens = {milliseconds(tpot)} per token "
+        f"= 1 / {user:.6g} tokens/s/user",
         f"{user:.6g} tokens/s/user x {point['batch']:,.0f} sequences = {whole}",
     ]
 
@@ -142,22 +144,6 @@ def would_tbo_pay(ds, bounds):
         "step_time_tbo": times["tbo"],
         "pays": times["tbo"] < times["naive"],
     }
-
-
-def _rows(ds, dim):
-    """The variables over one dim as a list of dicts."""
-    columns = {name: x.values for name, x in {**ds.coords, **ds.data_vars}.items() if x.dims == (dim,)}
-    columns = {dim: columns.pop(dim)} | columns
-    return [dict(zip(columns, row)) for row in zip(*(np.asarray(column).tolist() for column in columns.values()))]
-
-
-def _plain(value):
-    """NaN as None, all the way down."""
-    if isinstance(value, dict):
-        return {key: _plain(x) for key, x in value.items()}
-    if isinstance(value, list):
-        return [_plain(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sections(ds, x, quiet):
@@ -240,7 +226,7 @@ def _path_table(x):
     for name, path in x["critical_path"].items():
         busy = f"{1e3 * path['busy_s']:,.3f}" if "busy_s" in path else ""
         rows.append([name, f"{1e3 * path['exposed_s']:,.3f}", f"{100 * path['exposed_s'] / step:.1f}", busy])
-    heading = f"Critical path, {_ms(step)}; bottleneck {x['metrics']['bottleneck']}:"
+    heading = f"Critical path, {milliseconds(step)}; bottleneck {x['metrics']['bottleneck']}:"
     return f"{heading}\n{table(['', 'exposed ms', 'share %', 'busy ms'], rows)}"
 
 
@@ -281,7 +267,8 @@ def _pipelines_table(x):
     ]
     text = f"The same point in every pipeline:\n{table(['pipeline', 'step ms', 'tok/s/chip', 'feasible'], rows)}"
     if tbo := x.get("tbo"):
-        text += f"\n  Would TBO pay? Without the all-to-all a step takes {_ms(tbo['step_time_without_all_to_all'])}"
+        step = milliseconds(tbo["step_time_without_all_to_all"])
+        text += f"\n  Would TBO pay? Without the all-to-all a step takes {step}"
         if not math.isnan(tbo["tps_per_user_without_all_to_all"]):
             text += f", {tbo['tps_per_user_without_all_to_all']:.1f} tokens/s/user"
         if tbo["criterion_met"] is not None:
@@ -290,8 +277,3 @@ def _pipelines_table(x):
         ratio = tbo["step_time_tbo"] / tbo["step_time_naive"]
         text += f".\n  By the step itself, TBO / naive = {ratio:.3f}: it {'pays' if tbo['pays'] else 'does not pay'}."
     return text
-
-
-def _ms(seconds):
-    ms = 1e3 * seconds
-    return f"{ms:,.0f} ms" if ms >= 1000.0 else f"{ms:.4g} ms"

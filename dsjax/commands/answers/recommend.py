@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from ...formats import label, shown
+from ...formats import label, rounded, shown
 from ..common import compilation_cache, grid_command
 from ..progress import progress
 from ..tables import records, rows_over, table
@@ -162,9 +162,9 @@ def _arithmetic(row, asked):
     rate, osl, isl = row["requests_per_s"], asked["osl"], asked["isl"]
     tpot, users = 1e3 * row["tpot"], row["concurrency"]
     if asked["requests_per_s"] is not None:
-        law = f"{_n(rate)} requests/s x {osl:,g} tokens x {tpot:,.4g} ms = {_n(users)} users at once"
+        law = f"{rounded(rate)} requests/s x {osl:,g} tokens x {tpot:,.4g} ms = {rounded(users)} users at once"
     else:
-        law = f"{_n(users)} users / ({osl:,g} tokens x {tpot:,.4g} ms) = {_n(rate)} requests/s"
+        law = f"{rounded(users)} users / ({osl:,g} tokens x {tpot:,.4g} ms) = {rounded(rate)} requests/s"
     lines = [["demand", f"{law} (Little's law, at the TPOT of a full batch)"]]
     for phase, length, what in (("decode", osl, "output"), ("prefill", isl, "prompt")):
         lines += _pool(row, phase, length, what, rate, asked)
@@ -191,13 +191,13 @@ def _pool(row, phase, length, what, rate, asked):
         speed = f"{row['tps_per_user']:,.2f} tok/s/user, TPOT {1e3 * row['tpot']:,.4g} ms; {flights:,.0f} sequences"
     else:
         speed = f"TTFT {row['ttft']:,.3g} s; {flights:,.0f} prompt{'s' if flights > 1 else ''}"
-    needed = f"{_n(demand)} / {_n(total)} = {demand / total:,.3f}"
+    needed = f"{rounded(demand)} / {rounded(total)} = {demand / total:,.3f}"
     if phase == "decode" and asked["concurrency"] is not None:
         needed = f"{asked['concurrency']:,g} users / {flights:,.0f} sequences = {asked['concurrency'] / flights:,.3f}"
     return [
-        [phase, f"{_n(rate)} requests/s x {length:,g} = {_n(demand)} {what} tokens/s"],
+        [phase, f"{rounded(rate)} requests/s x {length:,g} = {rounded(demand)} {what} tokens/s"],
         ["", f"fewest chips: {labels}"],
-        ["", f"{size:,.0f} chips an instance x {each:,.1f} tokens/s = {_n(total)} tokens/s; {speed} in flight"],
+        ["", f"{size:,.0f} chips an instance x {each:,.1f} tokens/s = {rounded(total)} tokens/s; {speed} in flight"],
         [
             "",
             f"{needed} -> {n:,.0f} {instances} x {size:,.0f} = {chips:,.0f} chips, {load:.0%} of their tokens/s asked",
@@ -205,16 +205,12 @@ def _pool(row, phase, length, what, rate, asked):
     ]
 
 
-def _n(x):
-    return f"{x:,.0f}" if x >= 1000.0 else f"{x:,.4g}"
-
-
 def _money(row, rate, osl):
     lines = []
     if row["cost_per_hour"] is not None:
         hour, price = row["cost_per_hour"], row["cost_per_hour"] / row["chips"]
         lines.append(["cost", f"{row['chips']:,.0f} chips x {price:,.4g} USD/h = {hour:,.2f} USD/h"])
-        per_token = f"{hour:,.2f} / (3600 s x {_n(rate * osl)} output tokens/s) x 1e6"
+        per_token = f"{hour:,.2f} / (3600 s x {rounded(rate * osl)} output tokens/s) x 1e6"
         lines.append(["", f"{per_token} = {row['cost_per_million_tokens']:,.3f} USD per million output tokens"])
     if row["power"] is not None:
         lines.append(["power", f"{row['power'] / 1e3:,.1f} kW rated, chips alone"])

@@ -7,9 +7,8 @@ import sys
 import click
 
 from ...errors import InputError
-from ...formats import heading, label, shown
+from ...formats import DIGITS, heading, label, quantity, shown
 from ...specs.variables import LIMITS, SENSE
-from ...units import PREFIXES
 from ..common import compilation_cache, grid_command, values_of
 from ..progress import progress
 from ..tables import records, table
@@ -83,7 +82,7 @@ def _show(ds, form, quiet):
     elif form == "csv":
         records(rows, "csv")
     else:
-        click.echo(files.to_json(_plain(summary(ds) | {"parameters": rows})))
+        click.echo(files.to_json(summary(ds) | {"parameters": rows}))
 
 
 def summary(ds):
@@ -108,15 +107,6 @@ def summary(ds):
 
 def _columns(ds, dim, *names):
     return [dict(zip((dim, *names), row)) for row in zip(*(ds[name].values.tolist() for name in (dim, *names)))]
-
-
-def _plain(value):
-    """NaN and infinity as None, all the way down."""
-    if isinstance(value, dict):
-        return {name: _plain(x) for name, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rows_at_point(ds):
@@ -154,7 +144,7 @@ def _point_text(ds, rows, quiet):
     cells = []
     for row in moving:
         kink = f"{row['elasticity_below']:.3f} | {row['elasticity_above']:.3f}" if row["kink"] else ""
-        cell = [row["parameter"], quantity(row["value"], row["units"]), f"{row['elasticity']:+.4f}"]
+        cell = [row["parameter"], quantity(row["value"], row["units"], DIGITS), f"{row['elasticity']:+.4f}"]
         cell += [row["better"], f"{row['buys_percent']:.3f}", kink]
         if relaxed:
             switch = [f"{word}: {row[f'switch_{word}']}" for word in ("less", "more") if row[f"switch_{word}"]]
@@ -254,14 +244,3 @@ def _grid_text(ds, rows, quiet):
     best = max(rows, key=lambda row: row["largest_share"])
     share = f"{100 * best['largest_share']:.1f} %"
     return [*lines, f"Counts most: {best['parameter']} has the largest elasticity at {share} of the feasible points."]
-
-
-def quantity(value, units):
-    """A number with its unit and a prefix."""
-    if not math.isfinite(value):
-        return "-"
-    if units in ("B/s", "FLOP/s", "Hz", "B", "s", "bit/s") and value:
-        for scale, prefix in PREFIXES:
-            if abs(value) >= scale * 0.9999999:
-                return f"{value / scale:.4g} {prefix}{units}"
-    return f"{value:,.6g}" + ("" if units == "1" else f" {units}")

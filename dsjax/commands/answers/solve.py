@@ -7,7 +7,7 @@ import sys
 import click
 
 from ...errors import InputError
-from ...formats import heading, label, quantity, shown
+from ...formats import PREFIXED, heading, label, quantity, shown
 from ..common import between, compilation_cache, grid_command, values_of
 from ..progress import progress
 from ..tables import records, table
@@ -139,7 +139,7 @@ def _crossing(ds, one):
     short = quantity(value, units)
     if units == "token" and one["kind"].item() in _WHOLE:
         number += f" (in whole tokens {_WHOLE[one['kind'].item()](value):,})"
-    number += f" ({short})" if units in ("B/s", "FLOP/s", "B", "s", "Hz") else ""
+    number += f" ({short})" if units in PREFIXED else ""
     if len(present) == 1 and present[0]:
         number += f" = {value / present[0]:.6g} x the present {quantity(present[0], units)}"
     sides = f"{one['state_below'].item()} at x (1 - 1e-6), {one['state_above'].item()} at x (1 + 1e-6)"

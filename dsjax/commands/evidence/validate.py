@@ -73,7 +73,7 @@ def _records(ds, form):
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
     rows = files.records({dim: columns.pop(dim)} | columns)
     summary = {name: x for name, x in ds.attrs.items() if name != "title"}
-    records(_plain(rows), form, _plain(summary | (agreement.statistics(ds) if dim == "system" else {})))
+    records(rows, form, summary | (agreement.statistics(ds) if dim == "system" else {}))
 
 
 def _defaults(ds, quiet):
@@ -107,15 +107,6 @@ def _defaults(ds, quiet):
             f"Whichever of these values one default has: {said[0]}, {said[1]}, {far.min()} to {far.max()} systems more "
             f"than {FAR:.0%} off."
         )
-
-
-def _plain(value):
-    """The same with None for NaN, as JSON wants it."""
-    if isinstance(value, dict):
-        return {name: _plain(x) for name, x in value.items()}
-    if isinstance(value, list):
-        return [_plain(x) for x in value]
-    return None if value != value else value
 
 
 def _show(ds, everything, quiet):
