@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import dsjax
+from dsjax import errors
 from dsjax.cli import main
 
 HUGE = "1" + "0" * 400
@@ -86,8 +87,8 @@ GRIDS = {
     "axes.model": {'["DeepSeek-V4"]': "'DeepSeek-V4' 'DeepSeek-V3'"},
     "axes.curve": {'["ideal"]': "'ideal' a100-guide"},
     "axes.pipeline": {'["triple"]': "'triple' dual-mbatch naive"},
-    "axes.colour": {"[1]": "'colour' hardware"},
-    'axes."line\\nbreak"': {"[1]": "hardware"},
+    "axes.colour": {"[1]": "'colour' nearest"},
+    'axes."line\\nbreak"': {"[1]": "nearest"},
     "axes.context": {"[4096]": "axis"},
     "axes.acceptance": {"[1.5]": "1.5 from 0 to 1", "[nan]": "nan from 0 to 1"},
     "axes.precision_weight_rate": {"[5]": "5"},
@@ -129,7 +130,7 @@ GRIDS = {
         "{ start = 1.0, stop = 1e308, step = 1e-308 }": "step",
     },
     "fixed.model": {'"DeepSeek-V4"': "'DeepSeek-V4' 'DeepSeek-V3'"},
-    "fixed.colour": {"1": "'colour' hardware"},
+    "fixed.colour": {"1": "'colour' nearest"},
     "fixed.batch": {"16": "axis"},
     "fixed.context": {
         "0": "0 above 0",
@@ -142,7 +143,7 @@ GRIDS = {
         "2025-03-16": "2025 number",
     },
     "constraints.tps_per_user": {"20": "min_tps_per_user"},
-    "constraints.min_colour": {"20": "min_tps_per_user"},
+    "constraints.min_colour": {"20": "nearest min_"},
     "constraints.min_tps_per_user": {
         "nan": "nan number",
         "inf": "inf number",
@@ -151,10 +152,15 @@ GRIDS = {
         '"20 ms"': "'ms' token/s",
         '"fast"': "'fast' number",
     },
-    "objective.maximize": {'"tps"': "'tps' tps_per_chip", "[]": "[] tpot", "3": "'3' tpot", '"feasible"': "'feasible'"},
+    "objective.maximize": {
+        '"tps"': "'tps' tps_per_chip",
+        "[]": "[] nearest",
+        "3": "'3' nearest",
+        '"feasible"': "'feasible'",
+    },
     "objective.minimize": {'"tpot"': "maximize"},
     "objective.maximise": {'"tpot"': "'maximise' maximize"},
-    "objective.by": {'["colour"]': "'colour' hardware", '"hardware"': "'hardware' list", "[3]": "'3' hardware"},
+    "objective.by": {'["colour"]': "'colour' nearest", '"hardware"': "'hardware' list", "[3]": "'3' nearest"},
 }
 
 
@@ -216,8 +222,8 @@ OPTIONS = {
         "batch=8:inf:8": "batch inf expected",
         f"batch={HUGE}": "batch expected",
         "nic=CX7,CX9": "nic 'CX9' E810",
-        "colour=1": "'colour' hardware",
-        "colo\nur=1": "hardware",
+        "colour=1": "'colour' nearest",
+        "colo\nur=1": "nearest",
         "batch=8 --axis batch=16": "batch expected",
         "batch=8,16 --fix batch=8": "batch expected",
     },
@@ -332,8 +338,8 @@ def test_grid_larger_than_memory(stops):
             (f"best {name}.nc", f"{name}.nc expected NetCDF dsjax")
             for name in ("absent", "text", "empty", "cut", "smear", "folder", "foreign", "unreadable", "partial")
         ],
-        ("best good.nc --by colour", "'colour' hardware"),
-        ("best good.nc --objective colour", "'colour' tps_per_chip"),
+        ("best good.nc --by hardwear", "'hardwear' hardware"),
+        ("best good.nc --objective per_chip", "'per_chip' tps_per_chip"),
         ("best good.nc --objective -", "tps_per_chip"),
         ("best good.nc --objective ttft", "ttft expected"),
         ("best good.nc --top 0", "top 0 positive"),
@@ -383,3 +389,48 @@ def test_python(study, call, words):
         call(study)
     assert [word for word in words.split() if word not in str(error.value)] == [], error.value
     assert "\n" not in str(error.value) and names() == []
+
+
+ASKED = {
+    "best": [],
+    "pareto": [],
+    "histogram": [],
+    "explain": [],
+    "sensitivity": [],
+    "solve": ["--vary", "context", "--until", "feasible"],
+    "uncertainty": ["--error", "nic=1%"],
+    "plot": ["-o", "x.png"],
+    "compare": [],
+}
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_results_take_no_changes(study, command):
+    """A file of results refuses every option of a grid, whatever the command."""
+    dsjax.write_netcdf(study, "good.nc")
+    files = {"plot": ["pareto", "good.nc"], "compare": ["good.nc", "good.nc"]}.get(command, ["good.nc"])
+    options = ["--axis batch=16", "--fix batch=16", "--set nic.CX7.latency_s=1", "--model x", "--catalog x"]
+    options += ["--dtype float32", *(["--stream"] if command in ("best", "pareto", "histogram") else [])]
+    options += ["--max-memory 1GB", "--scheduler tcp://127.0.0.1:1"] if command in ("best", "pareto") else []
+    for option in options:
+        refused("good.nc --axis expected grid", command, *files, *option.split(), *ASKED[command])
+
+
+def test_an_unknown_name_gets_the_nearest():
+    """Few names are listed; of many the three nearest: those that hold it, those like it, of numbers the closest."""
+    many = [f"{kind}_{name}" for kind in ("busy", "exposed", "ok") for name in ("compute", "memory", "network", "time")]
+    assert str(errors.unknown("x", "part", "bad", many)).endswith(f"expected one of {', '.join(many)}")
+    many += ["chips", "time_to_first"]
+    said = str(errors.unknown("x", "part", "time", many))
+    assert said.startswith("x: unknown part 'time' (did you mean 'ok_time'?); expected one of 14, the nearest ")
+    assert said.endswith("nearest ok_time, busy_time, exposed_time")
+    said = str(errors.unknown("x", "part", "busy_tme", many))
+    assert "(did you mean 'busy_time'?)" in said and said.endswith(
+        " of 14, the nearest busy_time, busy_memory, busy_compute"
+    )
+    rates = ["tps_per_user", "tps_per_chip", "tps_total"]
+    said = str(errors.unknown("x", "part", "tps", [*many, "tpot", *rates]))
+    assert "tpot" not in said and all(rate in said for rate in rates)
+    assert str(errors.unknown("x", "batch", 70.2, range(16, 512, 16))).endswith("one of 31, the nearest 64, 80, 48")
+    assert "(dsjax catalog nics lists them)" in str(errors.unknown("x", "nic", "CX8", many))
+    assert str(errors.unknown("x", "part", "a", [])).endswith("expected one of none")

@@ -384,7 +384,7 @@ def test_kinds_of_layers(dense):
         ({"model": "DeepSeek-V"}, ["model 'DeepSeek-V'", "did you mean 'DeepSeek-V3'"]),
         ({"model": ["DeepSeek-V3"]}, ["model"]),
         ({"phase": "training"}, ["phase 'training'", "decode, prefill"]),
-        ({"precision": "fp9"}, ["precision 'fp9'", "kv2-w2"]),
+        ({"precision": "fp9"}, ["precision 'fp9'", "did you mean 'fp8'"]),
         ({"tp": 3}, ["tp: 3", "num_attention_heads 128"]),
         ({"tp": 256}, ["tp: 256", "num_attention_heads 128"]),
         ({"tp": 4, "ep": 1}, ["tp: 4", "moe_tp x ep = 1"]),

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ...errors import unknown
+from ...errors import CATALOGS, unknown
 from ..common import OUTPUT_OPTIONS
 from ..tables import records, table
 
@@ -25,10 +25,9 @@ def catalog(record, form, quiet):
     from ... import studies
     from ...catalog import reader
 
-    names = {"nics": "nic", "models": "model", "precisions": "precision", "curves": "curve"}
-    record = names.get(record, record)
+    record = {name: kind for kind, name in CATALOGS.items()}.get(record, record)
     if record is not None and record not in reader.KINDS:
-        raise unknown("catalog", "catalog", record, ["hardware", *names])
+        raise unknown("catalog", "catalog", record, CATALOGS.values())
     rows = []
     for origin, study in [("dsjax", None), *((name, studies.get(name)) for name in studies.names())]:
         loaded = reader.load(*((study.records, (study.tables, study.path.name)) if study else ()))
