@@ -155,7 +155,8 @@ def write_row(ds, path, name=None, base=None, force=False):
     """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
     from ..results import files
 
-    files.check_output(path, force)
+    files.apart([path], [ds.attrs["file"]])
+    files.check_text(path, force)
     with files.replacing(path) as temporary:
         temporary.write_text(row_of(ds, name, base), encoding="utf-8")
 

@@ -99,8 +99,13 @@ def _models():
 
 def users(paths=()):
     """(tables, file) of the user's own catalogs: every *.toml in the configuration folder, then `paths`."""
+    return [(read_toml(path), str(path)) for path in (*user_files(), *paths)]
+
+
+def user_files():
+    """Paths of the catalogs in the user's configuration folder."""
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dsjax"
-    return [(read_toml(path), str(path)) for path in (*sorted(folder.glob("*.toml")), *paths)]
+    return sorted(folder.glob("*.toml"))
 
 
 def record_class(records, record, row):

@@ -135,6 +135,14 @@ class GridRequest:
             "catalogs": self.catalogs,
         }
 
+    def keep_inputs(self, outputs):
+        """Refuse an output that is read too, or that is another output."""
+        from ..results import files
+        from ..sweeps import sources
+
+        changes = self.changes()
+        files.apart(outputs, sources.files_of(self.source, changes["axes"], changes["fixed"], self.catalogs))
+
     def swept(self, asked, blocks=False, devices=None):
         """The Dataset of what is asked: from its file, else of a sweep."""
         from ..sweeps import sweep

@@ -4,7 +4,7 @@ import importlib
 import inspect
 
 from ..errors import InputError, unknown
-from ..results import dataset
+from ..results import dataset, files
 from ..sweeps import sources, sweep
 from . import canvas
 
@@ -33,6 +33,9 @@ def plot(kind, source="default", path=None, *, size=(9.0, 6.0), dpi=150, force=F
 
 def drawn(kind, source, path, size, dpi, force, options):
     """(figure, one line that says what it shows) of `plot`."""
+    if path is not None:
+        changes = (options.get(name) or () for name in ("axes", "fixed", "catalogs"))
+        files.apart([path], sources.files_of(source, *changes))
     check(kind, path, size, dpi, force, options)
     wanted = {name: value for name, value in options.items() if name in allowed(kind)}
     given = {name: value for name, value in options.items() if name not in wanted and value is not None}

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..formulas.metrics import LIMITS
 from .dataset import in_grid_order, space_of
-from .files import check_output, replacing
+from .files import apart, check_text, read_from, replacing
 from .netcdf import CHUNK
 
 
@@ -26,7 +26,8 @@ def write_csv(ds, path, feasible_only=False, force=False):
     """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
     import pandas as pd
 
-    check_output(path, force)
+    apart([path], read_from(ds))
+    check_text(path, force)
     points = space_of(ds).points
     feasible = np.broadcast_to(in_grid_order(ds, "feasible"), tuple(space_of(ds).sizes.values())).ravel()
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:

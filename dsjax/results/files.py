@@ -50,6 +50,57 @@ def check_output(path, force=False):
         raise InputError(f"{path}: cannot be written; expected a writable path")
 
 
+def check_netcdf(path, force=False):
+    """Refuse what `check_output` refuses, and a name that does not say that it is a NetCDF file."""
+    check_output(path, force)
+    if Path(path).suffix.lower() != ".nc":
+        raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a name ending in .nc")
+
+
+def check_text(path, force=False):
+    """Refuse what `check_output` refuses, and a name that says that results are in it."""
+    check_output(path, force)
+    if Path(path).suffix.lower() in (".nc", ".zarr"):
+        raise InputError(f"{path}: suffix {Path(path).suffix!r}, of results; expected another for text")
+
+
+def apart(outputs, inputs=()):
+    """Refuse an output that is an input, or another output; of `outputs` those that are None are left out.
+
+    Files are compared by what they are, not by how they are named: links are followed, a store is all that is inside
+    it, and an output has the folder of its parts too.
+    """
+    outputs = [output for output in outputs if output is not None]
+    for i, output in enumerate(outputs):
+        for place in _places(output):
+            for other in inputs:
+                if _meet(place, other):
+                    raise InputError(f"{output}: would overwrite the input {other}; expected another output")
+            for other in outputs[:i]:
+                if any(_meet(place, its) for its in _places(other)):
+                    raise InputError(
+                        f"{output}: named for two outputs, also as {other}; expected a path of its own for each"
+                    )
+
+
+def read_from(ds):
+    """Path of the file or store that a dataset was read from, where it is known."""
+    return [ds.encoding["source"]] if ds.encoding.get("source") else []
+
+
+def _places(output):
+    return str(output), f"{os.path.realpath(output)}.parts"
+
+
+def _meet(one, other):
+    """Whether two paths are one file, or one is inside the other."""
+    with contextlib.suppress(OSError):  # one of them is not there yet
+        if os.path.samefile(one, other):
+            return True
+    one, other = (Path(os.path.realpath(path)) for path in (one, other))
+    return one == other or one in other.parents or other in one.parents
+
+
 def _beside(path):
     """A temporary name in the same folder, so that renaming is atomic."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

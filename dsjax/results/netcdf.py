@@ -8,13 +8,14 @@ import xarray as xr
 from .. import machine
 from ..errors import InputError
 from .dataset import results_of, space_of
-from .files import check_output, replacing
+from .files import apart, check_output, read_from, replacing
 
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
 def write_netcdf(ds, path, force=False):
     """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
+    apart([path], read_from(ds))
     check_output(path, force)
     # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
     # variable.

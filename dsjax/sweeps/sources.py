@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from ..errors import InputError, unknown
-from ..results import dataset, netcdf
-from ..space import grid
+from ..results import dataset, files, netcdf
+from ..space import grid, inputs
 from ..space.space import Space
 from . import sources, sweep
 
@@ -16,6 +16,13 @@ OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `swee
 def is_results(source):
     """Whether `source` holds results (a Dataset, or the path of a file), and not a grid."""
     return hasattr(source, "data_vars") or str(source).lower().rstrip("/").endswith((".nc", ".zarr"))
+
+
+def files_of(source, axes=None, fixed=None, catalogs=()):
+    """Paths that a Dataset, a file of results, or a grid with its options is read from, those that are known."""
+    if hasattr(source, "data_vars"):
+        return files.read_from(source)
+    return [source] if is_results(source) else inputs.of_grid(source, axes, fixed, catalogs)
 
 
 def space_of(source, command, options):

@@ -5,8 +5,8 @@ import numpy as np
 from .. import machine
 from ..errors import InputError
 from ..evaluation import evaluate, operands
-from ..results import dataset
-from ..space import grid
+from ..results import dataset, files
+from ..space import grid, inputs
 from . import outputs, slabs
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.
@@ -51,6 +51,8 @@ def sweep(
         for name, given in (("resume", resume), ("force", force), ("client", client)):
             if given:
                 raise InputError(f"{name}: goes with an output; expected output='FILE.nc' or 'FILE.zarr'")
+    else:
+        files.apart([output], inputs.of_grid(source, axes, fixed, catalogs))
     changes = {"axes": axes, "fixed": fixed, "settings": settings, "catalogs": catalogs}
     space = grid.load(source, **changes, any_size=machine.disk(output) if output else False)
     command = history(axes, fixed, settings, dtype)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from .. import numerics
 from ..catalog import reader
 from ..errors import InputError, unknown
+from ..space import inputs
 from ..specs import fields, records
 from ..units import number
 
@@ -139,6 +140,12 @@ def acceptance_of(tokens_per_step, drafts):
         return sum(acceptance**i for i in range(drafts + 1)) >= tokens_per_step
 
     return numerics.bisect(enough, 1.0, 0.0, width=2.0**-60)[0]
+
+
+def files_of(path, catalogs=()):
+    """Paths that measured systems, dsjax's own without a `path`, and the rows they name are read from."""
+    own = [] if path is None else [path]
+    return [*own, *inputs.of_catalogs(catalogs), *inputs.of_models([reader.read_toml(each) for each in own])]
 
 
 def read(path=None, replaced=None):

@@ -55,6 +55,7 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     if "wrt" in options:
         options["wrt"] = options["wrt"].split(",")
     size = _size(size)
+    request.keep_inputs([output])
     pictures.check(kind, output, size, dpi, force, options)
     ds = request.swept(request.ask("plot"), blocks=None)
     with progress(f"drawing {kind}", request.quiet), compilation_cache():

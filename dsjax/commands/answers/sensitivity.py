@@ -59,7 +59,8 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
     if whole and envelope:
         raise InputError("--at grid: with --envelope; expected 'best' or a point NAME=VALUE,...")
     if output is not None:
-        files.check_output(output, force)
+        request.keep_inputs([output])
+        files.check_netcdf(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
     space, dtype, ds = request.ask("sensitivity", again=True)
     with progress("differentiating", request.quiet), compilation_cache():

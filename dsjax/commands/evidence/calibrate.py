@@ -56,10 +56,11 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     """
     from ...calibration import calibrate
     from ...results import files
-    from ...results.files import check_output
+    from ...space import inputs
 
     if output:
-        check_output(output, force)
+        files.apart([output], [measurements, *inputs.of_catalogs(options["catalogs"])])
+        files.check_text(output, force)
     with progress(f"fitting {kind}", quiet), compilation_cache():
         ds = calibrate.calibrate(measurements, kind, hardware, form=model, **options)
     if output:

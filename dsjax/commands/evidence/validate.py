@@ -41,16 +41,17 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     dsjax validate --format csv > systems.csv
     """
     from ...results import files, netcdf
+    from ...validation import validate
+    from ...validation.defaults import validate_defaults
+    from ...validation.systems import files_of
 
     if everything and defaults:
         raise InputError("--defaults: beside --all; expected one of the two")
     if output:
-        files.check_output(output, force)
+        files.apart([output], files_of(systems, catalogs))
+        files.check_netcdf(output, force)
     changes = GridRequest(fixed=fixed, settings=settings, catalogs=catalogs).changes()
     changes.pop("axes")
-    from ...validation import validate
-    from ...validation.defaults import validate_defaults
-
     twin = validate_defaults if defaults else validate.validate
     with progress("predicting systems", quiet), compilation_cache():
         ds = twin(systems, **changes)

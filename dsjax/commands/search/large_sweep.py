@@ -43,12 +43,14 @@ def is_store(path):
     return Path(path).suffix.lower() == ".zarr"
 
 
-def check(path, force):
-    """Refuse a file or a store that cannot be written."""
+def check(path, force, results):
+    """Refuse a file that cannot be written: one of `results`, or one of text."""
     from ...results import files
     from ...sweeps import outputs
 
-    (outputs.check if is_store(path) else files.check_output)(path, force)
+    if results and not is_store(path):
+        files.check_output(path, force)
+    (outputs.check if results else files.check_text)(path, force)
 
 
 def swept(request, space, output, blocks, devices, resume, force, csv):

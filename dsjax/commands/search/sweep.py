@@ -1,11 +1,9 @@
 """`dsjax sweep`: a whole grid evaluated, ranked and written."""
 
 import sys
-from pathlib import Path
 
 import click
 
-from ...errors import InputError
 from ..common import Asked, grid_command
 from ..progress import progress
 from . import large_sweep
@@ -43,10 +41,10 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     from .. import ranked
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
+    if outputs:
+        request.keep_inputs(outputs)
     for path in outputs:
-        large_sweep.check(path, force)
-    if len({Path(path).resolve() for path in outputs}) < len(outputs):
-        raise InputError(f"{outputs[-1]}: named for two outputs; expected a path of its own for each")
+        large_sweep.check(path, force, results=path is output)
     space = request.space(any_size=machine.disk(output) if output else False)
     if written := large_sweep.in_parts(space, output, resume, request.scheduler):
         how = (blocks, devices, resume, force, csv_all or csv_feasible)
