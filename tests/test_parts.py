@@ -190,9 +190,10 @@ def test_killed_and_resumed_is_bit_identical(space, tmp_path, kind):
     path = tmp_path / f"x.{kind}"
     code = f"""
 import time
-from dsjax import grid, outputs, run
+from dsjax.space import grid
+from dsjax.sweeps import outputs, sweep
 outputs.POINTS = {MOST}
-run.write(grid.load({STUDY!r}), {str(path)!r}, command="test", progress=lambda n, found=False: time.sleep(0.2))
+sweep.write(grid.load({STUDY!r}), {str(path)!r}, command="test", progress=lambda n, found=False: time.sleep(0.2))
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     folder, deadline = tmp_path / f"x.{kind}.parts", time.monotonic() + 60
