@@ -16,9 +16,8 @@ import time
 
 import numpy as np
 
-from dsjax import machine
+from dsjax import evaluation, machine
 from dsjax.analysis import sensitivity
-from dsjax.evaluation import evaluate
 from dsjax.space import grid
 
 OF = "tps_per_chip"
@@ -53,9 +52,9 @@ def timed(call):
 def measure(name, space, parameters, dtype):
     names = tuple(tuple(x.split(".")) for x in parameters)
     calls = {
-        "primal": lambda: evaluate.evaluate(space, dtype, (OF,)),
-        "forward": lambda: evaluate.evaluate(space, dtype, function=sensitivity.slopes(OF, names)),
-        "reverse": lambda: evaluate.evaluate(
+        "primal": lambda: evaluation.evaluate(space, dtype, (OF,)),
+        "forward": lambda: evaluation.evaluate(space, dtype, function=sensitivity.slopes(OF, names)),
+        "reverse": lambda: evaluation.evaluate(
             space, dtype, (OF, *wanted), function=sensitivity.slopes_at_point(OF, names)
         ),
     }

@@ -8,10 +8,10 @@ float64, 1e-6 in float32). Every value along every axis changes the step time or
 
 - loop        the formulas on Python floats, one dict per point; on at most 20,000 points, seconds extrapolated
 - numpy       the same formulas on flat arrays, inputs and outputs full length; at most 1e5 points at once
-- dsjax       `evaluate.evaluate`: every variable over the dims it depends on; axes in the order of the shipped grid
+- dsjax       `evaluation.evaluate`: every variable over the dims it depends on; axes in the order of the shipped grid
 - dsjax long  the same with the long axes (context, batch) last
 - sweep       `dsjax.sweep` from grid to Dataset: with block times, stacked over all axes, up to a million points
-- core        `evaluate.evaluate` of the core model over the shipped grid `default` with batch and context enlarged;
+- core        `evaluation.evaluate` of the core model over the shipped grid `default` with batch and context enlarged;
               agrees with the same in one compiled stage and float64 on the ends and the middle of the long axes
 
 Each row is a process of its own. wall, cpu: medians over the runs after the first call [s], cpu of all threads; min,
@@ -38,7 +38,7 @@ import jax
 import numpy as np
 
 import dsjax
-from dsjax.evaluation import evaluate
+from dsjax import evaluation
 from dsjax.space import grid
 
 AXES = {"hardware": ["H800", "H20", "A100", "L20"], "nic": ["CX7", "E810"], "ep": None, "batch": None, "context": None}
@@ -252,7 +252,7 @@ def numpy_grid(space, dtype):
 def agree(space, results, dtype, blocks):
     """Exit if {variable: (dims, array)} differs from the loop, or from a small grid of the core model, in a sample."""
     if space.study.name == "core":
-        small = evaluate.evaluate(grid.load("default", axes={axis: values[::39] for axis, values in CORE.items()}))
+        small = evaluation.evaluate(grid.load("default", axes={axis: values[::39] for axis, values in CORE.items()}))
         wanted = {name: array for name, (_, array) in small.items()}
         where = {axis: slice(None, None, 39 if axis in CORE else 1) for axis in space.axes}
     else:
@@ -300,7 +300,7 @@ def measure(row, size, dtype):
         "loop": functools.partial(loop, space, points),
         "numpy": functools.partial(numpy_grid, space, np.dtype(dtype).type),
         "sweep": lambda: dsjax.sweep(given, dtype=dtype),
-    }.get(row, functools.partial(evaluate.evaluate, space, dtype))
+    }.get(row, functools.partial(evaluation.evaluate, space, dtype))
 
     def timed():
         wall, cpu = time.perf_counter(), time.process_time()

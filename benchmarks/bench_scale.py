@@ -118,8 +118,7 @@ def full_rank():
     """
     import numpy as np
 
-    from dsjax import machine
-    from dsjax.evaluation import evaluate
+    from dsjax import evaluation, machine
     from dsjax.space import grid
     from dsjax.sweeps import slabs
 
@@ -145,7 +144,7 @@ def full_rank():
         record = timed(lambda: list(pool.map(fill, range(cut.number))))
         floor = timed(lambda: list(pool.map(copy, range(cut.number))))
     assert all(array.any() for array in other.values())
-    native = timed(lambda: evaluate.evaluate(whole, "float32", FULL))
+    native = timed(lambda: evaluation.evaluate(whole, "float32", FULL))
     n_bytes = 2 * sum(array.nbytes for array in out.values())  # read and written
     return record | {
         "points": whole.points,
@@ -259,11 +258,11 @@ def grid_row(*row):
 
 def broadcast():
     """The study's formulas by NumPy, broadcast over the named axes: the interpreter of small grids, on a large one."""
-    from dsjax.evaluation import evaluate
+    from dsjax import evaluation
     from dsjax.space import grid
 
     whole = grid.load("decode_gpu_2025", axes=LONG)
-    record = timed(lambda: evaluate.evaluate(whole, "float32", interpret=True), seconds=2.0)
+    record = timed(lambda: evaluation.evaluate(whole, "float32", interpret=True), seconds=2.0)
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 
 
@@ -272,13 +271,13 @@ def gradients(model):
     sys.path.insert(0, str(Path(__file__).parent))
     import bench_gradients as b
 
+    from dsjax import evaluation
     from dsjax.analysis import sensitivity
-    from dsjax.evaluation import evaluate
 
     name = {"study": "study, batch last", "core": "core, batch last"}[model]
     whole, parameters = next((s, p) for n, s, p in b.spaces(False) if n == name)
     function = sensitivity.slopes(b.OF, tuple(tuple(x.split(".")) for x in parameters))
-    record = timed(lambda: evaluate.evaluate(whole, "float32", function=function))
+    record = timed(lambda: evaluation.evaluate(whole, "float32", function=function))
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 
 

@@ -8,8 +8,7 @@ import jax
 import pytest
 
 import dsjax
-from dsjax.evaluation import evaluate
-from dsjax.search import cells
+from dsjax import evaluation
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -28,7 +27,39 @@ def study():
 def forget_compiled_programs():
     """What one file of tests compiled is of no use to the next, and takes gigabytes together."""
     yield
-    evaluate._compiled.cache_clear()
-    cells._kernel.cache_clear()
+    evaluation.forget()
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Jaxpr of every call of a function that is compiled in the meantime."""
+    seen, jit = [], jax.jit
+
+    def recorded(function, **options):
+        compiled = jit(function, **options)
+
+        def call(*args):
+            seen.append(jax.make_jaxpr(function)(*args).jaxpr)
+            return compiled(*args)
+
+        call.lower = compiled.lower
+        return call
+
+    monkeypatch.setattr(jax, "jit", recorded)
+    return seen
+
+
+@pytest.fixture
+def compilations():
+    """Seconds of every program that JAX compiles, or takes from its cache on disk, in the meantime."""
+    seen = []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)

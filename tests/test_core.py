@@ -9,8 +9,8 @@ import oracle_core as oracle
 import pytest
 
 import dsjax
+from dsjax import evaluation
 from dsjax.catalog import reader
-from dsjax.evaluation import evaluate
 from dsjax.serving.core import CORE
 from dsjax.specs import fields, records
 
@@ -196,7 +196,7 @@ def random_space(seed, phase):
 @pytest.mark.parametrize(("seed", "phase"), [(0, "decode"), (1, "decode"), (2, "prefill"), (3, "prefill")])
 def test_oracle_agrees_at_random_points(seed, phase, tmp_path):
     given, models = random_space(seed, phase)
-    compiled = contextlib.nullcontext() if seed % 2 else evaluate.interpreting()  # the same formulas either way
+    compiled = contextlib.nullcontext() if seed % 2 else evaluation.interpreting()  # the same formulas either way
     with compiled:
         ds = dsjax.sweep(given, catalogs=own_catalog(tmp_path / "models.toml", models), blocks=False)
     chosen = np.random.default_rng(seed).permutation(ds.step_time.size)

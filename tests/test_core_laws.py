@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
+from dsjax import evaluation
 from dsjax.catalog import reader
-from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency, network
 from dsjax.space import grid
 from dsjax.specs import fields, records
@@ -170,7 +170,7 @@ def test_time_is_homogeneous_and_gradients_are_finite_also_where_masked(phase):
     axes = {"hardware": ["H800", "A100"], "tp": [1, 8, 3], "pipeline": PIPELINES, "ep": [64, 72]}
     fixed = {k: v for k, v in (FIXED | PHASES[phase] | {"sp": 1, "hardware_step_s": 1e-4}).items() if k not in axes}
     space = grid.load({"phase": phase, "axes": axes, "fixed": fixed})
-    found = evaluate.evaluate(space, function=time_elasticities)
+    found = evaluation.evaluate(space, function=time_elasticities)
     total = 0.0
     for name, (dims, array) in found.items():
         assert np.isfinite(array).all(), name

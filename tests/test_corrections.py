@@ -11,9 +11,8 @@ import oracle_decode_gpu_2025 as oracle
 import pytest
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, evaluation
 from dsjax.catalog import reader
-from dsjax.evaluation import evaluate
 from dsjax.reproduction import corrections
 from dsjax.space import grid
 from dsjax.studies import decode_gpu_2025
@@ -196,7 +195,7 @@ def test_units_change_rates_and_the_capacity_of_l20_only():
 def test_no_correction_is_the_study():
     base = grid.load(STUDY, fixed={"hardware": "H20", "nic": "CX7"})
     as_variant = corrections._space(base, [corrections.Correction("none", "", {})])
-    one, two = (evaluate.evaluate(space, names=("step_time",)) for space in (base, as_variant))
+    one, two = (evaluation.evaluate(space, names=("step_time",)) for space in (base, as_variant))
     assert one["step_time"][0] == two["step_time"][0]
     np.testing.assert_allclose(one["step_time"][1], two["step_time"][1], rtol=1e-14)
 

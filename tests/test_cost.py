@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, evaluation
 from dsjax.catalog import reader, sources
-from dsjax.evaluation import evaluate
 from dsjax.formulas import metrics
 from dsjax.results import dataset
 from dsjax.space import grid
@@ -139,7 +138,7 @@ def test_files_written_before_can_still_be_asked(ds):
         del row["usd_per_hour"], row["watts"]
     spec["defined"] = [name for name in spec["defined"] if name not in COSTS]
     old.attrs["dsjax_spec"] = json.dumps(spec)
-    again = evaluate.evaluate(dataset.space_of(old))
+    again = evaluation.evaluate(dataset.space_of(old))
     assert not set(COSTS) & again.keys()
     np.testing.assert_array_equal(again["tps_per_chip"][1], ds.tps_per_chip.values)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import dsjax
+from dsjax import evaluation
 from dsjax.analysis import explain
 from dsjax.catalog import reader
-from dsjax.evaluation import evaluate
 from dsjax.space import grid
 
 TIED = """[model.tied]
@@ -36,7 +36,7 @@ def own(tmp_path):
 def step_of(phase, own):
     """{quantity: DataArray} of all chips: needed flops; elements of weights and of cache moved, by their widths."""
     given = {"phase": phase, "axes": {"model": MODELS, **LAYOUTS, **WIDTHS}, "fixed": FIXED | LOADS[phase]}
-    with evaluate.interpreting():
+    with evaluation.interpreting():
         ds = dsjax.sweep(given, catalogs=own)
     hw = dsjax.load_grid(given, catalogs=own).rows["hardware"]["H800"]
     narrow = dict.fromkeys(WIDTHS, 2.0)
@@ -77,7 +77,7 @@ def test_count_memory_and_step_agree(phase, own):
         {"phase": phase, "axes": {"model": MODELS, **LAYOUTS}, "fixed": FIXED | LOADS[phase]}, catalogs=own
     )
     parts = ("attention", "dense", "experts", "embedding", "kv_cache")
-    memory = evaluate.evaluate(space, "float64", [f"memory/{x}" for x in parts], explain.everything, True)
+    memory = evaluation.evaluate(space, "float64", [f"memory/{x}" for x in parts], explain.everything, True)
     sizes = [len(space.axes[axis]) for axis in space.axes]
 
     def of_memory(*names):

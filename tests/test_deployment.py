@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, evaluation
 from dsjax.analysis import explain
-from dsjax.evaluation import evaluate
 from dsjax.formulas import pipelines
 from dsjax.formulas.roofline import Time
 from dsjax.space import grid
@@ -85,7 +84,7 @@ def test_flops_of_what_tp_splits_are_conserved_and_of_what_it_replicates_multipl
     rates = {f"hardware_{rate}_flops_per_s": 1.0 for rate in RATES}
     fixed = FIXED | DECODE | rates | {"mtp": 0}
     space = grid.load({"axes": {"tp": [1, 2, 4, 8]}, "fixed": fixed})
-    found = evaluate.evaluate(space, function=explain.everything)
+    found = evaluation.evaluate(space, function=explain.everything)
     blocks = {k.split("/")[1]: v for k, (_, v) in found.items() if k.endswith("/ideal_compute")}
     for name in ("q_b", "core", "o", "kv_b", "dense", "shared", "routed", "head"):
         np.testing.assert_allclose(blocks[name], blocks[name].flat[0], rtol=1e-12, err_msg=name)
@@ -210,7 +209,7 @@ def test_kv_of_gqa_stays_per_chip_until_tp_exceeds_the_kv_heads(own_models):
         {"model": "grouped", "axes": {"tp": [1, 2, 4, 8, 16, 32]}, "fixed": fixed | {"hardware": "H800"}},
         catalogs=own_models,
     )
-    found = evaluate.evaluate(space, function=explain.everything)
+    found = evaluation.evaluate(space, function=explain.everything)
     cache = found["memory/kv_cache"][1]
     expected = 32 * 16384 * 62 * 8 * (192 + 128) * 2.0  # layers and the MTP one, 8 heads of keys and values
     np.testing.assert_allclose(cache, expected * np.array([1, 1, 1, 1, 2, 4]), rtol=1e-12)

@@ -14,10 +14,9 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, evaluation
 from dsjax.analysis import sensitivity
 from dsjax.errors import InputError
-from dsjax.evaluation import evaluate
 from dsjax.space import grid, parameters
 
 STUDY = "decode_gpu_2025"
@@ -59,7 +58,7 @@ def test_laws_over_whole_grids(of_time):
         assert not ds.elasticity.sel(parameter="hardware.step_s").values.any()
         assert not ds.elasticity.sel(parameter="hardware.fp8_flops_per_s", hardware="A100").values.any()
     space = grid.load(name)
-    found = evaluate.evaluate(space, names=("exposed_memory", "exposed_network", "step_time"))
+    found = evaluation.evaluate(space, names=("exposed_memory", "exposed_network", "step_time"))
     shares = {k: xr.DataArray(a, dims=d) for k, (d, a) in found.items()}
     for resource, rates in (
         ("memory", ("hardware.hbm_bytes_per_s",)),
@@ -162,7 +161,7 @@ def test_a_kink_has_two_sides():
 
     def network(rate):  # seconds x rate: the bytes that count
         there = dataclasses.replace(space, fixed=space.fixed | {"nic_scale_out_bytes_per_s": rate})
-        return evaluate.evaluate(there, names=("exposed_network",))["exposed_network"][1].item() * rate
+        return evaluation.evaluate(there, names=("exposed_network",))["exposed_network"][1].item() * rate
 
     low, high = 1e9, 1e15
     most = network(low)

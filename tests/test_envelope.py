@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import dsjax
+from dsjax import evaluation
 from dsjax.analysis import envelope
-from dsjax.evaluation import evaluate
 from dsjax.search import ranking
 from dsjax.space import grid, parameters
 
@@ -83,7 +83,7 @@ def test_a_whole_load_is_the_model_itself(held_by_slo):
     batches = (8, 10, 12)
     fixed = {name: value for name, value in x.space.fixed.items() if name != "batch"}
     at = dataclasses.replace(x.space, fixed=fixed, axes={"batch": batches})
-    found = evaluate.evaluate(at, names=("tps_per_chip", "tps_per_user", "memory_per_chip"))
+    found = evaluation.evaluate(at, names=("tps_per_chip", "tps_per_user", "memory_per_chip"))
     for i, batch in enumerate(batches):
         logs, slopes = x.at(batch)
         assert logs[0] == pytest.approx(math.log(found["tps_per_chip"][1][i]), abs=1e-12)

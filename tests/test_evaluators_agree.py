@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsjax import evaluation
 from dsjax.catalog import reader
-from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency, routing
 from dsjax.search import cells
 from dsjax.space import grid
@@ -52,19 +52,19 @@ def assert_same(found, expected, where=()):
 
 @pytest.fixture(scope="module", params=CASES)
 def interpreted(request):
-    return request.param, evaluate.evaluate(space_of(request.param), interpret=True)
+    return request.param, evaluation.evaluate(space_of(request.param), interpret=True)
 
 
 def test_compiled_is_interpreted(interpreted):
     case, expected = interpreted
-    assert_same(evaluate.evaluate(space_of(case), interpret=False), expected)
+    assert_same(evaluation.evaluate(space_of(case), interpret=False), expected)
 
 
 def test_a_chip_alone_is_one_of_many(interpreted):
     case, expected = interpreted
     i = list(CASES).index(case)
     for interpret in (True, False):
-        alone = evaluate.evaluate(space_of(case, CHIPS[i : i + 1]), interpret=interpret)
+        alone = evaluation.evaluate(space_of(case, CHIPS[i : i + 1]), interpret=interpret)
         assert_same(alone, expected, {"hardware": slice(i, i + 1)})
 
 
@@ -72,7 +72,7 @@ def test_axes_in_the_other_order(interpreted):
     case, expected = interpreted
     space = space_of(case)
     turned = dataclasses.replace(space, axes=dict(reversed(space.axes.items())))
-    assert_same(evaluate.evaluate(turned, interpret=False), expected)
+    assert_same(evaluation.evaluate(turned, interpret=False), expected)
 
 
 def test_a_streamed_search_sees_the_same(interpreted):

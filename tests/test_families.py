@@ -11,12 +11,11 @@ import test_cli
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, evaluation
 from dsjax.analysis import sensitivity
 from dsjax.calibration import calibrate, forms
 from dsjax.catalog import reader
 from dsjax.errors import InputError
-from dsjax.evaluation import evaluate
 from dsjax.formulas import efficiency as curves
 from dsjax.formulas import shapes
 from dsjax.results import netcdf
@@ -40,7 +39,7 @@ def space(**options):
 
 
 def values(of, names=NAMES):
-    return {name: array for name, (_, array) in evaluate.evaluate(of, names=names, interpret=True).items()}
+    return {name: array for name, (_, array) in evaluation.evaluate(of, names=names, interpret=True).items()}
 
 
 def kernels(hardware, width, rate):

@@ -8,7 +8,7 @@ import pytest
 from console import command
 
 import dsjax
-from dsjax.evaluation import evaluate
+from dsjax import evaluation
 from dsjax.results import dataset
 from dsjax.search import pareto, ranking
 from dsjax.space import grid
@@ -222,7 +222,7 @@ def test_bad_input(changes, words):
 
 
 def test_command_line(sweep):
-    with evaluate.interpreting():  # as the command line does: dominance is exact, to the last bit
+    with evaluation.interpreting():  # as the command line does: dominance is exact, to the last bit
         found = dsjax.pareto("decode_gpu_2025", by=["hardware"])
     text = command("pareto", "decode_gpu_2025", "--by", "hardware")
     lines = [line.split() for line in text.splitlines()]

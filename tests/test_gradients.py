@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax.evaluation import evaluate, program, stages
+from dsjax import evaluation
+from dsjax.evaluation import stages
 from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
 from dsjax.specs import fields, records
@@ -50,7 +51,7 @@ def elasticities(step, point, bounds, **policies):
 )
 def gradients(request):
     space = grid.load("decode_gpu_2025", fixed=request.param)
-    found = evaluate.evaluate(space, function=elasticities)
+    found = evaluation.evaluate(space, function=elasticities)
     sizes = space.sizes
     return {
         name: np.broadcast_to(array.reshape([sizes[a] if a in dims else 1 for a in sizes]), tuple(sizes.values()))
@@ -90,7 +91,7 @@ def test_exposed_parts_are_the_elasticities(gradients):
     np.testing.assert_allclose(gradients["time:hardware.thread_all_reduce_s"], gradients["share:latency"], atol=1e-12)
 
 
-def test_values_that_formulas_stack_are_of_an_early_stage():
+def test_values_that_formulas_stack_are_of_an_early_stage(programs):
     """Three kernels of one axis are stacked, larger together than the limit: each is used in slices, so they wait for
     nothing; what is of full rank does, and so does what is made of it."""
 
@@ -101,10 +102,11 @@ def test_values_that_formulas_stack_are_of_an_early_stage():
         return full, full[:1] + 1.0
 
     shapes = (jax.ShapeDtypeStruct((1200,), "float32"), jax.ShapeDtypeStruct((2,), "float32"))
-    jaxpr = program.inlined(function, *shapes).jaxpr
-    small, large = stages._split(jaxpr.eqns, jaxpr.outvars, 2000)
+    closed, results = jax.make_jaxpr(lambda operands: function(*operands), return_shape=True)(shapes)
+    stages.staged(closed, results, [2000], apart=True)([jnp.ones(x.shape, x.dtype) for x in shapes])
+    small, large = (jaxpr.eqns for jaxpr in programs)
     assert any(equation.outvars[0].aval.size == 3600 for equation in small)
     assert "exp" in [equation.primitive.name for equation in small]
     assert {equation.outvars[0].aval.shape for equation in large} <= {(1200, 2), (1, 2)}
     assert (1200, 2) in {equation.outvars[0].aval.shape for equation in large}
-    assert len(small) + len(large) == len(jaxpr.eqns)
+    assert len(small) + len(large) == len(closed.jaxpr.eqns)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cli
-from dsjax.commands import common
-from dsjax.evaluation import evaluate, numpy_programs, operands
+import dsjax
+from dsjax import cli, evaluation
+from dsjax.evaluation import numpy_programs
 from dsjax.evaluation import program as jaxprs
 from dsjax.space import grid
 
@@ -22,11 +22,6 @@ GRIDS = {
 }
 
 
-@pytest.fixture
-def no_compilation_cache(monkeypatch):
-    monkeypatch.setattr(jax.config, "update", lambda *_: None)
-
-
 def distance(a, b):
     """Largest distance in units in the last place of b."""
     known = ~np.isnan(b)
@@ -36,10 +31,11 @@ def distance(a, b):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", GRIDS)
-def test_interpreted_equals_compiled(name, dtype):
+def test_interpreted_equals_compiled(name, dtype, compilations):
     space = grid.load(name, **GRIDS[name])
-    found = evaluate.evaluate(space, dtype, interpret=True)
-    compiled = evaluate.evaluate(space, dtype, interpret=False)
+    found = evaluation.evaluate(space, dtype, interpret=True)
+    assert not compilations
+    compiled = evaluation.evaluate(space, dtype, interpret=False)
     assert list(found) == list(compiled)
     for variable, (dims, array) in found.items():
         expected_dims, expected = compiled[variable]
@@ -48,8 +44,6 @@ def test_interpreted_equals_compiled(name, dtype):
             assert distance(array, expected) <= ULP, variable
         else:
             np.testing.assert_array_equal(array, expected, err_msg=variable)
-    how, _ = operands.plan(space)
-    assert evaluate._interpreted(how, dtype, tuple(found)) is not None
 
 
 EDGES = np.array([0.0, -0.0, 1.0, -1.5, 2.5, 3e9, -3e9, np.inf, -np.inf, np.nan, 1e-300, 7.0])
@@ -122,49 +116,44 @@ def in_order(step, point, bounds, **policies):
     return {"step_time": jnp.sort(jnp.stack([times.busy_memory, times.busy_compute]))[0]}
 
 
-@pytest.fixture
-def compiled(monkeypatch):
-    """Calls of the compiler's side."""
-    calls, real = [], evaluate._compiled
-    monkeypatch.setattr(evaluate, "_compiled", lambda *of: calls.append(of) or real(*of))
-    return calls
-
-
-def test_an_unknown_equation_is_compiled(compiled):
+def test_an_unknown_equation_is_compiled(compilations):
     space = grid.load("decode_gpu_2025")
-    found = evaluate.evaluate(space, function=in_order, interpret=True)["step_time"][1]
-    busy = evaluate.evaluate(space, names=("busy_memory", "busy_compute"), interpret=True)
-    assert len(compiled) == 1
+    busy = evaluation.evaluate(space, names=("busy_memory", "busy_compute"), interpret=True)
+    assert not compilations
+    found = evaluation.evaluate(space, function=in_order, interpret=True)["step_time"][1]
+    assert compilations
     dims = [axis for axis in space.axes if any(axis in of for of, _ in busy.values())]
     arrays = [array.reshape([space.sizes[a] if a in of else 1 for a in dims]) for of, array in busy.values()]
     np.testing.assert_allclose(found, np.minimum(*arrays).reshape(found.shape), rtol=1e-13)
 
 
-def test_only_small_first_questions_are_interpreted(compiled, monkeypatch):
-    space = grid.load("decode_gpu_2025")
-    names = ("step_time", "feasible")
-    with evaluate.interpreting():
-        first = evaluate.evaluate(space, names=names)
-        assert not compiled
-        evaluate.evaluate(space, names=names, interpret=False)
-        assert len(compiled) == 1
-        monkeypatch.setattr(evaluate, "TRIES", 2)
-        evaluate.evaluate(space, names=names)
-        assert len(compiled) == 1
-        evaluate.evaluate(space, names=names)
-        assert len(compiled) == 2
-    with evaluate.interpreting():
-        monkeypatch.setattr(numpy_programs, "SMALL", first["step_time"][1].size)
-        evaluate.evaluate(space, names=names)
-        assert len(compiled) == 3
-        monkeypatch.setattr(numpy_programs, "SMALL", first["step_time"][1].size + 1)
-        evaluate.evaluate(space, names=names)
-        assert len(compiled) == 3
-    evaluate.evaluate(space, names=names)
-    assert len(compiled) == 4
+def test_only_small_first_questions_are_interpreted(compilations):
+    """Programs are forgotten before each question, so that a compilation is seen."""
+    space, names = grid.load("decode_gpu_2025"), ("step_time", "feasible")
+
+    def compiles(of=space, **how):
+        evaluation.forget()
+        compilations.clear()
+        evaluation.evaluate(of, names=names, **how)
+        return bool(compilations)
+
+    assert compiles()
+    with dsjax.interpreting():
+        assert not compiles()
+        assert compiles(interpret=False)
+        assert not compiles(grid.load("decode_gpu_2025", axes={"batch": list(range(8, 7288, 8))}))  # 2^18 points: 910
+        assert compiles(grid.load("decode_gpu_2025", axes={"batch": list(range(8, 7296, 8))}))
+        for _ in range(60):  # one program, whatever the lengths of the axes
+            evaluation.evaluate(space, names=names)
+        assert not compiles()  # the 64th time
+        assert compiles()
+    with dsjax.interpreting():
+        assert not compiles()
+    assert compiles()
 
 
-def test_the_command_line_does_not_compile_a_small_grid(compiled, no_compilation_cache):
+def test_the_command_line_does_not_compile_a_small_grid(compilations):
+    evaluation.forget()
     for command in (
         ["sweep", "decode_gpu_2025"],
         ["best", "decode_gpu_2025", "--by", ""],
@@ -172,7 +161,6 @@ def test_the_command_line_does_not_compile_a_small_grid(compiled, no_compilation
     ):
         result = CliRunner().invoke(cli.main, [*command, "--quiet"])
         assert result.exit_code == 0 and result.output, result.output
-    assert not compiled
-    with common.compilation_cache():
-        pass
-    assert evaluate._soon.get() is None
+    assert not compilations
+    dsjax.sweep("decode_gpu_2025")  # outside
+    assert compilations

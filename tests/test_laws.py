@@ -7,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsjax
-from dsjax.evaluation import evaluate
-from dsjax.evaluation import stages as factor
 from dsjax.space import grid
 
 TIGHT = {"float64": 1e-13, "float32": 1e-6}
@@ -200,40 +198,37 @@ def test_time_is_homogeneous(study, factor):
     np.testing.assert_allclose(scaled.step_time * factor, study.step_time, rtol=1e-13)
 
 
-def test_new_numbers_do_not_recompile():
+def test_new_numbers_do_not_recompile(compilations):
     axes = {name: AXES[name] for name in ("hardware", "batch", "nic")}
     fixed = {"ep": 72, "precision": "kv1-w1"}
 
-    def compiled_programs():
-        return evaluate._compiled.cache_info().misses
-
     dsjax.sweep(space(axes), fixed=fixed)
-    before = compiled_programs()
+    compilations.clear()
     dsjax.sweep(space(axes | {"batch": [9, 10, 11, 12], "hardware": ["H20", "H800", "L20"]}), fixed=fixed)
     dsjax.sweep(space(axes), fixed=fixed | {"context": 77, "ep": 5, "precision": "kv2-w2"})
     dsjax.sweep(
         space(axes, objective={"minimize": "tpot"}), fixed=fixed, settings={"nic.CX7.scale_out_bytes_per_s": 1e9}
     )
     dsjax.sweep(space(axes) | {"constraints": {"min_tps_per_user": 3}}, fixed=fixed)
-    assert compiled_programs() == before
+    assert not compilations
     dsjax.sweep(space(axes | {"batch": [9, 10]}), fixed=fixed)
-    assert compiled_programs() == before + 1
+    assert len(compilations) == 1
 
 
 @pytest.mark.parametrize("dtype", TIGHT)
-def test_stages_give_the_result_of_one(monkeypatch, dtype):
-    axes = {name: AXES[name] for name in ("hardware", "pipeline", "nic", "precision")} | {"batch": list(range(1, 33))}
-    fixed = {"ep": 72, "mtp": 1}
-    compiled, stages = jax.jit, []
-    one = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
-    monkeypatch.setattr(factor, "WORTHWHILE", 1)
-    monkeypatch.setattr(
-        factor.jax, "jit", lambda function, **options: stages.append(function) or compiled(function, **options)
-    )
-    evaluate._compiled.cache_clear()
-    two = dsjax.sweep(space(axes), fixed=fixed, dtype=dtype)
-    assert len(stages) == len(factor.VALUES.shares) + 1
-    assert_same(two, one, dtype)
+def test_stages_give_the_result_of_one(compilations, dtype):
+    """A grid large enough for three stages, and its halves, each small enough for one."""
+    axes = {name: AXES[name] for name in ("hardware", "pipeline", "nic", "precision")}
+    batch, fixed = list(range(1, 4097)), {"ep": 72, "mtp": 1}
+    halves = []
+    for part in (batch[:2048], batch[2048:]):
+        compilations.clear()
+        halves.append(dsjax.sweep(space(axes | {"batch": part}), fixed=fixed, dtype=dtype, blocks=False))
+    assert not compilations  # the second half is of the program of the first
+    whole = dsjax.sweep(space(axes | {"batch": batch}), fixed=fixed, dtype=dtype, blocks=False)
+    assert len(compilations) == 3
+    for i, half in enumerate(halves):
+        assert_same(whole.isel(batch=slice(2048 * i, 2048 * (i + 1))), half, dtype)
 
 
 def test_importing_and_sweeping_leaves_the_users_jax_alone(study):

@@ -1,22 +1,24 @@
-"""Outlines of traces kept in files: the same numbers without a trace, and never those of another program."""
+"""Traces kept in files: the same numbers without tracing again, and never those of another program."""
 
 import concurrent.futures
+import contextvars
 import dataclasses
-import functools
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dsjax import cli
-from dsjax.evaluation import dims, evaluate, numpy_programs, operands, trace, trace_cache
+import dsjax
+from dsjax import cli, evaluation
+from dsjax.evaluation import numpy_programs, trace_cache
 from dsjax.evaluation import program as jaxprs
-from dsjax.formulas import constraints
 from dsjax.search import cells
 from dsjax.space import grid
 
@@ -25,30 +27,31 @@ FAST = "decode_gpu_2025"
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where outlines are kept; nothing is known of a trace before, or after."""
-    clear()
-    with trace_cache.kept(tmp_path / "outlines"):
+    """Where traces are kept; nothing is known of one before, or after."""
+    evaluation.forget()
+    with evaluation.traces_kept(tmp_path / "outlines"):
         yield tmp_path / "outlines"
-    clear()
+    evaluation.forget()
 
 
 @pytest.fixture
 def traced(monkeypatch):
-    """The functions that were traced, in order."""
-    seen, tracer = [], trace.traced
-    monkeypatch.setattr(trace, "traced", lambda plan, dtype: seen.append(plan.function) or tracer(plan, dtype))
-    return seen
+    """A function that tells whether anything was traced since it was called last."""
+    seen, tracer = [], jax.make_jaxpr
+    monkeypatch.setattr(jax, "make_jaxpr", lambda *args, **how: seen.append(args) or tracer(*args, **how))
 
+    def since():
+        found = bool(seen)
+        seen.clear()
+        return found
 
-def clear():
-    """As in another process."""
-    for function in (trace_cache._outline, dims.layout, evaluate._interpreted):
-        function.cache_clear()
+    return since
 
 
 def asked(space, dtype="float64", **options):
-    clear()
-    return evaluate.evaluate(space, dtype, interpret=True, **options)
+    """As in another process."""
+    evaluation.forget()
+    return evaluation.evaluate(space, dtype, interpret=True, **options)
 
 
 def assert_same(found, expected):
@@ -58,35 +61,21 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found[name][1], array, err_msg=name)
 
 
-@pytest.mark.parametrize("name, dtype", [(FAST, "float64"), (FAST, "float32"), ("sg2260e_prefill_16", "float64")])
+@pytest.mark.parametrize(
+    "name, dtype", [(FAST, "float64"), (FAST, "float32"), ("sg2260e_prefill_16", "float64"), ("default", "float64")]
+)
 def test_a_second_process_does_not_trace(folder, traced, name, dtype):
-    space = grid.load(name)
+    space, other = grid.load(name), grid.load(name, axes={"hardware_hbm_bytes_per_s": [1e12, 2e12]})
     first = asked(space, dtype)
     (file,) = folder.iterdir()
-    assert len(traced) == 1 and file.suffix == ".json"
+    assert traced() and file.suffix == ".json"
     assert_same(asked(space, dtype), first)
-    assert_same(asked(grid.load(name, axes={"batch": [3, 5, 8]}), dtype), asked_anew(folder, name, dtype))
-    assert len(traced) == 2  # one of them where nothing is kept
+    found = asked(other, dtype)
+    assert not traced()
+    with evaluation.traces_kept(None):
+        assert_same(found, asked(other, dtype))
+    assert traced()
     assert list(folder.iterdir()) == [file]
-
-
-def asked_anew(folder, name, dtype):
-    with trace_cache.kept(None):
-        return asked(grid.load(name, axes={"batch": [3, 5, 8]}), dtype)
-
-
-def test_an_outline_is_the_same_read_back(folder):
-    how, _ = operands.plan(grid.load("default", axes={"batch": [7, 64]}))
-    written = trace_cache.outline(how, "float64")
-    trace_cache._outline.cache_clear()
-    read = trace_cache.outline(how, "float64")
-    assert read is not written and list(read.dtypes) == list(written.dtypes)
-    assert read._replace(program=None) == written._replace(program=None)
-    assert read.program.equations == written.program.equations
-    assert list(read.program.constants) == list(written.program.constants)
-    for slot, constant in written.program.constants.items():
-        np.testing.assert_array_equal(read.program.constants[slot], constant)
-        assert read.program.constants[slot].dtype == constant.dtype
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "not text", "a folder"])
@@ -101,42 +90,46 @@ def test_a_damaged_file_is_not_read(folder, traced, damage):
     else:
         one = content.replace(b'"mul"', b'"add"', 1)
         file.write_bytes({"cut": content[:-1000], "changed": one, "empty": b"", "not text": b"\xff\xfe"}[damage])
+    traced()
     assert_same(asked(space), first)
-    assert len(traced) == 2
+    assert traced()
     assert damage == "a folder" or file.read_bytes() == content
 
 
 def test_another_program_has_another_file(folder, traced, monkeypatch):
-    """Changed source text, versions, settings, types, functions, or constraints: each is traced."""
+    """Changed versions, settings, types, functions, or constraints: each is traced."""
     space = grid.load(FAST)
-    asked(space)
-    asked(space, "float32")
-    asked(dataclasses.replace(space, bounds={"max_tpot": 0.03}))
-    monkeypatch.setattr(trace_cache, "_sources", lambda: "other text")
-    asked(space)
+
+    def anew(*args):
+        asked(*args)
+        assert traced()
+
+    anew(space)
+    anew(space, "float32")
+    anew(dataclasses.replace(space, bounds={"max_tpot": 0.03}))
     monkeypatch.setattr(np, "__version__", "0")
-    asked(space)
+    anew(space)
     with jax.numpy_rank_promotion("warn"):
-        asked(space)
-    assert len(traced) == len(list(folder.iterdir())) == 6
+        anew(space)
+    assert len(list(folder.iterdir())) == 5
 
 
-def test_the_source_text_is_that_of_every_module(monkeypatch, tmp_path):
+def test_another_source_text_is_another_program(tmp_path):
+    """A copy of the package in processes of its own: a changed line, a new module."""
     package = tmp_path / "dsjax"
-    (package / "studies").mkdir(parents=True)
-    for name in ("outlines.py", "core.py", "studies/one.py"):
-        (package / name).write_text("x = 1\n")
-    monkeypatch.setattr(trace_cache, "__file__", str(package / "evaluation" / "trace_cache.py"))
-    seen = {trace_cache._sources.__wrapped__()}
+    shutil.copytree(Path(dsjax.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package.parent / "grids").symlink_to(Path(dsjax.__file__).parents[1] / "grids")
+    layers = package / "formulas" / "layers.py"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for change in (
-        lambda: (package / "core.py").write_text("x = 2\n"),
-        lambda: (package / "studies/one.py").write_text("x = 3\n"),
-        lambda: (package / "studies/two.py").write_text(""),
-        lambda: (package / "studies/one.py").rename(package / "studies/three.py"),
+        lambda: None,
+        lambda: layers.write_text(layers.read_text() + "# a line\n"),
+        lambda: (package / "studies" / "another.py").write_text(""),
     ):
         change()
-        seen.add(trace_cache._sources.__wrapped__())
-    assert len(seen) == 5
+        call = [sys.executable, "-m", "dsjax", "sweep", FAST, "--quiet", "--format", "csv"]
+        subprocess.run(call, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert len(list((tmp_path / "cache" / "dsjax" / "outlines").iterdir())) == 3
 
 
 def local(step, point, bounds, **policies):
@@ -148,46 +141,38 @@ def test_functions_without_a_name_in_the_package_are_traced_each_time(folder, tr
     for function in (local, cells.function_of("step_time", 1.0, 0.0)):
         for _ in range(2):
             asked(space, function=function)
-    assert len(traced) == 4
+            assert traced()
     assert not folder.exists()
 
 
-def test_names():
-    named = trace_cache._named
-    assert named((constraints.check, "x", (1, None))) == ("dsjax.constraints:check", "x", (1, None))
-    assert named(functools.partial(constraints.check, 1)) != named(functools.partial(constraints.check, 2))
-    for nameless in (lambda: 0, np.sum, object(), functools.partial(local), cells.mask_of("memory")):
-        with pytest.raises(trace_cache._Nameless):
-            named(nameless)
-
-
-def test_several_writers_at_once(folder):
-    how, _ = operands.plan(grid.load(FAST))
-    found = trace_cache.outline(how, "float64")
-    path = folder / "one.json"
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda _: trace_cache._write(path, found), range(24)):
-            read = trace_cache._read(path)
-            assert read is not None and read.program.equations == found.program.equations
-    assert {each.suffix for each in folder.iterdir()} == {".json"}
+def test_several_writers_at_once(folder, traced):
+    space, contexts = grid.load(FAST), [contextvars.copy_context() for _ in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(len(contexts)) as pool:
+        found = list(pool.map(lambda own: own.run(evaluation.evaluate, space, interpret=True), contexts))
+    assert traced()
+    for each in (*found, asked(space)):
+        assert_same(each, found[0])
+    assert not traced()
+    assert [path.suffix for path in folder.iterdir()] == [".json"]
 
 
 def test_no_more_than_some_files_are_kept(folder, monkeypatch):
     monkeypatch.setattr(trace_cache, "MOST_FILES", 3)
-    how, _ = operands.plan(grid.load(FAST))
-    found = trace_cache.outline(how, "float64")
-    next(folder.iterdir()).unlink()
+    seen = []
     for i in range(5):
-        trace_cache._write(folder / f"{i}.json", found)
-        os.utime(folder / f"{i}.json", (i, i))
-    assert sorted(path.name for path in folder.iterdir()) == ["2.json", "3.json", "4.json"]
+        monkeypatch.setattr(np, "__version__", str(i))
+        asked(grid.load(FAST))
+        (new,) = set(folder.iterdir()).difference(seen)
+        os.utime(new, (i, i))
+        seen.append(new)
+    assert set(folder.iterdir()) == set(seen[2:])
 
 
 def test_a_folder_that_takes_no_file_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with trace_cache.kept(tmp_path / "file"):
+    with evaluation.traces_kept(tmp_path / "file"):
         asked(grid.load(FAST))
-    clear()
+    evaluation.forget()
     assert (tmp_path / "file").read_text() == ""
 
 
@@ -201,18 +186,18 @@ def test_an_equation_of_an_unknown_kind_is_unknown_read_back():
 
 
 def test_the_command_line_keeps_them(tmp_path, monkeypatch):
-    clear()
+    evaluation.forget()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(jax.config, "update", lambda *_: None)
     texts = []
     for _ in range(2):
-        clear()
+        evaluation.forget()
         result = CliRunner().invoke(cli.main, ["sweep", FAST])
         assert result.exit_code == 0
         texts.append(result.output)
     assert texts[0] == texts[1]
     assert len(list((tmp_path / "dsjax" / "outlines").iterdir())) == 1
-    clear()
+    evaluation.forget()
 
 
 def test_a_sweep_does_not_import_dask():

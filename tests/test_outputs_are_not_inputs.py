@@ -141,7 +141,7 @@ def test_these_are_the_files_that_a_command_reads(name, here, monkeypatch):
 
     opener = netcdf.open_netcdf
     for function in (
-        "evaluation.evaluate.evaluate",
+        "evaluation.evaluate",
         "analysis.sensitivity.of_space",
         "calibration.fitting.cross_validate",
         "pictures.drawn",
@@ -214,7 +214,7 @@ def test_a_name_says_the_kind_of_what_is_written(args, said, monkeypatch):
     def computed(*_, **__):
         raise AssertionError("computed first")
 
-    monkeypatch.setattr("dsjax.evaluation.evaluate.evaluate", computed)
+    monkeypatch.setattr("dsjax.evaluation.evaluate", computed)
     monkeypatch.setattr("dsjax.calibration.fitting.fit", computed)
     assert refused(*args.split()).startswith(f"error: {said}")
 

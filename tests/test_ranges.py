@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import machine
-from dsjax.evaluation import evaluate
+from dsjax import evaluation, machine
 from dsjax.search import cells, histogram, pareto, ranking, streaming
 from dsjax.space import grid, ranges
 from dsjax.space.space import Space
@@ -106,7 +105,7 @@ def test_the_space_and_its_dataset_are_the_same(axis):
     held, lazy, ds = both(*axis)
     assert lazy.axes == held.axes and Space.from_json(lazy.to_json()) == lazy
     for name in ("tps_per_chip", "feasible"):
-        ((_, values),) = evaluate.evaluate(lazy, names=(name,)).values()
+        ((_, values),) = evaluation.evaluate(lazy, names=(name,)).values()
         np.testing.assert_array_equal(values, ds[name])
     again = sweep.of_space(lazy, "float64", False)
     assert again.drop_attrs().identical(ds.drop_attrs())

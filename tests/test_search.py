@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax.evaluation import evaluate
+from dsjax import evaluation
 from dsjax.results import dataset
 from dsjax.search import ranking
 from dsjax.space import grid
@@ -195,7 +195,7 @@ def test_constraints_on_a_knot_and_on_a_number_of_a_precision(name):
     """As axes, and fixed; with the reason in words."""
     axes, limits, expected = KNOTS[name]
     fixed = {"hardware": "H800", "nic": "CX7", "ep": 72, "precision": "fp8", "context": 4096, "batch": 64}
-    with evaluate.interpreting():
+    with evaluation.interpreting():
         ds = dsjax.sweep({"axes": axes, "fixed": fixed, "constraints": limits})
         assert ds[f"ok_{name}"].values.tolist() == expected == ds.feasible.values.tolist()
         for value, ok in zip(axes[name], expected, strict=True):

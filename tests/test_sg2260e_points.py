@@ -9,7 +9,7 @@ import oracle_sg2260e as oracle
 import pytest
 
 import dsjax
-from dsjax.evaluation import evaluate
+from dsjax import evaluation
 from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
 from dsjax.specs import fields
@@ -226,7 +226,7 @@ def elasticities(step, point, bounds, **policies):
 
 def test_gradients_are_finite_and_sum_to_minus_one():
     space = grid.load(SMALL, fixed={"pipeline": "naive"})
-    found = evaluate.evaluate(space, function=elasticities)
+    found = evaluation.evaluate(space, function=elasticities)
     for name, (_, values) in found.items():
         assert np.isfinite(values).all(), name
     total = 0.0

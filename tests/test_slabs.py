@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax.evaluation import evaluate
+from dsjax import evaluation
 from dsjax.space import grid
 from dsjax.sweeps import slabs
 
@@ -23,7 +23,7 @@ def space():
 
 @pytest.fixture(scope="module")
 def whole(space):
-    return evaluate.evaluate(space, "float64")
+    return evaluation.evaluate(space, "float64")
 
 
 def test_every_point_is_in_exactly_one_slab(space):
@@ -116,8 +116,11 @@ def test_an_error_in_one_slab_stops_the_rest(space):
 def test_devices_take_turns_and_agree():
     """In a process of its own: the devices of a CPU are made when JAX starts."""
     code = f"""
+import os
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 import numpy as np
-from dsjax import evaluate, grid, slabs
+from dsjax.space import grid
+from dsjax.sweeps import slabs
 devices = slabs.local_devices(2)
 assert len(set(devices)) == 2
 space = grid.load({STUDY!r})
@@ -131,7 +134,7 @@ for name in one:
 
 def test_too_many_devices():
     with pytest.raises(dsjax.InputError, match="devices: 64 wanted and 1 of kind"):
-        evaluate.evaluate(grid.load(STUDY, axes={"batch": [16]}), names=("step_time",))  # JAX has started
+        evaluation.evaluate(grid.load(STUDY, axes={"batch": [16]}), names=("step_time",))  # JAX has started
         slabs.local_devices(64)
     for wrong in (0, -1, True, 1.5):
         with pytest.raises(dsjax.InputError, match="positive integer"):
@@ -164,7 +167,7 @@ def test_a_slab_has_the_same_bits_where_small_grids_are_not_compiled(space):
     cut = slabs.cut(space, 1500)
     assert cut.number > 1
     names = ("tps_per_chip", "mbu")
-    with evaluate.interpreting():
+    with evaluation.interpreting():
         inside = slabs.evaluated(cut, 1, "float64", names)
     for name, (dims, array) in slabs.evaluated(cut, 1, "float64", names).items():
         assert dims == inside[name][0]

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli
-from dsjax.evaluation import evaluate, operands, program, reassociate, stages
+from dsjax import cli, evaluation
+from dsjax.evaluation import program, reassociate
 from dsjax.search import best, cells, pareto, ranking, streaming
 from dsjax.space import grid
 from dsjax.sweeps import sweep
@@ -260,21 +260,16 @@ def test_the_innermost_loop_runs_along_an_axis_of_the_grid():
     assert max(shapes(reassociate.regrouped(closed, [frozenset(x) for x in "ab"], sizes)), key=np.prod) == (64, 64)
 
 
-def test_no_array_of_the_core_models_last_stage_has_dims_of_the_formulas(monkeypatch):
+def test_no_array_of_the_core_models_last_stage_has_dims_of_the_formulas(monkeypatch, programs):
     """Micro-batches and drafts are stacked in the core model; at full rank the dims are those of the grid alone."""
-    seen, stage = [], stages._stage
-    monkeypatch.setattr(stages, "_stage", lambda *args: seen.append(args[1]) or stage(*args))
     monkeypatch.setattr(cells, "SLAB", 2**24)
     axes = {"nic_scale_out_bytes_per_s": [1e10 * i for i in range(1, 17)]} | LONG
     axes |= {"hardware": ["H800"], "ep": [144], "tp": [1], "precision": ["fp8"], "mtp": [1]}
     space = grid.load("default", axes=axes, fixed={"nic": "CX7", "pipeline": "dual-mbatch"})
     layout = cells.layout_of(space, (), "float32")
-    how, leaves = operands.plan(space, cells.function_of("tps_per_chip", 1.0, 1e-5))
     sizes = dict(layout.sizes)
-    shapes = tuple((sizes[axis],) if axis else () for axis in how.leaf_axes)
-    with evaluate.precision("float32"):
-        cells._kernel(how, "float32", layout, shapes)
-    last = [equation.outvars[0].aval.shape for equation in seen[-1]]
+    cells.slab_of(space, layout, (cells.function_of, "tps_per_chip", 1.0, 1e-5), "float32")([0] * len(layout.kept))
+    last = [equation.outvars[0].aval.shape for equation in programs[-1].eqns]
     points = math.prod(sizes.values())
     assert points in map(math.prod, last) and max(map(math.prod, last)) == points
     assert all(set(shape) <= {1, *sizes.values()} for shape in last)
@@ -302,7 +297,7 @@ def test_axes_that_few_equations_see_go_into_a_slab_first(monkeypatch):
     space = grid.load(STUDY, axes={"ep": [144], **axes}, fixed={"nic": "CX7", "pipeline": "naive"})
     sizes = dict(cells.layout_of(space).sizes)
     assert sizes["nic_scale_out_bytes_per_s"] == 16 and sizes["hardware"] == 1
-    seen = cells._dependents(operands.plan(space)[0], "float32")
+    seen = evaluation.equations_along(space)
     assert 0 < seen["nic_scale_out_bytes_per_s"] < seen["hardware"] and seen["ep"] < seen["batch"]
 
 
@@ -315,4 +310,3 @@ def test_layouts_cut_every_axis_into_whole_slabs():
     assert 2 * 4 * np.prod(list(sizes.values())) <= cells.SLAB
     assert all(sizes[axis] == space.sizes[axis] for axis in layout.inner)
     assert {*layout.policies, *layout.kept, *layout.inner} == set(space.axes)
-    assert operands.plan(space)[0].axes == tuple(space.axes)

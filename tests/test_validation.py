@@ -12,8 +12,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
+from dsjax import evaluation
 from dsjax.cli import main
-from dsjax.evaluation import evaluate
 from dsjax.validation import agreement, systems, validate
 
 STUDY = """
@@ -145,7 +145,7 @@ def test_incomplete_systems_fit_nothing(own):
 
 
 def swept(grid, **fixed):
-    with evaluate.interpreting():
+    with evaluation.interpreting():
         return dsjax.sweep(grid, fixed=fixed).sel(software_factor=1.0)
 
 

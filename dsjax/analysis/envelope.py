@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import numerics
-from ..evaluation import derivatives, evaluate, program
+from .. import evaluation, numerics
 from ..formulas import constraints
 from ..formulas.point import evaluate_point, fields_by_name
 from ..results import dataset
@@ -94,7 +93,7 @@ def relaxed(of, names, load, limits, reserve):
         bounds = dict(bounds)
         real = bounds.pop(LOAD)
 
-        def traced(factors, whole, real):
+        def at(whole, factors):
             deployment = dataclasses.replace(point.deployment, **{load: whole})
             moved = parameters.scaled(dataclasses.replace(point, deployment=deployment), names, list(factors))
             values = evaluate_point(step, moved, bounds, **policies)
@@ -112,12 +111,10 @@ def relaxed(of, names, load, limits, reserve):
 
         ones = jnp.ones(len(names) + 1, real.dtype)
         whole = getattr(point.deployment, load)
-        closed = jax.make_jaxpr(traced)(ones[:-1], whole, real)
+        relaxed_at = evaluation.continued(at, whole, ones[:-1])
 
         def logs(factors):
-            real_load = factors[-1] * real
-            rule = derivatives.continuous(whole, real_load)
-            return program.run(closed, [factors[:-1], whole, real_load], rule)[0]
+            return relaxed_at(factors[-1] * real, factors[:-1])
 
         return {"logs": logs(ones), "slopes": jax.jacrev(logs)(ones)}
 
@@ -141,7 +138,7 @@ class Problem:
     def at(self, load):
         """(logs, slopes) at a real load, see `relaxed`."""
         space = dataclasses.replace(self.space, bounds=self.space.bounds | {LOAD: float(load)})
-        found = evaluate.evaluate(space, function=self.function)
+        found = evaluation.evaluate(space, function=self.function)
         return found["logs"][1], found["slopes"][1]
 
     def objective(self, load):

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import evaluation
 from ..catalog import reader
 from ..catalog.sources import said
 from ..errors import InputError
-from ..evaluation import evaluate
 from ..formulas import roofline
 from ..formulas.metrics import LIMITS
 from ..formulas.point import of_step
@@ -97,7 +97,7 @@ def everything(step, point, bounds, **policies):
 
 def values_of(space, dtype):
     """`everything` at the one point of a space, as Python numbers."""
-    return {name: array.item() for name, (_, array) in evaluate.evaluate(space, dtype, function=everything).items()}
+    return {name: array.item() for name, (_, array) in evaluation.evaluate(space, dtype, function=everything).items()}
 
 
 def _explained(space, dtype):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..evaluation import evaluate, operands
+from .. import evaluation
 from ..results.dataset import over, variable
 from . import refusals
 
@@ -26,7 +26,7 @@ def pipelines(space, values, dtype):
 
     def at(where):
         return {
-            name: np.broadcast_to(x, len(choices)) for name, (_, x) in evaluate.evaluate(where, dtype, names).items()
+            name: np.broadcast_to(x, len(choices)) for name, (_, x) in evaluation.evaluate(where, dtype, names).items()
         }
 
     found = at(every)
@@ -64,8 +64,8 @@ def largest(space, dtype):
     while start <= MOST_SEQUENCES and not full:
         full = bool(masks) and not all(masks[name][-1][-1] for name in masks if name.startswith("ok_memory"))
         these = dataclasses.replace(space, axes={load: tuple(range(start, start + CHUNK))}, fixed=fixed)
-        names = [name for name in evaluate.layout(operands.plan(these)[0], dtype) if name.startswith("ok_")]
-        for name, (_, array) in evaluate.evaluate(these, dtype, names).items():
+        names = [name for name in evaluation.variables(these, dtype) if name.startswith("ok_")]
+        for name, (_, array) in evaluation.evaluate(these, dtype, names).items():
             masks.setdefault(name, []).append(np.broadcast_to(array, CHUNK))
         start += CHUNK  # ends one chunk after the memory is full, so that divisors come round again
     masks = {name: np.concatenate(arrays) for name, arrays in masks.items()}

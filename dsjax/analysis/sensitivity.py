@@ -1,22 +1,18 @@
 """Elasticities d ln y / d ln x of a variable with respect to every continuous number of the records.
 
 Formulas are those of the model: `evaluate_point` is traced once at a point, and its equations are differentiated
-(`evaluation.derivatives`). Over a grid forward mode is used: the tangent of a parameter has the rank of the axes that
-it meets, so the staged evaluation (`stages`) keeps most of it cheap. At one point reverse mode compiles a smaller
-program.
+(`evaluation.forward`). Over a grid the tangent of a parameter has the rank of the axes that it meets, so evaluation in
+stages keeps most of it cheap. At one point reverse mode compiles a smaller program (`evaluation.reverse`).
 """
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.extend import core
 
-from .. import machine
+from .. import evaluation, machine
 from ..errors import InputError, unknown
-from ..evaluation import derivatives, evaluate, program, stages
 from ..formulas.point import evaluate_point
 from ..results import dataset
 from ..search import point, ranking
@@ -101,18 +97,14 @@ def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
     return ds.assign(relaxation.variables(space, one, of, names, swept))
 
 
-def _traced(step, point, bounds, policies, names):
-    """(ones, ClosedJaxpr of the factors of `names` -> the variables, names of the variables)."""
-    ones = [jnp.ones((), point.workload.context.dtype)] * len(names)
-    order = []
+def _of_factors(step, point, bounds, policies, names):
+    """(Function of a factor of each of `names` -> {variable: value}, factors of 1)."""
 
     def values(*factors):
         found = evaluate_point(step, parameters.scaled(point, names, factors), bounds, **policies)
-        found = {name: value for name, value in found.items() if "/" not in name}
-        order[:] = found
-        return list(found.values())
+        return {name: value for name, value in found.items() if "/" not in name}
 
-    return ones, program.inlined(values, *ones), order
+    return values, [jnp.ones((), point.workload.context.dtype)] * len(names)
 
 
 def _over(dy, y):
@@ -124,19 +116,13 @@ def _over(dy, y):
 def slopes(of, names):
     """Function to lift over a grid: `of`, BESIDE, and `elasticity/<i>` of the i-th of `names`, in forward mode."""
 
+    @evaluation.differentiated
     def function(step, point, bounds, **policies):
-        ones, closed, order = _traced(step, point, bounds, policies, names)
-        variables = core.jaxpr_as_fun(closed)
+        values, columns = evaluation.forward(*_of_factors(step, point, bounds, policies, names), of)
+        inverse = _over(jnp.ones_like(values[of]), values[of])
+        elasticities = {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
+        return {name: values[name] for name in (of, *BESIDE)} | elasticities
 
-        def chosen(*factors):
-            found = dict(zip(order, variables(*factors), strict=True))
-            return found[of], {name: found[name] for name in (of, *BESIDE)}
-
-        y, values, columns = derivatives.columns(chosen, ones)
-        inverse = _over(jnp.ones_like(y), y)
-        return values | {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
-
-    function.stages = stages.DERIVATIVES
     return function
 
 
@@ -145,15 +131,8 @@ def slopes_at_point(of, names):
     """Function for one point: its variables, and `elasticity/<i>` of the i-th of `names`, in reverse mode."""
 
     def function(step, point, bounds, **policies):
-        ones, closed, order = _traced(step, point, bounds, policies, names)
-        variables = core.jaxpr_as_fun(closed)
-
-        def chosen(*factors):
-            found = dict(zip(order, variables(*factors), strict=True))
-            return found[of], found
-
-        (y, values), gradient = jax.value_and_grad(chosen, argnums=tuple(range(len(names))), has_aux=True)(*ones)
-        return values | {f"elasticity/{i}": _over(dy, y) for i, dy in enumerate(gradient)}
+        values, gradient = evaluation.reverse(*_of_factors(step, point, bounds, policies, names), of)
+        return values | {f"elasticity/{i}": _over(dy, values[of]) for i, dy in enumerate(gradient)}
 
     return function
 
@@ -165,7 +144,7 @@ def one_sided(space, of, names):
     """
 
     def values(at):
-        return evaluate.evaluate(at, "float64", (of,))[of]
+        return evaluation.evaluate(at, "float64", (of,))[of]
 
     dims, y = values(space)
     inverse = 1.0 / (STEP * np.where(y == 0.0, np.inf, y))
@@ -179,9 +158,9 @@ def one_sided(space, of, names):
 def at_point(space, of, names, whole):
     """`sensitivity` at the one point of a space, in float64; `whole` has the rows that are not in use there."""
     function = slopes_at_point(of, names)
-    found = evaluate.evaluate(space, function=function)
+    found = evaluation.evaluate(space, function=function)
     plain = {name: value for name, value in found.items() if "/" not in name}
-    ds = dataset.to_dataset(space, {k: plain[k] for k in evaluate.known(space, plain)}, "dsjax sensitivity")
+    ds = dataset.to_dataset(space, {k: plain[k] for k in evaluation.known(space, plain)}, "dsjax sensitivity")
     used = [parameters.in_use(space, name)[1] for name in names]
     ad = np.array([found[f"elasticity/{i}"][1] * used[i] for i in range(len(names))])
     below, above = np.array(one_sided(space, of, names)[1]).T
@@ -220,7 +199,7 @@ def over_grid(space, of, names, dtype="float64", kinks=None):
             f"grid: {space.points:,} points x {len(names)} parameters need {machine.gigabytes(needed)} and "
             f"{machine.gigabytes(machine.available_memory())} of memory is free; expected a smaller grid or fewer wrt"
         )
-    found = evaluate.evaluate(space, dtype, function=slopes(of, names))
+    found = evaluation.evaluate(space, dtype, function=slopes(of, names))
     ds = dataset.to_dataset(space, {name: x for name, x in found.items() if "/" not in name}, "dsjax sensitivity")
     ds = ds.assign_coords(_coordinate(names))
     ds["elasticity"] = _variable(*_stacked(space, found, names), of)

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from .. import numerics
+from .. import evaluation, numerics
 from ..errors import InputError
-from ..evaluation import evaluate, operands
 from ..formulas.metrics import LIMITS
 from ..search import binding, ranking
 from ..space import parameters
@@ -80,13 +79,12 @@ class _Asked:
         self.known = {}
         self.names = tuple({question.variable: None, "feasible": None})
         if space.points <= WIDE:
-            how, _ = operands.plan(space)
-            self.names = tuple(n for n in evaluate.layout(how, dtype) if not n.startswith("block_time/"))
+            self.names = tuple(n for n in evaluation.variables(space, dtype) if not n.startswith("block_time/"))
 
     def responses(self, x):
         """The best value of every contender at `x`; infinite on the bad side where none is feasible."""
         if x not in self.known:
-            found = evaluate.evaluate(self.varied.moved(self.space, x), self.dtype, self.names)
+            found = evaluation.evaluate(self.varied.moved(self.space, x), self.dtype, self.names)
             self.known[x] = self._best(found)
         return self.known[x]
 

@@ -1,15 +1,13 @@
 """What uncertain inputs do to the best configurations: quantiles, chances, and which input matters."""
 
-import dataclasses
 import numbers
 
 import jax
 import numpy as np
 import xarray as xr
 
-from .. import machine
+from .. import evaluation, machine
 from ..errors import InputError, unknown
-from ..evaluation import evaluate, operands
 from ..search import ranking
 from ..space import parameters
 from ..specs.variables import VARIABLES
@@ -19,7 +17,6 @@ from . import sampling
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEP = 1e-4  # of ln x, for elasticities
-CHUNK = 2**10  # samples evaluated at once: one compiled program for any number of them
 SOBOL_SAMPLES = 2**14  # at least so many for the shares, whose error falls with their root only
 MOST_SEED = 2**63 - 1
 TRIED = 8  # times as many of the best points are tried as candidates are wanted: some are equals of others
@@ -83,8 +80,8 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
 
 def _check_size(space, samples, n, candidates):
     """Refuse more samples of `n` inputs than fit in the memory that is free: draws, and the outputs of candidates."""
-    kinds = evaluate.layout(operands.plan(space)[0], "float64")
-    outputs = sum(kind.itemsize for name, (_, kind) in kinds.items() if not name.startswith("block_time/"))
+    kinds = evaluation.variables(space)
+    outputs = sum(kinds[name][1].itemsize for name in _outputs_of(space))
     # Twice the draws, their bits, and a table with one column of another; a candidate's chunks, then joined.
     needed = max(samples, SOBOL_SAMPLES) * (6 * 8 * n + outputs * (candidates + 2))
     available = machine.available_memory()
@@ -178,46 +175,29 @@ class _Candidate:
     """One configuration, evaluated at many values of its inputs at once."""
 
     def __init__(self, space, point, named):
-        one = space.only(point)
-        how, self.leaves = operands.plan(one)
-        self.how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(self.leaves))
-        positions = jax.tree.unflatten(how.treedef, range(len(self.leaves)))
+        self.space = space.only(point)
+        self.numbers = evaluation.numbers(self.space)
         self.names = []  # of the inputs it reads
-        self.used = []  # (column of the draws, position of the operand, relative error, upper bound) of each
+        self.used = []  # (column of the draws, (record, field), relative error, upper bound) of each
         for column, (x, sigma) in enumerate(named):
-            row = next(iter(x.values))
-            if row and row not in one.rows[x.parameter.record]:
-                continue  # of another candidate
-            records, curves, _ = positions
-            record = curves[0] if x.parameter.record == "curve" else records[x.parameter.record]
-            if hasattr(record, x.parameter.field):
+            row, operand = next(iter(x.values)), (x.parameter.record, x.parameter.field)
+            of_another = row and row not in self.space.rows[x.parameter.record]
+            if not of_another and operand in self.numbers:
                 self.names.append(x.name)
-                self.used.append((column, getattr(record, x.parameter.field), sigma, x.meta["high"]))
+                self.used.append((column, operand, sigma, x.meta["high"]))
 
     def outputs(self, normal, clip=True):
         """{variable: value in every sample} for standard normals (sample, input); within their domains by `clip`."""
-        padded = np.zeros((-(-len(normal) // CHUNK) * CHUNK, normal.shape[1]))
-        padded[: len(normal)] = normal
-        chunks = [self._chunk(part, clip) for part in np.split(padded, len(padded) // CHUNK)]
-        return {name: np.concatenate([chunk[name] for chunk in chunks])[: len(normal)] for name in chunks[0]}
-
-    def _chunk(self, normal, clip):
-        values = [np.broadcast_to(leaf, (CHUNK,)).copy() for leaf in self.leaves]
-        for column, position, sigma, high in self.used:
-            values[position] *= np.exp(sigma * normal[:, column])
-            if clip and high is not None:
-                np.minimum(values[position], high, out=values[position])
-        found = _evaluated(self.how, values)
-        return {name: np.broadcast_to(array, (CHUNK,)) for name, (_, array) in found.items()}
+        values = {}
+        for column, operand, sigma, high in self.used:
+            moved = self.numbers[operand] * np.exp(sigma * normal[:, column])
+            values[operand] = np.minimum(moved, high) if clip and high is not None else moved
+        return evaluation.samples(self.space, values, len(normal), _outputs_of(self.space))
 
 
-def _evaluated(how, leaves):
-    """{variable: (dims, array)} of a plan whose operands all vary along one axis; the program is compiled once."""
-    variables = evaluate.layout(how, "float64")
-    names = tuple(name for name in variables if not name.startswith("block_time/"))
-    with jax.enable_x64(True):
-        arrays = jax.device_get(evaluate._compiled(how, "float64", names, tuple(x.shape for x in leaves))(leaves))
-    return {name: (variables[name][0], arrays[name]) for name in names}
+def _outputs_of(space):
+    """Names of the variables of a space, without the times of its blocks."""
+    return [name for name in evaluation.variables(space) if not name.startswith("block_time/")]
 
 
 def _outputs(space, best, drawn):

@@ -250,8 +250,7 @@ def compilation_cache():
     """Small grids are evaluated without compiling; programs, compiled or not, are kept in the user's cache folder."""
     import jax
 
-    from .. import machine
-    from ..evaluation import evaluate, trace_cache
+    from .. import evaluation, machine
 
     machine.keep_pages()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
@@ -259,5 +258,5 @@ def compilation_cache():
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with evaluate.interpreting(), trace_cache.kept(folder / "outlines"):
+    with evaluation.interpreting(), evaluation.traces_kept(folder / "outlines"):
         yield

@@ -1,36 +1,73 @@
-"""Derivatives of a traced function: forward columns; integers relaxed to real numbers."""
+"""Derivatives of a traced function: forward columns or reverse, and an integer continued to real numbers."""
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
-from .program import _dtype, _read, is_literal, results_of
+from . import stages
+from .program import _dtype, _read, inlined, is_literal, results_of, run
 
 
-def columns(function, args):
-    """(function(*args), aux, [d function / d arg for each arg]) in forward mode.
+def differentiated(function):
+    """Decorator of a function to lift that takes derivatives over a grid: its program is compiled for them."""
+    function.stages = stages.DERIVATIVES
+    return function
 
-    `function` returns (scalar, aux). One column per arg: equations that the tangent of an arg does not reach are left
-    out of its column, not multiplied by zero.
+
+def forward(function, args, of):
+    """(values, [d values[of] / d arg for each arg]) of `function(*args)` -> {name: scalar}, in forward mode.
+
+    One column per arg: equations that the tangent of an arg does not reach are left out of its column, not multiplied
+    by zero; in a lifted program a tangent stays at the rank of the axes that it meets.
     """
-    value, linear, aux = jax.linearize(function, *args, has_aux=True)
+    _, linear, values = jax.linearize(_flat(function, args, of), *args, has_aux=True)
     closed = jax.make_jaxpr(linear)(*args)
-    return value, aux, [_column(closed, i) for i in range(len(args))]
+    return values, [_column(closed, i) for i in range(len(args))]
 
 
-def continuous(whole, real):
-    """Rule of `run`: the integer `whole` becomes the real number `real` where it turns into a floating-point one,
-    and a ceiling lets real numbers through.
+def reverse(function, args, of):
+    """(values, [d values[of] / d arg for each arg]) as in `forward`, in reverse mode: a smaller program at one point."""
+    every = tuple(range(len(args)))
+    (_, values), gradient = jax.value_and_grad(_flat(function, args, of), argnums=every, has_aux=True)(*args)
+    return values, list(gradient)
 
-    What stays on integers (parity, divisibility) keeps the integer.
+
+def _flat(function, args, of):
+    """`function`, its nested calls inlined, as (values[of], values)."""
+    names = []
+
+    def listed(*args):
+        found = function(*args)
+        names[:] = found
+        return list(found.values())
+
+    inner = core.jaxpr_as_fun(inlined(listed, *args))
+
+    def chosen(*args):
+        values = dict(zip(names, inner(*args), strict=True))
+        return values[of], values
+
+    return chosen
+
+
+def continued(function, whole, *args):
+    """`at(real, *args)`: `function(whole, *args)` with its integer scalar `whole` continued to a real number.
+
+    The real number stands where the integer turns into a floating-point one, and a ceiling lets real numbers through;
+    what stays on integers (parity, divisibility) keeps the integer. The function is traced here, once.
     """
+    closed = jax.make_jaxpr(function)(whole, *args)
 
-    def rule(equation, values):
-        name = equation.primitive.name
-        if name == "convert_element_type" and values[0] is whole and jnp.issubdtype(_dtype(equation), jnp.floating):
-            return [real.astype(_dtype(equation))]
-        return [values[0]] if name == "ceil" else None
+    def at(real, *args):
+        def rule(equation, values):
+            name = equation.primitive.name
+            if name == "convert_element_type" and values[0] is whole and jnp.issubdtype(_dtype(equation), jnp.floating):
+                return [real.astype(_dtype(equation))]
+            return [values[0]] if name == "ceil" else None
 
-    return rule
+        return run(closed, [whole, *args], rule)[0]
+
+    return at
 
 
 def _column(closed, i):

@@ -1,11 +1,10 @@
 """Which axes each variable depends on."""
 
-import functools
-
+from .caches import remembered
 from .trace_cache import outline
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def layout(plan, dtype="float64"):
     """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
     lengths; where a policy is an axis, also whatever its choices.

@@ -1,6 +1,5 @@
 """What is traced of a space: the scalar function at every choice of its policies, once each, and what it depends on."""
 
-import functools
 import itertools
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 
 from ..specs.records import Point
 from . import program as jaxprs
+from .caches import remembered
 from .operands import operand_types, precision, unlifted
 
 
@@ -37,7 +37,7 @@ def traced(plan, dtype):
     return _traced(unlifted(plan), dtype)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _traced(plan, dtype):
     """The functions of a policy are traced with a token in their results, so that whatever depends on the choice
     depends on the token. Choices outside the space are traced for what they depend on; nothing of them is evaluated.

@@ -22,6 +22,7 @@ import numpy as np
 
 from . import numpy_programs, operands
 from . import trace as traces
+from .caches import remembered
 
 MOST_FILES = 128  # kept: about 0.3 MB each
 PACKAGE = __name__.partition(".")[0]
@@ -40,8 +41,8 @@ _folder = contextvars.ContextVar("outlines", default=None)
 
 
 @contextlib.contextmanager
-def kept(folder):
-    """Outlines are looked for in `folder`, and left there, inside."""
+def traces_kept(folder):
+    """Traces are looked for in `folder`, and left there, inside; None: in none."""
     before = _folder.set(folder)
     try:
         yield
@@ -54,7 +55,7 @@ def outline(plan, dtype):
     return _outline(operands.unlifted(plan), dtype)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _outline(plan, dtype):
     path = _path(plan, dtype)
     found = None if path is None else _read(path)

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from .. import __version__
+from .. import __version__, evaluation
 from ..catalog import reader
 from ..errors import unknown
-from ..evaluation import evaluate
 from ..space import grid
 from ..specs import records
 from ..specs.fields import fields_of
@@ -194,5 +193,5 @@ def _cores(base, rows):
 def _points(space, rows, *more):
     """{variable: values at the rows} of one evaluation of a space."""
     index = {axis: np.array([labels.index(row[axis]) for row in rows]) for axis, labels in space.axes.items()}
-    found = evaluate.evaluate(space, names=("step_time", *RATES, *more))
+    found = evaluation.evaluate(space, names=("step_time", *RATES, *more))
     return {name: array[tuple(index[axis] for axis in dims)] for name, (dims, array) in found.items()}

@@ -2,9 +2,8 @@
 
 import functools
 
-from .. import machine
+from .. import evaluation, machine
 from ..errors import InputError, unknown
-from ..evaluation import evaluate
 from ..results import dataset, netcdf
 from ..space import grid
 from ..sweeps import sources, sweep
@@ -92,6 +91,6 @@ def of_space(space, dtype, stream, materialised, streamed, command, counts=False
 
 def fits(space, dtype, max_memory=None):
     """Whether all variables of a space fit in half the memory that is free (a search needs the other half)."""
-    sizes = evaluate.nbytes(space, dtype)
+    sizes = evaluation.nbytes(space, dtype)
     needed = sum(size for name, size in sizes.items() if not name.startswith("block_time/"))
     return needed <= machine.room(max_memory) / 2

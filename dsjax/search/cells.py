@@ -1,12 +1,10 @@
 """What the cells of a grid can hold at most, without materialising it: the first pass of a streamed search.
 
-A cell is a block of points along the innermost axes. One compiled program per slab of cells gives, for every cell, the
-largest value of a variable among its feasible points: the pieces of the model at their own rank, the full rank only
-inside the loop that reduces it. Sums are regrouped for speed (`regroup`), so a maximum is off by rounding; it is
-raised by that much, and so is an upper bound of what the second pass finds.
+A cell is a block of points along the innermost axes. `evaluation.reduction` gives, slab by slab, the largest value of
+a variable among the feasible points of every cell, off by rounding; it is raised by that much, and so is an upper
+bound of what the second pass finds.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -18,10 +16,8 @@ import os
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.interpreters import partial_eval
 
-from ..evaluation import evaluate, operands, program, reassociate, stages, trace
+from .. import evaluation
 from ..formulas import constraints
 from ..formulas.point import fields_by_name, of_step
 
@@ -32,7 +28,6 @@ CELL = 2**13  # points of one cell, at least, where the axes allow
 CELLS = 2**22  # of a grid, about, at most: of a larger one they have more points
 ROUNDING = {"float64": 1e-12, "float32": 1e-5}  # relative; of a regrouped sum, and of a bound it is compared with
 WINDOWS = 16  # by which a slab is longer than a window of a long axis, where the other axes allow
-SHARES = (0.002, 0.15)  # of a slab: results up to these sizes are evaluated before the loops over all points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,24 +89,11 @@ def layout_of(space, by=(), dtype="float32"):
     kept = tuple(axis for axis in lifted if axis not in inner or axis == long)
     cut, room = {axis: sizes[axis] for axis in reversed(inner)}, max(1, most // points)
     # What does not depend on an axis is computed once in a slab: the axes that the fewest equations see go in first.
-    seen = _dependents(operands.plan(space)[0], dtype)
+    seen = evaluation.equations_along(space, dtype)
     for axis in sorted((axis for axis in reversed(kept) if axis != long), key=lambda axis: seen[axis]):
         cut[axis] = max(n for n in range(1, min(room, sizes[axis]) + 1) if sizes[axis] % n == 0)
         room //= cut[axis]
     return Layout(policies, kept, tuple(reversed(inner)), tuple(cut.items()), long)
-
-
-@functools.lru_cache(maxsize=32)
-def _dependents(plan, dtype):
-    """{axis: equations whose results can depend on it} of a plan's program."""
-    program, found = evaluate.traced(plan, dtype).program, collections.Counter()
-    axes = dict.fromkeys(program.constants, frozenset())
-    axes |= {i: frozenset([axis] if axis else []) for i, axis in enumerate(plan.leaf_axes)}
-    for node in program.nodes:
-        support = frozenset().union(*(axes[slot] for slot in node.inputs))
-        axes.update(dict.fromkeys(node.outputs, support))
-        found.update(support)
-    return found
 
 
 def _window(n, most):
@@ -145,7 +127,7 @@ def count(space, layout, name, dtype="float32", client=None):
 
 
 def _reduced(space, layout, what, dtype, kind, client):
-    """Array over (policies, kept) of what `_cell` makes of every cell; `what`: maker of the function, its arguments."""
+    """Array over (policies, kept) of what `evaluation.reduction` makes of every cell; `what`: maker of the function, its arguments."""
     found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
     corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
     if client is not None:
@@ -171,17 +153,14 @@ def _reduced(space, layout, what, dtype, kind, client):
 def slab_of(space, layout, what, dtype):
     """Function of a corner, the first indices along the kept axes -> [(place among all cells, their values), ...]."""
     maker, *arguments = what
-    how, leaves = operands.plan(space, maker(*arguments))
-    leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
     sizes = dict(layout.sizes)
+    kept = [axis for axis in layout.kept if axis != layout.long]
+    run = evaluation.reduction(space, maker(*arguments), sizes, kept, layout.inner, dtype)
 
     def slab(corner):
         window = {axis: slice(i, i + sizes[axis]) for axis, i in zip(layout.kept, corner, strict=True)}
-        part = [np.asarray(leaf[window[axis]] if axis in window else leaf) for leaf, axis in zip(leaves, how.leaf_axes)]
         place = [w.start // sizes[axis] if axis == layout.long else w for axis, w in window.items()]
-        with evaluate.precision(dtype):
-            kernel = _kernel(how, dtype, layout, tuple(x.shape for x in part))
-            return [((*picks, *place), np.asarray(cells)) for picks, cells in kernel(part)]
+        return [((*picks, *place), cells) for picks, cells in run(window)]
 
     return slab
 
@@ -189,48 +168,3 @@ def slab_of(space, layout, what, dtype):
 def cores():
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.lru_cache(maxsize=32)
-def _kernel(plan, dtype, layout, shapes):
-    """Compiled: operands of one slab -> [(index of the policies' choices, array over the cells), ...]."""
-    types = [t.update(shape=shape) for t, shape in zip(evaluate.operand_types(plan, dtype), shapes, strict=True)]
-    walked = [(axis, len(choices)) for axis, choices, _ in plan.policies]
-    picks = list(itertools.product(*(range(n) for _, n in walked)))
-    of_axis = {axis: i for i, (axis, _) in enumerate(walked) if axis}
-
-    def run(leaves):
-        return [_cell(plan, dtype, layout, pick, leaves) for pick in picks]
-
-    points = math.prod(n for _, n in layout.sizes)
-    compiled = stages.staged(*jax.make_jaxpr(run, return_shape=True)(types), [share * points for share in SHARES])
-    places = [tuple(pick[of_axis[axis]] for axis in layout.policies) for pick in picks]
-    return lambda leaves: zip(places, compiled(leaves), strict=True)
-
-
-def _cell(plan, dtype, layout, pick, leaves):
-    """Over the cells of a slab: the largest value of a feasible point, or the number of points where a mask holds."""
-    choice = [choices[i] for (_, choices, _), i in zip(plan.policies, pick, strict=True)]
-    scalar, types = trace.scalar_of(plan, choice, pick[-1]), evaluate.operand_types(plan, dtype)
-    sizes, order = dict(layout.sizes), [axis for axis in layout.kept if axis != layout.long]
-    shape = [sizes[axis] for axis in order]
-    # XLA has loops of their own for maxima of arrays of few dims.
-    kept, inner = ([axis for axis in axes if sizes[axis] > 1] for axes in (order, layout.inner))
-    leaves = [jnp.reshape(x, ()) if sizes.get(a) == 1 else x for x, a in zip(leaves, plan.leaf_axes, strict=True)]
-
-    def flat(*operands):
-        return list(scalar(list(operands)).values())
-
-    closed = program.inlined(flat, *types)
-    used, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
-    supports = [frozenset([axis]) if sizes.get(axis, 1) > 1 else frozenset() for axis in plan.leaf_axes]
-    function = reassociate.regrouped(core.ClosedJaxpr(used, closed.consts), supports, sizes)
-
-    def lifted(leaves):
-        value, *ok = function(*leaves)
-        return jnp.where(ok[0] & ~jnp.isnan(value), value, -jnp.inf) if ok else value
-
-    for axis in reversed(kept + inner):
-        lifted = jax.vmap(lifted, in_axes=([0 if leaf == axis else None for leaf in plan.leaf_axes],))
-    found, inside = lifted(leaves), tuple(range(len(kept), len(kept + inner)))
-    return (found.sum(inside, dtype="int32") if found.dtype == bool else jnp.max(found, inside)).reshape(shape)

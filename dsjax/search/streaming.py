@@ -10,8 +10,8 @@ import math
 import numpy as np
 import xarray as xr
 
+from .. import evaluation
 from ..errors import InputError
-from ..evaluation import evaluate, operands
 from ..results import dataset
 from ..space import ranges
 from . import cells, ranking
@@ -82,12 +82,12 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
 
 def counted(space, dtype="float32", client=None):
     """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `search.counted` has it."""
-    variables = evaluate.layout(operands.plan(space)[0], dtype)
+    variables = evaluation.variables(space, dtype)
     layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
     for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
         one = _part(space, {axis: values[:1] for axis, values in space.axes.items() if axis not in variables[name][0]})
         if one.points <= MOST_CANDIDATES:  # a mask of few axes
-            ((_, mask),) = evaluate.evaluate(one, dtype, (name,)).values()
+            ((_, mask),) = evaluation.evaluate(one, dtype, (name,)).values()
             held[name] = int(mask.sum()) * (points // mask.size)
         else:
             held[name] = cells.count(space, layout, name, dtype, client)
@@ -160,7 +160,7 @@ class _Stream:
         shape = tuple(one.sizes.values())
         *values, ok = (
             np.broadcast_to(array.reshape([one.sizes[axis] if axis in dims else 1 for axis in one.axes]), shape)
-            for dims, array in evaluate.evaluate(one, self.dtype, (*names, "feasible")).values()
+            for dims, array in evaluation.evaluate(one, self.dtype, (*names, "feasible")).values()
         )
         ok = np.logical_and.reduce([ok, *(~np.isnan(x) for x in values)])
         where = [i + start.get(axis, 0) for axis, i in zip(one.axes, np.nonzero(ok))]
@@ -198,11 +198,11 @@ class _Stream:
     def dataset(self, flat, ties, command):
         """All variables of the chosen points over `rank`, as `search.at_ranks` gives them."""
         at, rows = self.at(flat), []
-        names = evaluate.known(self.space, evaluate.layout(operands.plan(self.space)[0], self.dtype))
+        names = evaluation.known(self.space, evaluation.variables(self.space, self.dtype))
         names = [name for name in names if not name.startswith("block_time/")]
         for i in range(len(flat)):
             one = _part(self.space, {axis: (values[at[axis][i]],) for axis, values in self.space.axes.items()})
-            arrays = evaluate.evaluate(one, self.dtype, names)
+            arrays = evaluation.evaluate(one, self.dtype, names)
             rows.append({name: array.reshape(()) for name, (_, array) in arrays.items()})
         coords, at = self.seen(flat)
         picked = coords.isel({axis: xr.DataArray(index, dims="rank") for axis, index in at.items()})

@@ -13,8 +13,8 @@ import math
 import jax
 import numpy as np
 
+from .. import evaluation
 from ..errors import InputError
-from ..evaluation import evaluate, operands
 from ..results import dataset
 
 POINTS = 2**20  # of one slab, about
@@ -125,12 +125,12 @@ def cut(space, most=POINTS):
 
 def names_of(space, dtype, blocks):
     """Names that `evaluate` gives for a space, with or without the times of the blocks."""
-    return tuple(name for name in evaluate.nbytes(space, dtype) if blocks or not name.startswith("block_time/"))
+    return tuple(name for name in evaluation.nbytes(space, dtype) if blocks or not name.startswith("block_time/"))
 
 
 def nbytes(space, dtype, names):
     """Bytes of the results of a space, blocks stacked."""
-    sizes = evaluate.nbytes(space, dtype)
+    sizes = evaluation.nbytes(space, dtype)
     stacked = [name for name in names if name.startswith("block_time/")]
     return sum(sizes[name] for name in names if name not in stacked) + (
         len(stacked) * space.points * np.dtype(dtype).itemsize
@@ -154,21 +154,20 @@ def within(space, dtype, names, room, most=POINTS):
 
 
 def evaluated(slabs, index, dtype, names):
-    """What `evaluate.evaluate` gives for the points of slab `index`: the same bits whichever slab comes first.
+    """What `evaluate` gives for the points of slab `index`: the same bits whichever slab comes first.
 
-    One of several is always compiled, for inside `evaluate.interpreting()` the first few would be NumPy's.
+    One of several is always compiled, for inside `interpreting()` the first few would be NumPy's.
     """
     how = False if slabs.number > 1 else None
-    return slabs.trimmed(index, evaluate.evaluate(slabs.piece(index), dtype, names, interpret=how))
+    return slabs.trimmed(index, evaluation.evaluate(slabs.piece(index), dtype, names, interpret=how))
 
 
 def arrays_of(slabs, dtype, names, advance=None, devices=()):
-    """What `evaluate.evaluate` of the whole space returns, evaluated in slabs.
+    """What `evaluate` of the whole space returns, evaluated in slabs.
 
     `advance(points)` is called after every slab; `devices`: JAX devices that take turns.
     """
-    how, _ = operands.plan(slabs.space)
-    over, sizes = evaluate.layout(how, dtype), slabs.space.sizes
+    over, sizes = evaluation.variables(slabs.space, dtype), slabs.space.sizes
     arrays = {name: (over[name][0], np.empty([sizes[a] for a in over[name][0]], over[name][1])) for name in names}
 
     def fill(index):
@@ -209,8 +208,7 @@ def each(function, indices, devices=()):
 def template(slabs, dtype, names):
     """{variable of the dataset: (dims, shape, dtype, attributes)} of the whole space, without evaluating it."""
     space = slabs.space
-    how, _ = operands.plan(space)
-    over = evaluate.layout(how, dtype)
+    over = evaluation.variables(space, dtype)
     one = dataclasses.replace(space, axes={axis: values[:1] for axis, values in space.axes.items()})
     empty = {name: (over[name][0], np.empty([1] * len(over[name][0]), over[name][1])) for name in names}
     return {

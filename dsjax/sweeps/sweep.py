@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from .. import machine
+from .. import evaluation, machine
 from ..errors import InputError
-from ..evaluation import evaluate, operands
 from ..results import dataset, files
 from ..space import grid, inputs
 from . import outputs, slabs
@@ -44,7 +43,7 @@ def sweep(
     interrupted sweep of the same grid stopped, `force` starts again and overwrites. `client`: the workers of this
     `dask.distributed.Client` evaluate, into a Zarr store. The program is compiled on the first
     call and found again where only numbers change; a first result comes sooner, within a few units in the last place,
-    inside `with evaluate.interpreting():`, as the command line does. Raises `InputError` on bad input, before
+    inside `with dsjax.interpreting():`, as the command line does. Raises `InputError` on bad input, before
     computing.
     """
     if output is None:
@@ -78,7 +77,7 @@ def of_space(space, dtype="float64", blocks=None, command="dsjax", max_memory=No
     room = machine.room(max_memory)
     check_size(space, dtype, blocks, room)
     if space.points <= MOST_POINTS_IN_ONE_PIECE and max_memory is None and devices is None:
-        return dataset.to_dataset(space, evaluate.evaluate(space, dtype, names), command)
+        return dataset.to_dataset(space, evaluation.evaluate(space, dtype, names), command)
     cut = slabs.within(space, dtype, names, room - slabs.nbytes(space, dtype, names))
     devices = () if devices is None else slabs.local_devices(devices)
     return dataset.to_dataset(space, slabs.arrays_of(cut, dtype, names, progress, devices), command)
@@ -138,6 +137,6 @@ def check_size(space, dtype, blocks, room):
 
 def swept(space, at, of, dtype):
     """Dataset of `at`, a space moved from `space`, under the coordinates of `space`: what a search needs."""
-    how, _ = operands.plan(at)
-    wanted = [n for n in evaluate.layout(how, dtype) if n in (of, space.objective, "feasible") or n.startswith("ok_")]
-    return dataset.to_dataset(space, evaluate.evaluate(at, dtype, wanted), "dsjax sensitivity")
+    needed = (of, space.objective, "feasible")
+    wanted = [n for n in evaluation.variables(at, dtype) if n in needed or n.startswith("ok_")]
+    return dataset.to_dataset(space, evaluation.evaluate(at, dtype, wanted), "dsjax sensitivity")

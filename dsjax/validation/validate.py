@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from .. import evaluation
 from ..errors import InputError, unknown
-from ..evaluation import evaluate
 from ..formulas.metrics import LIMITS
 from ..formulas.point import evaluate_point
 from ..space import grid, parameters
@@ -185,7 +185,7 @@ def _phase(row, phase, fixed, settings, catalogs, used):
         given["axes"]["model_num_hidden_layers"] = [layers, layers + 1]
         space = _space(given, fixed, settings, catalogs, used)
     function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate_point
-    found = evaluate.evaluate(space, function=function, interpret=True)
+    found = evaluation.evaluate(space, function=function, interpret=True)
     dims, times = found["step_time"]
     if row.metric.rate:
         name = "tps_per_user" if row.used["metric"] == "user" else "tps_per_chip"
@@ -231,7 +231,7 @@ def _filling(given, fixed, settings, catalogs):
     axes = {"batch": FILLED}
     rest = {name: value for name, value in given["fixed"].items() if name != "batch"}
     space = _space(given | {"axes": axes, "fixed": rest}, fixed, settings, catalogs, set())
-    _, fits = evaluate.evaluate(space, names=("ok_memory",), interpret=True)["ok_memory"]
+    _, fits = evaluation.evaluate(space, names=("ok_memory",), interpret=True)["ok_memory"]
     batches = np.array(space.axes["batch"])
     return int(batches[fits].max(initial=batches[0]))
 

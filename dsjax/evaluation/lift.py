@@ -1,16 +1,16 @@
-"""A scalar function of one point, lifted over the named axes of a space: the only `jit` and `vmap`.
+"""Evaluate a scalar function at every point of a space.
 
 The leaves of a `Point` are scalars or vary along exactly one axis. One nested `vmap` per axis keeps every
 intermediate, and every result, at the rank of the axes it depends on. Policies (pipeline, curve) are arguments of the
-scalar function: each choice is traced on its own (`traces`), what the traces share is lifted once, and the results are
-stacked along the policy's axis. Compiled programs are keyed by structure; numbers are operands. Where a process asks
-once for few points, the same equations are evaluated by NumPy instead (`interpreted`).
+scalar function: each choice is traced on its own (`trace`), what the traces share is lifted once, and the results are
+stacked along the policy's axis. Compiled programs (`stages`) are keyed by structure; numbers are operands. Where a
+process asks once for few points, NumPy evaluates the same equations instead (`numpy_programs`).
 """
 
 import collections
 import contextlib
 import contextvars
-import functools
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from ..formulas.point import evaluate_point
 from . import numpy_programs, stages
+from .caches import remembered
 from .dims import layout
 from .operands import Plan, operand_types, plan, precision
 from .trace import traced
@@ -63,7 +64,7 @@ class Results(NamedTuple):
         return stack(parts, axis=[a for a in over if a not in later].index(axis))
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(64)
 def _compiled(plan, dtype, names, shapes):
     """Compiled: flat operands of these shapes -> {variable: array over its own dims}, for the variables in `names`."""
     trace = traced(plan, dtype)
@@ -85,9 +86,9 @@ def _compiled(plan, dtype, names, shapes):
     return stages.compiled(run, types, choices, getattr(plan.function, "stages", stages.VALUES))
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(64)
 def _interpreted(plan, dtype, names):
-    """The same with NumPy, for operands of any length; None where an equation is unknown there."""
+    """`_compiled` without a compiler: NumPy, for operands of any length; None where an equation is unknown to it."""
     known = outline(plan, dtype)
     results = Results.of(plan, dtype, names, known.slots)
     program = numpy_programs.prepared(known.program, tuple(results.wanted.values()), len(results.axes))
@@ -138,7 +139,10 @@ TRIES = 64  # evaluations of one program after which a process has asked often e
 
 @contextlib.contextmanager
 def interpreting():
-    """Small grids are evaluated without compiling inside: for a process that asks once, as the command line does."""
+    """Small grids are evaluated by NumPy inside, without compiling: for a process that asks once, as the command line.
+
+    The results are those of the compiled program within a few units in the last place.
+    """
     before = _soon.set(collections.Counter())
     try:
         yield
@@ -162,11 +166,50 @@ def known(space, names):
     return tuple(name for name in names if name not in without)
 
 
+def variables(space, dtype="float64"):
+    """{variable: (dims, dtype)} of all that `evaluate` can return of a space, without evaluating."""
+    return layout(plan(space)[0], dtype)
+
+
 def nbytes(space, dtype="float64"):
     """{variable: bytes} of what `evaluate` returns, without evaluating."""
-    how, _ = plan(space)
-    sizes, variables = space.sizes, layout(how, dtype)
-    return {
-        name: math.prod(sizes[a] for a in variables[name][0]) * variables[name][1].itemsize
-        for name in known(space, variables)
-    }
+    sizes, found = space.sizes, variables(space, dtype)
+    return {name: math.prod(sizes[a] for a in found[name][0]) * found[name][1].itemsize for name in known(space, found)}
+
+
+CHUNK = 2**10  # samples evaluated at once: one compiled program for any number of them
+
+
+def numbers(space):
+    """{(record, field): number} of every operand of a space of one point; of its curve the record is "curve"."""
+    how, leaves = plan(space)
+    return {key: leaves[position] for key, position in _positions(how).items()}
+
+
+def samples(space, values, n, names):
+    """{variable: float64 value in each of `n` samples} of a space of one point, for the variables in `names`.
+
+    `values` {(record, field): n numbers} of the operands that vary (see `numbers`). One compiled program serves any
+    number of samples.
+    """
+    how, leaves = plan(space)
+    how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(leaves))
+    positions = _positions(how)
+    leaves = [np.broadcast_to(leaf, n) for leaf in leaves]
+    for key, array in values.items():
+        leaves[positions[key]] = np.asarray(array, leaves[positions[key]].dtype)
+    leaves = [np.pad(leaf, (0, -n % CHUNK), mode="edge") for leaf in leaves]
+    chunks = []
+    with precision("float64"):
+        run = _compiled(how, "float64", tuple(names), ((CHUNK,),) * len(leaves))
+        for i in range(0, n, CHUNK):
+            chunks.append(jax.device_get(run([leaf[i : i + CHUNK] for leaf in leaves])))
+    found = {name: [np.broadcast_to(chunk[name], (CHUNK,)) for chunk in chunks] for name in names}
+    return {name: np.concatenate(arrays)[:n] for name, arrays in found.items()}
+
+
+def _positions(how):
+    """{(record, field): position of its operand} of a plan of one curve."""
+    records, curves, _ = jax.tree.unflatten(how.treedef, range(how.treedef.num_leaves))
+    named = [*records.items(), *(("curve", record) for record in curves if dataclasses.is_dataclass(record))]
+    return {(name, x.name): getattr(record, x.name) for name, record in named for x in dataclasses.fields(record)}

@@ -1,0 +1,119 @@
+"""The evaluator's face: what it gives, what it forgets, and that nothing reaches behind it."""
+
+import ast
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dsjax
+from dsjax import evaluation
+from dsjax.space import grid
+from dsjax.space.space import only
+
+ROOT = Path(__file__).parents[1]
+STUDY = "decode_gpu_2025"
+POINT = {
+    "hardware": "H800",
+    "nic": "CX7",
+    "ep": 144,
+    "batch": 64,
+    "precision": "kv1-w1",
+    "mtp": 1,
+    "pipeline": "dual-mbatch",
+}
+RATE = ("nic", "scale_out_bytes_per_s")
+# Tests of the evaluator's own parts.
+INSIDE = {"test_gradients.py", "test_interpreted.py", "test_outlines.py", "test_streams.py"}
+
+
+def taken(path):
+    """(module of `evaluation`, "" its face, and name) of all that a file takes of the package."""
+    modules = {"evaluation": ""}  # {what it is called in the file: its name}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            package, _, module = (node.module or "").removeprefix("dsjax.").partition(".")
+            if package == "evaluation":
+                modules |= {alias.asname or alias.name: alias.name for alias in node.names if not module}
+                yield from ((module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in modules:
+            yield modules[node.value.id], node.attr
+
+
+def test_nothing_reaches_behind_the_face():
+    face, seen = dsjax.evaluation.__all__, set()
+    for path in (
+        path for folder in ("dsjax", "benchmarks", "examples", "tests") for path in (ROOT / folder).rglob("*.py")
+    ):
+        if path.parent != ROOT / "dsjax" / "evaluation":
+            for module, name in taken(path):
+                seen.add(name)
+                part = path.name in INSIDE and not name.startswith("_")
+                assert part or (module == "" and name in face), f"{path}: {module}.{name}"
+    assert seen.issuperset(face)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda space: evaluation.evaluate(space, names=("step_time",), interpret=False),
+        lambda space: dsjax.best(STUDY, stream=True, dtype="float32"),
+        lambda space: evaluation.samples(only(space, POINT), {}, 3, ["step_time"]),
+    ],
+    ids=["a grid", "a streamed search", "samples"],
+)
+def test_compiled_programs_are_kept_until_forgotten(ask, compilations):
+    space = grid.load(STUDY)
+    ask(space)
+    assert compilations
+    compilations.clear()
+    ask(space)
+    assert not compilations
+    evaluation.forget()
+    ask(space)
+    assert compilations
+
+
+def test_samples_are_the_points_of_an_axis():
+    """As many as do not fill a chunk, or fill several; operands that do not vary are those of the point."""
+    space = only(grid.load(STUDY), POINT)
+    assert evaluation.numbers(space)[RATE] == space.rows["nic"]["CX7"]["scale_out_bytes_per_s"]
+    for n in (1, 1500):
+        rates = np.geomspace(1e9, 1e11, n)
+        names = ["step_time", "memory_per_chip", "ok_tps_per_user"]
+        found = evaluation.samples(space, {RATE: rates}, n, names)
+        lifted = grid.load(
+            STUDY,
+            axes={name: [value] for name, value in POINT.items()} | {"nic_scale_out_bytes_per_s": rates.tolist()},
+        )
+        for name, (_, array) in evaluation.evaluate(lifted, names=names).items():
+            assert found[name].shape == (n,)
+            np.testing.assert_allclose(found[name], np.broadcast_to(np.squeeze(array), (n,)), rtol=1e-13)
+
+
+def test_an_integer_is_continued_to_real_numbers():
+    """x / 2 and ceil(x / 3) are continued; whether x is even is asked of the integer."""
+
+    def function(whole, factor):
+        x = whole.astype(factor.dtype)
+        return factor * x / 2.0 + jnp.ceil(x / 3.0) + jnp.where(whole % 2 == 0, 0.0, 100.0)
+
+    whole, one = jnp.int32(4), jnp.ones((), "float32")
+    at = evaluation.continued(function, whole, one)
+    for real in (4.0, 4.5, 7.0):
+        np.testing.assert_allclose(at(jnp.float32(real), one), real / 2 + real / 3, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(at)(jnp.float32(4.5), one), 1 / 2 + 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("derivatives", [evaluation.forward, evaluation.reverse])
+def test_derivatives_of_nested_functions(derivatives):
+    def function(x, y):
+        return {"area": jax.jit(jnp.multiply)(x, y), "sum": x + y, "x": x}
+
+    three, five = jnp.float32(3.0), jnp.float32(5.0)
+    for of, slopes in {"area": [5.0, 3.0], "sum": [1.0, 1.0], "x": [1.0, 0.0]}.items():
+        values, found = derivatives(function, [three, five], of)
+        assert {name: float(value) for name, value in values.items()} == {"area": 15.0, "sum": 8.0, "x": 3.0}
+        assert [float(slope) for slope in found] == slopes
