@@ -6,6 +6,7 @@ import os
 import click
 
 from . import __version__
+from .commands import process
 from .errors import InputError, NothingFeasible
 
 # Package of `commands` -> (task group of `dsjax --help`, {command, a module there: first line of its help}).
@@ -91,6 +92,7 @@ def main():
 
     Exit codes: 0; 1 no feasible point, or a reproduction outside its tolerance; 2 bad input.
     """
+    process.start()
 
 
 if __name__ == "__main__":

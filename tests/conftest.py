@@ -1,6 +1,7 @@
 """One strict JAX for all tests: no silent broadcasting, no silent promotion, no half-initialised defaults."""
 
 import gc
+import os
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Workers share what takes long to compile.
 jax.config.update("jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / "dsjax-tests"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# The command line keeps nothing of what tests ask it, and leaves JAX's own cache where it is.
+os.environ["XDG_CACHE_HOME"] = os.devnull
 
 
 @pytest.fixture(scope="session")

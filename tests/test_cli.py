@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -20,13 +19,6 @@ SCRIPT = Path(sysconfig.get_path("scripts"), "dsjax")
 SIZES = {"hardware": 4, "nic": 2, "ep": 3, "batch": 15, "precision": 3, "mtp": 2, "pipeline": 2}
 STUDY = "decode_gpu_2025"
 REFUSALS = "659 of 4,320 points are feasible; refused by ok_memory 1,016, ok_tps_per_user 3,661"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_compilation_cache():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        yield
 
 
 def command(*args, code=0):

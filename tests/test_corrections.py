@@ -229,11 +229,6 @@ def printed(found, capsys, *args):
     return capsys.readouterr().out
 
 
-@pytest.fixture(autouse=True)
-def no_compilation_cache(monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-
-
 def test_what_is_printed(found, capsys):
     as_json = json.loads(printed(found, capsys, "--format", "json"))
     assert [x["correction"] for x in as_json["corrections"]] == found.correction.values.tolist()

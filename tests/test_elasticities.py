@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import runpy
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from dsjax.space import grid, parameters
 STUDY = "decode_gpu_2025"
 GRIDS = (STUDY, "sg2260e", "default")
 EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_compilation_cache():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        yield
 
 
 @pytest.fixture(scope="module", params=GRIDS)

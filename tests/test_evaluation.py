@@ -1,6 +1,10 @@
-"""The evaluator's face: what it gives, what it forgets, and that nothing reaches behind it."""
+"""The evaluator's face: what it gives, what it forgets, that nothing reaches behind it, what it leaves alone."""
 
 import ast
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -117,3 +121,63 @@ def test_derivatives_of_nested_functions(derivatives):
         values, found = derivatives(function, [three, five], of)
         assert {name: float(value) for name, value in values.items()} == {"area": 15.0, "sum": 8.0, "x": 3.0}
         assert [float(slope) for slope in found] == slopes
+
+
+STATE = """
+import json, os, warnings
+import jax, scipy.sparse, scipy.special, xarray  # which have filters of their own
+import jax.numpy as jnp
+
+def state():
+    settings = {name: repr(value) for name, value in jax.config.values.items()}
+    return [settings, dict(os.environ), [repr(each) for each in warnings.filters]]
+
+before = state()
+import dsjax
+for name in dsjax.__all__:
+    getattr(dsjax, name)
+imported = state()
+ds = dsjax.sweep("decode_gpu_2025")
+with dsjax.interpreting():
+    dsjax.sweep("decode_gpu_2025", dtype="float32")
+dsjax.sweep("decode_gpu_2025", devices=1, max_memory="8 GB")
+dsjax.best("decode_gpu_2025", stream=True, dtype="float32")
+try:
+    dsjax.sweep("decode_gpu_2025", devices=2)
+except dsjax.InputError as error:
+    said = str(error)
+print(json.dumps([before, imported, state(), said, len(jax.devices())]))
+"""
+
+
+def test_a_sweep_leaves_the_process_as_it_is():
+    """In a process of its own: JAX's settings, the environment, the filters of warnings; devices are the user's."""
+    done = subprocess.run([sys.executable, "-c", STATE], capture_output=True, text=True, check=True, timeout=600)
+    before, imported, after, said, devices = json.loads(done.stdout)
+    assert imported == before
+    assert after == before
+    assert devices == 1 and "JAX_NUM_CPU_DEVICES=2 in the environment before JAX starts" in said
+
+
+def test_the_command_line_sets_its_own_process(tmp_path):
+    """As many devices as are asked for, and a cache of compiled programs."""
+    code = """
+import sys
+from dsjax import cli
+try:
+    cli.main(sys.argv[1:])
+finally:
+    import jax
+    print(jax.local_device_count(), jax.config.jax_compilation_cache_dir)
+"""
+    command = ["sweep", STUDY, "--devices", "2", "--max-memory", "8 GB", "--axis", "ep=72,144"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *command],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"2 {tmp_path / 'dsjax'}"
+    assert list((tmp_path / "dsjax" / "outlines").iterdir())  # traces, of a grid too small to compile for

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 
 import numpy as np
 import pytest
@@ -39,13 +38,6 @@ PREFILL = {
     "constraints": {"max_ttft": 10},
 }
 B4 = {"tp": 4, "sp": 4, "prompts": 4, "chips": 16, "ep": 16}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_compilation_cache():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Pictures: what is drawn is what the results say, with its units; files; bad input."""
 
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -32,13 +31,6 @@ OPTIONS = {
     "tornado": {},
     "response": {"x": "batch", "y": "tps_per_user,tps_per_chip"},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_compilation_cache():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Numbers in tables: one form per column, values of axes as a reader writes them."""
 
 import json
-import os
 
 import pytest
 import xarray as xr
@@ -18,13 +17,6 @@ GRID = {
     "axes": {"nic_scale_out_bytes_per_s": [1e11, 2.5e10], "context": [2048.0, 4096.5], "batch": [16, 32]},
     "fixed": {"hardware": "H800", "nic": "CX7", "ep": 144, "precision": "kv1-w1", "mtp": 1, "pipeline": "naive"},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_compilation_cache():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.devnull)
-        yield
 
 
 @pytest.mark.parametrize(

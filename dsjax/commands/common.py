@@ -3,15 +3,14 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import shlex
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from ..errors import InputError
+from .process import computing, split_cpu
 from .progress import progress
 
 
@@ -150,7 +149,8 @@ class GridRequest:
         space = asked.space
         if asked.ds is not None:
             return asked.ds
-        with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance, compilation_cache():
+        split_cpu(devices)
+        with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance, computing():
             return sweep.of_space(space, asked.dtype, blocks, command_line(), self.max_memory, devices, advance)
 
     def searched(self, asked, held, streamed, counts=True):
@@ -164,7 +164,7 @@ class GridRequest:
         if self.scheduler and self.stream is False:
             raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
         connected = workers.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()
-        with connected as client, progress(f"searching {space.points:,} points", self.quiet), compilation_cache():
+        with connected as client, progress(f"searching {space.points:,} points", self.quiet), computing():
             streamed = functools.partial(streamed, client=client) if client else streamed
             how = (space, dtype, self.stream or (True if client else None), held, streamed, command_line())
             return best.of_space(*how, counts=counts, max_memory=self.max_memory, client=client)
@@ -243,20 +243,3 @@ def _scalar(text):
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
-
-
-@contextlib.contextmanager
-def compilation_cache():
-    """Small grids are evaluated without compiling; programs, compiled or not, are kept in the user's cache folder."""
-    import jax
-
-    from .. import evaluation, machine
-
-    machine.keep_pages()
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with evaluation.interpreting(), evaluation.traces_kept(folder / "outlines"):
-        yield

@@ -1,11 +1,12 @@
 """Streamed search as tasks of `dask.distributed`: cells of slabs come back."""
 
 import math
-import os
 
+from .. import machine
 from ..errors import InputError
 from ..space.space import Space
-from ..sweeps.workers import RETRIES, check, package, results_of
+from ..sweeps.workers import RETRIES, check, package, results_of, settle
+from . import cells
 
 TASKS = 16  # of a search, for each thread of a worker
 
@@ -36,10 +37,7 @@ def searched(client, space, layout, what, dtype, corners):
 
 def search(corners, text, layout, what, dtype):
     """A task: what the cells of some slabs hold."""
-    os.environ.setdefault("PJRT_NPROC", "1")
-    from .. import machine
-    from ..search import cells
-
+    settle()
     machine.keep_pages()
     run = cells.slab_of(Space.from_json(text), layout, what, dtype)
     return [pair for corner in corners for pair in run(corner)]

@@ -218,16 +218,18 @@ def template(slabs, dtype, names):
 
 
 def local_devices(number):
-    """The first `number` devices of this machine: GPUs where JAX has them, else parts of the CPU."""
+    """The first `number` devices of this machine: GPUs where JAX has them, else parts of the CPU.
+
+    How many parts a CPU has is a setting of the process, which is not changed here.
+    """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise InputError(f"devices: {number!r}; expected a positive integer")
-    with contextlib.suppress(RuntimeError):  # a backend that has started keeps the devices it has
-        jax.config.update("jax_num_cpu_devices", number)
     found = jax.local_devices()
     if len(found) < number:
+        kind = found[0].platform
+        advice = f", or JAX_NUM_CPU_DEVICES={number} in the environment before JAX starts" if kind == "cpu" else ""
         raise InputError(
-            f"devices: {number} wanted and {len(found)} of kind {found[0].platform} there; expected at most as many "
-            "(devices of a CPU are made when JAX starts: ask in a fresh process)"
+            f"devices: {number} wanted and {len(found)} of kind {kind} there; expected at most as many{advice}"
         )
     return found[:number]
 

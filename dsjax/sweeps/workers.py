@@ -105,10 +105,18 @@ def results_of(waiting):
 
 def run(folder, index):
     """A task: evaluate and write one slab; its number of points."""
-    # A worker uses as many cores as it has threads, each of which evaluates a slab of its own.
-    os.environ.setdefault("PJRT_NPROC", "1")
+    settle()
     held, cut, dtype, names = resume.of_folder(folder, resume.stamp_of(folder))
     return storage.evaluate_slab(held, cut, dtype, names, index)
+
+
+def settle():
+    """Settings of the process of a worker, its own: a task changes them, and never the process that asks (but where
+    a cluster without processes runs its tasks there).
+
+    A worker uses as many cores as it has threads, each of which evaluates a slab of its own.
+    """
+    os.environ.setdefault("PJRT_NPROC", "1")
 
 
 def _seen(folder):

@@ -6,7 +6,7 @@ import sys
 import click
 
 from ...formats import label, rounded, shown
-from ..common import compilation_cache, grid_command
+from ..common import grid_command
 from ..progress import progress
 from ..tables import records, rows_over, table
 
@@ -54,7 +54,7 @@ def recommend(request, prefill, **asked):
 
     spaces = demand.spaces_of(request.source, prefill, asked, request.changes())
     points = sum(space.points for space in spaces)
-    with progress(f"evaluating {points:,} points", request.quiet), compilation_cache():
+    with progress(f"evaluating {points:,} points", request.quiet)():
         ds = recommend.of_spaces(*spaces, asked, request.dtype or "float64")
     show(ds, request.form, request.quiet)
     sys.exit(0 if ds.sizes["rank"] else 1)

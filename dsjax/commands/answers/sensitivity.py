@@ -9,7 +9,7 @@ import click
 from ...errors import InputError
 from ...formats import DIGITS, heading, label, quantity, shown
 from ...specs.variables import LIMITS, SENSE
-from ..common import compilation_cache, grid_command, values_of
+from ..common import grid_command, values_of
 from ..progress import progress
 from ..tables import records, table
 
@@ -63,7 +63,7 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         files.check_netcdf(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
     space, dtype, ds = request.ask("sensitivity", again=True)
-    with progress("differentiating", request.quiet), compilation_cache():
+    with progress("differentiating", request.quiet)():
         result = sensitivity.of_space(space, of, wrt, point, dtype, ds, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)

@@ -6,7 +6,7 @@ import click
 
 from ...formats import heading, quantity, shown
 from ...specs.variables import VARIABLES
-from ..common import compilation_cache, grid_command, names_of, values_of
+from ..common import grid_command, names_of, values_of
 from ..progress import progress
 from ..tables import records, table
 
@@ -46,7 +46,7 @@ def uncertainty(request, errors, samples, seed, of, top, by):
     asked = request.ask("uncertainty")
     named = uncertainty.check(asked.space, given, **options)
     ds = request.swept(asked)
-    with progress(f"evaluating {samples:,} samples", request.quiet), compilation_cache():
+    with progress(f"evaluating {samples:,} samples", request.quiet)():
         found = uncertainty.of_dataset(ds, named, **options)
     _show(found, request.form, request.quiet)
     sys.exit(0 if found.sizes["rank"] else 1)
