@@ -5,6 +5,7 @@ import sys
 import click
 
 from ..common import grid_command, values_of
+from ..process import computing
 from ..progress import progress
 
 
@@ -34,7 +35,7 @@ def explain(request, at):
 
     chosen = values_of("--at", at)
     space, dtype, results = request.ask("explain", again=True)
-    with progress("explaining", request.quiet)():
+    with progress("explaining", request.quiet), computing():
         ds = explain.of_space(space, chosen, dtype, results)
     explain_tables.show(ds, request.form, request.quiet)
     sys.exit(0 if chosen or ds["feasible"] else 1)

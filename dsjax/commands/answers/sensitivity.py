@@ -10,6 +10,7 @@ from ...errors import InputError
 from ...formats import DIGITS, heading, label, quantity, shown
 from ...specs.variables import LIMITS, SENSE
 from ..common import grid_command, values_of
+from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -63,7 +64,7 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         files.check_netcdf(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
     space, dtype, ds = request.ask("sensitivity", again=True)
-    with progress("differentiating", request.quiet)():
+    with progress("differentiating", request.quiet), computing():
         result = sensitivity.of_space(space, of, wrt, point, dtype, ds, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)

@@ -9,6 +9,7 @@ import click
 from ...errors import InputError
 from ...formats import PREFIXED, heading, label, quantity, shown
 from ..common import between, grid_command, values_of
+from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -42,7 +43,7 @@ def solve(request, vary, until, break_even, low, high, at):
     if (until is None) == (labels is None):
         raise InputError("solve: expected one of --until and --break-even")
     space, dtype, _ = request.ask("solve", again=True)
-    with progress(f"solving for {vary}", request.quiet)():
+    with progress(f"solving for {vary}", request.quiet), computing():
         ds = solve.of_space(space, vary, until, labels, ends, chosen, dtype)
     _show(ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["answered"] else 1)

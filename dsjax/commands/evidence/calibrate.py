@@ -5,6 +5,7 @@ import math
 import click
 
 from ..common import OUTPUT_OPTIONS
+from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -61,7 +62,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if output:
         files.apart([output], [measurements, *inputs.of_catalogs(options["catalogs"])])
         files.check_text(output, force)
-    with progress(f"fitting {kind}", quiet)():
+    with progress(f"fitting {kind}", quiet), computing():
         ds = calibrate.calibrate(measurements, kind, hardware, form=model, **options)
     if output:
         calibrate.write_row(ds, output, name, base, force)
