@@ -209,7 +209,7 @@ def of_instance(step, point, bounds, **policies):
     batch, chips = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
     deployment = dataclasses.replace(d, batch=batch / chips)
     values = evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
-    even = policies["splits"](jnp.mod(batch * jnp.asarray(d.tp, batch.dtype) / chips, 2.0) == 0.0)
+    even = policies["pipeline"].suits(jnp.mod(batch * jnp.asarray(d.tp, batch.dtype) / chips, 2.0) == 0.0)
     return values | {"ok_even_batch": values["ok_even_batch"] & even, "feasible": values["feasible"] & even}
 
 
