@@ -378,7 +378,7 @@ def test_other_commands(study, args, words):
         (lambda ds: dsjax.best(ds, top=1.5), "top 1.5 positive"),
         (lambda ds: dsjax.best(ds, top=True), "top True positive"),
         (lambda ds: dsjax.best(ds, by="hardware"), "by 'hardware' list"),
-        (lambda ds: dsjax.best(ds.isel(batch=[0, 1])), "batch expected"),
+        (lambda ds: dsjax.best(ds.isel(batch=[0, 0])), "batch twice expected"),
         (lambda ds: dsjax.best(xr.Dataset()), "dsjax_spec missing"),
         (lambda ds: dsjax.write_netcdf(ds, "."), "folder expected"),
         (lambda ds: dsjax.write_csv(ds, "absent/x.csv"), "absent does not exist"),

@@ -13,7 +13,7 @@ import dsjax
 from dsjax import cli, evaluation
 from dsjax.catalog import reader, sources
 from dsjax.formulas import metrics
-from dsjax.results import dataset
+from dsjax.results.handle import Results
 from dsjax.space import grid
 from dsjax.specs import fields
 from dsjax.specs.records import Hardware
@@ -138,7 +138,7 @@ def test_files_written_before_can_still_be_asked(ds):
         del row["usd_per_hour"], row["watts"]
     spec["defined"] = [name for name in spec["defined"] if name not in COSTS]
     old.attrs["dsjax_spec"] = json.dumps(spec)
-    again = evaluation.evaluate(dataset.space_of(old))
+    again = evaluation.evaluate(Results.of(old).space)
     assert not set(COSTS) & again.keys()
     np.testing.assert_array_equal(again["tps_per_chip"][1], ds.tps_per_chip.values)
 

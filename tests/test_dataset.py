@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
-from dsjax.results import dataset
+from dsjax.results import csv_files
+from dsjax.results.handle import Results
 from dsjax.space import grid
 
 
@@ -125,7 +126,7 @@ def test_what_is_evaluated_again_needs_no_sweep(not_sweeps):
 
 def test_provenance_rebuilds_the_space(study, path):
     ds = dsjax.open_netcdf(path)
-    space = dataset.space_of(ds)
+    space = Results.of(ds).space
     from dsjax.sweeps import sweep
 
     xr.testing.assert_equal(sweep.of_space(space), study)
@@ -138,7 +139,7 @@ def test_provenance_holds_the_users_changes():
     ds = dsjax.sweep(
         "decode_gpu_2025", settings={"nic.CX7.scale_out_bytes_per_s": "50 GB/s"}, fixed={"context": 77}, blocks=False
     )
-    space = dataset.space_of(ds)
+    space = Results.of(ds).space
     assert space.rows["nic"]["CX7"]["scale_out_bytes_per_s"] == 5e10
     assert space.fixed["context"] == 77 and float(ds.context) == 77
     assert float(ds.nic_scale_out_bytes_per_s.sel(nic="CX7")) == 5e10
@@ -192,7 +193,7 @@ def test_csv_of_all_and_of_feasible_points(study, tmp_path):
 
 def test_csv_in_pieces_is_the_same(study, tmp_path, monkeypatch):
     dsjax.write_csv(study, tmp_path / "whole.csv", feasible_only=True)
-    monkeypatch.setattr(dataset, "CHUNK", 1000)
+    monkeypatch.setattr(csv_files, "CHUNK", 1000)
     dsjax.write_csv(study, tmp_path / "pieces.csv", feasible_only=True)
     assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "pieces.csv").read_bytes()
 

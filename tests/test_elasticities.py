@@ -149,7 +149,7 @@ def test_a_kink_has_two_sides():
 
     def at(rate):
         space_there = dataclasses.replace(space, fixed=space.fixed | {"nic_scale_out_bytes_per_s": rate})
-        return sensitivity.of_space(space_there, "step_time", "nic.scale_out_bytes_per_s", {}).isel(parameter=0)
+        return sensitivity.sensitivity(space_there, "step_time", "nic.scale_out_bytes_per_s", {}).isel(parameter=0)
 
     def network(rate):  # seconds x rate: the bytes that count
         there = dataclasses.replace(space, fixed=space.fixed | {"nic_scale_out_bytes_per_s": rate})

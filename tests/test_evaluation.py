@@ -15,7 +15,6 @@ import pytest
 import dsjax
 from dsjax import evaluation
 from dsjax.space import grid
-from dsjax.space.space import only
 
 ROOT = Path(__file__).parents[1]
 STUDY = "decode_gpu_2025"
@@ -64,7 +63,7 @@ def test_nothing_reaches_behind_the_face():
     [
         lambda space: evaluation.evaluate(space, names=("step_time",), interpret=False),
         lambda space: dsjax.best(STUDY, stream=True, dtype="float32"),
-        lambda space: evaluation.samples(only(space, POINT), {}, 3, ["step_time"]),
+        lambda space: evaluation.samples(space.only(POINT), {}, 3, ["step_time"]),
     ],
     ids=["a grid", "a streamed search", "samples"],
 )

@@ -158,10 +158,10 @@ def test_the_space_is_rebuilt_and_an_older_one_completed(measured):
 
 
 def test_sensitivity_to_a_family_is_that_of_its_chips():
-    names = [("curve", "hopper.attention_memory"), ("curve", "attention_memory"), ("curve", "gemm_start_s")]
+    names = ["curve.hopper.attention_memory", "curve.attention_memory", "curve.gemm_start_s"]
     at = space(axes={"batch": [64], "precision": ["bf16"]})
-    ds = sensitivity.over_grid(at, "step_time", tuple(names), kinks=True)
-    found = ds.elasticity.isel(batch=0, precision=0).transpose("parameter", "hardware").values
+    ds = sensitivity.sensitivity(at, "step_time", names, kinks=True)
+    found = ds.elasticity.sel(parameter=names).isel(batch=0, precision=0).transpose("parameter", "hardware").values
     own = np.array([row == "hopper" for row in CHIPS.values()])
     np.testing.assert_array_equal(found[0], np.where(own, found[1], 0.0))
     assert np.isfinite(found).all() and found[1][0] < 0.0 and (found[2] > 0.0).all()

@@ -213,10 +213,9 @@ def test_a_dataset_in_another_order_of_dims_gives_the_same(study, tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-@pytest.mark.parametrize("cut", [lambda ds: ds.sel(hardware="H20"), lambda ds: ds.isel(batch=3), dsjax.best])
-def test_part_of_a_dataset_is_refused_in_words(study, cut):
-    with pytest.raises(dsjax.InputError, match="expected the whole dataset"):
-        dsjax.best(cut(study))
+def test_ranked_points_are_no_points_to_choose_from(study):
+    with pytest.raises(dsjax.InputError, match="points over rank; expected a sweep"):
+        dsjax.best(dsjax.best(study))
 
 
 def test_what_the_phase_does_not_define_is_no_objective(study, tmp_path):

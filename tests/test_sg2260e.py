@@ -86,7 +86,7 @@ def test_contradictions(result, whole):
     ],
 )
 def test_grids_find_the_same_on_both_networks(name, chosen):
-    best = dsjax.best(name, blocks=False)
+    best = dsjax.best(name)
     assert best.sizes["rank"] == 2
     for axis, value in chosen.items():
         assert (best[axis] == value).all(), axis

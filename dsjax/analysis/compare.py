@@ -8,7 +8,6 @@ import xarray as xr
 from ..errors import InputError, unknown
 from ..formats import label
 from ..formulas.metrics import LIMITS
-from ..results import dataset
 from ..search import binding, ranking
 from ..space.space import auxiliary, group_names, numeric_axes
 from ..specs.variables import VARIABLES
@@ -37,15 +36,13 @@ def compare(a="default", b=None, by=None, **options):
     grids = [source for source in (a, b) if not sources.is_results(source)]
     if options and not grids:
         raise InputError(f"compare: {', '.join(options)} change a grid; expected a grid, not results")
-    both = []
-    for source in (a, b):
-        both.append(sources.dataset_of(source, "compare", {} if sources.is_results(source) else options))
-    return of_datasets(*both, by=by)
+    both = [sources.ask(x, "compare", {} if sources.is_results(x) else options, needs="sweep") for x in (a, b)]
+    return of_results(*(asked.swept(command="dsjax.compare") for asked in both), by=by)
 
 
-def of_datasets(a, b, by=None):
-    """`compare` of two Datasets of `sweep`."""
-    pair = [_Side(ds, f"compare: {side}") for side, ds in zip(SIDES, (a, b))]
+def of_results(a, b, by=None):
+    """`compare` of two `Results` of `sweep`."""
+    pair = _Side(a), _Side(b)
     spaces = [side.space for side in pair]
     objectives = [f"{'maximize' if s.sense > 0 else 'minimize'} {s.objective}" for s in spaces]
     if objectives[0] != objectives[1]:
@@ -80,14 +77,14 @@ def _groups(spaces, by):
 class _Side:
     """One of the two: its space, and the best point of every group."""
 
-    def __init__(self, ds, where):
-        self.ds, self.space = ds, dataset.results_of(ds, where)
+    def __init__(self, results):
+        self.results, self.ds, self.space = results, results.ds, results.space
         self.axes = self.space.axes | self.space.fixed
 
     def group(self, by):
         """Find the best of every group, {key: point}, and what holds it back, {key: text}."""
         varies = tuple(name for name in by if name in group_names(self.space.study, self.space.axes))
-        ranked = ranking.best(self.ds, by=varies)
+        ranked = ranking.best(self.results, by=varies)
         columns = [np.broadcast_to(self._values(ranked, name), ranked.sizes["rank"]) for name in by]
         keys = [tuple(v.item() for v in key) for key in zip(*columns)] if by else [()] * ranked.sizes["rank"]
         self.best = {key: ranked.isel(rank=i) for i, key in enumerate(keys)}
@@ -119,11 +116,11 @@ class _Side:
             order = np.argsort(wanted)
             at = np.searchsorted(wanted[order], codes.ravel()).clip(max=len(keys) - 1)
             group = np.where(wanted[order][at] == codes.ravel(), order[at], len(keys))
-        feasible = np.broadcast_to(dataset.in_grid_order(self.ds, "feasible"), tuple(sizes.values())).ravel()
+        feasible = np.broadcast_to(self.results.in_grid_order("feasible"), self.results.shape).ravel()
         counts = np.bincount(group, weights=feasible, minlength=len(keys) + 1)
         name, sense = self.space.objective, self.space.sense
         best = np.append(sense * ranked[name].values.astype(float), np.inf)
-        limits = binding.by_group(self.ds, name, sense, group, best)
+        limits = binding.by_group(self.results, name, sense, group, best)
         self.counts = {key: int(counts[i]) for i, key in enumerate(keys)}
         self.binding = {
             key: [mask for mask, values in limits.items() if values[i] > -np.inf] for i, key in enumerate(keys)
@@ -157,7 +154,11 @@ class _Side:
         open_axes = [axis for axis, n in self.space.sizes.items() if axis not in index and n > 1]
         if open_axes:
             return None, f"{open_axes[0]} is not given"
-        return self.ds.isel({axis: index.get(axis, 0) for axis in self.space.axes}), ""
+        index = {axis: index.get(axis, 0) for axis in self.space.axes}
+        there = self.results.there
+        if there is not None and not np.broadcast_to(there, self.results.shape)[tuple(index.values())]:
+            return None, "it was cut away"
+        return self.ds.isel(index), ""
 
 
 def _row(pair, key, axes):
@@ -254,8 +255,8 @@ def _dataset(pair, by, keys, axes, rows):
     ds = xr.Dataset(data, coords)
     for side, of in zip(SIDES, pair):
         ds.attrs[f"title_{side}"] = of.space.title
-        ds.attrs[f"points_{side}"] = of.space.points
-        ds.attrs[f"feasible_{side}"] = ranking.count_feasible(of.ds)
+        ds.attrs[f"points_{side}"] = of.results.points
+        ds.attrs[f"feasible_{side}"] = ranking.count_feasible(of.results)
         ds.attrs[f"dsjax_spec_{side}"] = of.space.to_json()
     numeric = [axis for axis in axes if axis in numeric_axes(pair[0].space.study)]
     ds.attrs |= {"objective": name, "sense": pair[0].space.sense, "by": list(by), "axes": axes, "numeric": numeric}

@@ -57,17 +57,17 @@ class Optimum(NamedTuple):
     kind: str  # "limit", "interior", "kink" of the objective, "jump" of limit or objective, "end" of the search
 
 
-def variables(space, one, of, names, ds):
+def variables(results, one, of, names):
     """Variables of the optimum at the discrete choices of the point `one` of a space, and around it.
 
     Over `parameter`: `elasticity_reoptimised`, and whether the best point of the grid changes when the parameter is
     1 % less or more in all rows (`switch_less`, `switch_more`, texts). Over `limit`: `active`, `slack`, `shadow_price`.
     Over `neighbour`: the next values of every numeric axis, all others of a named one. `relaxed_load` is b*; NaN where
-    no load is feasible, and so is what follows from it. `ds`: dataset of the space with `of` and the masks.
+    no load is feasible, and so is what follows from it. `results`: of the space, with `of` and the masks.
     """
-    problem = Problem(one, of, names, sense_of(space, of))
+    problem = Problem(one, of, names, sense_of(results.space, of))
     found = problem.result(problem.optimum())
-    return found | neighbours.neighbours(ds, space, one, of) | neighbours.switches(space, of, names)
+    return found | neighbours.neighbours(results, one, of) | neighbours.switches(results, of, names)
 
 
 def limits_of(space, of):

@@ -3,7 +3,6 @@
 The model's own step is evaluated at one point, and at a few more beside it: nothing here knows what a step costs.
 """
 
-import inspect
 import math
 
 import jax
@@ -13,16 +12,15 @@ import numpy as np
 from .. import evaluation
 from ..catalog import reader
 from ..catalog.sources import said
-from ..errors import InputError
 from ..formulas import roofline
 from ..formulas.metrics import LIMITS
 from ..formulas.point import of_step
 from ..formulas.roofline import EXPOSED
-from ..results import dataset, netcdf
+from ..results import dataset
 from ..search import point, ranking
-from ..space import grid, parameters, provenance
+from ..space import provenance
 from ..specs import fields, records
-from ..sweeps import sources, sweep
+from ..sweeps import sources
 from . import headroom, refusals
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
@@ -44,29 +42,8 @@ def explain(source="default", at=None, **options):
     `part` `memory_part`; over `constraint` `why` it refuses; over `alternative` the same point in every pipeline;
     over `row` the catalog rows, over `number` their numbers that the step reads, and where they come from.
     """
-    if hasattr(source, "data_vars") or str(source).lower().endswith(".nc"):
-        if options:
-            raise InputError(f"explain: {', '.join(options)} change a grid; expected a grid, not results")
-        return of_dataset(source if hasattr(source, "data_vars") else netcdf.open_netcdf(source), at)
-    if wrong := options.keys() - inspect.signature(sweep.sweep).parameters.keys():
-        raise InputError(f"explain: unknown option {min(wrong)!r}; expected those of sweep")
-    names = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
-    return of_space(grid.load(source, **names), at, options.get("dtype", "float64"))
-
-
-def of_dataset(ds, at=None):
-    """`explain` of a Dataset of `sweep` or of `best`."""
-    space, dtype, whole = sources.left(ds, "explain")
-    return of_space(space, at, dtype, ds if whole else None)
-
-
-def of_space(space, at=None, dtype="float64", ds=None):
-    """`explain` of a resolved space; `ds` its sweep, where there is one already."""
-    named = parameters.chosen(space, at)
-    named |= {axis: values[0] for axis, values in space.axes.items() if len(values) == 1}
-    if named.keys() < space.axes.keys():
-        named = point.best(sweep.of_space(space, dtype, blocks=False) if ds is None else ds, at=named)
-    return _explained(space.only(named), dtype)
+    asked = sources.ask(source, "explain", options, needs="space")
+    return _explained(point.point_of(asked.space, at, asked.swept), asked.dtype)
 
 
 def everything(step, point, bounds, **policies):

@@ -4,21 +4,22 @@ import numpy as np
 
 from ..formats import label
 from ..results import dataset
+from ..results.handle import Results
 from ..search import ranking
-from ..search.ranking import search_for
 from ..space import parameters
 from ..specs.variables import VARIABLES
-from ..sweeps.sweep import swept
+from ..sweeps import sweep
 
 SWITCH = 0.01  # of a parameter
 MOST_SWITCHES = 1_000_000  # points of a grid that is searched again for every parameter
 
 
-def neighbours(ds, space, one, of):
+def neighbours(results, one, of):
     """The variable at the next values of every axis, and what refuses them."""
+    ds, space = results.ds, results.space
     point = {axis: one.fixed[axis] for axis in space.axes}
     position = {axis: values.index(point[axis]) for axis, values in space.axes.items()}
-    masks = [name for name in ds.data_vars if name.startswith("ok_")]
+    there = True if results.there is None else np.broadcast_to(results.there, results.shape)
 
     def at(name, position):
         return ds[name].values[tuple(position[axis] for axis in ds[name].dims)]
@@ -31,9 +32,11 @@ def neighbours(ds, space, one, of):
             place = ordered.index(position[axis])
             others = ordered[max(place - 1, 0) : place] + ordered[place + 1 : place + 2]
         for i in others:
-            there = position | {axis: i}
-            value = float(at(of, there))
-            refused = ", ".join(name.removeprefix("ok_") for name in masks if not at(name, there))
+            beside = position | {axis: i}
+            if there is not True and not there[tuple(beside.values())]:
+                continue
+            value = float(at(of, beside))
+            refused = ", ".join(name.removeprefix("ok_") for name in results.masks if not at(name, beside))
             rows.append((axis, label(values[i]), value, value / here - 1.0, refused))
     columns = list(zip(*rows)) or [()] * 5
     texts = [np.array(column, dtype=object) for column in (columns[0], columns[1], columns[4])]
@@ -49,15 +52,15 @@ def neighbours(ds, space, one, of):
     )
 
 
-def switches(space, of, names):
+def switches(results, of, names):
     """Whether the best point of the grid changes when a parameter is 1 % less or more."""
-    texts = {-1.0: [], 1.0: []}
+    space, texts = results.space, {-1.0: [], 1.0: []}
     searched = space.points <= MOST_SWITCHES
-    before = _best(space, space, of) if searched else None
+    before = _best(results, space, of) if searched else None
     for sign, found in texts.items():
         for name in names:
             changed = parameters.multiplied(space, name, 1.0 + sign * SWITCH)
-            after = _best(space, changed, of) if searched else None
+            after = _best(results, changed, of) if searched else None
             found.append(_change(before, after))
     meaning = "what changes at the best point of the grid where the parameter is 1 % {}; empty: nothing"
     return {
@@ -66,9 +69,11 @@ def switches(space, of, names):
     }
 
 
-def _best(space, at, of):
+def _best(results, at, of):
     """{axis: value} of the best feasible point of a moved space, None where none is feasible."""
-    found = ranking.best(swept(space, at, of, "float64"), by=(), objective=search_for(space, of))
+    space = results.space
+    swept = Results(sweep.swept(space, at, of, "float64"), space).limited(results.there)
+    found = ranking.best(swept, by=(), objective=ranking.search_for(space, of))
     return {axis: found[axis].values[0].item() for axis in space.axes} if found.sizes["rank"] else None
 
 

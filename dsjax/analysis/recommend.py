@@ -11,6 +11,7 @@ import json
 import numpy as np
 import xarray as xr
 
+from ..results.handle import Results
 from ..search import ranking
 from ..sweeps import sweep
 from . import demand as demands
@@ -92,7 +93,7 @@ class _Points:
 
 
 def _points(ds, space):
-    flat, at, _ = ranking.candidates(ds, space, ("chips",))
+    flat, at, _ = ranking.candidates(Results(ds, space), ("chips",))
     rows = [space.axes.get(name, (space.fixed.get(name),)) for name in GROUPS]
     group = np.zeros(len(flat), np.int64)
     for name, labels in zip(GROUPS, rows):

@@ -15,10 +15,11 @@ from .. import evaluation, machine
 from ..errors import InputError, unknown
 from ..formulas.point import evaluate_point
 from ..results import dataset
+from ..results.handle import Results
 from ..search import point, ranking
 from ..space import parameters
 from ..specs.variables import COUNTS, MEASURES, NEEDS, undefined
-from ..sweeps import sources, sweep
+from ..sweeps import sources
 from . import envelope as relaxation
 
 STEP = 1e-6  # relative step of one-sided slopes
@@ -52,24 +53,24 @@ def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, env
     prices, re-optimised elasticities, the next values of every axis, and where the grid's best point changes. Raises
     `InputError`.
     """
-    space, dtype, ds = sources.resolved(source, "sensitivity", options)
-    return of_space(space, of, wrt, at, dtype, ds, kinks=kinks, envelope=envelope)
-
-
-def of_space(space, of=None, wrt=None, at=None, dtype="float64", ds=None, *, kinks=None, envelope=False):
-    """`sensitivity` of a resolved space; `ds` its sweep, where there is one already."""
-    if dtype not in ("float64", "float32"):
-        raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
+    asked = sources.ask(source, "sensitivity", options, needs="space")
+    space = asked.space
     names = parameters.named(space, wrt)
-    if envelope:
-        return of_optimum(space, of, names, "best" if at is None else at, dtype, ds)
-    of = "tps_per_chip" if of is None else of
+    of = of or (space.objective if envelope else "tps_per_chip")
     check_output(space, of)
-    if at is None:
-        return over_grid(space, of, names, dtype, kinks)
-    one = point.point_of(space, at, dtype, ds)
+    if at is None and not envelope:
+        return over_grid(asked, of, names, kinks)
+    if isinstance(at, str) and at != "best":
+        raise InputError(f"at: {at!r}; expected 'best' or {{axis: value}}")
+    swept = functools.cache(lambda: asked.swept(of if envelope else space.objective))
+    objective = ranking.search_for(space, of) if envelope else None
+    one = point.point_of(space, None if at == "best" else at, swept, objective)
     check_output(one, of)
-    return at_point(one, of, names, space)
+    ds = at_point(one, of, names, space)
+    if not envelope:
+        return ds
+    ds.attrs |= {"load": one.load, "sense": ranking.sense_of(space, of)}
+    return ds.assign(relaxation.variables(swept(), one, of, names))
 
 
 def check_output(space, of):
@@ -83,18 +84,6 @@ def check_output(space, of):
         raise InputError(f"of: {of} is not defined in {space.phases[0]}; expected one of {', '.join(space.defined)}")
     if of in NEEDS and of not in space.defined:
         raise InputError(f"of: {of} needs {'.'.join(NEEDS[of])}, which is unknown here; set it")
-
-
-def of_optimum(space, of, names, at="best", dtype="float64", ds=None):
-    """`sensitivity` with `envelope`: of one point, and of the optimum beside it (`envelope.variables`)."""
-    of = space.objective if of is None else of
-    check_output(space, of)
-    swept = sweep.swept(space, space, of, dtype) if ds is None or of not in ds else ds
-    one = point.point_of(space, at, dtype, swept, ranking.search_for(space, of))
-    check_output(one, of)
-    ds = at_point(one, of, names, space)
-    ds.attrs |= {"load": one.load, "sense": ranking.sense_of(space, of)}
-    return ds.assign(relaxation.variables(space, one, of, names, swept))
 
 
 def _of_factors(step, point, bounds, policies, names):
@@ -187,8 +176,9 @@ def _present(space, parameter):
     )
 
 
-def over_grid(space, of, names, dtype="float64", kinks=None):
-    """`sensitivity` over a whole space."""
+def over_grid(asked, of, names, kinks=None):
+    """`sensitivity` at every point of `Asked`."""
+    space, dtype = asked.space, asked.dtype
     if kinks and dtype != "float64":
         raise InputError(f"kinks: {kinks!r} in {dtype}; expected float64, which resolves the slopes on both sides")
     if kinks is None:
@@ -207,6 +197,10 @@ def over_grid(space, of, names, dtype="float64", kinks=None):
         dims, sides = one_sided(space, of, names)
         sharp = [np.abs(above - below) > SHARP for below, above in sides]
         ds["kink"] = _kink(("parameter", *dims), np.array(sharp))
+    if asked.there is not None:
+        ds = Results(ds, space).limited(asked.there).ds
+        there = xr.DataArray(asked.there, dims=tuple(space.axes))
+        ds["elasticity"] = ds["elasticity"].where(there).transpose("parameter", ...)
     ds.attrs |= {"of": of}
     return ds
 

@@ -1,6 +1,5 @@
 """Inverse questions: at which value of one input does the best configuration reach a target, or another's best."""
 
-import dataclasses
 import itertools
 import math
 
@@ -10,6 +9,7 @@ import xarray as xr
 from .. import evaluation, numerics
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
+from ..results.handle import Results
 from ..search import binding, ranking
 from ..space import parameters
 from ..specs.variables import VARIABLES
@@ -39,18 +39,12 @@ def solve(source="default", vary=None, until=None, *, break_even=None, between=N
     between two neighbours is not seen. Returns a Dataset: `value` over `crossing` (empty: none), `response` over
     `contender` and `scan`, and the best configuration at the ends, at present and beside every crossing over `row`.
     """
-    space, dtype, _ = sources.space_of(source, "solve", options)
-    return of_space(space, vary, until, break_even, between, at, dtype)
-
-
-def of_space(space, vary, until=None, break_even=None, between=None, at=None, dtype="float64"):
-    """`solve` of a resolved space."""
-    chosen = parameters.chosen(space, at)
-    space = space.with_axes(space.axes | {axis: (value,) for axis, value in chosen.items()})
-    varied = parameters.resolve("vary", vary, space)
-    question = targets.of(space, until, break_even)
+    asked = sources.ask(source, "solve", options, needs="space")
+    asked = asked.at(parameters.chosen(asked.space, at))
+    varied = parameters.resolve("vary", vary, asked.space)
+    question = targets.of(asked.space, until, break_even)
     low, high = _range(varied, between)
-    asked = _Asked(space, varied, question, dtype)
+    asked = _Responses(asked, varied, question)
 
     n = 1 + max(1, math.ceil(PER_DECADE * math.log10(high / low)))
     values = sorted({*np.geomspace(low, high, n).tolist()[1:-1], low, high})
@@ -71,12 +65,13 @@ _WORDS = {
 }
 
 
-class _Asked:
+class _Responses:
     """A question about a space, evaluated at values of an input; each value once."""
 
-    def __init__(self, space, varied, question, dtype):
-        self.space, self.varied, self.question, self.dtype = space, varied, question, dtype
-        self.known = {}
+    def __init__(self, asked, varied, question):
+        self.space, self.dtype, self.there = asked.space, asked.dtype, asked.there
+        self.varied, self.question, self.known = varied, question, {}
+        space, dtype = self.space, self.dtype
         self.names = tuple({question.variable: None, "feasible": None})
         if space.points <= WIDE:
             self.names = tuple(n for n in evaluation.variables(space, dtype) if not n.startswith("block_time/"))
@@ -97,6 +92,7 @@ class _Asked:
         for name in (question.variable, "feasible"):
             dims, array = found[name]
             arrays.append(array.reshape([sizes[axis] if axis in dims else 1 for axis in sizes]))
+        arrays[1] = arrays[1] if self.there is None else arrays[1] & self.there
         best = []
         for _, index in question.contenders:
             value, feasible = (_at(array, sizes, index) for array in arrays)
@@ -221,34 +217,33 @@ def _verified(asked, below, above):
 def _examined(asked, place, x):
     """Rows of the best configuration of every contender at `x` (None: the space as it is)."""
     space = asked.space if x is None else asked.varied.moved(asked.space, x)
-    ds = sweep.of_space(space, asked.dtype, blocks=False)
+    results = Results(sweep.of_space(space, asked.dtype, blocks=False), space).limited(asked.there)
     present = set(asked.varied.values.values())
     value = x if x is not None else present.pop() if len(present) == 1 else math.nan
     rows = []
     for label, index in asked.question.contenders:
-        part = ds.isel({axis: [i] for axis, i in index.items()})
-        rows.append({"place": place, "at": value, "of": label} | _row(asked, space, part, index))
+        part = results.at({axis: space.axes[axis][i] for axis, i in index.items()})
+        rows.append({"place": place, "at": value, "of": label} | _row(asked, part))
     return rows
 
 
-def _row(asked, space, ds, index):
-    axes = {a: (v[index[a]],) if a in index else v for a, v in space.axes.items()}
-    ds = ds.assign_attrs(dsjax_spec=dataclasses.replace(space, axes=axes).to_json())
-    best = ranking.best(ds, by=(), objective=asked.question.objective)
+def _row(asked, results):
+    space = results.space
+    best = ranking.best(results, by=(), objective=asked.question.objective)
     some = best.sizes["rank"] > 0
     point = best.isel(rank=0) if some else None
     row = {axis: str(point[axis].values) if some else "" for axis in space.axes}
     names = list(dict.fromkeys([space.objective, asked.question.variable, "step_time"]))
     names += [f"exposed_{limit}" for limit in LIMITS]
     row |= {name: float(point[name]) if some else math.nan for name in names if name != "feasible"}
-    refused = {name: n for name, n in ranking.refusals(ds).items() if n}
+    refused = {name: n for name, n in ranking.refusals(results).items() if n}
     name, sense = asked.question.variable, asked.question.sense
     limits = {}
     if name != "feasible":
-        limits = binding.improvements(ds, name, sense, sense * float(point[name]) if some else -math.inf)
+        limits = binding.improvements(results, name, sense, sense * float(point[name]) if some else -math.inf)
     return row | {
         "bottleneck": LIMITS[int(point["bottleneck"])] if some else "",
-        "feasible": ranking.count_feasible(ds),
+        "feasible": ranking.count_feasible(results),
         "refused": ", ".join(f"{name} {n:,}" for name, n in refused.items()) or "none",
         "binding": ", ".join(f"{mask} (best without it {value:,.6g})" for mask, value in limits.items()) or "none",
     }

@@ -11,7 +11,7 @@ from ..errors import InputError, unknown
 from ..search import ranking
 from ..space import parameters
 from ..specs.variables import VARIABLES
-from ..sweeps import sources, sweep
+from ..sweeps import sources
 from ..units import domain, number
 from . import sampling
 
@@ -44,10 +44,9 @@ def uncertainty(source="default", errors=None, *, samples=1024, seed=0, of=None,
     together with others), by pick and freeze of at least 2^14 samples of their own (`sampling.sobol`), with their
     standard errors. The same seed gives the same numbers.
     """
-    space, dtype, ds = sources.space_of(source, "uncertainty", options)
-    named = check(space, errors, samples, seed, of, top, by)
-    ds = sweep.of_space(space, dtype, blocks=False) if ds is None else ds
-    return of_dataset(ds, named, samples=samples, seed=seed, of=of, top=top, by=by)
+    asked = sources.ask(source, "uncertainty", options)
+    named = check(asked.space, errors, samples, seed, of, top, by)
+    return of_results(asked.swept(), named, samples=samples, seed=seed, of=of, top=top, by=by)
 
 
 def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
@@ -92,19 +91,19 @@ def _check_size(space, samples, n, candidates):
         )
 
 
-def of_dataset(ds, named, *, samples=1024, seed=0, of=None, top=10, by=None):
-    """`uncertainty` of a Dataset of `sweep`; `named` as `check` returns it."""
-    space = sources.space_of(ds, "uncertainty", {})[0]
+def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None):
+    """`uncertainty` of `Results` of `sweep`; `named` as `check` returns it."""
+    space = results.space
     of = of or space.objective
     normal, _ = _draws(seed, samples, len(named))
-    best, candidates, drawn = _candidates(ds, space, named, normal, top, by)
+    best, candidates, drawn = _candidates(results, named, normal, top, by)
     result = _outputs(space, best, drawn)
     if drawn:
         result |= _chances(space, drawn)
         again = (int(seed) + 1) % (MOST_SEED + 1)
         result |= _shares(candidates[0], *_draws(again, max(samples, SOBOL_SAMPLES), len(named)), of)
         result |= _clipped(named, normal)
-    coords = {name: variable for name, variable in best.coords.items() if name in space.axes or name == "rank"}
+    coords = {name: best.variables[name] for name in (*space.axes, "rank")}
     attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": space.objective}
     attrs |= {"axes": list(space.axes), "dsjax_spec": space.to_json()}
     text = "share of the samples that are smaller"
@@ -118,10 +117,11 @@ def _draws(seed, samples, n):
         return np.asarray(jax.random.normal(jax.random.key(seed), (2, samples, n), dtype="float64"))
 
 
-def _candidates(ds, space, named, normal, top, by):
+def _candidates(results, named, normal, top, by):
     """(best points over `rank`, their `_Candidate`s, their outputs in every sample); equals of one group are one."""
+    space = results.space
     one = not len(space.by if by is None else by)
-    best = ranking.best(ds, by=by, top=TRIED * top if one else 1)
+    best = ranking.best(results, by=by, top=TRIED * top if one else 1)
     kept, drawn, tied = {}, [], []
     for i in range(best.sizes["rank"]):
         point = {axis: best[axis].values[i].item() for axis in space.axes}

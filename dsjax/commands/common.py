@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import shlex
 import sys
-from typing import NamedTuple
 
 import click
 
@@ -72,14 +71,6 @@ OUTPUT_OPTIONS = options_of(
 )
 
 
-class Asked(NamedTuple):
-    """What a command is asked of; `ds` is None where it is a grid, which has not been evaluated."""
-
-    space: object
-    dtype: str
-    ds: object = None
-
-
 @dataclasses.dataclass(frozen=True)
 class GridRequest:
     """What a user asks a command of, a grid with changes or a file of results, and how the answer is printed."""
@@ -97,19 +88,18 @@ class GridRequest:
     form: str = "table"
     quiet: bool = False
 
-    def ask(self, command, again=False, any_size=False):
-        """`Asked` of the source. `again`: points are evaluated again, so that a file may lack results of a sweep."""
-        from ..results import netcdf
+    def ask(self, command, needs="points", any_size=False):
+        """`Asked` of the source; `needs` and `any_size` as in `sources.ask`."""
         from ..sweeps import sources
 
         if not sources.is_results(self.source):
-            return Asked(self.space(any_size), self.dtype or "float64")
+            changes = self.changes() | {"dtype": self.dtype}
+            return sources.ask(self.source, command, changes, needs=needs, any_size=any_size)
         if any(getattr(self, name) for name in FOR_GRIDS):
             raise InputError(
                 f"{self.source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results"
             )
-        ds = (netcdf.open_netcdf if again else netcdf.open_results)(self.source)
-        return Asked(*sources.resolved(ds, command, {}))
+        return sources.ask(self.source, command, {}, needs=needs)
 
     def space(self, any_size=False):
         """The `Space` of a grid with its changes."""
@@ -143,30 +133,35 @@ class GridRequest:
         files.apart(outputs, sources.files_of(self.source, changes["axes"], changes["fixed"], self.catalogs))
 
     def swept(self, asked, blocks=False, devices=None):
-        """The Dataset of what is asked: from its file, else of a sweep."""
+        """`Results` of what is asked: from its file, else of a sweep."""
+        if asked.results is not None:
+            return asked.results
+        from ..results.handle import Results
+
+        return Results(self.sweep(asked.space, asked.dtype, blocks, devices), asked.space)
+
+    def sweep(self, space, dtype, blocks=False, devices=None):
+        """The Dataset of a sweep of a space."""
         from ..sweeps import sweep
 
-        space = asked.space
-        if asked.ds is not None:
-            return asked.ds
         split_cpu(devices)
         with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance, computing():
-            return sweep.of_space(space, asked.dtype, blocks, command_line(), self.max_memory, devices, advance)
+            return sweep.of_space(space, dtype, blocks, command_line(), self.max_memory, devices, advance)
 
     def searched(self, asked, held, streamed, counts=True):
-        """(result, counts or None) of a search: `held` of a Dataset; `streamed`, also by a scheduler's workers."""
+        """(result, counts or None) of a search: `held` of `Results`; `streamed`, also by a scheduler's workers."""
         from ..search import best, ranking
         from ..sweeps import workers
 
-        space, dtype, ds = asked
-        if ds is not None:
-            return held(ds), ranking.counted(ds) if counts else None
+        if asked.results is not None:
+            return held(asked.results), ranking.counted(asked.results) if counts else None
+        space = asked.space
         if self.scheduler and self.stream is False:
             raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
         connected = workers.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()
         with connected as client, progress(f"searching {space.points:,} points", self.quiet), computing():
             streamed = functools.partial(streamed, client=client) if client else streamed
-            how = (space, dtype, self.stream or (True if client else None), held, streamed, command_line())
+            how = (space, asked.dtype, self.stream or (True if client else None), held, streamed, command_line())
             return best.of_space(*how, counts=counts, max_memory=self.max_memory, client=client)
 
 

@@ -4,11 +4,11 @@ import importlib
 import inspect
 
 from ..errors import InputError, unknown
-from ..results import dataset, files
-from ..sweeps import sources, sweep
+from ..results import files
+from ..sweeps import sources
 from . import canvas
 
-# kind -> module, whose `draw`(figure, ds, **options) returns one line that says what is seen
+# kind -> module, whose `draw`(figure, results, **options) returns one line that says what is seen
 KINDS = {
     "pareto": "pareto",
     "heatmap": "heatmap",
@@ -39,11 +39,11 @@ def drawn(kind, source, path, size, dpi, force, options):
     check(kind, path, size, dpi, force, options)
     wanted = {name: value for name, value in options.items() if name in allowed(kind)}
     given = {name: value for name, value in options.items() if name not in wanted and value is not None}
-    ds = _results(source, given)
+    results = sources.ask(source, "plot", given, needs="sweep").swept(blocks=None, command="dsjax.plot")
     wanted = {name: value for name, value in wanted.items() if value is not None}
     with canvas.style():
         figure = canvas.figure(size, dpi)
-        conclusion = _draw(kind)(figure, ds, **wanted)
+        conclusion = _draw(kind)(figure, results, **wanted)
         if path is not None:
             canvas.save(figure, path, force, conclusion)
     return figure, conclusion
@@ -73,12 +73,3 @@ def allowed(kind):
 
 def _draw(kind):
     return importlib.import_module(f".{KINDS[kind]}", __name__).draw
-
-
-def _results(source, options):
-    """The Dataset that `source` is, holds or describes."""
-    space, dtype, ds = sources.space_of(source, "plot", options)
-    if ds is None:
-        return sweep.of_space(space, dtype, command="dsjax.plot")
-    dataset.results_of(ds, "plot" if hasattr(source, "data_vars") else str(source))
-    return ds

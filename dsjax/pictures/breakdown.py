@@ -4,7 +4,6 @@ import numpy as np
 
 from ..analysis import explain
 from ..formulas.metrics import LIMITS
-from ..results import dataset
 from ..search import ranking
 from . import canvas, selection
 
@@ -13,18 +12,18 @@ MOST_BLOCKS = 7  # with a colour of their own
 HATCHES = ("", "///", "\\\\\\", "...")
 
 
-def draw(figure, ds, at=None, by=None, of=None, blocks=False):
+def draw(figure, results, at=None, by=None, of=None, blocks=False):
     """Draw one bar per group; returns the first one's largest part in one line."""
-    space = dataset.space_of(ds)
+    space = results.space
     by, sense = selection.groups(space, by), selection.objective(space, of)
-    cut, chosen, mask = selection.restricted(ds, at, by=by)
+    cut, chosen, mask = selection.restricted(results, at, by=by)
     ranked = ranking.best(cut, by=by, objective=sense)
     count = ranked.sizes["rank"]
     if not count:
-        raise selection.nothing(ds, mask)
+        raise selection.nothing(results, mask)
     ranked = ranked.isel(rank=slice(MOST_BARS))
     steps = ranked["step_time"].broadcast_like(ranked["rank"]).values
-    parts = _of_blocks(cut, space, ranked) if blocks else _exposed(ranked)
+    parts = _of_blocks(cut.ds, space, ranked) if blocks else _exposed(ranked)
     sums = np.sum([values for values in parts.values()], axis=0)
     factor, unit = canvas.scale("s", max(*steps, *sums))
 
@@ -93,7 +92,7 @@ def _of_blocks(ds, space, ranked):
         names = ds["block"].values.tolist()
         table = ranked["block_time"].broadcast_like(ranked["rank"]).transpose("block", "rank").values
     else:  # a large file is kept without them: the points are evaluated again
-        each = [_again(ds, space, ranked.isel(rank=i)) for i in range(ranked.sizes["rank"])]
+        each = [_again(space, ranked.isel(rank=i)) for i in range(ranked.sizes["rank"])]
         names, table = each[0]["block"].values.tolist(), np.transpose([one["block_time"].values for one in each])
     order = np.argsort(-table.max(axis=1), kind="stable")
     parts = {names[i]: table[i] for i in order[:MOST_BLOCKS]}
@@ -101,8 +100,8 @@ def _of_blocks(ds, space, ranked):
     return parts | {f"{len(rest)} others": table[rest].sum(axis=0)}
 
 
-def _again(ds, space, point):
-    return explain.of_space(space, {axis: point[axis].values.item() for axis in space.axes}, "float64", ds)
+def _again(space, point):
+    return explain.explain(space, {axis: point[axis].values.item() for axis in space.axes})
 
 
 def _names(ranked, by, others):

@@ -4,7 +4,6 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import significant
-from ..results import dataset
 from ..search import ranking
 from . import canvas, selection
 
@@ -12,21 +11,20 @@ HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")
 MOST_WRITTEN = 160  # cells with their value written in
 
 
-def draw(figure, ds, at=None, of=None, x=None, y=None):
+def draw(figure, results, at=None, of=None, x=None, y=None):
     """Draw the map; returns its best cell in one line."""
     from matplotlib.patches import Rectangle
 
-    space = dataset.space_of(ds)
+    ds, space = results.ds, results.space
     sense = selection.objective(space, of)
     name = (sense or space.objective).removeprefix("-")
     x, y = _axes(space, x, y, at)
-    cut, chosen, mask = selection.restricted(ds, at, (x, y))
-    known = np.isfinite(dataset.in_grid_order(ds, name))  # an unknown price has no cost
-    ranked = ranking.best(
-        selection.with_feasible(cut, dataset.in_grid_order(cut, "feasible") & known), by=[x, y], objective=sense
-    )
+    cut, chosen, mask = selection.restricted(results, at, (x, y))
+    known = np.isfinite(results.in_grid_order(name))  # an unknown price has no cost
+    cut = cut.with_feasible(cut.in_grid_order("feasible") & known)
+    ranked = ranking.best(cut, by=[x, y], objective=sense)
     if not ranked.sizes["rank"]:
-        raise selection.nothing(ds, mask)
+        raise selection.nothing(results, mask)
     rows, columns = (space.axes[axis] for axis in (y, x))
     cells = np.full((len(rows), len(columns)), np.nan)
     where = [(rows.index(r), columns.index(c)) for r, c in zip(ranked[y].values.tolist(), ranked[x].values.tolist())]
@@ -38,7 +36,7 @@ def draw(figure, ds, at=None, of=None, x=None, y=None):
     ax = figure.add_subplot()
     ax.grid(False)
     colours = ax.pcolormesh(cells, cmap="viridis", edgecolors="white", linewidth=0.4)
-    handles = _refused(ax, ds, space, mask, x, y, cells.mask)
+    handles = _refused(ax, results, mask, x, y, cells.mask)
     _axis(ax.xaxis, ds, x, columns)
     _axis(ax.yaxis, ds, y, rows)
     if any(len(str(c)) > 5 for c in columns) and len(columns) > 6:
@@ -82,19 +80,20 @@ def _axes(space, x, y, at):
     return x, y
 
 
-def _refused(ax, ds, space, mask, x, y, empty):
+def _refused(ax, results, mask, x, y, empty):
     """Hatch the cells without a feasible point by the constraint that refuses most of them; legend entries."""
     from matplotlib.collections import PolyCollection
     from matplotlib.patches import Patch
 
-    order = list(space.axes)
+    order = list(results.space.axes)
     across = tuple(i for i, axis in enumerate(order) if axis not in (x, y))
-    refused = selection.refusing(ds)
+    refused = selection.refusing(results)
     counts = []
     for one in refused.values():
         sums = (np.broadcast_to(one, mask.shape) & mask).sum(axis=across)
         counts.append(sums if order.index(y) < order.index(x) else sums.T)
     names, most = list(refused), np.argmax(counts, axis=0)
+    empty = empty & (np.max(counts, axis=0) > 0)  # else no point is there
     handles = []
     for hatch, i in zip(HATCHES, [i for i in range(len(names)) if (empty & (most == i)).any()]):
         here = np.argwhere(empty & (most == i))

@@ -3,33 +3,32 @@
 import numpy as np
 
 from ..errors import InputError
-from ..results import dataset
-from ..search import best
+from ..search import pareto as fronts
 from . import canvas, selection
 from .labels import Note, annotate_curves
 
 MOST_FAINT = (400, 300)  # cells across and up: of the points in one cell one is drawn
 
 
-def draw(figure, ds, at=None, x=None, y=None, by=None):
+def draw(figure, results, at=None, x=None, y=None, by=None):
     """Draw the fronts; returns what they say in one line."""
     from matplotlib.lines import Line2D
 
-    space = dataset.space_of(ds)
+    ds, space = results.ds, results.space
     x = selection.variable(space, x or next(name for name in ("tps_per_user", "ttft") if name in space.defined), "x")
     y = selection.variable(space, y or "tps_per_chip", "y")
     if x == y:
         raise InputError(f"y: {y!r} is x too; expected another variable")
     by = selection.groups(space, by)
-    cut, chosen, mask = selection.restricted(ds, at, by=by)
-    shown, count = selection.leaders(cut, space, by, mask)
-    front = best.pareto(cut, x=x, y=y, by=list(by))
+    cut, chosen, mask = selection.restricted(results, at, by=by)
+    shown, count = selection.leaders(cut, by, mask)
+    front = fronts.of_dataset(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
     load = "batch" if "tps_per_user" in space.defined else "prompts"
     (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))
 
     ax = figure.add_subplot()
-    flat = np.flatnonzero(np.broadcast_to(dataset.in_grid_order(cut, "feasible"), tuple(space.sizes.values())))
+    flat = np.flatnonzero(np.broadcast_to(cut.in_grid_order("feasible"), cut.shape))
     ax.scatter(*_thinned(ds, space, flat, x, y, fx, fy), s=5, color="#D9D9D9", lw=0, zorder=1, rasterized=True)
     handles, notes = [], []
     for i, name in enumerate(shown):

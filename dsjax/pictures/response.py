@@ -6,7 +6,6 @@ import numpy as np
 
 from ..analysis import solve, targets
 from ..errors import InputError, unknown
-from ..results import dataset
 from ..space.parameters import resolve
 from ..space.space import numeric_axes
 from ..specs.variables import SENSE
@@ -18,9 +17,9 @@ VALUES = 41  # of a number that is not an axis
 RANGE = 10.0  # how far to both sides of its present value
 
 
-def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
+def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
     """Draw one panel per variable and one line per group; returns where the target is met, or the best point."""
-    space = dataset.space_of(ds)
+    ds, space = results.ds, results.space
     question = None if until is None else targets.of(space, until)
     if question is not None and question.bound is None:
         raise InputError(f"until: {until!r}; expected '<variable> >= <number>' or '<variable> <= <number>'")
@@ -29,23 +28,23 @@ def draw(figure, ds, at=None, x=None, y=None, by=None, of=None, until=None, betw
     by = tuple(name for name in selection.groups(space, by) if name != x)
     of = _objective(space, of, names, question)
     best = (of or space.objective).removeprefix("-")
-    cut, chosen, mask = selection.restricted(ds, at, (x,), by)
+    cut, chosen, mask = selection.restricted(results, at, (x,), by)
     wanted = list(dict.fromkeys([*names, best]))
     values = None if varied is None else _range(varied, between)
     if varied is None:
         found = response_curves.along_axis(cut, mask, x, by, of, wanted)
     else:
-        found = response_curves.along_input(ds, varied, values, chosen, by, of, wanted)
+        found = response_curves.along_input(results, varied, values, chosen, by, of, wanted)
     if not found:
-        raise selection.nothing(ds, mask)
+        raise selection.nothing(results, mask)
     sense = space.sense if of is None else -1 if of.startswith("-") else 1
     shown = response_curves.leading(space, found, best, sense)
-    ends = _ends(ds, mask, x, varied, values, shown)
+    ends = _ends(results, mask, x, varied, values, shown)
 
-    where = {} if question is None else _crossings(ds, space, varied, values, until, question, shown, chosen)
+    where = {} if question is None else _crossings(results, varied, values, until, question, shown, chosen)
     beside = [v * (1.0 + side) for found in where.values() for v in found for side in (-1e-6, 1e-6) if varied]
     if beside:  # where the answer changes the curve may jump
-        more = response_curves.along_input(ds, varied, beside, chosen, by, of, wanted)
+        more = response_curves.along_input(results, varied, beside, chosen, by, of, wanted)
         shown = {
             name: response_curves.merged(curve, more[name]) if name in more else curve for name, curve in shown.items()
         }
@@ -194,13 +193,13 @@ def _present(ax, varied, line):
     return handles
 
 
-def _ends(ds, mask, x, varied, values, shown):
+def _ends(results, mask, x, varied, values, shown):
     """Where a line ends and why, in words."""
     if varied is not None:
         gaps = any(len(curve.x) < len(values) for curve in shown.values())
         return " A line is missing where no point is feasible." if gaps else ""
     parts = []
-    for label, (missing, why) in response_curves.impossible(ds, mask, x, shown).items():
+    for label, (missing, why) in response_curves.impossible(results, mask, x, shown).items():
         last = shown[label].x[-1]
         ordered = not isinstance(last, str) and min(missing) > max(shown[label].x)
         where = f"above {canvas.text(last)}" if ordered else f"at {', '.join(map(canvas.text, missing))}"
@@ -208,15 +207,17 @@ def _ends(ds, mask, x, varied, values, shown):
     return f" Impossible, so not drawn: {'; '.join(parts)}." if parts else ""
 
 
-def _crossings(ds, space, varied, values, until, question, shown, chosen):
+def _crossings(results, varied, values, until, question, shown, chosen):
     """{group: values of x}: the last values of an axis that meet the target, or where the answer changes."""
     if varied is None:
         return {label: _last_met(curve, question) for label, curve in shown.items()}
     found = {}
     for label, curve in shown.items():
         for name in curve.group:
-            selection.axis_of(space, name, "by, beside until")
-        solved = solve.solve(ds, varied.name, until, between=(values[0], values[-1]), at=dict(chosen) | curve.group)
+            selection.axis_of(results.space, name, "by, beside until")
+        solved = solve.solve(
+            results, varied.name, until, between=(values[0], values[-1]), at=dict(chosen) | curve.group
+        )
         found[label] = solved["value"].values.tolist()
     return found
 

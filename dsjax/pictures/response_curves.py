@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..results import dataset
+from ..results.handle import Results
 from ..search import ranking
 from ..sweeps import sweep
 from . import canvas, selection
@@ -21,14 +21,14 @@ class Curve:
     feasible: np.ndarray  # False: the best of the points that only bounds of the grid refuse
 
 
-def along_axis(ds, mask, x, by, of, names):
+def along_axis(results, mask, x, by, of, names):
     """{label: Curve} over the points in `mask`.
 
     Where a value of x has no feasible point: the best of those that only what the grid asks for refuses.
     """
-    space = dataset.space_of(ds)
-    rows = _rows(ranking.best(ds, by=[x, *by], objective=of), x, by, names, True)
-    beyond = selection.with_feasible(ds, selection.refused_by_bounds(ds) & mask)
+    space = results.space
+    rows = _rows(ranking.best(results, by=[x, *by], objective=of), x, by, names, True)
+    beyond = results.with_feasible(selection.refused_by_bounds(results) & mask)
     refused = ranking.best(beyond, by=[x, *by], objective=of)
     for label, (group, found) in _rows(refused, x, by, names, False).items():
         if label in rows:
@@ -36,12 +36,13 @@ def along_axis(ds, mask, x, by, of, names):
     return {label: _curve(group, found, space.axes[x], names) for label, (group, found) in rows.items()}
 
 
-def along_input(ds, varied, values, at, by, of, names):
+def along_input(results, varied, values, at, by, of, names):
     """{label: Curve} over values of a number of the results' space, which is evaluated again at each."""
-    space, rows = dataset.space_of(ds), {}
-    dtype = str(ds[space.objective].dtype)
+    space, rows = results.space, {}
     for value in values:
-        moved, _, _ = selection.restricted(sweep.of_space(varied.moved(space, value), dtype, blocks=False), at)
+        at_value = varied.moved(space, value)
+        moved = Results(sweep.of_space(at_value, results.dtype, blocks=False), at_value).limited(results.there)
+        moved, _, _ = selection.restricted(moved, at)
         for label, (group, found) in _rows(ranking.best(moved, by=by, objective=of), value, by, names, True).items():
             rows.setdefault(label, (group, {}))[1].update(found)
     return {label: _curve(group, found, values, names) for label, (group, found) in rows.items()}
@@ -55,17 +56,17 @@ def merged(curve, other):
     return Curve(curve.group, xs[order].tolist(), values, np.append(curve.feasible, other.feasible)[order])
 
 
-def impossible(ds, mask, x, shown):
+def impossible(results, mask, x, shown):
     """{label: (values of x without a point, constraint that makes most of them impossible)} of the points in `mask`."""
-    space, found = dataset.space_of(ds), {}
+    space, found = results.space, {}
     possible = selection.asked(space)
-    refusing = {name: refused for name, refused in selection.refusing(ds).items() if name not in possible}
+    refusing = {name: refused for name, refused in selection.refusing(results).items() if name not in possible}
     for label, curve in shown.items():
         here = mask
         for name, value in curve.group.items():
-            here = here & (dataset.in_grid_order(ds, name) == value)
+            here = here & (results.in_grid_order(name) == value)
         values = [value for value in space.axes[x] if value not in curve.x]
-        here = here & np.isin(dataset.in_grid_order(ds, x), values)
+        here = here & np.isin(results.in_grid_order(x), values)
         counts = {name: int((refused & here).sum()) for name, refused in refusing.items()}
         most = max(counts, key=counts.get, default="")
         if values and counts.get(most):

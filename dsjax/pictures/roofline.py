@@ -7,19 +7,20 @@ import numpy as np
 from ..analysis import explain, refusals
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
-from ..results import dataset
+from ..results.handle import Results
 from ..search import point
 from ..specs import records
 from . import canvas, selection
 from .labels import Note, annotate
 
 
-def draw(figure, ds, at=None):
+def draw(figure, results, at=None):
     """Draw the roofline of one configuration, the best one that `at` leaves; what bounds the most time."""
-    space = dataset.space_of(ds)
-    one = explain.of_dataset(ds, point.best(ds) if at == "best" else at)
-    at_point = dataset.Space.from_json(one.attrs["dsjax_spec"])
-    numbers = refusals.numbers(at_point, {name: v.item() for name, v in one.variables.items() if v.ndim == 0})
+    space = results.space
+    one = explain.explain(results, point.best(results) if at == "best" else at)
+    numbers = refusals.numbers(
+        Results.of(one).space, {name: v.item() for name, v in one.variables.items() if v.ndim == 0}
+    )
     bandwidth, peaks = numbers["hardware_hbm_bytes_per_s"], _peaks(numbers)
     flops, n_bytes, seconds = (one[f"block_{k}"].values for k in ("flops", "bytes", "time"))
     on = (flops > 0.0) & (n_bytes > 0.0) & (seconds > 0.0)

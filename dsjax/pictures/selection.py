@@ -3,7 +3,6 @@
 import numpy as np
 
 from ..errors import InputError, NothingFeasible, unknown
-from ..results import dataset
 from ..search import point, ranking
 from ..space import parameters
 from ..specs.variables import SENSE
@@ -12,34 +11,28 @@ from . import canvas
 MOST_GROUPS = 8  # as many as there are colours
 
 
-def restricted(ds, at, shown=(), by=()):
-    """(dataset with only the chosen points feasible, {axis: value} chosen, mask of the chosen points).
+def restricted(results, at, shown=(), by=()):
+    """(results with only the chosen points feasible, {axis: value} chosen, mask of the chosen points).
 
     `at` "best": the best point's values of all axes but those that are `shown` or make the groups.
     """
-    space = dataset.space_of(ds)
+    space = results.space
     if at == "best":
-        named = {axis: value for axis, value in point.best(ds).items() if axis not in (*shown, *by)}
+        named = {axis: value for axis, value in point.best(results).items() if axis not in (*shown, *by)}
     else:
         named = parameters.chosen(space, at)
     if both := [axis for axis in named if axis in shown]:
         raise InputError(f"at: {both[0]}: is an axis of the picture; expected another one")
-    shape = tuple(space.sizes.values())
-    mask = np.ones((1,) * len(shape), bool)
+    shape = results.shape
+    mask = np.ones((1,) * len(shape), bool) if results.there is None else results.there
     for position, (axis, values) in enumerate(space.axes.items()):
         if axis in named:
             picked = np.array([value == named[axis] for value in values])
             mask = mask & picked.reshape([-1 if i == position else 1 for i in range(len(shape))])
     mask = np.broadcast_to(mask, shape)
     if named:
-        ds = with_feasible(ds, dataset.in_grid_order(ds, "feasible") & mask)
-    return ds, named, mask
-
-
-def with_feasible(ds, mask):
-    """The same results with another set of points taken as feasible."""
-    dims = tuple(dataset.space_of(ds).axes)
-    return ds.assign(feasible=(dims, np.broadcast_to(mask, [ds.sizes[d] for d in dims]), ds["feasible"].attrs))
+        results = results.with_feasible(results.in_grid_order("feasible") & mask)
+    return results, named, mask
 
 
 def variable(space, name, what="of"):
@@ -81,11 +74,11 @@ def labels(ranked, by):
     return [", ".join(parts) for parts in zip(*named)] if by else ["all points"] * ranked.sizes["rank"]
 
 
-def leaders(ds, space, by, mask, of=None):
+def leaders(results, by, mask, of=None):
     """(groups to show, groups there are): the best MOST_GROUPS of them by the objective, in the order of the grid."""
-    ranked = ranking.best(ds, by=by, objective=of)
+    space, ranked = results.space, ranking.best(results, by=by, objective=of)
     if not ranked.sizes["rank"]:
-        raise nothing(ds, mask)
+        raise nothing(results, mask)
     named = labels(ranked, by)
     columns = {name: ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by}
     kept = [(place(space, {name: columns[name][i] for name in by}), named[i]) for i in range(len(named))][:MOST_GROUPS]
@@ -97,18 +90,18 @@ def place(space, group):
     return [space.axes[name].index(value) if name in space.axes else value for name, value in group.items()]
 
 
-def nothing(ds, mask):
+def nothing(results, mask):
     """The error that says why there is nothing to show: the constraints that refuse most of the points in `mask`."""
-    counts = {name: int((refused & mask).sum()) for name, refused in refusing(ds).items()}
+    counts = {name: int((refused & mask).sum()) for name, refused in refusing(results).items()}
     most = sorted(counts.items(), key=lambda item: -item[1])
     refused = ", ".join(f"{name} {n:,}" for name, n in most if n) or "none, but the variable is unknown there"
     points = int(np.count_nonzero(mask))
     return NothingFeasible(f"plot: no feasible point to show (of {points:,} points refused by {refused})")
 
 
-def refusing(ds):
+def refusing(results):
     """{constraint: mask of the points it refuses}, in grid order."""
-    return {name: ~dataset.in_grid_order(ds, name) for name in ds.data_vars if name.startswith("ok_")}
+    return {name: ~results.in_grid_order(name) for name in results.masks}
 
 
 def asked(space):
@@ -116,13 +109,13 @@ def asked(space):
     return tuple(dict.fromkeys(f"ok_{key.partition('_')[2]}" for key in space.bounds))
 
 
-def refused_by_bounds(ds):
+def refused_by_bounds(results):
     """Mask of the points that nothing refuses but what the grid asks for."""
-    space, masks = dataset.space_of(ds), refusing(ds)
+    space, masks = results.space, refusing(results)
     refused = {True: np.zeros((), bool), False: np.zeros((), bool)}
     for name, mask in masks.items():
         refused[name in asked(space)] = refused[name in asked(space)] | mask
-    return np.broadcast_to(refused[True] & ~refused[False], tuple(space.sizes.values()))
+    return np.broadcast_to(refused[True] & ~refused[False], results.shape)
 
 
 def bounds(space, name, units):

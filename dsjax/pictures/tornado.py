@@ -4,19 +4,18 @@ import numpy as np
 
 from ..analysis import sensitivity
 from ..errors import InputError
-from ..results import dataset
 from . import canvas, selection
 
 MOST_BARS = 16
 
 
-def draw(figure, ds, at="best", of=None, wrt=None):
+def draw(figure, results, at="best", of=None, wrt=None):
     """Draw one bar per parameter; returns the strongest in one line."""
     from matplotlib.patches import Patch
 
-    space = dataset.space_of(ds)
+    space = results.space
     of = selection.variable(space, of or space.objective)
-    found = sensitivity.sensitivity(ds, of=of, wrt=wrt, at=at)
+    found = sensitivity.sensitivity(results, of=of, wrt=wrt, at=at)
     values = np.asarray(found["elasticity"].values, float)
     names = [str(name) for name in found["parameter"].values]
     order = [i for i in np.argsort(-np.abs(values), kind="stable") if abs(values[i]) > 1e-12]

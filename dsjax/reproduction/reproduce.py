@@ -9,6 +9,7 @@ import xarray as xr
 
 from .. import studies
 from ..results import csv_files
+from ..results.handle import Results
 from ..search import ranking
 from ..space import grid
 from ..sweeps import sweep
@@ -83,7 +84,7 @@ def _compare(ds, space, rows, published):
     """Rows of one table against its space, evaluated as `ds`."""
     shape, tolerance = tuple(space.sizes.values()), published["tolerance"]
     flat = np.array([np.ravel_multi_index([space.axes[a].index(row[a]) for a in space.axes], shape) for row in rows])
-    at = csv_files.columns(ds, flat)
+    at = csv_files.columns(Results(ds, space), flat)
     data = {axis: at[axis] for axis in space.axes} | {"table": np.array([row["table"] for row in rows], dtype=object)}
     close = at["feasible"]
     for name in published["measured"]:

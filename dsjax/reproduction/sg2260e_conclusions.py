@@ -5,7 +5,7 @@ Every search is one of the study's spaces, or the same with every whole batch, c
 
 import dataclasses
 
-from ..results import dataset
+from ..results.handle import Results
 from ..search.ranking import best
 from ..space import grid
 
@@ -203,7 +203,7 @@ def _best(space):
     """The best feasible point of every network, in the order of the axis."""
     ranked = best(space, by=["nic"])
     found = {str(ranked.nic.values[i]): ranked.isel(rank=i) for i in range(ranked.sizes["rank"])}
-    return [found[nic] for nic in dataset.space_of(space).axes["nic"] if nic in found]
+    return [found[nic] for nic in Results.of(space).space.axes["nic"] if nic in found]
 
 
 def _name(x):

@@ -3,15 +3,15 @@
 import numpy as np
 
 from ..formulas.metrics import LIMITS
-from .dataset import in_grid_order, space_of
 from .files import apart, check_text, read_from, replacing
+from .handle import Results
 from .netcdf import CHUNK
 
 
-def columns(ds, flat):
+def columns(results, flat):
     """{name: values} of the points with flat indices `flat` of the grid: its dims, then every variable over them."""
-    space = space_of(ds)
-    where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
+    ds, space = results.ds, results.space
+    where = dict(zip(space.axes, np.unravel_index(flat, results.shape)))
     result = {axis: ds[axis].values[index] for axis, index in where.items()}
     result |= {name: np.broadcast_to(np.array(value), len(flat)) for name, value in space.fixed.items()}
     for name, variable in ds.data_vars.items():
@@ -26,15 +26,16 @@ def write_csv(ds, path, feasible_only=False, force=False):
     """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
     import pandas as pd
 
-    apart([path], read_from(ds))
+    results = Results.of(ds)
+    apart([path], read_from(results.ds))
     check_text(path, force)
-    points = space_of(ds).points
-    feasible = np.broadcast_to(in_grid_order(ds, "feasible"), tuple(space_of(ds).sizes.values())).ravel()
+    kept = results.in_grid_order("feasible") if feasible_only else results.there
+    kept = None if kept is None else np.broadcast_to(kept, results.shape).ravel()
+    points = results.space.points
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         for start in range(0, points, CHUNK):
             flat = np.arange(start, min(start + CHUNK, points))
-            if feasible_only:
-                flat = flat[feasible[flat]]
-            frame = pd.DataFrame(columns(ds, flat))
+            flat = flat if kept is None else flat[kept[flat]]
+            frame = pd.DataFrame(columns(results, flat))
             flags = {name: frame[name].astype(int) for name in frame if frame[name].dtype == bool}
             frame.assign(**flags).to_csv(file, index=False, header=start == 0)

@@ -1,4 +1,4 @@
-"""Arrays over named axes -> `xarray.Dataset`; NetCDF, CSV; written to a temporary name and renamed."""
+"""Arrays over named axes -> `xarray.Dataset`, with coordinates, units, CF flags and provenance."""
 
 import datetime
 import types
@@ -7,10 +7,9 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__
-from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..space import provenance as families
-from ..space.space import Space, auxiliary, numeric_axes
+from ..space.space import auxiliary, numeric_axes
 from ..specs import fields
 from ..specs.records import RATES
 from ..specs.variables import FLAGS, VARIABLES
@@ -74,42 +73,6 @@ def provenance(space, command):
     }
 
 
-def space_of(ds, where="dataset", kind="dataset"):
-    """The `Space` a dataset came from; one that dsjax did not write, or that was cut, is an InputError."""
-    wanted = f"expected a {kind} that dsjax wrote"
-    if "dsjax_spec" not in ds.attrs:
-        raise InputError(f"{where}: attribute dsjax_spec: missing; {wanted}")
-    try:
-        space = Space.from_json(ds.attrs["dsjax_spec"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where}: attribute dsjax_spec: not readable ({error}); {wanted}") from None
-    for axis, n in space.sizes.items():
-        if axis not in ds.sizes or ds.sizes[axis] != n:
-            found = ds.sizes.get(axis, "no")
-            raise InputError(f"{where}: axis {axis} has {found} values, its dsjax_spec {n}; expected the whole {kind}")
-    for name in ("feasible", space.objective, *space.axes):
-        if name not in ds.variables:
-            raise InputError(f"{where}: variable {name}: missing; {wanted}")
-    return space
-
-
-def results_of(ds, where="dataset", kind="dataset"):
-    """The `Space` of a dataset that holds the results of a sweep, all of them; any other is an InputError."""
-    space = space_of(ds, where, kind)
-    wanted = f"expected the results of a sweep, a {kind} that dsjax sweep wrote"
-    if not space.axes:
-        raise InputError(f"{where}: no axis: one configuration; {wanted}")
-    if name := missing(ds, space):
-        raise InputError(f"{where}: variable {name}: missing; {wanted}")
-    return space
-
-
-def missing(ds, space):
-    """First variable of a sweep that a dataset lacks; "" where it holds the results of one."""
-    named = next((name for name in (*space.defined, "bottleneck", "feasible") if name not in ds.variables), "")
-    return named or ("" if any(name.startswith("ok_") for name in ds.data_vars) else "ok_<constraint>")
-
-
 def attributes(name):
     """CF attributes of a variable."""
     if name == "bottleneck":
@@ -158,14 +121,6 @@ def _stack_blocks(space, blocks):
     for i, (dims, array) in enumerate(blocks):  # also where no axis reaches a block, and its slot is a number
         stacked[i] = array.reshape([space.sizes[a] if a in dims else 1 for a in axes])
     return ("block", *axes), stacked, _meta("block_time")
-
-
-def in_grid_order(ds, name):
-    """A variable's values with length-1 dims for the axes it lacks: broadcasts over the grid."""
-    sizes = space_of(ds).sizes
-    variable = ds.variables[name]  # not ds[name]: that transposes its coordinates too
-    variable = variable.transpose(*(axis for axis in sizes if axis in variable.dims))
-    return variable.values.reshape([sizes[axis] if axis in variable.dims else 1 for axis in sizes])
 
 
 def variable(dims, values, units, text):

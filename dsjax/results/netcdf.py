@@ -7,8 +7,9 @@ import xarray as xr
 
 from .. import machine
 from ..errors import InputError
-from .dataset import results_of, space_of
-from .files import apart, check_output, read_from, replacing
+from ..space.grid import kind_of_results
+from .files import apart, check_output, read_from, replacing, zarr_package
+from .handle import Results
 
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
@@ -58,12 +59,19 @@ def _chunks(shape):
 
 def open_netcdf(path):
     """The dataset in a file, or in a Zarr store, that dsjax wrote; anything else is an InputError."""
-    path = Path(path)
-    kind = kind_of(path)
-    if kind == "Zarr store":
-        from . import files
+    ds = read(path)
+    results = Results.of(ds, str(path), kind_of_results(path) or "NetCDF file", first=True)
+    for name in ("feasible", results.space.objective):
+        results.variable(name)
+    return ds
 
-        files.zarr_package()
+
+def read(path):
+    """The dataset in a file or a Zarr store, whoever wrote it."""
+    path = Path(path)
+    kind = kind_of_results(path) or "NetCDF file"
+    if kind == "Zarr store":
+        zarr_package()
     try:
         with xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4") as ds:
             if ds.nbytes > (free := machine.available_memory()):
@@ -77,18 +85,5 @@ def open_netcdf(path):
             raise
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise InputError(f"{path}: cannot be read ({reason}); expected a {kind} that dsjax wrote") from None
-    space_of(ds, str(path), kind)
     texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
     return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
-
-
-def kind_of(path):
-    """What the name of a path says that results are in."""
-    return "Zarr store" if Path(path).suffix.lower() == ".zarr" else "NetCDF file"
-
-
-def open_results(path):
-    """The dataset in a file that holds the results of a sweep; anything else is an InputError."""
-    ds = open_netcdf(path)
-    results_of(ds, str(path), kind_of(path))
-    return ds

@@ -3,9 +3,8 @@
 import functools
 
 from .. import evaluation, machine
-from ..errors import InputError, unknown
-from ..results import dataset, netcdf
-from ..space import grid
+from ..errors import InputError
+from ..results.handle import Results
 from ..sweeps import sources, sweep
 from . import pareto as fronts
 from . import ranking, streaming
@@ -57,26 +56,14 @@ def _stream(stream, client):
 
 
 def of(source, command, check, materialised, streamed, stream, max_memory, options):
-    """The result of a search of whatever holds points: `materialised(ds)` or `streamed(space, dtype=, command=)`."""
-    if sources.is_results(source):
-        given = {"stream": stream, "max_memory": max_memory}
-        if names := ", ".join([*options, *(name for name, value in given.items() if value is not None)]):
-            raise InputError(f"{command}: {names} change a grid; expected a grid, not results")
-        if not hasattr(source, "data_vars"):
-            return materialised(netcdf.open_results(source))
-        if not dataset.space_of(source, command).axes:
-            raise InputError(f"{command}: no axis: one configuration; expected the results of a sweep")
-        return materialised(source)
-    known = (*sources.OF_GRID, "blocks")
-    for name in options:
-        if name not in known:
-            raise unknown(command, "option", name, known)
-    changes = {name: options[name] for name in ("axes", "fixed", "settings", "catalogs") if name in options}
-    space = grid.load(source, **changes, any_size=stream is not False)
-    check(space)
-    dtype = options.get("dtype") or "float64"
-    call = sweep.history(*(changes.get(name) for name in ("axes", "fixed", "settings")), dtype, command)
-    return of_space(space, dtype, stream, materialised, streamed, call, max_memory=max_memory)[0]
+    """The result of a search of whatever holds points: `materialised(results)`, `streamed(space, dtype=, command=)`."""
+    options = options | {"stream": stream, "max_memory": max_memory}
+    asked = sources.ask(source, command, options, also=("stream", "max_memory"), any_size=stream is not False)
+    if asked.results is not None:
+        return materialised(asked.results)
+    check(asked.space)
+    call = sweep.history(*(options.get(name) for name in ("axes", "fixed", "settings")), asked.dtype, command)
+    return of_space(asked.space, asked.dtype, stream, materialised, streamed, call, max_memory=max_memory)[0]
 
 
 def of_space(space, dtype, stream, materialised, streamed, command, counts=False, max_memory=None, client=None):
@@ -85,8 +72,8 @@ def of_space(space, dtype, stream, materialised, streamed, command, counts=False
         dtype = sweep.checked(dtype)
         found = streamed(space, dtype=dtype, command=command)
         return found, streaming.counted(space, dtype, client) if counts else None
-    ds = sweep.of_space(space, dtype, False, command, max_memory)
-    return materialised(ds), ranking.counted(ds) if counts else None
+    results = Results(sweep.of_space(space, dtype, False, command, max_memory), space)
+    return materialised(results), ranking.counted(results) if counts else None
 
 
 def fits(space, dtype, max_memory=None):

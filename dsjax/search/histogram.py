@@ -9,6 +9,7 @@ import xarray as xr
 from .. import numerics
 from ..errors import InputError
 from ..results import dataset
+from ..results.handle import Results
 from ..specs.variables import VARIABLES
 from ..units import domain, number
 from . import best, cells, ranking
@@ -19,19 +20,19 @@ BINS = domain("1", low=1, open_low=False, high=1000, integer=True)
 _SHARE = domain("1", open_low=False, high=1.0)
 
 
-def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=None, **options):
+def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=None, max_memory=None, **options):
     """Counts of the feasible points in `bins` equal ranges of a variable, and its quantiles: a Dataset.
 
-    `of`: the variable (default: the grid's objective). `source`, `stream` and `options` as in `best`. Ranges are
-    closed below and open above, but for the last. A quantile q is the smallest value that a share q of the points
-    does not exceed; of a grid that is not held it is found to 1e-4 of the range of the variable. Points where the
-    variable is unknown take no part. Over `bin`: `count`, `lower`, `upper`; over `quantile`: `value`.
+    `of`: the variable (default: the grid's objective). `source`, `stream`, `max_memory` and `options` as in `best`.
+    Ranges are closed below and open above, but for the last. A quantile q is the smallest value that a share q of the
+    points does not exceed; of a grid that is not held it is found to 1e-4 of the range of the variable. Points where
+    the variable is unknown take no part. Over `bin`: `count`, `lower`, `upper`; over `quantile`: `value`.
     """
     bins = number("bins", bins, BINS)
     shares = tuple(number("quantiles", q, _SHARE) for q in quantiles)
     held = functools.partial(of_dataset, of=of, bins=bins, quantiles=shares)
     streamed = functools.partial(of_space, of=of, bins=bins, quantiles=shares)
-    return best.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, None, options)
+    return best.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, max_memory, options)
 
 
 def variable(space, of):
@@ -40,10 +41,10 @@ def variable(space, of):
 
 
 def of_dataset(ds, of=None, bins=20, quantiles=QUANTILES):
-    """`histogram` of a Dataset."""
-    space = dataset.space_of(ds)
-    name = variable(space, of)
-    _, _, (values,) = ranking.candidates(ds, space, (name,))
+    """`histogram` of a Dataset, or of `Results`."""
+    results = Results.of(ds)
+    space, name = results.space, variable(results.space, of)
+    _, _, (values,) = ranking.candidates(results, (name,))
     values = np.sort(values.astype(float))
     if not len(values):
         raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")

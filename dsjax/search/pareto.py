@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import InputError, unknown
-from ..results import dataset
+from ..results.handle import Results
 from ..specs.variables import SENSE
 from . import ranking
 
@@ -31,16 +31,13 @@ def _side(space, where, text):
 
 
 def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
-    """`searches.pareto` of a Dataset."""
-    space = dataset.space_of(ds)
-    by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
-    for name in (x, y):
-        if name not in ds.variables:
-            raise InputError(f"dataset: variable {name}: missing; expected a dataset that dsjax wrote")
-    flat, at, (u, v) = ranking.candidates(ds, space, (x, y))
+    """`best.pareto` of a Dataset, or of `Results`."""
+    results = Results.of(ds)
+    by, (x, x_sense), (y, y_sense) = check(results.space, x, y, by)
+    flat, at, (u, v) = ranking.candidates(results, (x, y))
     u, v = (sense * a.astype(np.result_type(a, np.float32)) for sense, a in ((x_sense, u), (y_sense, v)))
-    chosen, ties = choose(ds, space, by, at, u, v, x_sense)
-    return described(ranking.at_ranks(ds, space, flat[chosen], ties), by, (x, x_sense), (y, y_sense))
+    chosen, ties = choose(results.ds, results.space, by, at, u, v, x_sense)
+    return described(ranking.at_ranks(results, flat[chosen], ties), by, (x, x_sense), (y, y_sense))
 
 
 def choose(ds, space, by, at, u, v, x_sense):

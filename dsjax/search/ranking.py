@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import InputError, unknown
 from ..results import dataset
+from ..results.handle import Results
 from ..space.space import group_names
 from ..specs.variables import SENSE
 
@@ -14,7 +15,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
 
 
 def best(ds, by=None, top=1, objective=None):
-    """The best feasible points of a dataset as a Dataset over `rank`, best first.
+    """The best feasible points of a Dataset, or of `Results`, as a Dataset over `rank`, best first.
 
     `by`: axes or numbers of their rows; the `top` best points of every group are kept (default: the grid's groups; ()
     is one group). `objective`: a variable other than the grid's, maximized ("-name": minimized). Ties: within a
@@ -22,11 +23,11 @@ def best(ds, by=None, top=1, objective=None):
     picks one (core and studies: largest batch first, then the earliest grid position); it is taken away and the next
     rank found likewise. `ties` counts the equal points at the moment of the choice.
     """
-    space = dataset.space_of(ds)
-    by, name, sense = check(space, by, top, objective)
-    flat, at, (values,) = candidates(ds, space, (name,))
-    chosen, ties = choose(ds, space, by, flat, at, sense * values, top)
-    return at_ranks(ds, space, flat[chosen], ties)
+    results = Results.of(ds)
+    by, name, sense = check(results.space, by, top, objective)
+    flat, at, (values,) = candidates(results, (name,))
+    chosen, ties = choose(results.ds, results.space, by, flat, at, sense * values, top)
+    return at_ranks(results, flat[chosen], ties)
 
 
 def choose(ds, space, by, flat, at, values, top):
@@ -70,17 +71,16 @@ def check(space, by=None, top=1, objective=None):
     return tuple(key for key in by if key in varies), name, sense
 
 
-def candidates(ds, space, names):
+def candidates(results, names):
     """(flat indices, {axis: indices}, values of each of `names`) of the feasible points where all of them are known."""
-    shape = tuple(space.sizes.values())
-    mask = dataset.in_grid_order(ds, "feasible")
+    mask, shape = results.in_grid_order("feasible"), results.shape
     for name in names:
-        values = dataset.in_grid_order(ds, name)
+        values = results.in_grid_order(name)
         if np.isnan(values).any():  # an unknown price, what a phase does not define
             mask = mask & ~np.isnan(values)
     flat = np.flatnonzero(np.broadcast_to(mask, shape))
-    at = dict(zip(space.axes, np.unravel_index(flat, shape)))
-    return flat, at, [values_at(ds, name, at, len(flat)) for name in names]
+    at = dict(zip(results.space.axes, np.unravel_index(flat, shape)))
+    return flat, at, [values_at(results.ds, name, at, len(flat)) for name in names]
 
 
 def groups(ds, space, by, at, n):
@@ -146,10 +146,10 @@ def _pick(members, values, tie_keys, top, tolerance):
         yield members[order[first]], equal
 
 
-def at_ranks(ds, space, flat, ties):
+def at_ranks(results, flat, ties):
     """The points with these flat indices as a Dataset over `rank`, in their order."""
-    where = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
-    picked = ds.isel(dataset.plain({axis: ("rank", index, {}) for axis, index in where.items()}))
+    where = dict(zip(results.space.axes, np.unravel_index(flat, results.shape)))
+    picked = results.ds.isel(dataset.plain({axis: ("rank", index, {}) for axis, index in where.items()}))
     return numbered(picked, ties)
 
 
@@ -163,20 +163,25 @@ def numbered(picked, ties):
 
 
 def counted(ds):
-    """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a dataset."""
-    return {"points": dataset.space_of(ds).points, "feasible": count_feasible(ds), "refused": refusals(ds)}
+    """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a Dataset, or of `Results`."""
+    results = Results.of(ds)
+    return {"points": results.points, "feasible": count_feasible(results), "refused": refusals(results)}
 
 
 def refusals(ds):
     """{"ok_<constraint>": points it refuses}; a point may be refused by several."""
-    points = dataset.space_of(ds).points
-    names = [name for name in ds.data_vars if name.startswith("ok_")]
-    return {name: int((~ds[name].values).sum()) * points // max(ds[name].size, 1) for name in names}
+    results = Results.of(ds)
+    return {name: _count(results, ~results.ds[name].values) for name in results.masks}
 
 
 def count_feasible(ds):
     """Number of feasible points."""
-    return int(ds["feasible"].values.sum()) * dataset.space_of(ds).points // ds["feasible"].size
+    results = Results.of(ds)
+    return _count(results, results.ds["feasible"].values)
+
+
+def _count(results, mask):
+    return int(mask.sum()) * results.space.points // max(mask.size, 1)
 
 
 def sense_of(space, of):

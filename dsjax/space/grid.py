@@ -15,6 +15,12 @@ from .axes import AxisReader
 from .space import LOADS, Space, auxiliary, group_names, numeric_axes
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
+RESULTS = {".nc": "NetCDF file", ".zarr": "Zarr store"}  # suffix: what holds results, and no grid
+
+
+def kind_of_results(path):
+    """What a path's name says that results are in; "" where it can be a grid."""
+    return RESULTS.get(Path(path).suffix.lower(), "")
 
 
 def folder():
@@ -30,7 +36,7 @@ def read(grid):
     if not isinstance(grid, str | os.PathLike):
         raise InputError(f"grid: {grid!r} is a {type(grid).__name__}; expected a name, a path or a dict")
     path = Path(grid)
-    if path.suffix.lower() in (".nc", ".zarr"):
+    if kind_of_results(path):
         raise InputError(f"{path}: a file of results; expected a grid: the name of one, or a path ending in .toml")
     known = sorted(p.stem for p in folder().glob("*.toml"))
     if str(grid) in known:
@@ -128,17 +134,12 @@ class _Reader:
         self.check_curves(space)
         space = parameters.replaced(space.with_rows_in_use(), settings)
         self.check_overrides(space)
-        space = dataclasses.replace(space, defined=tuple(self.defined(space)))
+        space = dataclasses.replace(space, defined=space.known_variables)
         objective, sense, by = self.objective(space)
         bounds = limits.read(self.sections["constraints"], self.where, self.measures(axes | fixed), axes | fixed)
         self.check_limits(space)
         margin = limits.margin(self.sections["constraints"], self.where)
         return dataclasses.replace(space, bounds=bounds, margin=margin, objective=objective, sense=sense, by=by)
-
-    def defined(self, space):
-        """Variables that every phase of the space defines and no unknown number makes NaN at every point."""
-        lacking = space.unknown_variables + [name for phase in space.phases for name in LACKING[phase]]
-        return [name for name in MEASURES if name not in lacking]
 
     def check_limits(self, space):
         """Refuse a limit on a variable that no phase defines: it would refuse nothing.

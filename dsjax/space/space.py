@@ -9,7 +9,7 @@ from ..catalog import sources
 from ..formulas import efficiency
 from ..serving import definition
 from ..specs import fields, records
-from ..specs.variables import NEEDS
+from ..specs.variables import LACKING, MEASURES, NEEDS
 from . import ranges
 
 # What the core model did before it could be asked: of a file older than the question.
@@ -69,6 +69,12 @@ class Space:
                 found.append(variable)
         return found
 
+    @property
+    def known_variables(self):
+        """Variables that every phase of the space defines and no unknown number makes NaN at every point."""
+        lacking = self.unknown_variables + [name for phase in self.phases for name in LACKING[phase]]
+        return tuple(name for name in MEASURES if name not in lacking)
+
     def rows_of_curve(self, label):
         """{label of what varies: row}: one row of a curve of its own, else that of each hardware of the space."""
         rows = self.rows["curve"]
@@ -93,14 +99,16 @@ class Space:
         rows = {record: {name: self.rows[record][name] for name in names} for record, names in used.items()}
         return dataclasses.replace(self, rows=rows)
 
-    def with_axes(self, axes):
-        """The space with these values of its axes, and the rows that are in use then."""
-        return dataclasses.replace(self, axes=axes).with_rows_in_use()
+    def with_axes(self, axes, fixed=()):
+        """The space with these values of its axes, and some of them fixed {axis: value}, as a grid of them makes it."""
+        groups = group_names(self.study, axes)  # what is fixed makes one group
+        by = tuple(key for key in self.by if key in groups)
+        left = dataclasses.replace(self, axes=axes, fixed={**dict(fixed), **self.fixed}, by=by).with_rows_in_use()
+        return dataclasses.replace(left, defined=left.known_variables)
 
     def only(self, point):
         """The space of one point {axis: value}: every axis fixed."""
-        point = {axis: point[axis] for axis in self.axes}
-        return dataclasses.replace(self, axes={}, fixed={**point, **self.fixed}, by=()).with_rows_in_use()
+        return self.with_axes({}, {axis: point[axis] for axis in self.axes})
 
     def with_fixed(self, **numbers):
         """The space with other numbers fixed: the compiled program stays the same where they were fixed before."""

@@ -7,12 +7,12 @@ and renamed. Either way the output appears complete or not at all, and what was 
 import dataclasses
 import math
 import os
-from pathlib import Path
 
 import xarray as xr
 
 from .. import machine
 from ..errors import InputError
+from ..space.grid import kind_of_results
 from . import resume, slabs
 from .storage import evaluate_slab, kind_of
 
@@ -45,7 +45,7 @@ def write(space, path, job, progress=None, client=None):
     """
     kind = kind_of(path)
     kind.check(path, job.force)
-    if client is not None and Path(path).suffix.lower() != ".zarr":
+    if client is not None and kind_of_results(path) != "Zarr store":
         raise InputError(f"{path}: workers write into a Zarr store; expected a name ending in .zarr")
     names = slabs.names_of(space, job.dtype, job.blocks)
     wanted = slabs.within(space, job.dtype, names, job.room, POINTS)
@@ -103,6 +103,6 @@ def total(finished):
 
 def opened(path):
     """The dataset of a file or a store, read when it is used."""
-    if Path(path).suffix.lower() == ".zarr":
+    if kind_of_results(path) == "Zarr store":
         return xr.open_zarr(path, chunks=None)
     return xr.open_dataset(path, engine="netcdf4", cache=False)

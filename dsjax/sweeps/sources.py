@@ -1,21 +1,53 @@
-"""What a question is asked of: a Dataset, a file that dsjax wrote, or a grid."""
+"""The one door of every question: what it is asked of, resolved, and its options, checked."""
 
 import dataclasses
-
-import numpy as np
+import os
 
 from ..errors import InputError, unknown
-from ..results import dataset, files, netcdf
+from ..results import files, netcdf
+from ..results.handle import Results
 from ..space import grid, inputs
 from ..space.space import Space
-from . import sources, sweep
+from . import sweep
 
 OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid
 
 
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a question is asked of."""
+
+    space: Space
+    dtype: str
+    results: Results | None = None  # None: a grid, which has not been evaluated
+
+    @property
+    def there(self):
+        """Which points are there, over the axes; None: all of them."""
+        return None if self.results is None else self.results.there
+
+    def at(self, named):
+        """The same question at these values {axis: value} of some axes, which keep their dims."""
+        if self.results is None:
+            axes = self.space.axes | {axis: (value,) for axis, value in named.items()}
+            return dataclasses.replace(self, space=self.space.with_axes(axes))
+        results = self.results.at(named)
+        return dataclasses.replace(self, space=results.space, results=results)
+
+    def swept(self, of=None, blocks=False, command="dsjax"):
+        """`Results` of a sweep of the space: what is there, else evaluated now; of a grid, what finds the best `of`."""
+        if self.results is not None and not self.results.missing:
+            return self.results
+        if of is None:
+            ds = sweep.of_space(self.space, self.dtype, blocks, command)
+        else:
+            ds = sweep.swept(self.space, self.space, of, self.dtype)
+        return Results(ds, self.space).limited(self.there)
+
+
 def is_results(source):
-    """Whether `source` holds results (a Dataset, or the path of a file), and not a grid."""
-    return hasattr(source, "data_vars") or str(source).lower().rstrip("/").endswith((".nc", ".zarr"))
+    """Whether `source` holds results (a Dataset, or the path of a file or a store), and is no grid."""
+    return isinstance(source, Results) or hasattr(source, "data_vars") or bool(_kind(source))
 
 
 def files_of(source, axes=None, fixed=None, catalogs=()):
@@ -25,74 +57,43 @@ def files_of(source, axes=None, fixed=None, catalogs=()):
     return [source] if is_results(source) else inputs.of_grid(source, axes, fixed, catalogs)
 
 
-def space_of(source, command, options):
-    """(`Space`, dtype, Dataset or None where it has not been evaluated) of a Dataset, a file, or a grid.
+def _kind(source):
+    return grid.kind_of_results(source) if isinstance(source, str | os.PathLike) else ""
 
-    `options` are those of `sweep` without `blocks`, for a grid only; `command` names the caller in errors.
+
+def ask(source, command, options, *, also=(), needs="points", any_size=False):
+    """`Asked` of whatever a question may be put to; anything else, or an option that has no effect, is an InputError.
+
+    `source`: a Dataset, the path of a file or of a store, a grid (its name, its path, a dict), a `Space`, `Results`, or
+    `Asked`. `command` names the question in errors. `options` {name: value, None where it is not given}: those in
+    OF_GRID, with the names and values of `dsjax.sweep`, change a grid; `also` names options of the question that go
+    with a grid alone ("stream"). `needs`: "points" to choose from; "sweep", all of a sweep's variables, which a file
+    must hold in any case; or "space", to evaluate again: then variables may be missing, and points over `rank` are
+    taken at the first one. `any_size`: also a grid that does not fit in memory.
     """
-    if is_results(source):
-        if options:
-            raise InputError(f"{command}: {', '.join(options)} change a grid; expected a grid, not results")
-        ds = source if hasattr(source, "data_vars") else netcdf.open_netcdf(source)
-        space = dataset.space_of(ds, command)
-        return space, str(ds[space.objective].dtype), ds
     for name in options:
-        if name not in OF_GRID:
-            raise unknown(command, "option", name, OF_GRID)
-    changes = {name: options[name] for name in OF_GRID if name in options and name != "dtype"}
-    return grid.load(source, **changes), options.get("dtype") or "float64", None
+        if name not in (*OF_GRID, *also):
+            raise unknown(command, "option", name, (*OF_GRID, *also))
+    given = {name: value for name, value in options.items() if value is not None}
+    if not (is_results(source) or isinstance(source, Asked)):
+        return _of_grid(source, command, given, any_size)
+    if given:
+        raise InputError(f"{command}: {', '.join(given)} change a grid; expected a grid, not results")
+    if isinstance(source, Asked):
+        return source
+    kind = _kind(source)
+    ds, where = (netcdf.read(source), (str(source), kind)) if kind else (source, (command,))
+    results = Results.of(ds, *where, first=needs == "space")
+    if needs != "space":
+        results.searchable(complete=needs == "sweep" or kind)
+    return Asked(results.space, results.dtype, results)
 
 
-def dataset_of(source, command, options):
-    """Dataset of a Dataset, a file, or a grid, which is evaluated (see `space_of`)."""
-    space, dtype, ds = space_of(source, command, options)
-    if ds is not None:
-        dataset.results_of(ds, command if hasattr(source, "data_vars") else str(source))
-    return sweep.of_space(space, dtype, blocks=False, command=f"dsjax.{command}") if ds is None else ds
-
-
-def left(ds, where):
-    """(space, dtype, whole) of a Dataset of `sweep` or `best`: the space its coordinates leave of `dsjax_spec`.
-
-    `whole`: it holds the results of the whole space, nothing was cut. A dataset over `rank` is taken at its
-    first one. `where` names the caller in errors.
-    """
-    if "rank" in ds.dims:
-        if ds.sizes["rank"] == 0:
-            raise InputError(f"{where}: no ranked point is left; expected a dataset with one")
-        ds = ds.isel(rank=0)
-    try:
-        space = Space.from_json(ds.attrs["dsjax_spec"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        space = dataset.space_of(ds)  # raises, with the reason
-    missing = [axis for axis in space.axes if axis not in ds.coords]
-    if missing:
-        raise InputError(f"{where}: coordinate {missing[0]}: missing; expected a dataset that dsjax made")
-    axes = {axis: tuple(np.atleast_1d(ds[axis].values).tolist()) for axis in space.axes}
-    whole = axes == space.axes and not dataset.missing(ds, space)
-    for axis, values in axes.items():
-        for value in values:
-            if value not in space.axes[axis]:
-                raise unknown(where, f"value of axis {axis}", value, space.axes[axis])
-    dtype = str(ds[space.objective].dtype) if space.objective in ds else "float64"
-    return space.with_axes(axes), dtype, whole
-
-
-def at_values(ds, named):
-    """The results at these values {axis: value} of some axes, which keep their dims."""
-    space = dataset.space_of(ds)
-    places = {axis: [space.axes[axis].index(value)] for axis, value in named.items()}
-    axes = {axis: (named[axis],) if axis in named else values for axis, values in space.axes.items()}
-    ds = ds.isel(places)
-    return ds.assign_attrs(dsjax_spec=dataclasses.replace(space, axes=axes).to_json())
-
-
-def resolved(source, command, options):
-    """(`Space`, dtype, Dataset of the whole space or None) of what a question is asked of."""
-    if sources.is_results(source):
-        if options:
-            raise InputError(f"{command}: {', '.join(options)} change a grid; expected a grid, not results")
-        ds = source if hasattr(source, "data_vars") else netcdf.open_netcdf(source)
-        space, dtype, whole = left(ds, command)
-        return space, dtype, ds if whole and "rank" not in ds.dims else None
-    return sources.space_of(source, command, options)
+def _of_grid(source, command, given, any_size):
+    changes = {name: value for name, value in given.items() if name in OF_GRID and name != "dtype"}
+    dtype = sweep.checked(given.get("dtype", "float64"))
+    if not isinstance(source, Space):
+        return Asked(grid.load(source, **changes, any_size=any_size), dtype)
+    if changes:
+        raise InputError(f"{command}: {', '.join(changes)} change a grid; expected a grid, not a resolved space")
+    return Asked(source, dtype)

@@ -2,23 +2,23 @@
 
 import dataclasses
 import importlib
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..results import dataset
+from ..space.grid import RESULTS, kind_of_results
 from . import slabs
 
-KINDS = {".nc": "netcdf_parts", ".zarr": "zarr_store"}
+KINDS = {"NetCDF file": "netcdf_parts", "Zarr store": "zarr_store"}
 
 
 def kind_of(path):
     """The module that writes this kind of file."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in KINDS:
-        raise InputError(f"{path}: unknown kind of output; expected a name ending in {' or '.join(KINDS)}")
-    return importlib.import_module(f".{KINDS[suffix]}", __package__)
+    kind = kind_of_results(path)
+    if not kind:
+        raise InputError(f"{path}: unknown kind of output; expected a name ending in {' or '.join(RESULTS)}")
+    return importlib.import_module(f".{KINDS[kind]}", __package__)
 
 
 def evaluate_slab(held, cut, dtype, names, index):

@@ -69,8 +69,8 @@ def compare(request, a, b, by, **changes):
         else:
             merged = {name: _merged(getattr(request, name), texts) for name, texts in own.items()}
             sides.append(dataclasses.replace(request, source=source, **merged))
-    asked = [side.ask("compare") for side in sides]
-    ds = compare.of_datasets(*map(request.swept, asked), by=names_of(by))
+    asked = [side.ask("compare", needs="sweep") for side in sides]
+    ds = compare.of_results(*map(request.swept, asked), by=names_of(by))
     _show(ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["feasible_a"] or ds.attrs["feasible_b"] else 1)
 

@@ -34,8 +34,8 @@ def explain(request, at):
     from . import explain_tables
 
     chosen = values_of("--at", at)
-    space, dtype, results = request.ask("explain", again=True)
+    asked = request.ask("explain", needs="space")
     with progress("explaining", request.quiet), computing():
-        ds = explain.of_space(space, chosen, dtype, results)
+        ds = explain.explain(asked, chosen)
     explain_tables.show(ds, request.form, request.quiet)
     sys.exit(0 if chosen or ds["feasible"] else 1)

@@ -58,13 +58,13 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     size = _size(size)
     request.keep_inputs([output])
     pictures.check(kind, output, size, dpi, force, options)
-    ds = request.swept(request.ask("plot"), blocks=None)
+    results = request.swept(request.ask("plot", needs="sweep"), blocks=None)
     with progress(f"drawing {kind}", request.quiet), computing():
-        _, conclusion = pictures.drawn(kind, ds, output, size, dpi, force, options)
+        _, conclusion = pictures.drawn(kind, results, output, size, dpi, force, options)
     if not request.quiet:
         click.echo(f"{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
     # Of a refused point that is the answer to "the best one"; along a parameter others may be feasible.
-    sys.exit(0 if "x" in options or isinstance(options.get("at"), dict) or ds["feasible"].any() else 1)
+    sys.exit(0 if "x" in options or isinstance(options.get("at"), dict) or results.ds["feasible"].any() else 1)
 
 
 def _size(text):

@@ -63,9 +63,9 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         request.keep_inputs([output])
         files.check_netcdf(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
-    space, dtype, ds = request.ask("sensitivity", again=True)
+    asked = request.ask("sensitivity", needs="space")
     with progress("differentiating", request.quiet), computing():
-        result = sensitivity.of_space(space, of, wrt, point, dtype, ds, envelope=envelope)
+        result = sensitivity.sensitivity(asked, of, wrt, point, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)
     _show(result, request.form, request.quiet)

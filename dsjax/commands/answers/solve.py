@@ -42,9 +42,9 @@ def solve(request, vary, until, break_even, low, high, at):
     labels = _labels(break_even)
     if (until is None) == (labels is None):
         raise InputError("solve: expected one of --until and --break-even")
-    space, dtype, _ = request.ask("solve", again=True)
+    asked = request.ask("solve", needs="space")
     with progress(f"solving for {vary}", request.quiet), computing():
-        ds = solve.of_space(space, vary, until, labels, ends, chosen, dtype)
+        ds = solve.solve(asked, vary, until, break_even=labels, between=ends, at=chosen)
     _show(ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["answered"] else 1)
 

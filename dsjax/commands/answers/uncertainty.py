@@ -46,9 +46,9 @@ def uncertainty(request, errors, samples, seed, of, top, by):
     options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": names_of(by)}
     asked = request.ask("uncertainty")
     named = uncertainty.check(asked.space, given, **options)
-    ds = request.swept(asked)
+    results = request.swept(asked)
     with progress(f"evaluating {samples:,} samples", request.quiet), computing():
-        found = uncertainty.of_dataset(ds, named, **options)
+        found = uncertainty.of_results(results, named, **options)
     _show(found, request.form, request.quiet)
     sys.exit(0 if found.sizes["rank"] else 1)
 

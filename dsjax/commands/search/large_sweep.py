@@ -41,7 +41,9 @@ def in_parts(space, output, resume, scheduler):
 
 def is_store(path):
     """Whether a path names a Zarr store."""
-    return Path(path).suffix.lower() == ".zarr"
+    from ...space.grid import kind_of_results
+
+    return kind_of_results(path) == "Zarr store"
 
 
 def check(path, force, results):

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from ..common import Asked, grid_command
+from ..common import grid_command
 from ..progress import progress
 from . import large_sweep
 from .large_sweep import LARGE_OPTIONS
@@ -50,7 +50,7 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
         how = (blocks, devices, resume, force, csv_all or csv_feasible)
         ds, found, counts = large_sweep.swept(request, space, output, *how)
     else:
-        ds = request.swept(Asked(space, request.dtype or "float64"), blocks, devices)
+        ds = request.sweep(space, request.dtype or "float64", blocks, devices)
         found, counts = ranking.best(ds), ranking.counted(ds)
     with progress("writing", request.quiet):
         if output is not None and not written:
