@@ -81,7 +81,7 @@ def test_compiled_programs_are_kept_until_forgotten(ask, compilations):
 
 def test_samples_are_the_points_of_an_axis():
     """As many as do not fill a chunk, or fill several; operands that do not vary are those of the point."""
-    space = only(grid.load(STUDY), POINT)
+    space = grid.load(STUDY).only(POINT)
     assert evaluation.numbers(space)[RATE] == space.rows["nic"]["CX7"]["scale_out_bytes_per_s"]
     for n in (1, 1500):
         rates = np.geomspace(1e9, 1e11, n)

@@ -52,8 +52,9 @@ def is_results(source):
 
 def files_of(source, axes=None, fixed=None, catalogs=()):
     """Paths that a Dataset, a file of results, or a grid with its options is read from, those that are known."""
-    if hasattr(source, "data_vars"):
-        return files.read_from(source)
+    ds = source.ds if isinstance(source, Results) else source
+    if hasattr(ds, "data_vars"):
+        return files.read_from(ds)
     return [source] if is_results(source) else inputs.of_grid(source, axes, fixed, catalogs)
 
 
