@@ -237,7 +237,7 @@ def numpy_grid(space, dtype):
 
     views = {name: view(values, place) for place, (name, values) in enumerate(axes.items())}
     for chunk, picks in enumerate(np.ndindex(*shape[:outer])):
-        point = jax.tree.map(lambda values: values[picks].ravel(), views)
+        point = jax.tree.map(lambda values, picks=picks: values[picks].ravel(), views)
         for name, values in study(NUMPY, model, curve, **point).items():
             if name not in results:
                 kind = {"bottleneck": np.int8, "ttft": dtype}.get(name) or values.dtype

@@ -288,12 +288,10 @@ def workers(number):
     from dsjax.search import streaming
 
     whole, cores = space("core", "1e10"), _cores()
-    with distributed.LocalCluster(
-        n_workers=int(number), threads_per_worker=1, dashboard_address=None, silence_logs=50
-    ) as cluster:
-        with distributed.Client(cluster) as client:
-            client.run(_pin, cores)
-            record = timed(lambda: streaming.best(whole, by=("hardware",), client=client), least=2, seconds=0.0)
+    how = {"n_workers": int(number), "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(**how) as cluster, distributed.Client(cluster) as client:
+        client.run(_pin, cores)
+        record = timed(lambda: streaming.best(whole, by=("hardware",), client=client), least=2, seconds=0.0)
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 
 

@@ -103,11 +103,7 @@ def test_units_conditions_names_and_merging(file):
 def test_times_scale_with_rates_and_start_times_and_never_beat_the_work(name):
     """All rates x a and all times / a: time / a. A share below 1 and a start of its own: more than the work."""
     kind = forms.EXTENDED[name]
-    shape = (
-        {column: 2048.0 for column in kind.columns}
-        | kind.optional
-        | ({"node_num": 4.0} if "topk" in kind.optional else {})
-    )
+    shape = dict.fromkeys(kind.columns, 2048.0) | kind.optional | ({"node_num": 4.0} if "topk" in kind.optional else {})
     parameters = {p: x.guess for p, x in kind.parameters.items()}
     with jax.enable_x64(True):
         time = float(kind.form(parameters, shape, PEAKS))

@@ -38,8 +38,8 @@ def expected(point, models):
     own = reader.load()["hardware"][point["hardware"]]["curve"]
     given["curve"] = row("curve", own if point["curve"] == "measured" else point["curve"])
     given["model"] = models[point["model"]]
-    for record, fields in given.items():
-        given[record] = fields | {f: point[f"{record}_{f}"] for f in fields if f"{record}_{f}" in point}
+    for record, numbers in given.items():
+        given[record] = numbers | {f: point[f"{record}_{f}"] for f in numbers if f"{record}_{f}" in point}
     return oracle.evaluate(
         **given,
         workload={name: point[name] for name in WORKLOAD},
@@ -179,10 +179,12 @@ def random_space(seed, phase):
     if seed % 2:  # over what the rows say
         axes["model_num_key_value_heads"] = [1, sorted(axes["tp"])[1]]
     numbers = {
-        "hardware_hbm_bytes_per_s": around(2e12), "hardware_scale_up_bytes_per_s": around(2e11), "hardware_step_s": 1e-4,
+        "hardware_hbm_bytes_per_s": around(2e12), "hardware_scale_up_bytes_per_s": around(2e11),
+        "hardware_step_s": 1e-4,
         "hardware_roofline_overlap": rng.uniform(), "hardware_scale_up_domain": float(rng.choice([4, 8, 32])),
         "nic_scale_out_step_s": 1e-5, "context": float(rng.integers(100, 20000)), "acceptance": rng.uniform(),
-        "redundant_experts": int(rng.integers(0, 65)), "software_factor": 1.2, "memory_reserve": 0.07, "unhidden": 0.3 * rng.uniform(),
+        "redundant_experts": int(rng.integers(0, 65)), "software_factor": 1.2, "memory_reserve": 0.07,
+        "unhidden": 0.3 * rng.uniform(),
         "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
         "hardware_all_reduce_direct": 0.2,
         "dispatch_mode": "normal" if seed % 2 else "auto",

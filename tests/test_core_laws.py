@@ -112,7 +112,7 @@ def test_hierarchical_all_reduce_of_one_level_is_the_ring(domain):
 
 @pytest.mark.parametrize(("ep", "domain"), [(8, 8), (8, 4), (16, 4), (16, 8)])
 def test_all_to_all_volume_is_the_mean_over_explicit_routings(ep, domain):
-    """Every copy of every token of a small cluster is counted: what a card receives from its domain and from outside."""
+    """Every copy of every token of a small cluster is counted: what a card receives from its domain and outside."""
     rng = np.random.default_rng(0)
     experts, top_k, tokens, draws = 4 * ep, 4, 16, 60
     inside = outside = 0

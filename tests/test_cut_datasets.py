@@ -17,11 +17,16 @@ from dsjax.search import point, ranking
 
 GRID = {
     "study": "decode_gpu_2025",
-    "axes": {"hardware": ["H800", "H20", "L20"], "ep": [72, 144], "batch": [32, 64, 128], "precision": ["kv2-w2", "kv1-w1"]},
+    "axes": {
+        "hardware": ["H800", "H20", "L20"],
+        "ep": [72, 144],
+        "batch": [32, 64, 128],
+        "precision": ["kv2-w2", "kv1-w1"],
+    },
     "fixed": {"nic": "CX7", "mtp": 1, "pipeline": "naive", "context": 5120},
     "constraints": {"min_tps_per_user": 20},
     "objective": {"maximize": "tps_per_chip", "by": ["hardware", "weight_bytes"]},
-}  # fmt: skip
+}
 
 
 def changed(axes=None, fixed=None):
@@ -52,13 +57,16 @@ CUTS = {
     "isel": (lambda ds: ds.isel(batch=1), changed(fixed={"batch": 64})),
     "slice": (lambda ds: ds.isel(batch=slice(0, 2)), changed({"batch": [32, 64]})),
     "list": (lambda ds: ds.sel(hardware=["H20", "H800"]), changed({"hardware": ["H20", "H800"]})),
-    "backwards": (lambda ds: ds.isel(ep=[1, 0], batch=slice(None, None, -1)), changed({"ep": [144, 72], "batch": [128, 64, 32]})),
+    "backwards": (
+        lambda ds: ds.isel(ep=[1, 0], batch=slice(None, None, -1)),
+        changed({"ep": [144, 72], "batch": [128, 64, 32]}),
+    ),
     "where": (lambda ds: ds.where(ds.batch < 100, drop=True), changed({"batch": [32, 64]})),
     "where and sel": (
         lambda ds: ds.where(ds.hardware != "L20", drop=True).sel(ep=72).transpose(),
         changed({"hardware": ["H800", "H20"]}, {"ep": 72}),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=CUTS)
@@ -118,9 +126,11 @@ def test_questions_that_evaluate_again_are_answered_alike(ds, name):
         "over the grid": lambda ds: dsjax.sensitivity(ds, wrt=vary, kinks=False)[["elasticity", "feasible"]],
         "envelope": lambda ds: dsjax.sensitivity(ds, wrt=vary, envelope=True)[["neighbour_of", "relaxed_load"]],
         "solve": lambda ds: dsjax.solve(ds, vary, "tps_per_chip >= 300", between=(1e9, 1e11))[["value", "feasible"]],
-        "uncertainty": lambda ds: dsjax.uncertainty(ds, {vary: 0.1}, samples=8, by=["batch"])[["tps_per_chip", "p_best"]],
+        "uncertainty": lambda ds: dsjax.uncertainty(ds, {vary: 0.1}, samples=8, by=["batch"])[
+            ["tps_per_chip", "p_best"]
+        ],
         "compare": lambda ds: dsjax.compare(ds, whole)[["objective", "ratio", "kept_ratio", "feasible"]],
-    }  # fmt: skip
+    }
     for question in asked.values():
         same(question(cut), question(whole))
     np.testing.assert_array_equal(dsjax.compare(cut, whole)["ratio"], 1.0)
@@ -191,7 +201,10 @@ def test_holes_stay_out_of_what_is_evaluated_again(ds, holes):
     np.testing.assert_array_equal(known, there)
     moves = dsjax.sensitivity(only, wrt=vary, envelope=True)
     assert not any(name.startswith("hardware=") for name in moves.neighbour.values)
-    assert moves.switch_less.values.tolist() == dsjax.sensitivity(truth, wrt=vary, envelope=True).switch_less.values.tolist()  # fmt: skip
+    assert (
+        moves.switch_less.values.tolist()
+        == dsjax.sensitivity(truth, wrt=vary, envelope=True).switch_less.values.tolist()
+    )
     both = dsjax.compare(ds, cut)
     assert "it was cut away" in both.kept_missing.values.tolist()
     assert both.attrs["points_b"] == int(there.sum()) and both.attrs["feasible_b"] == int((ds.feasible & there).sum())

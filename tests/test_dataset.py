@@ -147,8 +147,9 @@ def test_provenance_holds_the_users_changes():
 
 def test_numeric_axes_of_any_record():
     axes = {
-        "nic_scale_out_bytes_per_s": [1e10, 4e10], "hardware_hbm_bytes_per_s": [1e12, 2e12, 3e12], "curve_gemm_large_mn": [0.5, 0.8],
-        "model_n_routed_experts": [128, 256], "precision_kv_bytes": [1, 2], "acceptance": [0.5, 0.9], "batch": [3, 5],
+        "nic_scale_out_bytes_per_s": [1e10, 4e10], "hardware_hbm_bytes_per_s": [1e12, 2e12, 3e12],
+        "curve_gemm_large_mn": [0.5, 0.8], "model_n_routed_experts": [128, 256], "precision_kv_bytes": [1, 2],
+        "acceptance": [0.5, 0.9], "batch": [3, 5],
     }  # fmt: skip
     fixed = {"hardware": "H20", "nic": "CX7", "precision": "kv2-w2", "ep": 32, "mtp": 1}
     ds = dsjax.sweep({"study": "decode_gpu_2025", "axes": axes, "fixed": fixed}, blocks=False)

@@ -9,7 +9,8 @@ import dsjax
 SPACE = "decode_gpu_2025"
 BYTES = {"kv2-w2": (2, 2), "kv1-w2": (1, 2), "kv1-w1": (1, 1)}  # precision -> kv, weight
 GOLDEN_COLUMNS = (
-    "q_down q_up q_absorb kv_compress flash_mla s_kv_up output shared moe dispatch combine layer tps_per_user tps_per_chip"
+    "q_down q_up q_absorb kv_compress flash_mla s_kv_up output shared moe dispatch combine layer tps_per_user "
+    "tps_per_chip"
 ).split()
 # Microseconds per layer and micro batch (layer: both micro batches), tokens/s.
 GOLDEN = {

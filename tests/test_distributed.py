@@ -172,13 +172,12 @@ def test_an_unreachable_scheduler(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # bound, and nobody listens
-        with pytest.raises(dsjax.InputError, match=f"--scheduler {address}: cannot be reached"):
-            with workers.connected(address):
-                pass
+        expected = pytest.raises(dsjax.InputError, match=f"--scheduler {address}: cannot be reached")
+        with expected, workers.connected(address):
+            pass
     for wrong in ("nonsense://x", "tcp://localhost:notaport"):
-        with pytest.raises(dsjax.InputError, match="cannot be reached"):
-            with workers.connected(wrong):
-                pass
+        with pytest.raises(dsjax.InputError, match="cannot be reached"), workers.connected(wrong):
+            pass
 
 
 def test_the_command_uses_a_scheduler(client, tmp_path, monkeypatch, capsys):

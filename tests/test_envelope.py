@@ -155,7 +155,7 @@ def test_neighbours_are_points_of_the_grid(whole):
 
 def test_switches_are_those_of_the_grid_searched_again(whole):
     """A bound that the best point just meets: a little less memory bandwidth, and a smaller batch is best."""
-    ds, swept = whole
+    ds, _ = whole
     just = float(ds.tps_per_user) * 0.999
     given = {
         "study": "sg2260e",

@@ -71,9 +71,11 @@ def test_equals_brute_force(pools, demand):
 
         chips, n, point = fewest(decode, decodes, "tpot")
         asked = rate or users / (OSL * point["tpot"])
-        more, m, prompt = fewest(
-            pools["prefill", hardware, nic], lambda p: math.ceil(asked * ISL / p["tps_total"]), "ttft"
-        )
+
+        def prefills(p, asked=asked):
+            return math.ceil(asked * ISL / p["tps_total"])
+
+        more, m, prompt = fewest(pools["prefill", hardware, nic], prefills, "ttft")
         expected[hardware] = (chips + more, n, m, point, prompt, asked)
     order = sorted(expected, key=lambda name: expected[name][0])
     assert sorted(ds.hardware.values.tolist()) == sorted(order)

@@ -1,4 +1,4 @@
-"""The table of operators: shapes exact in Python integers and the same under JAX, read alike by time, memory and counts."""
+"""The table of operators: shapes exact in Python integers and the same under JAX."""
 
 import dataclasses
 from fractions import Fraction

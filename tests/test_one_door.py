@@ -36,7 +36,9 @@ def kinds(tmp_path_factory):
     dsjax.write_netcdf(ds, folder / "space.nc")
     dsjax.write_netcdf(ds, folder / "UPPER.NC")
     dsjax.sweep(GRID, output=folder / "space.zarr")
-    texts = [f"[{part}]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in GRID[part].items()) for part in ("axes", "fixed")]  # fmt: skip
+    texts = [
+        f"[{part}]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in GRID[part].items()) for part in ("axes", "fixed")
+    ]
     (folder / "space.toml").write_text('study = "decode_gpu_2025"\n' + "\n".join(texts))
     return {
         "dict": GRID,
@@ -82,7 +84,12 @@ def test_no_option_is_dropped(kinds, name):
     with pytest.raises(dsjax.InputError, match=r"did you mean 'fixed'\?"):
         question(GRID, fixd={})
     for source in (kinds["dataset"], "nowhere.nc", Path("NOWHERE.ZARR"), "nowhere.zarr/"):
-        for option, value in {"axes": {"ep": [72]}, "fixed": {"ep": 72}, "settings": {VARY: 1e9}, "dtype": "float32"}.items():  # fmt: skip
+        for option, value in {
+            "axes": {"ep": [72]},
+            "fixed": {"ep": 72},
+            "settings": {VARY: 1e9},
+            "dtype": "float32",
+        }.items():
             with pytest.raises(dsjax.InputError, match=f"{name}: {option} change a grid"):
                 question(source, **{option: value})
     with pytest.raises(dsjax.InputError, match="not a resolved space"):

@@ -56,8 +56,8 @@ def asked(space, dtype="float64", **options):
 
 def assert_same(found, expected):
     assert list(found) == list(expected)
-    for name, (dims, array) in expected.items():
-        assert (found[name][0], found[name][1].dtype) == (dims, array.dtype), name
+    for name, (axes, array) in expected.items():
+        assert (found[name][0], found[name][1].dtype) == (axes, array.dtype), name
         np.testing.assert_array_equal(found[name][1], array, err_msg=name)
 
 

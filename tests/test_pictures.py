@@ -1,5 +1,6 @@
 """Pictures: what is drawn is what the results say, with its units; files; bad input."""
 
+import itertools
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -363,7 +364,7 @@ def test_many_bars_keep_their_names_apart(study):
     figure = dsjax.plot("breakdown", study, by=["hardware", "nic", "ep"])
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
-    assert len(boxes) == 12 and not any(a.overlaps(b) for a, b in zip(boxes, boxes[1:]))
+    assert len(boxes) == 12 and not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
     assert "Best 12 of 18 groups." in figure.axes[0].get_title(loc="left")
 
 

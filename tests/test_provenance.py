@@ -300,7 +300,8 @@ def test_bad_bases_forms_and_sources(text, words, tmp_path):
 
 
 def test_words_of_a_source_say_nothing_of_its_kind(tmp_path):
-    text = '[nic.Mine]\nbase = "CX7"\nsource = "assumed, effective: stands for nothing, fitted"\nscale_out_bytes_per_s = 1e9\n'
+    text = '[nic.Mine]\nbase = "CX7"\nsource = "assumed, effective: stands for nothing, fitted"\n'
+    text += "scale_out_bytes_per_s = 1e9\n"
     row = load(text, tmp_path)["nic"]["Mine"]
     assert entry(row, "scale_out_bytes_per_s")[0] == "published"
     assert explain.said(sources.of_field(row, "exchange_start_s")).startswith("of CX7: deepep_ll.csv")

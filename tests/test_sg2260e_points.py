@@ -183,8 +183,8 @@ def small():
 def test_time_is_homogeneous(small, factor):
     settings = {}
     for record, rows in grid.load(SMALL).rows.items():
-        for row, fields in rows.items():
-            for field, number in fields.items():
+        for row, numbers in rows.items():
+            for field, number in numbers.items():
                 if field.endswith("_per_s"):
                     settings[f"{record}.{row}.{field}"] = number * factor
                 elif field.endswith("_s"):

@@ -56,11 +56,10 @@ def count(
     `layer_*`.
 
     Decode: one new token per sequence, attending to `context`. Prefill: whole prompts of `context` tokens. `model`
-    and `precision` are rows of the catalog; a model may be the path of a Hugging Face config.json too, and `catalogs` are
-    paths of catalogs of one's own. Without `ep`,
-    the experts are spread over the fewest chips that tp and moe_tp allow. Counts are int64; where one passes
-    2^63 - 1, float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are
-    float64.
+    and `precision` are rows of the catalog; a model may be the path of a Hugging Face config.json too, and `catalogs`
+    are paths of catalogs of one's own. Without `ep`, the experts are spread over the fewest chips that tp and moe_tp
+    allow. Counts are int64; where one passes 2^63 - 1, float64 with a `comment`. Reads of weights (an expectation),
+    communication and means per chip are float64.
     """
     loaded = reader.load(records.RECORDS, *reader.users(catalogs), models=[model])
     _known("precision", precision, loaded["precision"])

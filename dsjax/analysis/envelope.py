@@ -216,7 +216,7 @@ class Problem:
 
     def elasticities(self, best):
         """d ln y* / d ln x of every parameter."""
-        logs, slopes = self.at(best.load)
+        _, slopes = self.at(best.load)
         if best.kind == "limit":
             limit = slopes[1 + best.active]
             return slopes[0, :-1] - slopes[0, -1] * limit[:-1] / limit[-1]

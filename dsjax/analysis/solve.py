@@ -160,7 +160,7 @@ def _dataset(asked, values, crossings):
         "state_above": "answer just above",
         "verified": "the answers at `below` and `above` are these",
     }
-    kinds = {name: float for name in ("value", "below", "above")} | {"verified": bool}
+    kinds = dict.fromkeys(("value", "below", "above"), float) | {"verified": bool}
     data = {}
     for name, long_name in names.items():
         meta = {"units": varied.units} if kinds.get(name) is float else {}

@@ -38,11 +38,11 @@ def calibrate(
 ):
     """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
 
-    `kind`: gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see `measurements`.
-    `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks. `precision` bf16, fp8, int8, fp4, nvfp4,
-    where no column says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count ("device=H100",
-    "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", or "extended", with five
-    parameters where they pay.
+    `kind`: gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see
+    `measurements`. `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks. `precision` bf16, fp8,
+    int8, fp4, nvfp4, where no column says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count
+    ("device=H100", "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", or
+    "extended", with five parameters where they pay.
 
     Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of
     each `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;

@@ -111,7 +111,7 @@ def _stated(where, row, fields, given):
         named += [(word, entry) for word in key.split() or [key] if key != "base"]
     found = {}
     for word, entry in sorted(named, key=lambda pair: ("*" not in pair[0], len(pair[0]))):  # the nearest name holds
-        several = [field for field in fields if field == word or word[-1:] == "*" and field.startswith(word[:-1])]
+        several = [field for field in fields if field == word or (word[-1:] == "*" and field.startswith(word[:-1]))]
         if not several:
             raise unknown(f"{where} sources", "field", word, [*fields, "base"])
         found |= {f: entry for f in several if f == word or f in given}

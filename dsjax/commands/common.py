@@ -14,6 +14,8 @@ from .progress import progress
 
 
 def options_of(*options):
+    """Several options of click as one decorator."""
+
     def decorate(command):
         for option in reversed(options):
             command = option(command)

@@ -26,7 +26,7 @@ def forward(function, args, of):
 
 
 def reverse(function, args, of):
-    """(values, [d values[of] / d arg for each arg]) as in `forward`, in reverse mode: a smaller program at one point."""
+    """(values, [d values[of] / d arg for each arg]) as in `forward`, reverse mode: a smaller program at one point."""
     every = tuple(range(len(args)))
     (_, values), gradient = jax.value_and_grad(_flat(function, args, of), argnums=every, has_aux=True)(*args)
     return values, list(gradient)

@@ -16,8 +16,8 @@ import numpy as np
 
 from .numpy_primitives import ELEMENTWISE, SHAPES
 
-# Elements of the largest result below which NumPy is done before a compiler: the core model takes 0.02 s for 2e4 points,
-# 0.07 s for 1.6e5 and 0.4 s for 6.7e5; a compiled program that is found in the cache costs 2 s of one core, a new one 5.
+# Elements of the largest result below which NumPy is done before a compiler: the core model takes 0.02 s for 2e4
+# points, 0.07 s for 1.6e5 and 0.4 s for 6.7e5; a compiled program of the cache costs 2 s of one core, a new one 5.
 SMALL = 2**18
 
 

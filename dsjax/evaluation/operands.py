@@ -32,7 +32,7 @@ def unlifted(plan):
 
 def operand_types(plan, dtype):
     """Scalar types of the flat operands: integers stay integers."""
-    records, curve, bounds = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
+    records, _, _ = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
     integers = set()
     for record in records.values():
         integers |= {getattr(record, name) for name, meta in fields.fields_of(type(record)).items() if meta["integer"]}

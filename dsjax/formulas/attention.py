@@ -1,10 +1,10 @@
 """Shapes of attention in one layer on one chip: MLA, absorbed and unfolded, grouped-query attention, the indexer.
 
-Symbols: T tokens of a group, T / sp rows of a chip, B sequences, S context [token], H hidden_size, hd = heads / tp heads
-of a chip, R_q and R_kv ranks of queries and of the latent cache, D_n, D_r, D_v head widths without position, rotary, of
-values, D_qk = D_n + D_r, hd_kv heads of keys and values of a chip. A model has MLA where R_kv > 0, else grouped queries;
-a shape of what a model lacks has a size of 0. Sources: DeepSeek-V2 (arXiv:2405.04434), section 2.1 and appendix C
-(MLA); Ainslie et al. (arXiv:2305.13245) (grouped queries).
+Symbols: T tokens of a group, T / sp rows of a chip, B sequences, S context [token], H hidden_size, hd = heads / tp
+heads of a chip, R_q and R_kv ranks of queries and of the latent cache, D_n, D_r, D_v head widths without position,
+rotary, of values, D_qk = D_n + D_r, hd_kv heads of keys and values of a chip. A model has MLA where R_kv > 0, else
+grouped queries; a shape of what a model lacks has a size of 0. Sources: DeepSeek-V2 (arXiv:2405.04434), section 2.1
+and appendix C (MLA); Ainslie et al. (arXiv:2305.13245) (grouped queries).
 """
 
 from fractions import Fraction
@@ -27,7 +27,7 @@ def query_up(model, work):
 
 
 def key_value(model, work):
-    """What the cache keeps: (T / sp, H, R_kv + D_r), the same on every chip, of MLA; (T, H, hd_kv (D_qk + D_v)) of GQA."""
+    """What the cache keeps: MLA (T / sp, H, R_kv + D_r), the same on every chip; GQA (T, H, hd_kv (D_qk + D_v))."""
     rows = chosen(model.kv_lora_rank, work.rows, work.tokens)
     return gemm(rows, model.hidden_size, cache_width(model, work.tp))
 

@@ -2,8 +2,8 @@
 
 A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, rate)`, `expert_gemm(curve, side, m, k,
 n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `specs.RATES`, `attention(curve,
-positions, sequences, length, is_causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks a
-form and gives its knots.
+positions, sequences, length, is_causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks
+a form and gives its knots.
 """
 
 from collections.abc import Callable

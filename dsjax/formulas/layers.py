@@ -1,8 +1,8 @@
 """Shapes of every operator of a layer on one chip, attention apart (`attention`): FFNs, experts, router, norms, ends.
 
-Every function takes a model and a `Work`, of Python integers or of JAX arrays. Symbols: T tokens of a group, T / sp rows
-of a chip, H hidden_size, I width of an FFN, E routed experts, V vocabulary. Sources: DeepSeek-V3 (arXiv:2412.19437),
-section 2.1 (layers, experts), 2.2, equations 21 to 23 (multi-token prediction).
+Every function takes a model and a `Work`, of Python integers or of JAX arrays. Symbols: T tokens of a group, T / sp
+rows of a chip, H hidden_size, I width of an FFN, E routed experts, V vocabulary. Sources: DeepSeek-V3
+(arXiv:2412.19437), section 2.1 (layers, experts), 2.2, equations 21 to 23 (multi-token prediction).
 """
 
 from . import attention

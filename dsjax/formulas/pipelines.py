@@ -77,9 +77,9 @@ def naive(parts, batch):
 def dual_micro_batch(parts, batch):
     """Two halves of the batch, one computing while the other communicates.
 
-    T = 2 (rest + layers (max(dispatch, before + shared) + routed + down + max(combine, after + reduce) + closing)), each
-    of half the batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437), section
-    3.4.2, and DeepSeek's published decode profile.
+    T = 2 (rest + layers (max(dispatch, before + shared) + routed + down + max(combine, after + reduce) + closing)),
+    each of half the batch, and `unhidden` of the shorter side of either max. Source: DeepSeek-V3 (arXiv:2412.19437),
+    section 3.4.2, and DeepSeek's published decode profile.
     """
     x = parts(batch / 2.0).twice()
     y = x.layer
@@ -91,9 +91,9 @@ def dual_micro_batch(parts, batch):
 def single_batch_overlap(parts, batch):
     """SBO: the whole batch; dispatch beside the shared expert, combine beside the routed experts' down-projection.
 
-    T = rest + layers (before + after + reduce + max(dispatch, shared) + routed + max(data, down) + fixed + closing), and
-    `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute. `fixed`, the
-    absolute times of the combine, come after the last data and stay; `data` is the rest of it.
+    T = rest + layers (before + after + reduce + max(dispatch, shared) + routed + max(data, down) + fixed + closing),
+    and `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute.
+    `fixed`, the absolute times of the combine, come after the last data and stay; `data` is the rest of it.
     Source: SGLang's single-batch overlap (2025).
     """
     x = parts(batch)

@@ -96,7 +96,7 @@ def each(function, rows):
     columns = zip(*rows.values(), strict=True)
     dtype = jnp.result_type(float)
     together = jax.vmap(function)(*(jnp.stack([jnp.asarray(x, dtype) for x in column]) for column in columns))
-    return {name: jax.tree.map(lambda leaf: leaf[i], together) for i, name in enumerate(rows)}
+    return {name: jax.tree.map(operator.itemgetter(i), together) for i, name in enumerate(rows)}
 
 
 def transfer(n_bytes, bytes_per_s, latency_s=None):

@@ -24,7 +24,7 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
     ranked = ranked.isel(rank=slice(MOST_BARS))
     steps = ranked["step_time"].broadcast_like(ranked["rank"]).values
     parts = _of_blocks(cut.ds, space, ranked) if blocks else _exposed(ranked)
-    sums = np.sum([values for values in parts.values()], axis=0)
+    sums = np.sum(list(parts.values()), axis=0)
     factor, unit = canvas.scale("s", max(*steps, *sums))
 
     ax = figure.add_subplot()

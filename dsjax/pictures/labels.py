@@ -1,6 +1,7 @@
 """Texts beside points, clear of each other, of all points, of lines and of the frame."""
 
 import dataclasses
+import itertools
 
 from .canvas import GREY
 
@@ -101,7 +102,7 @@ class Labels:
 def _along(corners, pixel):
     """Small boxes along a drawn line."""
     boxes = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:]):
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         n = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / (3 * pixel)))
         spots = [(x0 + (x1 - x0) * i / n, y0 + (y1 - y0) * i / n) for i in range(n + 1)]
         room = 1.5 * pixel  # a text next to a line is read as struck through

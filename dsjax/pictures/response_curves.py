@@ -1,6 +1,7 @@
 """The best point of every group along an axis of the results, or along a number that is moved."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -164,5 +165,5 @@ class Line:
 
 
 def _geometric(values):
-    ratios = [b / a for a, b in zip(values, values[1:])]
+    ratios = [b / a for a, b in itertools.pairwise(values)]
     return min(ratios) > 1.2

@@ -69,7 +69,7 @@ def _term(variable, chosen, divisors, ds):
         *(_column(ds, name) for name in (variable, "block", "layers"))
     ):
         # "head" is the operator, not the block of the same name
-        if operator in names or block in names and block not in operators:
+        if operator in names or (block in names and block not in operators):
             value += over(number, held) if "/ layers" in divisors else number
     value = value / ds["chips"].item() if "/ chips" in divisors else value
     return value / ds[f"total_{variable}"].item() if "/ total" in divisors else value

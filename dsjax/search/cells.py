@@ -127,7 +127,10 @@ def count(space, layout, name, dtype="float32", client=None):
 
 
 def _reduced(space, layout, what, dtype, kind, client):
-    """Array over (policies, kept) of what `evaluation.reduction` makes of every cell; `what`: maker of the function, its arguments."""
+    """Array over (policies, kept) of what `evaluation.reduction` makes of every cell.
+
+    `what`: maker of the function, its arguments.
+    """
     found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
     corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
     if client is not None:

@@ -31,7 +31,8 @@ def searched(client, space, layout, what, dtype, corners):
         raise
     except (distributed.KilledWorker, distributed.CancelledError, OSError, RuntimeError) as error:
         raise InputError(
-            f"scheduler: slabs could not be searched ({str(error)[:200]}); expected workers with the memory of a process"
+            f"scheduler: slabs could not be searched ({str(error)[:200]}); "
+            "expected workers with the memory of a process"
         ) from None
 
 

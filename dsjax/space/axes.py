@@ -113,7 +113,8 @@ class AxisReader:
             largest = max(lengths, key=lengths.get)
             raise InputError(
                 f"{self.file}: [axes]: {points:,} points need more than {machine.gigabytes(4 * points)} and "
-                f"{machine.gigabytes(free)} of memory{f' and {machine.gigabytes(disk)} of disk' if disk else ''} is free; "
+                f"{machine.gigabytes(free)} of memory{f' and {machine.gigabytes(disk)} of disk' if disk else ''} is "
+                f"free; "
                 f"expected a smaller grid: axis {largest} has {lengths[largest]:,} values"
             )
 

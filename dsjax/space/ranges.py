@@ -83,7 +83,7 @@ class Range(collections.abc.Sequence):
     def __array__(self, dtype=None, copy=None):
         return self.array() if dtype is None else self.array().astype(dtype)
 
-    @functools.lru_cache(maxsize=4)  # of slabs that follow each other, most read the same values
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (slabs that follow each other read the same values)
     def array(self, first=0, last=None):
         """Values [first, last) as a NumPy array, not to be written to."""
         last = self.length if last is None else last

@@ -130,7 +130,7 @@ class Parts:
             yield
             return
         with self.writing():
-            file = open(self.folder / "lock", "a", encoding="utf-8")
+            file = open(self.folder / "lock", "a", encoding="utf-8")  # noqa: SIM115 (closed below)
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,8 +4,9 @@ Source: Orca (Yu et al., OSDI 2022), section 3: after every step finished sequen
 enter it. With data-parallel attention each group of chips has prompts of its own, and all meet in every MoE layer.
 
 Neglected: prompts and decoded tokens share GEMMs in a real step (weights are read once for both, so the sum here is an
-upper bound); sequences missing from the batch; shorter chunks are as efficient as whole prompts. A chip's own links send the tokens
-of its prompts and receive their results, so dispatch and combine are its own; only the experts are everybody's.
+upper bound); sequences missing from the batch; shorter chunks are as efficient as whole prompts. A chip's own links
+send the tokens of its prompts and receive their results, so dispatch and combine are its own; only the experts are
+everybody's.
 """
 
 import math

@@ -29,11 +29,11 @@ def validate(source=None, *, fixed=None, settings=None, catalogs=()):
     value} holds for all systems ({"curve": "mine"}), `settings` and `catalogs` as in `sweep`.
 
     `measured`, `predicted` (with one software factor, fitted so that the geometric mean of predicted over measured
-    speed is 1 over the complete systems; for a file of one's own fitted to dsjax's systems), `left_out` (the factor from the other studies alone), `unfitted` (no
-    factor), `roofline` and `roofline_left_out` (peak rates, no launches, no latencies, with a factor of its own, fitted
-    in the same way); `error` and so on: value / measured - 1. `assumed` counts what comes from the defaults, `refused`
-    names the constraints that the model thinks the system breaks. Attributes `software_factor`,
-    `roofline_factor`. Statistics: `statistics(ds)`.
+    speed is 1 over the complete systems; for a file of one's own fitted to dsjax's systems), `left_out` (the factor
+    from the other studies alone), `unfitted` (no factor), `roofline` and `roofline_left_out` (peak rates, no launches,
+    no latencies, with a factor of its own, fitted in the same way); `error` and so on: value / measured - 1. `assumed`
+    counts what comes from the defaults, `refused` names the constraints that the model thinks the system breaks.
+    Attributes `software_factor`, `roofline_factor`. Statistics: `statistics(ds)`.
     """
     file, fixed = systems.read(source), dict(fixed or {})
     model = predictions(file.systems, fixed, settings, catalogs)

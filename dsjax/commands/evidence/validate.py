@@ -228,7 +228,7 @@ def _remarks(ds):
     for x in _each(ds, ds["refused"].values != ""):
         caveat = f" ({x['caveat'].item()})" if x["caveat"].item() else ""
         click.echo(f"Measured, but refused by the model: {x['system'].item()}, {x['refused'].item()}{caveat}")
-    if "left_aside" in ds.sizes and ds.sizes["left_aside"]:
+    if ds.sizes.get("left_aside"):
         click.echo(f"{ds.sizes['left_aside']} more measurements are left aside: dsjax validate --all names them.")
 
 
