@@ -6,6 +6,7 @@ dsjax.reproduce("decode_gpu_2025")          # published against computed, row by
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -38,15 +39,41 @@ _PUBLIC = {
 }
 __all__ = [*_PUBLIC, "__version__"]
 
+if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see them
+    from .analysis.compare import compare as compare
+    from .analysis.count import count as count
+    from .analysis.explain import explain as explain
+    from .analysis.recommend import recommend as recommend
+    from .analysis.sensitivity import sensitivity as sensitivity
+    from .analysis.solve import solve as solve
+    from .analysis.uncertainty import uncertainty as uncertainty
+    from .calibration.calibrate import calibrate as calibrate
+    from .errors import InputError as InputError
+    from .pictures import plot as plot
+    from .reproduction.corrections import corrected as corrected
+    from .reproduction.reproduce import reproduce as reproduce
+    from .results.csv_files import write_csv as write_csv
+    from .results.netcdf import open_netcdf as open_netcdf
+    from .results.netcdf import write_netcdf as write_netcdf
+    from .search.best import best as best
+    from .search.best import pareto as pareto
+    from .search.histogram import histogram as histogram
+    from .space.grid import load as _load
+    from .sweeps.sweep import sweep as sweep
+    from .validation.defaults import validate_defaults as validate_defaults
+    from .validation.validate import validate as validate
 
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'dsjax' has no attribute {name!r}")
-    module = importlib.import_module(f".{_PUBLIC[name]}", __name__)
-    value = getattr(module, "load" if name == "load_grid" else name)
-    globals()[name] = value
-    return value
+    load_grid = _load
+else:
+
+    def __getattr__(name):
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'dsjax' has no attribute {name!r}")
+        module = importlib.import_module(f".{_PUBLIC[name]}", __name__)
+        value = getattr(module, "load" if name == "load_grid" else name)
+        globals()[name] = value
+        return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

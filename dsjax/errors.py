@@ -13,7 +13,7 @@ CATALOGS = {"hardware": "hardware", "nic": "nics", "model": "models", "precision
 class InputError(ValueError):
     """Bad input: one line naming the file, the key, the value and what was expected."""
 
-    def __init__(self, message):
+    def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split("\n")))
 
 

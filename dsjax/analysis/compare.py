@@ -1,6 +1,7 @@
 """Two design spaces side by side: the optimum of every group of each, what changed, and why."""
 
 import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,12 +13,13 @@ from ..search import binding, ranking
 from ..space.space import auxiliary, group_names, numeric_axes
 from ..specs.variables import VARIABLES
 from ..sweeps import sources
+from ..types import Names, Source
 
 SIDES = ("a", "b")
 FOLLOWS = {"shared_tp": "tp"}  # an axis that equals another one where it is not given
 
 
-def compare(a="default", b=None, by=None, **options):
+def compare(a: Source = "default", b: "Source | None" = None, by: Names | None = None, **options: Any) -> xr.Dataset:
     """The optimum of every group in `a` and in `b`, as a Dataset over `group`, best of `a` first.
 
     `a`, `b`: Datasets, files dsjax wrote, or grids; `options` are those of `sweep`, for grids only, and hold for

@@ -6,6 +6,7 @@ chip of a tensor-parallel group does again (`replicated`).
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..formulas import shapes
 from ..formulas.shapes import over
 from ..specs import records
 from ..specs.fields import fields_of
+from ..types import Path
 from ..units import number
 from . import tally
 from .tally import COUNTS, LAYER_KINDS, Layout, whole
@@ -41,17 +43,17 @@ _INT64 = 2**63 - 1
 
 
 def count(
-    model="DeepSeek-V3",
+    model: Path = "DeepSeek-V3",
     *,
-    phase="decode",
-    batch=1,
-    context=4096,
-    precision="bf16",
-    tp=1,
-    ep=None,
-    moe_tp=1,
-    catalogs=(),
-):
+    phase: str = "decode",
+    batch: int = 1,
+    context: int = 4096,
+    precision: str = "bf16",
+    tp: int = 1,
+    ep: int | None = None,
+    moe_tp: int = 1,
+    catalogs: Sequence[Path] = (),
+) -> xr.Dataset:
     """Dataset over `operator` of one forward pass of `batch` sequences; totals are `total_*`, sums of a layer
     `layer_*`.
 

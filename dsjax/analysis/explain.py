@@ -4,10 +4,12 @@ The model's own step is evaluated at one point, and at a few more beside it: not
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from .. import evaluation
 from ..catalog import reader
@@ -21,6 +23,7 @@ from ..search import point, ranking
 from ..space import provenance
 from ..specs import fields, records
 from ..sweeps import sources
+from ..types import Named, Source
 from . import headroom, refusals
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
@@ -28,7 +31,7 @@ UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 COLLECTIVES = {"dispatch": "dispatch", "combine": "combine", "all_reduce": "all-reduce", "kv_exchange": "KV exchange"}
 
 
-def explain(source="default", at=None, **options):
+def explain(source: Source = "default", at: Named | None = None, **options: Any) -> xr.Dataset:
     """One configuration in full, as a Dataset: the best feasible point of those that `at` {axis: value} leaves.
 
     `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). Without `at`

@@ -7,13 +7,16 @@ steady, so nothing waits; every request has `isl` and `osl` tokens and decode ru
 import dataclasses
 import itertools
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from ..results.handle import Results
 from ..search import ranking
+from ..space.space import Space
 from ..sweeps import sweep
+from ..types import Amount, Dtype, Grid, Named, Path
 from . import demand as demands
 
 ASSUMPTIONS = (
@@ -24,22 +27,22 @@ GROUPS = ("hardware", "nic")
 
 
 def recommend(
-    decode="default",
-    prefill="prefill",
+    decode: Grid = "default",
+    prefill: Grid = "prefill",
     *,
-    isl=None,
-    osl=None,
-    requests_per_s=None,
-    concurrency=None,
-    min_tps_per_user=None,
-    max_tpot=None,
-    max_ttft=None,
-    axes=None,
-    fixed=None,
-    settings=None,
-    catalogs=(),
-    dtype="float64",
-):
+    isl: Amount | None = None,
+    osl: Amount | None = None,
+    requests_per_s: Amount | None = None,
+    concurrency: Amount | None = None,
+    min_tps_per_user: Amount | None = None,
+    max_tpot: Amount | None = None,
+    max_ttft: Amount | None = None,
+    axes: Named | None = None,
+    fixed: Named | None = None,
+    settings: Named | None = None,
+    catalogs: Sequence[Path] = (),
+    dtype: Dtype = "float64",
+) -> xr.Dataset:
     """The fewest chips for a demand, as a Dataset over `rank`: one row per hardware and NIC, fewest chips first.
 
     `decode`, `prefill`: grids of the core model; `isl`, `osl`: tokens of a prompt and of an answer. The demand is
@@ -72,7 +75,7 @@ class _Points:
     """The feasible points of a pool's grid."""
 
     ds: xr.Dataset
-    space: object
+    space: Space
     labels: list  # (hardware, nic) of every group
     group: np.ndarray  # of every feasible point
     flat: np.ndarray

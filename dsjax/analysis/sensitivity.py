@@ -6,6 +6,7 @@ stages keeps most of it cheap. At one point reverse mode compiles a smaller prog
 """
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,7 @@ from ..search import point, ranking
 from ..space import parameters
 from ..specs.variables import COUNTS, MEASURES, NEEDS, undefined
 from ..sweeps import sources
+from ..types import Named, Names, Source
 from . import envelope as relaxation
 
 STEP = 1e-6  # relative step of one-sided slopes
@@ -30,7 +32,16 @@ MOST_WITH_KINKS = 2_000_000
 BESIDE = ("bottleneck", "feasible")
 
 
-def sensitivity(source="default", of=None, wrt=None, at=None, *, kinks=None, envelope=False, **options):
+def sensitivity(
+    source: Source = "default",
+    of: str | None = None,
+    wrt: Names | None = None,
+    at: Named | str | None = None,
+    *,
+    kinks: bool | None = None,
+    envelope: bool = False,
+    **options: Any,
+) -> xr.Dataset:
     """Elasticity d ln y / d ln x of the variable `of` with respect to continuous parameters x, as a Dataset.
 
     `source`: a Dataset of dsjax's (evaluated again at the points its coordinates name), a file, or a grid (`options`

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +16,7 @@ from ..search import binding, ranking
 from ..space import parameters
 from ..specs.variables import VARIABLES
 from ..sweeps import sources, sweep
+from ..types import Amount, Named, Source
 from ..units import number
 from . import targets
 
@@ -24,7 +27,16 @@ CHECK = 1e-6  # how far beside a crossing it is verified
 WIDE = 200_000  # up to so many points all variables are computed at once: one program instead of two
 
 
-def solve(source="default", vary=None, until=None, *, break_even=None, between=None, at=None, **options):
+def solve(
+    source: Source = "default",
+    vary: str | None = None,
+    until: str | None = None,
+    *,
+    break_even: str | None = None,
+    between: Sequence[Amount] | None = None,
+    at: Named | None = None,
+    **options: Any,
+) -> xr.Dataset:
     """Values of one input at which the best feasible configuration reaches a target, re-optimised at every value.
 
     `vary`: `<record>.<row>.<field>`, `<record>.<field>` (all its rows get the same value) or a field of the workload.

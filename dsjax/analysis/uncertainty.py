@@ -1,6 +1,8 @@
 """What uncertain inputs do to the best configurations: quantiles, chances, and which input matters."""
 
 import numbers
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from ..search import ranking
 from ..space import parameters
 from ..specs.variables import VARIABLES
 from ..sweeps import sources
+from ..types import Amount, Names, Source
 from ..units import domain, number
 from . import sampling
 
@@ -23,7 +26,17 @@ TRIED = 8  # times as many of the best points are tried as candidates are wanted
 EQUAL = 1e-9  # outputs closer than this, relative, are equal
 
 
-def uncertainty(source="default", errors=None, *, samples=1024, seed=0, of=None, top=10, by=None, **options):
+def uncertainty(
+    source: Source = "default",
+    errors: Mapping[str, Amount] | None = None,
+    *,
+    samples: int = 1024,
+    seed: int = 0,
+    of: str | None = None,
+    top: int = 10,
+    by: Names | None = None,
+    **options: Any,
+) -> xr.Dataset:
     """The best configurations under uncertain inputs, as a Dataset over `rank`, best first.
 
     `errors` {parameter: relative error}: a number or "5%", above 0 and below 1. A parameter is

@@ -2,12 +2,13 @@
 
 import datetime
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from .. import __version__
+from .. import __version__, types
 from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs import records
@@ -34,8 +35,18 @@ SLOW = 0.02  # shares of a peak below this may be a wrong unit
 
 
 def calibrate(
-    path, kind, hardware, *, precision=None, nic="CX7", where=(), time=None, form="kernel", peak=None, catalogs=()
-):
+    path: types.Path,
+    kind: str,
+    hardware: str,
+    *,
+    precision: str | None = None,
+    nic: str = "CX7",
+    where: Sequence[str] = (),
+    time: str | None = None,
+    form: str = "kernel",
+    peak: types.Amount | None = None,
+    catalogs: Sequence[types.Path] = (),
+) -> xr.Dataset:
     """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
 
     `kind`: gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see

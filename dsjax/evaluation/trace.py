@@ -71,7 +71,7 @@ def _traced(plan, dtype):
 def _marked(choice, token):
     """A function, or a record of functions, with a dependence on `token` in every leaf of a result; else unchanged."""
     if isinstance(choice, tuple):
-        return choice._make(_marked(each, token) for each in choice)
+        return type(choice)(*(_marked(each, token) for each in choice))
     if isinstance(choice, type):
         return choice
 

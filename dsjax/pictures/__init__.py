@@ -2,11 +2,16 @@
 
 import importlib
 import inspect
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
 from ..results import files
 from ..sweeps import sources
+from ..types import Path, Source
 from . import canvas
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 # kind -> module, whose `draw`(figure, results, **options) returns one line that says what is seen
 KINDS = {
@@ -19,7 +24,16 @@ KINDS = {
 }
 
 
-def plot(kind, source="default", path=None, *, size=(9.0, 6.0), dpi=150, force=False, **options):
+def plot(
+    kind: str,
+    source: Source = "default",
+    path: Path | None = None,
+    *,
+    size: tuple[float, float] = (9.0, 6.0),
+    dpi: float = 150,
+    force: bool = False,
+    **options: Any,
+) -> "matplotlib.figure.Figure":
     """A picture of results as a matplotlib `Figure`; written to `path` (.png or .svg) where one is given.
 
     `kind`: "pareto" (x, y, by), "heatmap" (of, x, y), "roofline", "breakdown" (by, of, blocks), "tornado" (of, wrt),

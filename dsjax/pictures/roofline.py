@@ -19,7 +19,7 @@ def draw(figure, results, at=None):
     space = results.space
     one = explain.explain(results, point.best(results) if at == "best" else at)
     numbers = refusals.numbers(
-        Results.of(one).space, {name: v.item() for name, v in one.variables.items() if v.ndim == 0}
+        Results.of(one).space, {name: v.values.item() for name, v in one.variables.items() if v.ndim == 0}
     )
     bandwidth, peaks = numbers["hardware_hbm_bytes_per_s"], _peaks(numbers)
     flops, n_bytes, seconds = (one[f"block_{k}"].values for k in ("flops", "bytes", "time"))

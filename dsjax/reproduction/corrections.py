@@ -94,7 +94,7 @@ META = {
 }
 
 
-def corrected(study="decode_gpu_2025"):
+def corrected(study: str = "decode_gpu_2025") -> xr.Dataset:
     """Published rows of a study as published and corrected, as a Dataset over `row` and `correction`.
 
     `alone`: relative change of the step time when this slip only is corrected. `in_order`: when it is corrected after

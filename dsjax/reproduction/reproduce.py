@@ -16,17 +16,17 @@ from ..sweeps import sweep
 from . import figures
 
 
-def reproduce(study="decode_gpu_2025"):
+def reproduce(study: str = "decode_gpu_2025") -> xr.Dataset:
     """A study's published results beside the computed ones, as a Dataset over `row`.
 
     What it holds depends on what the study published (attribute `form`): "tables", the ranked results of a search;
     see `searched_tables`; or "figures", single numbers, conclusions and contradictions; see `figures.compare`. `ok`:
     the row holds within its tolerance.
     """
-    study = studies.get(study)
-    form = study.data["published"]["form"]
-    result = FORMS[form].compare(study)
-    result.attrs |= {"title": f"{study.title}: published against computed", "study": study.name, "form": form}
+    published = studies.get(study)
+    form = published.data["published"]["form"]
+    result = FORMS[form].compare(published)
+    result.attrs |= {"title": f"{published.title}: published against computed", "study": study, "form": form}
     return result
 
 

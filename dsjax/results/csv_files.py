@@ -1,8 +1,10 @@
 """Points of a dataset as CSV."""
 
 import numpy as np
+import xarray as xr
 
 from ..formulas.metrics import LIMITS
+from ..types import Path
 from .files import apart, check_text, read_from, replacing
 from .handle import Results
 from .netcdf import CHUNK
@@ -22,7 +24,7 @@ def columns(results, flat):
     return result
 
 
-def write_csv(ds, path, feasible_only=False, force=False):
+def write_csv(ds: xr.Dataset, path: Path, feasible_only: bool = False, force: bool = False) -> None:
     """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
     import pandas as pd
 

@@ -51,7 +51,7 @@ class Results:
 
     def _read(self):
         """The same with masks of True and False, also where `.where` made them numbers."""
-        masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or name.startswith("ok_")}
+        masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
         loose = {name: x.variable for name, x in masks.items() if x.dtype != bool}
         if not loose:
             return self
@@ -83,7 +83,7 @@ class Results:
     @property
     def masks(self):
         """Names of the constraints' masks."""
-        return [name for name in self.ds.data_vars if name.startswith("ok_")]
+        return [str(name) for name in self.ds.data_vars if str(name).startswith("ok_")]
 
     @property
     def missing(self):

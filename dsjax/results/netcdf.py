@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from .. import machine
+from .. import machine, types
 from ..errors import InputError
 from ..space.grid import kind_of_results
 from .files import apart, check_output, read_from, replacing, zarr_package
@@ -14,7 +14,7 @@ from .handle import Results
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
-def write_netcdf(ds, path, force=False):
+def write_netcdf(ds: xr.Dataset, path: types.Path, force: bool = False) -> None:
     """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
     apart([path], read_from(ds))
     check_output(path, force)
@@ -57,7 +57,7 @@ def _chunks(shape):
     return tuple(reversed(chunks))
 
 
-def open_netcdf(path):
+def open_netcdf(path: types.Path) -> xr.Dataset:
     """The dataset in a file, or in a Zarr store, that dsjax wrote; anything else is an InputError."""
     ds = read(path)
     results = Results.of(ds, str(path), kind_of_results(path) or "NetCDF file", first=True)

@@ -1,16 +1,29 @@
 """Best points and Pareto fronts of whatever holds points: a Dataset, a file, a grid, or a grid too large to hold."""
 
 import functools
+from typing import Any
+
+import xarray as xr
 
 from .. import evaluation, machine
 from ..errors import InputError
 from ..results.handle import Results
 from ..sweeps import sources, sweep
+from ..types import Amount, Names, Source
 from . import pareto as fronts
 from . import ranking, streaming
 
 
-def best(source="default", by=None, top=1, objective=None, stream=None, max_memory=None, client=None, **options):
+def best(
+    source: Source = "default",
+    by: Names | None = None,
+    top: int = 1,
+    objective: str | None = None,
+    stream: bool | None = None,
+    max_memory: Amount | None = None,
+    client: Any = None,
+    **options: Any,
+) -> xr.Dataset:
     """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
 
     `options` are those of `sweep`, for a grid only. `stream`: search the grid without ever holding it (default: where
@@ -24,15 +37,15 @@ def best(source="default", by=None, top=1, objective=None, stream=None, max_memo
 
 
 def pareto(
-    source="default",
-    x="tps_per_user",
-    y="tps_per_chip",
-    by=None,
-    stream=None,
-    max_memory=None,
-    client=None,
-    **options,
-):
+    source: Source = "default",
+    x: str = "tps_per_user",
+    y: str = "tps_per_chip",
+    by: Names | None = None,
+    stream: bool | None = None,
+    max_memory: Amount | None = None,
+    client: Any = None,
+    **options: Any,
+) -> xr.Dataset:
     """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
 
     `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:

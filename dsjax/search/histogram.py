@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +13,7 @@ from ..errors import InputError
 from ..results import dataset
 from ..results.handle import Results
 from ..specs.variables import VARIABLES
+from ..types import Amount, Source
 from ..units import domain, number
 from . import best, cells, ranking
 
@@ -20,7 +23,15 @@ BINS = domain("1", low=1, open_low=False, high=1000, integer=True)
 _SHARE = domain("1", open_low=False, high=1.0)
 
 
-def histogram(source="default", of=None, bins=20, quantiles=QUANTILES, stream=None, max_memory=None, **options):
+def histogram(
+    source: Source = "default",
+    of: str | None = None,
+    bins: int = 20,
+    quantiles: Sequence[float] = QUANTILES,
+    stream: bool | None = None,
+    max_memory: Amount | None = None,
+    **options: Any,
+) -> xr.Dataset:
     """Counts of the feasible points in `bins` equal ranges of a variable, and its quantiles: a Dataset.
 
     `of`: the variable (default: the grid's objective). `source`, `stream`, `max_memory` and `options` as in `best`.

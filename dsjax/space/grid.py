@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from .. import studies
+from .. import studies, types
 from ..catalog import reader
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
@@ -47,7 +48,15 @@ def read(grid):
     return data, text, os.path.relpath(path) if path.is_absolute() else str(path)
 
 
-def load(grid="default", *, axes=None, fixed=None, settings=None, catalogs=(), any_size=False):
+def load(
+    grid: types.Grid = "default",
+    *,
+    axes: types.Named | None = None,
+    fixed: types.Named | None = None,
+    settings: types.Named | None = None,
+    catalogs: Sequence[types.Path] = (),
+    any_size: bool | float = False,
+) -> Space:
     """`Space` of a grid (see `read`).
 
     `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`

@@ -133,5 +133,5 @@ class Operand:
 def _whole(*numbers):
     """(integers, scale): decimal numbers, as they are written, times the least power of ten that makes them whole."""
     written = [decimal.Decimal(str(x)).normalize() for x in numbers]
-    places = max(0, *(-x.as_tuple().exponent for x in written))
+    places = max(0, *(-int(x.as_tuple().exponent) for x in written))
     return [int(x.scaleb(places)) for x in written], 10**places

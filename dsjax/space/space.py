@@ -35,31 +35,31 @@ class Space:
     margin: float = 0.0  # by which `bounds` are tighter than the grid says (`slo_margin`)
 
     @property
-    def sizes(self):
+    def sizes(self) -> dict[str, int]:
         """{axis: length}."""
         return {name: len(values) for name, values in self.axes.items()}
 
     @property
-    def points(self):
+    def points(self) -> int:
         """Number of points."""
         return math.prod(self.sizes.values())
 
-    def labels(self, name):
+    def labels(self, name: str) -> tuple:
         """The values of an axis, or the one that is fixed instead, as a tuple."""
         return self.axes.get(name, (self.fixed.get(name),))
 
     @property
-    def phases(self):
+    def phases(self) -> tuple:
         """The phases of the space; a study without a choice of them decodes."""
         return self.axes.get("phase", (self.fixed.get("phase", "decode"),))
 
     @property
-    def load(self):
+    def load(self) -> str:
         """What is batched at a point of one phase."""
         return load_of(self.fixed)
 
     @property
-    def unknown_variables(self):
+    def unknown_variables(self) -> list[str]:
         """Variables that need a number which is 0, unknown, at every point (`variables.NEEDS`)."""
         found = []
         for variable, (record, field) in NEEDS.items():
@@ -70,12 +70,12 @@ class Space:
         return found
 
     @property
-    def known_variables(self):
+    def known_variables(self) -> tuple[str, ...]:
         """Variables that every phase of the space defines and no unknown number makes NaN at every point."""
         lacking = self.unknown_variables + [name for phase in self.phases for name in LACKING[phase]]
         return tuple(name for name in MEASURES if name not in lacking)
 
-    def rows_of_curve(self, label):
+    def rows_of_curve(self, label: str) -> dict[str, dict]:
         """{label of what varies: row}: one row of a curve of its own, else that of each hardware of the space."""
         rows = self.rows["curve"]
         if label in rows:
@@ -114,12 +114,12 @@ class Space:
         """The space with other numbers fixed: the compiled program stays the same where they were fixed before."""
         return dataclasses.replace(self, fixed=self.fixed | numbers)
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The resolved space as JSON text; `from_json` is its inverse."""
         return json.dumps(vars(self) | {"study": self.study.name}, default=ranges.Range.to_json)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "Space":
         """The space a dataset's `dsjax_spec` describes."""
         data = json.loads(text)
         data["study"] = studies.get(data["study"])

@@ -1,12 +1,14 @@
 """Kinds of field of a record: unit, meaning, domain; what a row may leave out."""
 
 import dataclasses
+import typing
 
 import jax
 
 from ..units import domain
 
 
+@typing.dataclass_transform(frozen_default=True)
 def record(cls):
     """Frozen, keyword-only dataclass registered as a JAX pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))

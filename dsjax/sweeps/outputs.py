@@ -92,7 +92,7 @@ def evaluate_here(held, cut, names, job, left, advance):
 
 def total(finished):
     """Counts of all slabs together."""
-    result = {"points": 0, "feasible": 0, "refused": {}}
+    result: dict = {"points": 0, "feasible": 0, "refused": {}}
     for counts in finished.values():
         for key in ("points", "feasible"):
             result[key] += counts[key]

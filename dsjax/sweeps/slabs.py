@@ -16,6 +16,7 @@ import numpy as np
 from .. import evaluation
 from ..errors import InputError
 from ..results import dataset
+from ..space.space import Space
 
 POINTS = 2**20  # of one slab, about
 WORKING = 3  # memory while a slab is evaluated, in sizes of its results: intermediates, and the copy that is kept
@@ -30,7 +31,7 @@ class Slabs:
     evaluated further back, and what it shares with the one before is left out.
     """
 
-    space: object
+    space: Space
     cuts: tuple  # ((axis, length of a window), ...), outermost first
 
     @functools.cached_property

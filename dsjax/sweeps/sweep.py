@@ -1,11 +1,16 @@
 """Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import xarray as xr
 
 from .. import evaluation, machine
 from ..errors import InputError
 from ..results import dataset, files
 from ..space import grid, inputs
+from ..types import Amount, Dtype, Grid, Named, Path
 from . import outputs, slabs
 
 # Above this many points `block_time` (one full grid per block) is left out unless asked for.
@@ -15,21 +20,21 @@ MOST_POINTS_IN_ONE_PIECE = 4_000_000
 
 
 def sweep(
-    source="default",
+    source: Grid = "default",
     *,
-    axes=None,
-    fixed=None,
-    settings=None,
-    catalogs=(),
-    dtype="float64",
-    blocks=None,
-    max_memory=None,
-    devices=None,
-    output=None,
-    resume=False,
-    force=False,
-    client=None,
-):
+    axes: Named | None = None,
+    fixed: Named | None = None,
+    settings: Named | None = None,
+    catalogs: Sequence[Path] = (),
+    dtype: Dtype = "float64",
+    blocks: bool | None = None,
+    max_memory: Amount | None = None,
+    devices: int | None = None,
+    output: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    client: Any = None,
+) -> xr.Dataset:
     """Evaluate a whole grid and return it as an `xarray.Dataset`.
 
     `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name:

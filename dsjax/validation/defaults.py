@@ -1,12 +1,21 @@
 """How much the agreement with measured systems hangs on the table of defaults."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
+from ..types import Named, Path
 from . import agreement, systems, validate
 
 
-def validate_defaults(source=None, *, fixed=None, settings=None, catalogs=()):
+def validate_defaults(
+    source: Path | None = None,
+    *,
+    fixed: Named | None = None,
+    settings: Named | None = None,
+    catalogs: Sequence[Path] = (),
+) -> xr.Dataset:
     """Errors of `validate` with one default changed at a time, as a Dataset over `choice`; options as there.
 
     The first choice is the table of defaults as it is; the others come from [alternatives] of the file: values near a

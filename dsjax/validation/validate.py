@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from .. import evaluation
+from .. import evaluation, types
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
 from ..formulas.point import evaluate_point
@@ -22,7 +23,13 @@ OWN = ("model", "hardware", "phase", "chips", "tp", "moe_tp", "ep", "batch", "pr
 OWN += ("software_factor",)
 
 
-def validate(source=None, *, fixed=None, settings=None, catalogs=()):
+def validate(
+    source: types.Path | None = None,
+    *,
+    fixed: types.Named | None = None,
+    settings: types.Named | None = None,
+    catalogs: Sequence[types.Path] = (),
+) -> xr.Dataset:
     """Measured systems beside what dsjax predicts, as a Dataset over `system`.
 
     `source`: the path of a file of systems (`systems.read`), dsjax's own published ones without. `fixed` {name:
