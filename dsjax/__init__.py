@@ -49,6 +49,8 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .analysis.uncertainty import uncertainty as uncertainty
     from .calibration.calibrate import calibrate as calibrate
     from .errors import InputError as InputError
+    from .evaluation import forget as forget
+    from .evaluation import interpreting as interpreting
     from .pictures import plot as plot
     from .reproduction.corrections import corrected as corrected
     from .reproduction.reproduce import reproduce as reproduce

@@ -10,7 +10,7 @@ import test_cli
 
 import dsjax
 from dsjax import cli
-from dsjax.calibration import calibrate, fitting, forms, measurements
+from dsjax.calibration import calibrate, fitting, forms, kinds, measurements
 from dsjax.catalog import reader
 from dsjax.formulas import efficiency
 from dsjax.specs import records
@@ -99,10 +99,10 @@ def test_units_conditions_names_and_merging(file):
     }
 
 
-@pytest.mark.parametrize("name", forms.EXTENDED)
+@pytest.mark.parametrize("name", kinds.EXTENDED)
 def test_times_scale_with_rates_and_start_times_and_never_beat_the_work(name):
     """All rates x a and all times / a: time / a. A share below 1 and a start of its own: more than the work."""
-    kind = forms.EXTENDED[name]
+    kind = kinds.EXTENDED[name]
     shape = dict.fromkeys(kind.columns, 2048.0) | kind.optional | ({"node_num": 4.0} if "topk" in kind.optional else {})
     parameters = {p: x.guess for p, x in kind.parameters.items()}
     with jax.enable_x64(True):
@@ -115,7 +115,7 @@ def test_times_scale_with_rates_and_start_times_and_never_beat_the_work(name):
 
 
 def test_the_jacobian_is_that_of_finite_differences():
-    kind = forms.EXTENDED["gemm"]
+    kind = kinds.EXTENDED["gemm"]
     with jax.enable_x64(True):
         residuals, jacobian = fitting._functions(kind.form, tuple(kind.parameters))
         shapes = {"m": np.array([8.0, 4096.0]), "n": np.array([7168.0, 512.0]), "k": np.array([2048.0, 7168.0])}
@@ -271,7 +271,7 @@ def test_message_sizes_of_another_precision(file):
 
 
 def test_heads_that_share_a_key_read_it_once():
-    shape = {"batch": 2.0, "isl": 1000.0} | forms.KINDS["mla-prefill"].optional
+    shape = {"batch": 2.0, "isl": 1000.0} | kinds.KINDS["mla-prefill"].optional
     compute, alone = forms.mla_prefill_work(shape, PEAKS)
     same, shared = forms.mla_prefill_work(shape | {"heads_per_kv": 128.0}, PEAKS)
     assert compute == same and alone == pytest.approx(2 * 2 * 1000 * 128 * 320 * 2 / 3350e9)
@@ -281,7 +281,7 @@ def test_heads_that_share_a_key_read_it_once():
 @pytest.mark.parametrize("kind", ["mla-decode", "mla-prefill"])
 def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
     """Found again, and the row has nothing left of its base that the form does not have."""
-    of = forms.EXTENDED[kind]
+    of = kinds.EXTENDED[kind]
     values = {"compute": 0.6, "memory": 0.5, "start_s": 1e-5, "split_s": 1.5e-5, "split_tokens": 2e3, "rows": 9e2}
     values |= {"short": 80.0}
     true = {name: values[name] for name in of.parameters}

@@ -17,7 +17,7 @@ from dsjax.results.handle import Results
 from dsjax.space import grid
 from dsjax.specs import fields
 from dsjax.specs.records import Hardware
-from dsjax.studies import decode_gpu_2025
+from dsjax.studies import decode_gpu_2025_chips
 
 GRID = {"axes": {"hardware": ["H800", "H20"], "batch": [32, 64]}, "fixed": {"ep": 72, "nic": "CX7", "precision": "fp8"}}
 GRID["fixed"] |= {"context": 4096}
@@ -152,7 +152,9 @@ def test_base_rows_keep_their_numbers():
         for field in ("usd_per_hour", "watts"):
             entry = sources.of_field(row, field)
             assert (entry["kind"] == "unknown") == (row[field] == 0) and "row" not in entry, name
-    assert {f for f, meta in fields.fields_of(decode_gpu_2025.Hardware).items() if not meta.get("lent", True)} == {
+    assert {
+        f for f, meta in fields.fields_of(decode_gpu_2025_chips.Hardware).items() if not meta.get("lent", True)
+    } == {
         "usd_per_hour",
         "watts",
     }

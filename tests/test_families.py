@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli, evaluation
 from dsjax.analysis import sensitivity
-from dsjax.calibration import calibrate, forms
+from dsjax.calibration import calibrate, forms, kinds
 from dsjax.catalog import reader
 from dsjax.errors import InputError
 from dsjax.formulas import efficiency as curves
@@ -95,7 +95,7 @@ def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, g
 
 @pytest.mark.parametrize(("kind", "causal"), [("mla-decode", False), ("mla-prefill", True)])
 def test_attention_has_knots_of_its_own_in_prefill(kind, causal):
-    of, prefix = forms.EXTENDED[kind], "prefill" if causal else "attention"
+    of, prefix = kinds.EXTENDED[kind], "prefill" if causal else "attention"
     row = ROWS["curve"]["blackwell"]
     shape = {"batch": 8.0, "kv_len": 3000.0, "isl": 3000.0} | of.optional
     with jax.enable_x64(True):
@@ -284,7 +284,7 @@ def test_joining_the_parts_of_caches_grows_with_them_and_falls_with_sequences():
 @pytest.mark.parametrize("row", ["hopper", "hopper-small", "blackwell"])
 def test_decode_attention_grows_with_sequences_and_positions(row):
     """Less to join is never more than what more sequences take."""
-    of, knots_of = forms.KINDS["mla-decode"], ROWS["curve"][row]
+    of, knots_of = kinds.KINDS["mla-decode"], ROWS["curve"][row]
     names = ("compute", "rows", "memory", "start_s", "split_s", "split_tokens")
     parameters = {name: float(knots_of.get(f"attention_{name}", 0.0)) for name in names}
     _, _, peaks = kernels("B200", 2.0, "bf16")

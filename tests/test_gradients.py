@@ -12,9 +12,9 @@ from dsjax.evaluation import stages
 from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
 from dsjax.specs import fields, records
-from dsjax.studies import decode_gpu_2025
+from dsjax.studies import decode_gpu_2025_chips
 
-RECORDS = {"hardware": decode_gpu_2025.Hardware, "nic": records.Link}
+RECORDS = {"hardware": decode_gpu_2025_chips.Hardware, "nic": records.Link}
 CONTINUOUS = [(r, f) for r, cls in RECORDS.items() for f in fields.fields_of(cls) if f.endswith(("_per_s", "_s"))]
 STEP = 1e-5
 

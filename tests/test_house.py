@@ -11,7 +11,20 @@ PACKAGE = Path(dsjax.__file__).parent
 TESTS = Path(__file__).parent
 # From the ground up: a package imports only from itself and from those before it.
 ORDER = (
-    *("errors", "types", "units", "machine", "specs", "formats", "formulas", "catalog", "serving", "studies", "space"),
+    *(
+        "errors",
+        "types",
+        "units",
+        "machine",
+        "numerics",
+        "specs",
+        "formats",
+        "formulas",
+        "catalog",
+        "serving",
+        "studies",
+        "space",
+    ),
     *("evaluation", "results", "sweeps", "search", "calibration", "validation", "analysis", "reproduction"),
     *("pictures", "commands", "cli", "__main__"),
 )
@@ -176,13 +189,13 @@ def test_tests_use_no_private_name_of_the_evaluator():
 
 
 SEEN = [
-    ("from dsjax.evaluation import evaluate\nevaluate._compiled(1)", True),
-    ("from dsjax.evaluation.evaluate import _compiled", True),
-    ("import dsjax.evaluation.evaluate\ndsjax.evaluation.evaluate._compiled", True),
-    ("from dsjax.evaluation import evaluate\nmonkeypatch.setattr(evaluate, '_compiled', 1)", True),
-    ("monkeypatch.setattr('dsjax.evaluation.evaluate._compiled', 1)", True),
-    ("from dsjax.evaluation import evaluate\nevaluate.evaluate(1)._replace(x=1)", False),
-    ("from dsjax.evaluation import evaluate\nevaluate.__doc__", False),
+    ("from dsjax.evaluation import lift\nlift._compiled(1)", True),
+    ("from dsjax.evaluation.lift import _compiled", True),
+    ("import dsjax.evaluation.lift\ndsjax.evaluation.lift._compiled", True),
+    ("from dsjax.evaluation import lift\nmonkeypatch.setattr(lift, '_compiled', 1)", True),
+    ("monkeypatch.setattr('dsjax.evaluation.lift._compiled', 1)", True),
+    ("from dsjax.evaluation import lift\nlift.evaluate(1)._replace(x=1)", False),
+    ("from dsjax.evaluation import lift\nlift.__doc__", False),
 ]
 
 

@@ -15,7 +15,7 @@ from ..specs import records
 from ..specs.fields import fields_of
 from ..units import number
 from . import fitting, measurements
-from .forms import FORMS
+from .kinds import FORMS
 
 # precision -> (rate, bytes of an element read, of one written); nvfp4 has a scale of one byte for 16 elements
 PRECISIONS = {

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError, unknown
-from .forms import KINDS
+from .kinds import KINDS
 
 APART = 1.5  # largest over smallest time of one shape that are still the same measurement
 LIMIT = 10**6  # lines

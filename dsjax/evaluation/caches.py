@@ -15,7 +15,7 @@ def remembered(most):
     return decorate
 
 
-def forget():
+def forget() -> None:
     """Drop every trace and every compiled program of this process, and the memory they take; the next call makes anew
     what it needs.
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from . import stages
-from .program import _dtype, _read, inlined, is_literal, results_of, run
+from .program import dtype_of, inlined, is_literal, results_of, run, value_at
 
 
 def differentiated(function):
@@ -61,8 +61,12 @@ def continued(function, whole, *args):
     def at(real, *args):
         def rule(equation, values):
             name = equation.primitive.name
-            if name == "convert_element_type" and values[0] is whole and jnp.issubdtype(_dtype(equation), jnp.floating):
-                return [real.astype(_dtype(equation))]
+            if (
+                name == "convert_element_type"
+                and values[0] is whole
+                and jnp.issubdtype(dtype_of(equation), jnp.floating)
+            ):
+                return [real.astype(dtype_of(equation))]
             return [values[0]] if name == "ceil" else None
 
         return run(closed, [whole, *args], rule)[0]
@@ -79,7 +83,9 @@ def _column(closed, i):
     for equation in jaxpr.eqns:
         operands = [None if is_literal(atom) else atom for atom in equation.invars]
         if not any(atom in linear for atom in operands):
-            known.update(zip(equation.outvars, results_of(jaxpr, equation, [_read(known, a) for a in equation.invars])))
+            known.update(
+                zip(equation.outvars, results_of(jaxpr, equation, [value_at(known, a) for a in equation.invars]))
+            )
             continue
         linear.update(equation.outvars)
         reached = [atom for atom in operands if atom in tangents]

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -138,7 +139,7 @@ TRIES = 64  # evaluations of one program after which a process has asked often e
 
 
 @contextlib.contextmanager
-def interpreting():
+def interpreting() -> Iterator[None]:
     """Small grids are evaluated by NumPy inside, without compiling: for a process that asks once, as the command line.
 
     The results are those of the compiled program within a few units in the last place.

@@ -37,23 +37,25 @@ def is_literal(atom):
     return hasattr(atom, "val")
 
 
-def _dtype(equation):
+def dtype_of(equation):
+    """Type of the first result of an equation."""
     return equation.outvars[0].aval.dtype
 
 
-def _read(environment, atom):
+def value_at(environment, atom):
+    """Value of a literal, or of a variable in an environment {variable: value}."""
     return atom.val if is_literal(atom) else environment[atom]
 
 
 def _run(jaxpr, consts, args, rule=None):
     environment = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
     for equation in jaxpr.eqns:
-        values = [_read(environment, atom) for atom in equation.invars]
+        values = [value_at(environment, atom) for atom in equation.invars]
         results = rule(equation, values) if rule else None
         if results is None:
             results = results_of(jaxpr, equation, values, rule)
         environment.update(zip(equation.outvars, results, strict=True))
-    return [_read(environment, atom) for atom in jaxpr.outvars]
+    return [value_at(environment, atom) for atom in jaxpr.outvars]
 
 
 def results_of(jaxpr, equation, values, rule=None):

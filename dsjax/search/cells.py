@@ -111,32 +111,30 @@ def mask_of(name):
     return masked
 
 
-def largest(space, layout, name, sign, dtype="float32", client=None):
+def largest(space, layout, name, sign, dtype="float32", searched=None):
     """Array over (policies, kept): the most that `sign` x the variable reaches in a cell, -inf where none is feasible.
 
-    Every entry is at least the value, as `evaluate` gives it, of any feasible point of its cell. `client`: the workers
-    of this `dask.distributed.Client` look at the slabs.
+    Every entry is at least the value, as `evaluate` gives it, of any feasible point of its cell. `searched`: function
+    (space, layout, what, dtype, corners) -> pairs of `slab_of`, which looks at the slabs elsewhere.
     """
-    found = _reduced(space, layout, (function_of, name, sign, ROUNDING[dtype]), dtype, np.dtype(dtype), client)
+    found = _reduced(space, layout, (function_of, name, sign, ROUNDING[dtype]), dtype, np.dtype(dtype), searched)
     return found + ROUNDING[dtype] * np.abs(found, where=np.isfinite(found), out=np.zeros_like(found))
 
 
-def count(space, layout, name, dtype="float32", client=None):
-    """Points at which the mask `name` holds."""
-    return int(_reduced(space, layout, (mask_of, name), dtype, np.dtype(np.int64), client).sum())
+def count(space, layout, name, dtype="float32", searched=None):
+    """Points at which the mask `name` holds; `searched` as in `largest`."""
+    return int(_reduced(space, layout, (mask_of, name), dtype, np.dtype(np.int64), searched).sum())
 
 
-def _reduced(space, layout, what, dtype, kind, client):
+def _reduced(space, layout, what, dtype, kind, searched):
     """Array over (policies, kept) of what `evaluation.reduction` makes of every cell.
 
     `what`: maker of the function, its arguments.
     """
     found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
     corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
-    if client is not None:
-        from .workers import searched
-
-        for place, values in searched(client, space, layout, what, dtype, list(corners)):
+    if searched is not None:
+        for place, values in searched(space, layout, what, dtype, list(corners)):
             found[place] = values
         return found
     run = slab_of(space, layout, what, dtype)

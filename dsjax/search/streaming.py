@@ -14,7 +14,7 @@ from .. import evaluation
 from ..errors import InputError
 from ..results import dataset
 from ..space import ranges
-from . import cells, ranking
+from . import cells, ranking, workers
 from . import pareto as fronts
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
@@ -90,7 +90,7 @@ def counted(space, dtype="float32", client=None):
             ((_, mask),) = evaluation.evaluate(one, dtype, (name,)).values()
             held[name] = int(mask.sum()) * (points // mask.size)
         else:
-            held[name] = cells.count(space, layout, name, dtype, client)
+            held[name] = cells.count(space, layout, name, dtype, workers.runner(client))
     feasible = held.pop("feasible")
     return {"points": points, "feasible": feasible, "refused": {name: points - n for name, n in held.items()}}
 
@@ -133,7 +133,7 @@ class _Stream:
 
     def largest(self, name, sign, client):
         """The most of `sign` x a variable that every cell can hold, flat."""
-        return cells.largest(self.space, self.layout, name, sign, self.dtype, client).ravel()
+        return cells.largest(self.space, self.layout, name, sign, self.dtype, workers.runner(client)).ravel()
 
     def less(self, value):
         """What may still be equal to a value, and twice that far."""

@@ -1,5 +1,6 @@
 """Streamed search as tasks of `dask.distributed`: cells of slabs come back."""
 
+import functools
 import math
 
 from .. import machine
@@ -9,6 +10,11 @@ from ..sweeps.workers import RETRIES, check, package, results_of, settle
 from . import cells
 
 TASKS = 16  # of a search, for each thread of a worker
+
+
+def runner(client):
+    """`searched` by the workers of a client; None without one."""
+    return None if client is None else functools.partial(searched, client)
 
 
 def searched(client, space, layout, what, dtype, corners):
