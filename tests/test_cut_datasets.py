@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
-from dsjax.evaluation import evaluate
 from dsjax.results.handle import Results
 from dsjax.search import point, ranking
 
@@ -37,7 +36,7 @@ def changed(axes=None, fixed=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreted():
-    with evaluate.interpreting():
+    with dsjax.interpreting():
         yield
 
 

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
-from dsjax.evaluation import evaluate
 from dsjax.space import grid
 from dsjax.sweeps import sources
 
@@ -24,7 +23,7 @@ VARY = "nic.CX7.scale_out_bytes_per_s"
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreted():
-    with evaluate.interpreting():
+    with dsjax.interpreting():
         yield
 
 
