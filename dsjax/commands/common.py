@@ -91,23 +91,16 @@ class GridRequest:
     quiet: bool = False
 
     def ask(self, command, needs="points", any_size=False):
-        """`Asked` of the source; `needs` and `any_size` as in `sources.ask`."""
+        """`Asked` of the source, see `sources.ask`."""
         from ..sweeps import sources
 
         if not sources.is_results(self.source):
-            changes = self.changes() | {"dtype": self.dtype}
-            return sources.ask(self.source, command, changes, needs=needs, any_size=any_size)
+            return sources.ask(self.source, command, self.changes() | {"dtype": self.dtype}, any_size=any_size)
         if any(getattr(self, name) for name in FOR_GRIDS):
             raise InputError(
                 f"{self.source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results"
             )
         return sources.ask(self.source, command, {}, needs=needs)
-
-    def space(self, any_size=False):
-        """The `Space` of a grid with its changes."""
-        from ..space import grid
-
-        return grid.load(self.source, **self.changes(), any_size=any_size)
 
     def changes(self):
         """The changes of a grid as the options of `grid.load`."""
@@ -136,28 +129,25 @@ class GridRequest:
 
     def swept(self, asked, blocks=False, devices=None):
         """`Results` of what is asked: from its file, else of a sweep."""
-        if asked.results is not None:
-            return asked.results
         from ..results.handle import Results
-
-        return Results(self.sweep(asked.space, asked.dtype, blocks, devices), asked.space)
-
-    def sweep(self, space, dtype, blocks=False, devices=None):
-        """The Dataset of a sweep of a space."""
         from ..sweeps import sweep
 
+        space = asked.space
+        if asked.results is not None:
+            return asked.results
         split_cpu(devices)
         with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance, computing():
-            return sweep.of_space(space, dtype, blocks, command_line(), self.max_memory, devices, advance)
+            how = (asked.dtype, blocks, command_line(), self.max_memory, devices, advance)
+            return Results(sweep.of_space(space, *how), space)
 
     def searched(self, asked, held, streamed, counts=True):
         """(result, counts or None) of a search: `held` of `Results`; `streamed`, also by a scheduler's workers."""
         from ..search import best, ranking
         from ..sweeps import workers
 
-        if asked.results is not None:
-            return held(asked.results), ranking.counted(asked.results) if counts else None
-        space = asked.space
+        space, results = asked.space, asked.results
+        if results is not None:
+            return held(results), ranking.counted(results) if counts else None
         if self.scheduler and self.stream is False:
             raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
         connected = workers.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()

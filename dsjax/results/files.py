@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import machine
 from ..errors import InputError
+from ..space.grid import kind_of_results
 
 
 def zarr_package():
@@ -53,14 +54,14 @@ def check_output(path, force=False):
 def check_netcdf(path, force=False):
     """Refuse what `check_output` refuses, and a name that does not say that it is a NetCDF file."""
     check_output(path, force)
-    if Path(path).suffix.lower() != ".nc":
+    if kind_of_results(path) != "NetCDF file":
         raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a name ending in .nc")
 
 
 def check_text(path, force=False):
     """Refuse what `check_output` refuses, and a name that says that results are in it."""
     check_output(path, force)
-    if Path(path).suffix.lower() in (".nc", ".zarr"):
+    if kind_of_results(path):
         raise InputError(f"{path}: suffix {Path(path).suffix!r}, of results; expected another for text")
 
 

@@ -50,16 +50,19 @@ def is_results(source):
     return isinstance(source, Results) or hasattr(source, "data_vars") or bool(_kind(source))
 
 
-def files_of(source, axes=None, fixed=None, catalogs=()):
-    """Paths that a Dataset, a file of results, or a grid with its options is read from, those that are known."""
-    ds = source.ds if isinstance(source, Results) else source
-    if hasattr(ds, "data_vars"):
-        return files.read_from(ds)
-    return [source] if is_results(source) else inputs.of_grid(source, axes, fixed, catalogs)
-
-
 def _kind(source):
     return grid.kind_of_results(source) if isinstance(source, str | os.PathLike) else ""
+
+
+def files_of(source, axes=None, fixed=None, catalogs=()):
+    """Paths that a Dataset, a file of results, or a grid with its options is read from, those that are known."""
+    source = source.results or source.space if isinstance(source, Asked) else source
+    source = source.ds if isinstance(source, Results) else source
+    if hasattr(source, "data_vars"):
+        return files.read_from(source)
+    if isinstance(source, Space):
+        return list(inputs.of_catalogs())
+    return [source] if is_results(source) else inputs.of_grid(source, axes, fixed, catalogs)
 
 
 def ask(source, command, options, *, also=(), needs="points", any_size=False):

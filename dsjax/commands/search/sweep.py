@@ -38,6 +38,8 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     from ...reproduction import best_json
     from ...results import csv_files, netcdf
     from ...search import ranking
+    from ...space import grid
+    from ...sweeps import sources
     from .. import ranked
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
@@ -45,12 +47,12 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
         request.keep_inputs(outputs)
     for path in outputs:
         large_sweep.check(path, force, results=path is output)
-    space = request.space(any_size=machine.disk(output) if output else False)
+    space = grid.load(request.source, **request.changes(), any_size=machine.disk(output) if output else False)
     if written := large_sweep.in_parts(space, output, resume, request.scheduler):
         how = (blocks, devices, resume, force, csv_all or csv_feasible)
         ds, found, counts = large_sweep.swept(request, space, output, *how)
     else:
-        ds = request.sweep(space, request.dtype or "float64", blocks, devices)
+        ds = request.swept(sources.ask(space, "sweep", {"dtype": request.dtype}), blocks, devices).ds
         found, counts = ranking.best(ds), ranking.counted(ds)
     with progress("writing", request.quiet):
         if output is not None and not written:
