@@ -401,3 +401,26 @@ def test_a_grid_larger_than_the_disk_is_refused_before_it_is_begun(space, tmp_pa
     with pytest.raises(dsjax.InputError, match="of memory and .* of disk is free; expected a smaller grid"):
         dsjax.sweep(STUDY, axes=axes, output=tmp_path / "x.nc")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("option", ["force", "resume"])
+def test_parts_that_are_a_link_are_left_alone(space, tmp_path, kind, option):
+    path, other = tmp_path / f"x.{kind}", tmp_path / "other.nc.parts"
+    with pytest.raises(KeyboardInterrupt):
+        write(space, tmp_path / "other.nc", stop_after=3)
+    os.symlink(other, f"{path}.parts")
+    before = bytes_of(other)
+    with pytest.raises(dsjax.InputError, match=rf"x\.{kind}\.parts: is a link; expected"):
+        write(space, path, **{option: True})
+    assert bytes_of(other) == before and not path.exists()
+
+
+def test_starting_again_does_not_follow_links_inside_the_parts(space, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write(space, tmp_path / "x.nc", stop_after=3)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("kept")
+    os.symlink(tmp_path / "kept", tmp_path / "x.nc.parts" / "link")
+    write(space, tmp_path / "x.nc", force=True)
+    assert [p.name for p in (tmp_path / "kept").iterdir()] == ["file"] and not (tmp_path / "x.nc.parts").exists()

@@ -35,6 +35,8 @@ class Parts:
         where it was begun with another input. Only one process at a time may hold it.
         """
         now = _fingerprint(cut, dtype, names)
+        if self.folder.is_symlink():
+            raise InputError(f"{self.folder}: is a link; expected a folder that an interrupted sweep left, or nothing")
         if os.path.lexists(self.folder):
             before = self.read()
             if before is not None and not (resume or force):
@@ -145,7 +147,7 @@ class Parts:
     def remove(self):
         """Remove everything but the lock."""
         for path in self.folder.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.name != "lock":
                 path.unlink()
