@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import cli
-from dsjax.analysis import refusals
+from dsjax import cli, evaluation, studies
 from dsjax.commands.answers import explain_tables
 from dsjax.search import point as points
 
@@ -235,10 +234,16 @@ def test_why_of_bounds_and_memory(study, b10):
     assert set(b10.why.values) == {""}
 
 
-def test_every_mask_has_a_sentence(b10, dual):
-    for ds in (b10, dual, dsjax.explain(PREFILL, B4)):
-        masks = {name.removeprefix("ok_") for name in ds.constraint.values}
-        assert masks - {"ttft", "tps_per_user", "memory_per_chip"} <= refusals._SENTENCES.keys()
+@pytest.mark.parametrize("name", ["core", *studies.names()])
+def test_every_mask_has_a_sentence(name):
+    """Of every phase, and says what the point is refused for."""
+    grids = {"core": ("default", "prefill"), "sg2260e": ("sg2260e_decode_64", "sg2260e_prefill_16")}
+    constraints = studies.get(name).constraints
+    for source in grids.get(name, (name,)):
+        space = dsjax.load_grid(source)
+        limits = {key.partition("_")[2] for key in space.bounds}
+        masks = {key.removeprefix("ok_") for key in evaluation.variables(space) if key.startswith("ok_")}
+        assert masks - limits == constraints.keys() and all(c.name == key for key, c in constraints.items())
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,41 @@
 
 import functools
 import operator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
+
+
+class Constraint(NamedTuple):
+    """A predicate, and the sentence that says why it refuses a point."""
+
+    name: str
+    holds: Callable  # of what its model gives it -> bool
+    says: Callable  # {name as in a grid: number} of a refused point -> sentence
+
+
+def masks(constraints, case):
+    """{constraint: whether it holds} of one case."""
+    return {constraint.name: constraint.holds(case) for constraint in constraints}
+
+
+def divides(name, parts, *sizes):
+    """Sentence: the first of (size, what it is) that `parts` does not divide."""
+    for size, what in sizes:
+        if size % parts:
+            return f"{name} = {parts:g} does not divide the {size:,.0f} {what}"
+    return f"{name} = {parts:g} does not divide the model"
+
+
+def _says_memory(v):
+    capacity, reserve = v["hardware_hbm_bytes"], v.get("memory_reserve", 0.0)
+    kept = f", of which {reserve:.0%} are kept free" if reserve else ""
+    return f"{v['memory_per_chip'] / 1e9:,.2f} GB do not fit into the {capacity / 1e9:,.2f} GB of a chip{kept}"
+
+
+# Of every model that has no rule of its own: (memory of one chip, capacity) -> bool.
+MEMORY = Constraint("memory", lambda case: case[0] <= case[1], _says_memory)
 
 
 def prompt_length(values):
@@ -26,22 +59,23 @@ def at_length(bound, length):
 
 def bounded(values, bounds):
     """Masks of the grid's `min_<variable>` and `max_<variable>`: one per variable, NaN passes (not defined there)."""
-    masks = {}
+    found = {}
     for key, bound in bounds.items():
         side, name = key.split("_", 1)
         bound = at_length(bound, prompt_length(values))
         value = jnp.asarray(values[name], bound.dtype)
         ok = (value >= bound if side == "min" else value <= bound) | jnp.isnan(value)
-        masks[name] = masks[name] & ok if name in masks else ok
-    return masks
+        found[name] = found[name] & ok if name in found else ok
+    return found
 
 
-def check(point, values, masks, bounds):
+def check(point, values, own, bounds):
     """{"ok_<constraint>": bool} and their conjunction `feasible`.
 
-    `masks` are the model's own (a split that is impossible), `memory` the chip's capacity unless the model has its
+    `own` are the masks of the model (a split that is impossible), `memory` the chip's capacity unless the model has its
     own rule, `bounds` the grid's.
     """
-    masks = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | masks | bounded(values, bounds)
-    feasible = functools.reduce(operator.and_, masks.values())
-    return {**{f"ok_{name}": ok for name, ok in masks.items()}, "feasible": feasible}
+    capacity = MEMORY.holds((values["memory_per_chip"], point.hardware.hbm_bytes))
+    found = {"memory": capacity} | own | bounded(values, bounds)
+    feasible = functools.reduce(operator.and_, found.values())
+    return {**{f"ok_{name}": ok for name, ok in found.items()}, "feasible": feasible}

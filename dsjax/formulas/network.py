@@ -233,15 +233,6 @@ def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=up + out + gather)
 
 
-def fits(split, domain):
-    """Whether groups and cards fit into scale-up domains: tp, moe_tp <= d; beyond one domain d | N, moe_tp | d."""
-    tp, moe_tp, chips, domain = (
-        jnp.asarray(jnp.round(x), jnp.int32) for x in (split.tp, split.moe_tp, split.chips, domain)
-    )
-    whole = (chips % domain == 0) & (domain % moe_tp == 0)
-    return (tp <= domain) & (moe_tp <= domain) & ((chips <= domain) | whole)
-
-
 def all_to_all_bytes(tokens, hidden_size, copies, element_bytes):
     """Bytes one chip sends in dispatch, or receives in combine: tokens x copies x H x b.
 

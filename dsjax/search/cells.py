@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import operator
 import os
 
 import jax
@@ -18,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import evaluation
-from ..formulas import constraints
-from ..formulas.point import fields_by_name, of_step
+from ..formulas.point import of_step
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
 # use, and touching fresh pages again takes longer than the arithmetic.
@@ -58,13 +56,9 @@ def function_of(name, sign, relaxation):
     """
 
     def searched(step, point, bounds, **policies):
-        result = step(point, **policies)
-        values = of_step(result, point, {})
-        readable = fields_by_name(point) | values
-        own = {"memory": values["memory_per_chip"] <= point.hardware.hbm_bytes} | result.masks
         wider = {key: jax.tree.map(functools.partial(_wider, key), bound) for key, bound in bounds.items()}
-        masks = [*own.values(), *constraints.bounded(readable, wider).values()]
-        return {"value": sign * values[name], "ok": functools.reduce(operator.and_, masks)}
+        values = of_step(step(point, **policies), point, wider)
+        return {"value": sign * values[name], "ok": values["feasible"]}
 
     def _wider(key, bound):
         return bound + (-1.0 if key.startswith("min") else 1.0) * relaxation * jnp.abs(bound)

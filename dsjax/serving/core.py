@@ -4,6 +4,7 @@ from ..catalog.reader import DATA
 from ..formulas.network import MODES
 from ..formulas.pipelines import PIPELINES
 from ..specs.records import RECORDS
+from .constraints import CONSTRAINTS
 from .definition import Policy, Study
 from .operators import BLOCKS
 from .phases import DECODE, PREFILL
@@ -44,5 +45,6 @@ CORE = Study(
         "memory_reserve",
     ),
     blocks=BLOCKS,
+    constraints=CONSTRAINTS,
     ties=("-batch",),
 )

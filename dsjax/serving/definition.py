@@ -29,6 +29,7 @@ class Study:
     deployment: tuple  # fields of the deployment it reads
     workload: tuple  # fields of the workload it reads
     blocks: dict  # {block of a step: model -> layers that hold it}, in the order of execution
+    constraints: dict  # {mask beside those of a grid's limits: `Constraint`}
     ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
     curve: bool = True  # whether `step` takes a curve, an `efficiency.Form`
 

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from ..formulas.constraints import masks
 from ..formulas.metrics import accepted_tokens
 from ..formulas.routing import routed_rows
 from ..formulas.work import Work
 from ..specs.fields import record
+from . import constraints
 
 
 class Phase(NamedTuple):
@@ -73,7 +75,7 @@ class Outcome:
 
 
 def decode_outcome(point, parts):
-    """1 + sum a^i tokens per user and step; `ok_sp`: sequence parallelism is for prefill; `ok_mtp`: has a module."""
+    """1 + sum a^i tokens per user and step."""
     d, w = point.deployment, point.workload
     batch, drafts = (jnp.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
     gained = 1.0 + accepted_tokens(w.acceptance, d.mtp)
@@ -83,17 +85,13 @@ def decode_outcome(point, parts):
         batch_total=batch * parts.chips,
         drafts=drafts,
         ttft_steps=None,
-        masks={
-            "sp": parts.masks["sp"] & (d.sp == 1),
-            "prompts": jnp.ones((), bool),
-            "mtp": (d.mtp == 0) | (point.model.num_nextn_predict_layers > 0.0),
-        },
+        masks={"prompts": jnp.ones((), bool)} | masks(constraints.DECODE, constraints.Case(point, parts)),
         even=(d.batch % 2 == 0) | (d.tp % 2 == 0),
     )
 
 
 def prefill_outcome(point, parts):
-    """The first token after one step; `ok_prompts`: every group works on the same number of whole prompts."""
+    """The first token after one step."""
     d, context = point.deployment, point.workload.context
     prompts = jnp.asarray(d.prompts, context.dtype)
     return Outcome(
@@ -102,7 +100,7 @@ def prefill_outcome(point, parts):
         batch_total=prompts,
         drafts=None,
         ttft_steps=jnp.ones((), context.dtype),
-        masks={"sp": parts.masks["sp"], "prompts": d.prompts % parts.groups == 0, "mtp": jnp.ones((), bool)},
+        masks={"mtp": jnp.ones((), bool)} | masks(constraints.PREFILL, constraints.Case(point, parts)),
         even=(d.prompts // parts.groups) % 2 == 0,
     )
 

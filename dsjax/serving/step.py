@@ -2,16 +2,17 @@
 
 import dataclasses
 import functools
-import operator
 
 import jax
 import jax.numpy as jnp
 
-from ..formulas import memory, network, pipelines, roofline
+from ..formulas import memory, pipelines, roofline
+from ..formulas.constraints import masks
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time
 from ..formulas.shapes import Pointwise
 from . import deployment, phases
+from .constraints import LAYOUT, NAMES, STEP, Case
 from .definition import every_layer, moe_layers
 from .kernels import Kernels
 from .operators import BLOCKS, DRAFT, REST, of_phase, weight_bytes
@@ -46,21 +47,14 @@ def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is):
 
     time, both = pipeline.overlap(parts, 1.0)
     time = point.workload.software_factor * time + Time(exposed_latency=point.hardware.step_s)
-    hw, precision = point.hardware, point.precision
-    rates = (precision.weight_rate, precision.expert_rate, precision.attention_rate)
     parts_of_memory = memory_of(point, split, phase.work(point, split, one), result.drafts)
-    room = hw.hbm_bytes * (1.0 - point.workload.memory_reserve)
-    masks = {
-        "memory": sum(parts_of_memory.values()) <= room,
-        "topology": network.fits(split, hw.scale_up_domain),
-        "precision": functools.reduce(operator.and_, (roofline.has_rate(hw, rate) for rate in rates)),
-        "even_batch": pipeline.suits(result.even),
-    }
+    case = Case(point, split, sum(parts_of_memory.values()), pipeline.suits(result.even))
+    found = masks(LAYOUT, case) | result.masks | masks(STEP, case)
     return Step(
         time=time,
         blocks=both.blocks,
         memory=parts_of_memory,
-        masks=split.masks | result.masks | masks,
+        masks={name: found[name] for name in NAMES},
         tokens_per_user=result.tokens_per_user,
         tokens_per_chip=result.tokens_per_chip,
         ttft=jnp.full((), jnp.nan, one.dtype) if result.ttft_steps is None else result.ttft_steps * time.total,

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from ..formulas import metrics, network, pipelines, roofline, routing
+from ..formulas.constraints import MEMORY
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time, alongside, flops_per_s
 from ..serving.definition import Policy, Study, every_layer
@@ -278,6 +279,7 @@ STUDY = Study(
     blocks=dict.fromkeys(
         "q_down q_up q_absorb kv_compress flash_mla s_kv_up output dispatch shared moe combine".split(), every_layer
     ),
+    constraints={"memory": MEMORY},
     ties=("-batch", "kv_bytes"),
 )
 

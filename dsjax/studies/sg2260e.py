@@ -22,12 +22,13 @@ import jax
 import jax.numpy as jnp
 
 from ..formulas import roofline
+from ..formulas.constraints import masks
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
 from ..serving.definition import Policy, Study, dense_layers, every_layer, moe_layers, once
 from ..specs import fields, records
 from . import operators
-from .sg2260e_phases import decode, layout, prefill
+from .sg2260e_phases import CONSTRAINTS, STEP, decode, layout, prefill
 
 
 @fields.record
@@ -78,7 +79,7 @@ def step(point, *, phase, pipeline, collective=roofline.as_is):
     `collective`: function (name, Time) -> Time that every collective passes.
     """
     hw, model, context = point.hardware, point.model, point.workload.context
-    parts, masks = layout(point)
+    parts, found = layout(point)
     work = phase(point, parts)
 
     def blocks(sequences):
@@ -97,7 +98,7 @@ def step(point, *, phase, pipeline, collective=roofline.as_is):
         time=dataclasses.replace(time, ideal_compute=tokens_per_chip * flops / peak),
         blocks={name: times[name] for name in BLOCKS},
         memory=_memory(point, parts, work.sequences / parts.chips),
-        masks=masks | {"prompts": work.ok_prompts, "even_batch": work.divisible % micro_batches == 0},
+        masks=found | masks(STEP, (work, micro_batches)),
         tokens_per_user=jnp.where(work.is_prefill, jnp.nan, jnp.ones_like(context)),
         tokens_per_chip=tokens_per_chip,
         ttft=jnp.where(work.is_prefill, time.total, jnp.nan),
@@ -230,6 +231,7 @@ STUDY = Study(
     deployment=("tp", "moe_tp", "ep", "sp", "chips", "batch", "prompts"),
     workload=("context",),
     blocks=BLOCKS,
+    constraints=CONSTRAINTS,
     ties=("-batch",),
     curve=False,
 )

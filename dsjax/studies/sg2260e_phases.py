@@ -1,11 +1,12 @@
 """How the SG2260E deployment study of DeepSeek-V3 (2025) lays the model out, and what decode and prefill ask of it."""
 
-import functools
-import operator
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ..formulas import roofline, shapes
+from ..formulas import shapes
+from ..formulas.constraints import MEMORY, Constraint, divides, masks
+from ..serving import constraints
 from ..specs import fields
 from . import operators
 
@@ -41,29 +42,62 @@ class Phase:
     ok_prompts: bool
 
 
-def layout(point):
-    """(`Layout`, masks): chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived.
+class Case(NamedTuple):
+    """What the predicates of the study read."""
 
-    `ok_chips`: moe_tp ep = chips and tp divides chips; `ok_tp`: tp divides the heads; `ok_ep`: ep divides the experts
-    (the study has no redundant ones); `ok_sp`: sp is 1 or tp; `ok_precision`: the chip has the rates.
-    """
+    point: object
+    ep: object
+    chips: object
+
+
+def _chips(case):
+    d = case.point.deployment
+    return (case.chips // d.moe_tp == case.ep) & (case.chips % d.moe_tp == 0) & (case.chips % d.tp == 0)
+
+
+def _tp(case):
+    return jnp.asarray(case.point.model.num_attention_heads, jnp.int32) % case.point.deployment.tp == 0
+
+
+def _ep(case):
+    """The study has no redundant experts."""
+    return case.point.model.n_routed_experts % case.ep == 0
+
+
+def _says_ep(v):
+    return divides("ep", v["ep"], (v["model_n_routed_experts"], "experts, and none is held twice"))
+
+
+def _sp(case):
+    return (case.point.deployment.sp == 1) | (case.point.deployment.sp == case.point.deployment.tp)
+
+
+LAYOUT = (
+    constraints.CONSTRAINTS["chips"]._replace(holds=_chips),
+    constraints.CONSTRAINTS["tp"]._replace(holds=_tp),
+    Constraint("ep", _ep, _says_ep),
+    constraints.CONSTRAINTS["sp"]._replace(holds=_sp),
+    Constraint("precision", lambda case: constraints.has_rates(case.point), constraints.says_precision),
+)
+STEP = (  # of (phase, micro batches)
+    Constraint("prompts", lambda case: case[0].ok_prompts, constraints.says_prompts),
+    Constraint("even_batch", lambda case: case[0].divisible % case[1] == 0, constraints.says_even_batch),
+)
+CONSTRAINTS = {c.name: c for c in (MEMORY, *LAYOUT, *STEP)}
+
+
+def layout(point):
+    """(`Layout`, masks): chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived."""
     d, model = point.deployment, point.model
-    rates = (point.precision.weight_rate, point.precision.expert_rate, point.precision.attention_rate)
     ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))
     chips = jnp.where(d.chips > 0, d.chips, d.moe_tp * ep)
-    masks = {
-        "chips": (chips // d.moe_tp == ep) & (chips % d.moe_tp == 0) & (chips % d.tp == 0),
-        "tp": jnp.asarray(model.num_attention_heads, jnp.int32) % d.tp == 0,
-        "ep": model.n_routed_experts % ep == 0,
-        "sp": (d.sp == 1) | (d.sp == d.tp),
-        "precision": functools.reduce(operator.and_, (roofline.has_rate(point.hardware, rate) for rate in rates)),
-    }
+    found = masks(LAYOUT, Case(point, ep, chips))
     chips, dtype = jnp.maximum(chips, 1), point.workload.context.dtype
     numbers = {"tp": d.tp, "moe_tp": d.moe_tp, "ep": ep, "chips": chips}
     sizes = {name: jnp.asarray(x, dtype) for name, x in numbers.items()}
     sizes |= {"dp": shapes.quotient(chips, d.tp, dtype), "groups": jnp.maximum(chips // d.tp, 1)}
     experts = shapes.quotient(model.n_routed_experts, ep, dtype)
-    return Layout(**sizes, heads=model.num_attention_heads / sizes["tp"], experts=experts), masks
+    return Layout(**sizes, heads=model.num_attention_heads / sizes["tp"], experts=experts), found
 
 
 def decode(point, parts):

@@ -1,0 +1,185 @@
+"""The constraints of the core model (dsjax/MODEL.md, section 9): a predicate each, and the sentence of a refusal."""
+
+import functools
+import operator
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from ..formulas import roofline
+from ..formulas.constraints import MEMORY, Constraint, divides
+from ..specs.records import RATES, Point
+from .deployment import Split
+
+
+class Case(NamedTuple):
+    """What predicates read of a point."""
+
+    point: Point
+    split: Split
+    memory_bytes: float | None = None  # of one chip
+    suits: bool | None = None  # whether the batch suits the pipeline
+
+
+def _parts(parts, *sizes):
+    return functools.reduce(operator.and_, (jnp.asarray(size, jnp.int32) % parts == 0 for size in sizes))
+
+
+def _chips(case):
+    d = case.split.counts
+    return (d.moe_tp * d.ep == d.chips) & (d.chips % d.tp == 0)
+
+
+def _says_chips(v):
+    cards = v.get("moe_tp", 1) * v["ep"]
+    if cards != v["chips"]:
+        return f"moe_tp {v.get('moe_tp', 1):g} x ep {v['ep']:g} = {cards:,.0f} are not the {v['chips']:,.0f} chips"
+    return divides("tp", v["tp"], (v["chips"], "chips"))
+
+
+def _tp(case):
+    d, model = case.split.counts, case.point.model
+    kv_heads = jnp.asarray(model.num_key_value_heads, jnp.int32)
+    grouped = _parts(d.tp, kv_heads) | (d.tp % kv_heads == 0)
+    split = _parts(d.tp, model.num_attention_heads, model.intermediate_size, model.vocab_size)
+    return split & ((model.kv_lora_rank > 0.0) | grouped)
+
+
+def _says_tp(v):
+    return divides(
+        "tp",
+        v["tp"],
+        (v["model_num_attention_heads"], "heads"),
+        (v["model_intermediate_size"], "columns of the dense FFN"),
+        (v["model_vocab_size"], "tokens of the vocabulary"),
+    )
+
+
+def _moe_tp(case):
+    return _parts(case.split.counts.moe_tp, case.point.model.moe_intermediate_size)
+
+
+def _says_moe_tp(v):
+    return divides("moe_tp", v["moe_tp"], (v["model_moe_intermediate_size"], "columns of an expert"))
+
+
+def _shared_tp(case):
+    d, model = case.split.counts, case.point.model
+    return (d.tp % d.shared_tp == 0) & _parts(d.shared_tp, model.n_shared_experts * model.moe_intermediate_size)
+
+
+def _says_shared_tp(v):
+    columns = v["model_n_shared_experts"] * v["model_moe_intermediate_size"]
+    parts = v.get("shared_tp") or v["tp"]
+    return divides("shared_tp", parts, (v["tp"], "chips of a group (tp)"), (columns, "columns of the shared experts"))
+
+
+def _kv_split(case):
+    return case.split.counts.tp % case.split.counts.kv_split == 0
+
+
+def _says_kv_split(v):
+    return divides("kv_split", v["kv_split"], (v["tp"], "chips of a group (tp)"))
+
+
+def _sp(case):
+    return case.split.counts.tp % case.split.counts.sp == 0
+
+
+def _no_sp(case):
+    """Sequence parallelism is for prefill."""
+    return _sp(case) & (case.split.counts.sp == 1)
+
+
+def says_sp(v):
+    """Why a split of sequences is refused."""
+    if v["tp"] % v["sp"]:
+        return f"sp = {v['sp']:g} does not divide tp = {v['tp']:g}"
+    return f"sp = {v['sp']:g} with tp = {v['tp']:g} is not a split this model has in {v.get('phase', 'decode')}"
+
+
+def _prompts(case):
+    """Every group works on the same number of whole prompts."""
+    return case.split.counts.prompts % case.split.groups == 0
+
+
+def says_prompts(v):
+    """Why a number of prompts is refused."""
+    return f"{v['prompts']:,.0f} prompts are not the same whole number in each of {v['dp']:,.4g} groups"
+
+
+def _mtp(case):
+    return (case.split.counts.mtp == 0) | (case.point.model.num_nextn_predict_layers > 0.0)
+
+
+def _says_mtp(v):
+    return f"mtp = {v['mtp']:g} draft tokens, and the model comes without a module that makes them"
+
+
+def _topology(case):
+    """Groups and cards fit into scale-up domains: tp, moe_tp <= d; beyond one domain d | N, moe_tp | d."""
+    d, domain = case.split.counts, jnp.asarray(jnp.round(case.point.hardware.scale_up_domain), jnp.int32)
+    whole = (d.chips % domain == 0) & (domain % d.moe_tp == 0)
+    return (d.tp <= domain) & (d.moe_tp <= domain) & ((d.chips <= domain) | whole)
+
+
+def _says_topology(v):
+    domain = v["hardware_scale_up_domain"]
+    for name in ("tp", "moe_tp"):
+        if v[name] > domain:
+            return f"{name} = {v[name]:g} is more than the {domain:g} chips of a scale-up domain"
+    if v["chips"] % domain:
+        return f"{v['chips']:,.0f} chips are not whole scale-up domains of {domain:g}"
+    return divides("moe_tp", v["moe_tp"], (domain, "chips of a scale-up domain"))
+
+
+def has_rates(point):
+    """Whether the chip has the compute rates that the precision asks for."""
+    rates = (point.precision.weight_rate, point.precision.expert_rate, point.precision.attention_rate)
+    return functools.reduce(operator.and_, (roofline.has_rate(point.hardware, rate) for rate in rates))
+
+
+def says_precision(v):
+    """Which compute rates a chip lacks."""
+    uses = {use: RATES[int(v[f"{use}_rate"])] for use in ("weight", "expert", "attention")}
+    lacking = {use: rate for use, rate in uses.items() if not v[f"hardware_{rate}_flops_per_s"]}
+    asked = ", ".join(f"{rate} for {use}" for use, rate in lacking.items())
+    return f"{v['hardware']} has not the compute rates that precision {v['precision']} asks for: {asked}"
+
+
+def says_even_batch(v):
+    """Why a batch does not suit a pipeline that halves it."""
+    load = "prompts" if v.get("phase") == "prefill" else "batch"
+    sizes = f"{load} = {v[load]:,.0f}" + (f", dp = {v['dp']:,.4g}" if load == "prompts" else "")
+    return f"{sizes}: the sequences of a group do not make the two equal halves of pipeline {v['pipeline']}"
+
+
+def _fits(case):
+    room = case.point.hardware.hbm_bytes * (1.0 - case.point.workload.memory_reserve)
+    return case.memory_bytes <= room
+
+
+# Of the deployment, whatever the phase.
+LAYOUT = (
+    Constraint("chips", _chips, _says_chips),
+    Constraint("tp", _tp, _says_tp),
+    Constraint("moe_tp", _moe_tp, _says_moe_tp),
+    Constraint("shared_tp", _shared_tp, _says_shared_tp),
+    Constraint("kv_split", _kv_split, _says_kv_split),
+)
+# Of one phase; in the other one they hold.
+DECODE = (Constraint("sp", _no_sp, says_sp), Constraint("mtp", _mtp, _says_mtp))
+PREFILL = (Constraint("sp", _sp, says_sp), Constraint("prompts", _prompts, says_prompts))
+# Of the step on its hardware.
+STEP = (
+    MEMORY._replace(holds=_fits),
+    Constraint("topology", _topology, _says_topology),
+    Constraint("precision", lambda case: has_rates(case.point), says_precision),
+    Constraint("even_batch", lambda case: case.suits, says_even_batch),
+)
+# In the order in which a result has their masks.
+NAMES = (
+    *("memory", "chips", "tp", "moe_tp", "sp", "shared_tp", "kv_split", "prompts", "mtp"),
+    *("topology", "precision", "even_batch"),
+)
+CONSTRAINTS = {c.name: c for c in (*LAYOUT, *DECODE, *PREFILL, *STEP)}
