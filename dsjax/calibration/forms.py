@@ -5,7 +5,7 @@ fitted, `shape` comes from a measurement, `peaks` from the catalog: `flops_per_s
 `hbm_bytes_per_s` (BW), `scale_up_bytes_per_s` (U), `scale_out_bytes_per_s` (O), `operand_bytes` (of an element read),
 `result_bytes` (of an element written), `kv_bytes`. Every fixed time is a `*_s` parameter, so that all rates x a and all
 of these / a give time / a. A work function (shape, peaks) -> (s at peak rate, s at peak bandwidth) is what no
-measurement can beat. The shares of peak of kernels are those of the `kernel` curves (`curves.wide`, `curves.filled`).
+measurement can beat. The shares of peak of kernels are those of the `kernel` curves (`efficiency.wide`, `filled`).
 """
 
 import jax.numpy as jnp

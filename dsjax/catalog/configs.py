@@ -102,7 +102,7 @@ def read(path):
 
 
 def row(config, where):
-    """{field of `specs.Model`: number} of a parsed config, with its `quantisation` and where they come from."""
+    """{field of `records.Model`: number} of a parsed config, with its `quantisation` and where they come from."""
     if not isinstance(config, dict):
         raise InputError(f"{where}: a {type(config).__name__}; expected an object of a Hugging Face config.json")
     name = architecture_of(config, where)
@@ -170,7 +170,7 @@ class _Reader:
         return int(value)
 
     def numbers(self, kind):
-        """{field: number} of every field of `specs.Model`."""
+        """{field: number} of every field of `records.Model`."""
         found = {key: self.whole(key) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
         if found["num_hidden_layers"] > MOST_LAYERS:
             self.fail("num_hidden_layers", f"at most {MOST_LAYERS:,}")

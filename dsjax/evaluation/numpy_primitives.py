@@ -1,4 +1,4 @@
-"""What NumPy does for the primitives of JAX, on values with the axes of a space in front (`interpreted`)."""
+"""What NumPy does for the primitives of JAX, on values with the axes of a space in front (see `numpy_programs`)."""
 
 import numpy as np
 

@@ -59,7 +59,7 @@ def needed(equations, wanted):
 
 
 class Program(NamedTuple):
-    """A `jaxprs.Program` without JAX."""
+    """A `program.Program` as plain data, without JAX."""
 
     constants: dict  # {slot: array}
     equations: tuple
@@ -100,7 +100,7 @@ def _tuples(params):
 
 
 def without_jax(program):
-    """`Program` of a `jaxprs.Program`, with the same slots."""
+    """The `Program` of a `program.Program`, its slots numbered alike."""
     types = {}
 
     def type_of(atom):

@@ -29,7 +29,7 @@ PACKAGE = __name__.partition(".")[0]
 
 
 class Outline(NamedTuple):
-    """A `traces.Trace` without JAX."""
+    """A `trace.Trace` as plain data, without JAX."""
 
     program: numpy_programs.Program
     slots: dict  # {(index of the choice of each policy): {variable: slot of the program}}

@@ -1,4 +1,4 @@
-"""Named predicates: one mask per constraint, so that a reader sees why a point is refused."""
+"""Constraints: a named predicate each, and so one mask each, which says why a point is refused."""
 
 import functools
 import operator
@@ -58,7 +58,7 @@ def at_length(bound, length):
 
 
 def bounded(values, bounds):
-    """Masks of the grid's `min_<variable>` and `max_<variable>`: one per variable, NaN passes (not defined there)."""
+    """{variable: mask} of the grid's bounds `min_<variable>` and `max_<variable>`; NaN, an undefined value, passes."""
     found = {}
     for key, bound in bounds.items():
         side, name = key.split("_", 1)

@@ -1,9 +1,10 @@
 """Efficiency curves: the share of peak a GEMM reaches, as differentiable data.
 
 A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, rate)`, `expert_gemm(curve, side, m, k,
-n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `specs.RATES`, `attention(curve,
+n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `records.RATES`, `attention(curve,
 positions, sequences, length, is_causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks
-a form and gives its knots.
+a form and gives its knots. Sizes m, k, n, groups, rows, positions and sequences are numbers [1]; shares are of the
+peak [1]; start times are in seconds. Equations: dsjax/MODEL.md, section 4.
 """
 
 from collections.abc import Callable
@@ -143,13 +144,16 @@ def _line(x, log2_x0, y0, log2_x1, y1):
 
 
 def a100_expert_gemm(curve, side, m, k, n, rate=0):
-    """The experts on the curve of every other GEMM."""
+    """`a100_gemm` of one expert GEMM (m, k) x (k, n): the guide knows no grouped GEMM."""
     del side, rate
     return a100_gemm(curve, m, k, n)
 
 
 def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
-    """Step table over the rows m of one expert GEMM.  Source: DeepGEMM's published performance table (H800)."""
+    """Share of peak by the rows m of one expert: the knot of the last step reached, per `side` ("up" or "down").
+
+    Source: DeepGEMM's published performance table (H800).
+    """
     del k, n, rate
     value = getattr(curve, f"expert_{side}_64")
     for rows in (128, 256, 512, 1024):
@@ -157,7 +161,7 @@ def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
     return Efficiency(value)
 
 
-# What the knots of GEMMs are called at each of `specs.RATES`: by the width of the operands.
+# What the knots of GEMMs are called at each of `records.RATES`: by the width of the operands.
 GEMMS, EXPERTS = ("gemm", "gemm8", "gemm8", "gemm4"), ("expert", "expert8", "expert8", "expert4")
 
 
@@ -176,7 +180,7 @@ def wide(knots, m, n, groups=1.0):
 
 
 def filled(knots, size):
-    """`Efficiency` with e_c = compute / (1 + rows / x): rows of an expert, tokens of attention."""
+    """`Efficiency` with e_c = compute / (1 + rows / x), x = `size`: rows of an expert, or tokens of attention."""
     return Efficiency(knots["compute"] / (1.0 + knots["rows"] / size), knots["memory"], knots["start_s"])
 
 
@@ -199,13 +203,13 @@ def causal(knots, positions, length):
 
 
 def kernel_gemm(curve, m, k, n, groups=1.0, rate=0):
-    """`wide`, with the knots of the width of the operands; `rate` the index into `specs.RATES`."""
+    """`wide` of `groups` GEMMs (m, k) x (k, n), with the knots for the operand width of `RATES[rate]`."""
     del k
     return wide(_of_rate(curve, GEMMS, rate, ("compute", "tail", "memory", "columns", "start_s")), m, n, groups)
 
 
 def kernel_expert_gemm(curve, side, m, k, n, rate=0):
-    """`filled` by the M rows of one expert, with the knots of the width of the operands."""
+    """`filled` by the m rows of one expert, with the knots for the operand width of `RATES[rate]`."""
     del side, k, n
     return filled(_of_rate(curve, EXPERTS, rate, ("compute", "rows", "memory", "start_s")), m)
 
@@ -218,9 +222,9 @@ def _of_rate(curve, kinds, rate, names):
 
 
 def kernel_attention(curve, positions, sequences, length, is_causal=False):
-    """`causal` in prefill, `cached` in decode, each with knots of its own.
+    """`causal` with the `prefill_` knots in prefill, `cached` with the `attention_` knots in decode.
 
-    `positions` that a token attends to on this chip, of `sequences`, `length` of one of them.
+    `positions`: those that a token attends to on this chip; `sequences` on it; `length` of one prompt [token].
     """
     kind, more = ("prefill", ("short",)) if is_causal else ("attention", ("split_s", "split_tokens"))
     names = ("compute", "rows", "memory", "start_s", *more)
@@ -229,13 +233,16 @@ def kernel_attention(curve, positions, sequences, length, is_causal=False):
 
 
 def kernel_pointwise(curve, layers=None):
-    """Norms, residuals, activations: `pointwise_kernels` launches in a layer, one launch outside the layers."""
+    """Norms, residuals, activations: `layers` x `pointwise_kernels` launches; one launch where `layers` is None.
+
+    Each takes `pointwise_start_s` [s] and reaches `pointwise_memory` of the memory bandwidth.
+    """
     launches = 1.0 if layers is None else layers * curve.pointwise_kernels
     return Efficiency(1.0, curve.pointwise_memory, launches * curve.pointwise_start_s)
 
 
 def perfect(curve, *shape):
-    """The peak, at once: for what a source has no figures of."""
+    """`Efficiency` of 1 without a start: for kernels of which a source has no figures."""
     del curve, shape
     return Efficiency(1.0)
 

@@ -8,16 +8,18 @@ from . import attention
 def kv_cache(model, work, layers, kv_bytes):
     """KV cache of the sequences of a group in `layers` layers [B]: B L / kv_split (S' w b + S D_i).
 
-    S' positions kept, w `cache_width`, b bytes an element; the indexer's keys have D_i elements of one byte.
+    B sequences, L = `layers`, S' `kept_positions`, w `cache_width`, b = `kv_bytes` an element [B]; S context; keys of
+    the indexer have D_i elements of one byte.
     """
     kept = attention.kept_positions(model, work.context) * attention.cache_width(model, work.tp) * kv_bytes
     return work.sequences * layers / work.kv_split * (kept + work.context * model.index_head_dim)
 
 
 def live_elements(model, work):
-    """Elements of the activations that live at once, twice those of the largest operator.
+    """Elements of the activations that live at once: 2 max(4 T_s H, T_s H + X, R (H + I_e / moe_tp), T_h V / tp).
 
-    The core of attention beside the residual stream, the routed rows with their gate, a norm, the logits.
+    In this order: a norm; the residual stream beside what the core of attention reads and writes (X); the routed rows
+    with their gate; the logits.
     """
     hidden, core = model.hidden_size, (attention.unfolded if work.causal else attention.absorbed)(model, work)
     moved = core.inputs + core.outputs + (core.kv if work.causal else 0.0)

@@ -1,4 +1,4 @@
-"""What a user asks of a step: times per token, rates, utilisation, memory."""
+"""Metrics of a step: times per token, rates, utilisation, memory, cost (dsjax/MODEL.md, section 7)."""
 
 import dataclasses
 

@@ -1,4 +1,8 @@
-"""Time of collectives over two levels: a scale-up domain of some chips, and NICs between domains."""
+"""Time of collectives over two levels: a scale-up domain of some chips, and NICs between domains.
+
+Equations: dsjax/MODEL.md, section 5. Volumes `n_bytes` [B], rates [B/s], numbers of chips and cards [1], times [s]. A
+card is the `moe_tp` chips that share one set of experts.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +16,7 @@ from .routing import visited
 
 @record
 class Links:
-    """What one chip reaches, one way, utilisation included."""
+    """Bandwidth of one chip in one direction, utilisation included [B/s], and the fixed time of a step [s]."""
 
     up_bytes_per_s: float
     out_bytes_per_s: float
@@ -34,7 +38,10 @@ def links(hardware, nic):
 
 
 def exchange_links(hardware, nic, utilisation, start_s, hidden_s=None):
-    """`Links` as a dispatch or combine reaches them; a step is its fixed time, inside and on top of it outside."""
+    """`Links` of a dispatch or combine: bandwidth x its `utilisation` [1] inside the domain, fixed time `start_s` [s].
+
+    The NIC has a utilisation and a start of its own; its start is added where bytes leave the domain.
+    """
     return Links(
         up_bytes_per_s=hardware.scale_up_bytes_per_s * utilisation,
         out_bytes_per_s=nic.scale_out_bytes_per_s * nic.exchange_utilisation,
@@ -46,9 +53,10 @@ def exchange_links(hardware, nic, utilisation, start_s, hidden_s=None):
 
 
 def low_latency(point, split, n_bytes, causal):
-    """(dispatch, combine, bytes moved beside them) of a card's `n_bytes` = (dispatched, combined), a copy per expert.
+    """Low-latency mode, a copy of a token per expert: (dispatch, combine, bytes re-ordered on the chip).
 
-    No cores are taken, and rows arrive in the order of the experts: nothing is moved. dsjax/MODEL.md, section 5.
+    `n_bytes` = (dispatched, combined) of a card [B]. It takes no cores, and rows arrive in the order of the experts, so
+    no bytes are re-ordered. Source: DeepEP, low-latency kernels; dsjax/MODEL.md, section 5.
     """
     del causal
     hw = point.hardware
@@ -61,9 +69,11 @@ def low_latency(point, split, n_bytes, causal):
 
 
 def normal(point, split, n_bytes, causal):
-    """The same with one copy of a token per domain it visits, which `exchange_cores` of a chip send and forward.
+    """Normal mode, a copy of a token per domain it visits: (dispatch, combine, bytes re-ordered on the chip).
 
-    The rows that arrive are read and written once more, by expert, and their results read once more to be summed.
+    `n_bytes` = (dispatched, combined) of a card [B]. `exchange_cores` of the chip send tokens and forward them inside
+    the domain. Rows arrive by sender: they are read and written once more to be in the order of the experts, and their
+    results are read once more to be summed. Source: DeepEP, normal kernels; dsjax/MODEL.md, section 5.
     """
     del causal
     hw = point.hardware
@@ -74,7 +84,7 @@ def normal(point, split, n_bytes, causal):
 
 
 def automatic(point, split, n_bytes, causal):
-    """Normal in prefill (`causal`), low latency in decode."""
+    """`normal` in prefill (`causal`), `low_latency` in decode; arguments and result are theirs."""
     return (normal if causal else low_latency)(point, split, n_bytes, causal)
 
 
@@ -86,28 +96,28 @@ def _both(point, split, n_bytes, shares, reached, cores_bytes_per_s):
     )
 
 
-# Share of the cores that a mode keeps from what it overlaps; None: it takes none.
+# Share of the cores that a dispatch mode takes from the kernels it overlaps; None: it takes none.
 def no_cores(hardware, causal):
-    """Low latency: none."""
+    """Share of the cores that the low-latency mode takes: None."""
     del hardware, causal
 
 
 def all_cores(hardware, causal):
-    """Normal: `exchange_cores`."""
+    """Share of the cores that the normal mode takes: `exchange_cores`."""
     del causal
     return hardware.exchange_cores
 
 
 def cores_in_prefill(hardware, causal):
-    """Those of the normal mode in prefill, none in decode."""
+    """Share of the cores that the automatic mode takes: `exchange_cores` in prefill, None in decode."""
     return all_cores(hardware, causal) if causal else None
 
 
 class Exchange(NamedTuple):
-    """A dispatch mode."""
+    """A dispatch mode: how rows reach their experts, and the cores that this takes."""
 
-    send: Callable  # (point, split, bytes dispatched and combined, causal) -> (Time, Time, bytes moved beside them)
-    cores: Callable  # (hardware, causal) -> share of the cores kept from what overlaps; None: none
+    send: Callable  # (point, split, bytes dispatched and combined, causal) -> (Time, Time, bytes re-ordered)
+    cores: Callable  # (hardware, causal) -> share of the cores taken from what it overlaps; None: none
 
 
 MODES = {
@@ -158,7 +168,7 @@ def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, direct=0.0, peak_by
 
 
 def spans_domains(ep, moe_tp, domain):
-    """Whether the ep cards of moe_tp chips are of more than one domain: ep > 1 and ep moe_tp > domain.
+    """Whether ep cards of moe_tp chips need more than one domain of `domain` chips: ep > 1 and ep moe_tp > domain.
 
     Products of whole numbers are exact, quotients are not: 1 - cards / ep may be 1e-17 where it is 0.
     """
@@ -198,10 +208,10 @@ def copy_per_domain(model, split, domain):
 
 
 def partly_hidden(seconds, hidden_s):
-    """(v^2 / r, h^2 / r - h), r = sqrt(h^2 + v^2): what a transfer of v adds to a fixed time in h of which data moves.
+    """(network, latency) [s] that a transfer of v s adds when data already moves in the last h s of its fixed time.
 
-    Their sum is r - h, about 0 below h and v - h far above it. The first part is the change with ln v, the second that
-    with ln h: network and latency, of which the second takes from the fixed time.
+    The sum is r - h with r = sqrt(h^2 + v^2): about 0 below h, v - h far above it. Network is its slope d / d ln v, v^2
+    / r; latency its slope d / d ln h, h^2 / r - h <= 0. `seconds` v, `hidden_s` h. dsjax/MODEL.md, section 5.
     """
     some = hidden_s > 0.0
     h = jnp.where(some, hidden_s, 1.0)
@@ -210,9 +220,9 @@ def partly_hidden(seconds, hidden_s):
 
 
 def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
-    """Dispatch or combine of the b bytes one card receives or sends, a share of them on each of its moe_tp chips.
+    """Dispatch or combine of the b = `n_bytes` bytes one card receives or sends, b / moe_tp on each of its chips.
 
-    `shares` (f_in, f_out) of b' = b / moe_tp cross the domain and leave it:
+    `shares` (f_in, f_out) of b' = b / moe_tp stay inside the domain and leave it; U, O, t0, t1 of the links `net`:
     t0 [anything is sent] + t1 [f_out > 0] + max(f_in b' / U, f_out b' / O, (f_in + f_out) b' / C), C =
     `cores_bytes_per_s` what the cores that copy can move (0: no limit), `partly_hidden` in t0, and an all-gather inside
     the card over the links `card`: (moe_tp - 1) (b' / U + t_up) [s].

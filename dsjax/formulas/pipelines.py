@@ -1,4 +1,4 @@
-"""How compute and network of the layers overlap.
+"""Pipelines: how compute and network of the layers overlap (dsjax/MODEL.md, section 6).
 
 A pipeline overlaps by a function `overlap(parts, batch) -> (Time, Parts)`: `parts(micro_batch)` gives the times of one
 micro batch. The result is the time of a step, and the parts' own times over all micro batches before overlap.
@@ -50,14 +50,14 @@ class Parts:
     unhidden: float | None = None  # share of the shorter of two overlapped stretches that is not hidden; None: 0
 
     def twice(self):
-        """Both of two halves."""
+        """The parts of two halves of a batch, this half counted twice."""
         double = functools.partial(jax.tree.map, lambda seconds: 2.0 * seconds)
         both = {name: double(getattr(self, name)) for name in ("layer", "rest", "blocks")}
         return dataclasses.replace(self, **both)
 
 
 def total(times):
-    """Some times one after the other."""
+    """Sum of several `Time`s, one after the other."""
     return functools.reduce(operator.add, times, Time())
 
 

@@ -1,4 +1,4 @@
-"""Everything of one point: metrics, masks, times of the blocks."""
+"""All variables of one point: metrics, masks, times of the blocks."""
 
 from . import constraints, metrics
 

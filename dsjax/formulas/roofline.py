@@ -41,7 +41,7 @@ class Time:
         return Time(**{name: _plus(getattr(self, name), getattr(other, name)) for name in vars(self)})
 
     def __rmul__(self, factor):
-        """The same stretch `factor` times."""
+        """This stretch `factor` times, one after the other."""
         return jax.tree.map(lambda seconds: factor * seconds, self)
 
 
@@ -53,7 +53,7 @@ def _plus(a, b):
 
 
 def alongside(a, b, unhidden=None):
-    """Both at once: max(a, b) + unhidden min(a, b) on the critical path, parts of each as it has them; both busy."""
+    """Two stretches `a`, `b` [s] at once: max(a, b) + unhidden min(a, b) on the critical path; both are busy."""
     a_longer = a.total >= b.total
 
     def exposed(x, y):
@@ -67,7 +67,7 @@ def alongside(a, b, unhidden=None):
 
 
 def of_use(time, share):
-    """`time`, of whose flops only `share` is needed."""
+    """`time` of which a `share` [1] of the flops is needed: its ideal compute seconds shrink, its duration stays."""
     return dataclasses.replace(time, ideal_compute=share * time.ideal_compute)
 
 
@@ -100,7 +100,7 @@ def each(function, rows):
 
 
 def transfer(n_bytes, bytes_per_s, latency_s=None):
-    """Time of a transfer over one link, and of its start [s]."""
+    """Time of a transfer over one link: n_bytes / bytes_per_s [B, B/s], and its start `latency_s` [s]."""
     seconds = n_bytes / bytes_per_s
     return Time(exposed_network=seconds, exposed_latency=latency_s, busy_network=seconds)
 
@@ -119,13 +119,13 @@ def as_is(collective, time):
 
 
 def hidden(time):
-    """The same work behind something longer: busy, and nothing on the critical path."""
+    """`time` hidden behind something longer: busy seconds only, none on the critical path."""
     return dataclasses.replace(time, **dict.fromkeys(EXPOSED))
 
 
 @record
 class Cost:
-    """What one operator does."""
+    """Work of one operator."""
 
     flops: float  # needed [FLOP]
     charged_flops: float  # executed, padding to full tiles included [FLOP]

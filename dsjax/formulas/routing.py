@@ -1,4 +1,8 @@
-"""Where the tokens of a batch go: distinct chips and domains that a token visits, rows of the busiest card."""
+"""Where the tokens of a batch go: distinct chips and domains that a token visits, rows of the busiest card.
+
+Equations: dsjax/MODEL.md, sections 2 (rows, slots hit) and 5 (domains visited). All arguments are numbers [1]; tokens
+are those of one step.
+"""
 
 import jax.numpy as jnp
 
@@ -30,7 +34,7 @@ def visited(parts, model, slots, over=1.0):
 
 
 def imbalance(model, workload, ep, slots, tokens):
-    """Rows of the busiest card over the mean: `expert_imbalance`, or where that is 0 what chance alone makes of it."""
+    """Rows of the busiest card over the mean: `expert_imbalance`, or `expected_imbalance` where that is 0."""
     given = workload.expert_imbalance
     return jnp.where(given > 0.0, given, expected_imbalance(model, ep, slots, tokens))
 

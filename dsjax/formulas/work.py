@@ -1,4 +1,4 @@
-"""What one chip works on: the sizes that the shapes of operators read."""
+"""`Work` of one chip: the sizes that the shapes of operators read."""
 
 import dataclasses
 

@@ -43,7 +43,7 @@ def variable(space, name, what="of"):
 
 
 def objective(space, of):
-    """The objective as `search.best` takes it; "tpot" alone asks for the smallest."""
+    """The objective as `ranking.best` takes it; "tpot" alone asks for the smallest."""
     if of is None or str(of).startswith("-"):
         return of
     variable(space, of)

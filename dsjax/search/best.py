@@ -24,7 +24,7 @@ def best(
     client: Any = None,
     **options: Any,
 ) -> xr.Dataset:
-    """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `search.best`.
+    """The best feasible points of a Dataset, of a file dsjax wrote, or of a grid; see `ranking.best`.
 
     `options` are those of `sweep`, for a grid only. `stream`: search the grid without ever holding it (default: where
     it would not fit in memory, or in `max_memory`: bytes, or text like "4 GB"); the same points come out. `client`: the
@@ -52,7 +52,7 @@ def pareto(
     variables of the phase; rates and utilisation are better larger, times, memory, chips and costs smaller; "+name"
     and "-name" say otherwise. `by`: axes or numbers of their rows, one front for each of their values (default: one
     front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
-    in one. Down the front from the best x, points within `search.TOLERANCE` of it in both variables are equal to it,
+    in one. Down the front from the best x, points within `ranking.TOLERANCE` of it in both variables are equal to it,
     and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
     `stream`, `max_memory` and `client` as in `best`.
     """
@@ -80,7 +80,7 @@ def of(source, command, check, materialised, streamed, stream, max_memory, optio
 
 
 def of_space(space, dtype, stream, materialised, streamed, command, counts=False, max_memory=None, client=None):
-    """(result, `search.counted` if `counts`) of a search of a space, streamed where `stream` or the memory says so."""
+    """(result, `ranking.counted` if `counts`) of a search of a space, streamed where `stream` or the memory says so."""
     if stream or (stream is None and not fits(space, dtype, max_memory)):
         dtype = sweep.checked(dtype)
         found = streamed(space, dtype=dtype, command=command)

@@ -190,5 +190,5 @@ def sense_of(space, of):
 
 
 def search_for(space, of):
-    """The variable as an objective of `search.best`."""
+    """The variable as an objective of `best`."""
     return ("-" if sense_of(space, of) < 0 else "") + of

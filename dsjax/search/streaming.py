@@ -22,7 +22,7 @@ MOST_CELLS = 100_000_000
 
 
 def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax", client=None):
-    """`search.best` of a space without its Dataset: the same points in the same order, ties counted.
+    """`ranking.best` of a space that is never held: the points of `ranking.best`, in its order, with its `ties`.
 
     A cell is looked at while it may hold a point within twice the tolerance of the `top`-th best value of its group.
     `client`: the workers of this `dask.distributed.Client` do the first pass.
@@ -51,7 +51,7 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
 
 
 def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", command="dsjax", client=None):
-    """`searches.pareto` of a space without its Dataset.
+    """`best.pareto` of a space that is never held.
 
     A cell is looked at while the corner of its largest x and its largest y is not behind the front found so far.
     """
@@ -81,7 +81,7 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
 
 
 def counted(space, dtype="float32", client=None):
-    """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `search.counted` has it."""
+    """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `ranking.counted` has it."""
     variables = evaluation.variables(space, dtype)
     layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
     for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
@@ -196,7 +196,7 @@ class _Stream:
             )
 
     def dataset(self, flat, ties, command):
-        """All variables of the chosen points over `rank`, as `search.at_ranks` gives them."""
+        """All variables of the chosen points over `rank`, as `ranking.at_ranks` gives them."""
         at, rows = self.at(flat), []
         names = evaluation.known(self.space, evaluation.variables(self.space, self.dtype))
         names = [name for name in names if not name.startswith("block_time/")]

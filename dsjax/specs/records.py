@@ -178,7 +178,7 @@ class Point:
     nic: Nic
     precision: Precision
     model: Model
-    curve: object  # one of the records of `curves`
+    curve: object  # a record of knots of `formulas.efficiency`
     workload: Workload
     deployment: Deployment
 

@@ -25,7 +25,7 @@ def save(held, index, data):
 
 
 def complete(held, cut, names, path, job):
-    """The NetCDF file of all parts, in the layout of `dataset.write_netcdf`; memory is that of one part."""
+    """The NetCDF file of all parts, in the layout of `netcdf.write_netcdf`; holds one part in memory."""
     ds = slabs.header(cut, names, job.command)
     template = slabs.template(cut, job.dtype, names)
     target = os.path.realpath(path)  # a link is followed, not replaced

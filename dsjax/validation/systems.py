@@ -109,7 +109,7 @@ class System:
     def prompts(self):
         """Whole prompts of the instance in one step of prefill, at least one for each group of `tp` chips.
 
-        One for each group where prompts come as sequences end: `continuous.step_time` says how many do.
+        One for each group where prompts come as sequences end: `continuous_batching.step_time` says how many do.
         """
         x = self.used
         if len(self.metric.phases) > 1:

@@ -159,8 +159,9 @@ class Phase(NamedTuple):
 
 
 def _mixed(row, decode, prefill):
-    """Seconds per output token and chip, at two factors, of `continuous.step_time`. What a step costs however long it
-    is (`hardware.step_s`) is counted once.
+    """Seconds per output token and chip, at two factors, of `continuous_batching.step_time`.
+
+    The fixed time of a step (`hardware.step_s`) is counted once.
     """
     x = row.used
     groups = x["chips"] // x["tp"]
