@@ -1,4 +1,4 @@
-"""What this machine has free."""
+"""Memory and disk that are free on this machine, and pages that the process keeps."""
 
 import ctypes
 import math

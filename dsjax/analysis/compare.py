@@ -77,7 +77,7 @@ def _groups(spaces, by):
 
 
 class _Side:
-    """One of the two: its space, and the best point of every group."""
+    """One of the two compared spaces, and the best point of every group."""
 
     def __init__(self, results):
         self.results, self.ds, self.space = results, results.ds, results.space

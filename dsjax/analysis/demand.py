@@ -1,4 +1,4 @@
-"""What a fleet is asked for: a demand, lengths and limits; the grids of its two pools that these make."""
+"""Arguments of `recommend`, a demand, lengths and limits, checked; the grids of its two pools."""
 
 import dataclasses
 

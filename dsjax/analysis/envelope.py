@@ -231,7 +231,7 @@ class Problem:
         return self.at(found.load)[0][0]
 
     def moved(self, name, factor):
-        """The same problem with one parameter multiplied."""
+        """This problem with one parameter multiplied by `factor`."""
         return Problem(parameters.multiplied(self.space, name, factor), self.of, self.names, self.sense)
 
     def shadow_prices(self, best):

@@ -1,4 +1,4 @@
-"""One configuration in full: what `dsjax explain` and `dsjax.explain` do.
+"""Explain one configuration in full: `dsjax explain` and `dsjax.explain`.
 
 The model's own step is evaluated at one point, and at a few more beside it: nothing here knows what a step costs.
 """
@@ -53,7 +53,8 @@ def everything(step, point, bounds, **policies):
     """{variable: scalar} of one point: those of `evaluate_point`, `memory/<part>`, `block/<name>/<field of Time>`.
 
     `network/<collective>/<where>`: seconds of its transfers in the blocks (before overlap) and in the step (what is
-    exposed), the slope of either over a factor of that collective's own seconds: both are linear in it.
+    exposed): slopes, at 1, over a factor of the collective's own seconds. The blocks are linear in the factor, the step
+    between the points where another stretch becomes the longer one.
     """
     names, one = list(COLLECTIVES), jnp.ones_like(point.hardware.hbm_bytes_per_s)
 

@@ -1,4 +1,4 @@
-"""Points beside one: the same in every pipeline, and at every batch or number of prompts."""
+"""Alternatives to a point: every pipeline, and the largest batch or number of prompts."""
 
 import dataclasses
 
@@ -13,9 +13,9 @@ CHUNK = 2**10  # batches evaluated at once
 
 
 def pipelines(space, values, dtype):
-    """The same point in every pipeline; without the all-to-all, where the model knows TBO.
+    """A point in every pipeline, and without its all-to-all where the model knows TBO.
 
-    Without: half of TBO at twice the load and no bytes to send, that is of two batches as large as this one.
+    Without it: half of TBO at twice the load and no bytes to send, that is of two batches as large as this one.
     """
     choices = tuple(space.study.policies["pipeline"].choices)
     if len(choices) < 2:

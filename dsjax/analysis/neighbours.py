@@ -1,4 +1,4 @@
-"""Around the best point of a grid: the next values of every axis, and whether another point becomes the best."""
+"""Neighbours of the best point of a grid: next values of every axis, and whether another point becomes the best."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What all chips together compute, store, move and send in one forward pass, in exact Python numbers.
+"""Counts of one forward pass over all chips: flops, parameters, bytes, volumes, in exact Python numbers.
 
 Everything is read off the table of operators (`serving.operators`): what one chip does, times the chips.
 """

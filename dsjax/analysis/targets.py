@@ -1,4 +1,4 @@
-"""What can be asked of the best configuration: a target that it reaches, or that it equals another's best."""
+"""Questions of `solve`: does the best configuration reach a target, or equal the best of another label?"""
 
 import dataclasses
 import math

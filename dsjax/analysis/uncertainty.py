@@ -1,4 +1,4 @@
-"""What uncertain inputs do to the best configurations: quantiles, chances, and which input matters."""
+"""Best configurations under uncertain inputs: quantiles, chances, and shares of the variance by input."""
 
 import numbers
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Kinds of measurement that `dsjax calibrate` can fit: their shapes, what bounds them, and the form of their time.
+"""Forms of the time of a kernel or collective that `dsjax calibrate` can fit, and what bounds it.
 
 A form is a scalar function (parameters, shape, peaks) -> seconds, three dicts of numbers in SI units: `parameters` are
 fitted, `shape` comes from a measurement, `peaks` from the catalog: `flops_per_s` (P) at the precision measured,

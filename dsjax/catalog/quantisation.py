@@ -1,4 +1,4 @@
-"""What a checkpoint stores its weights in, as its `quantization_config` says. It does not choose a precision."""
+"""Width of the weights of a checkpoint, from its `quantization_config`; it does not choose a precision."""
 
 from ..errors import InputError, unknown
 

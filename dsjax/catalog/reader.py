@@ -1,4 +1,4 @@
-"""Files -> rows of numbers: the only place where units are converted and rows are validated.
+"""Catalog files -> validated rows of numbers in SI units.
 
 A catalog file is TOML: `[record.row]` tables, one key per field of the record in `specs`, and where the numbers come
 from (`sources`). `base = "row"` takes the missing fields from another row of the same record, except optional ones

@@ -1,7 +1,7 @@
 """A scalar function at every point of a space.
 
-These names are the package's face: nothing outside it uses another one. Space and dtype say what is wanted; traces,
-programs, compilers and NumPy are its own affair.
+The names below are the package's interface, and other packages use no others. Callers give a space and a dtype;
+traces, programs, compilers and NumPy stay inside the package.
 """
 
 from .caches import forget

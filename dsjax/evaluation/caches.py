@@ -1,4 +1,4 @@
-"""What a process remembers of its programs, and how it forgets them."""
+"""Caches of traces and compiled programs of a process, and `forget`, which clears them."""
 
 import functools
 
@@ -16,7 +16,7 @@ def remembered(most):
 
 
 def forget() -> None:
-    """Drop every trace and every compiled program of this process; what is asked next is made anew.
+    """Drop every trace and every compiled program of this process; the next evaluation traces and compiles again.
 
     For a process that lives long and asks of many grids: a compiled program of the core model holds about 70 MB, and up
     to 64 of them are kept, and 32 of streamed searches. Their memory is free for what comes next.

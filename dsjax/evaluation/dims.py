@@ -6,8 +6,9 @@ from .trace_cache import outline
 
 @remembered(256)
 def layout(plan, dtype="float64"):
-    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan, whatever the values and
-    lengths; where a policy is an axis, also whatever its choices.
+    """{variable: (axes its formula can depend on, dtype)}, axes in the order of the plan.
+
+    The values and lengths of the axes do not matter, nor do the choices of a policy that is an axis.
     """
     known = outline(plan, dtype)
     of_inputs = (*plan.leaf_axes, *(axis for axis, _, _ in plan.policies))

@@ -29,7 +29,7 @@ from .trace_cache import outline
 
 
 class Results(NamedTuple):
-    """What is wanted of a plan's trace, and how the policies' choices are put together."""
+    """The wanted variables of a plan's trace, and how the choices of policies are stacked."""
 
     plan: Plan
     over: dict  # {variable: its axes}

@@ -1,4 +1,4 @@
-"""What NumPy does for the primitives of JAX, on values with the axes of a space in front (see `numpy_programs`)."""
+"""JAX primitive -> NumPy function of values with the axes of a space in front (see `numpy_programs`)."""
 
 import numpy as np
 
@@ -143,7 +143,7 @@ def _slice(params, types, result, lead):
 
 
 def _together(values, lead):
-    """Values with the same axes in front."""
+    """The values, broadcast to the same axes in front."""
     front = np.broadcast_shapes(*(value.shape[:lead] for value in values))
     return [np.broadcast_to(value, front + value.shape[lead:]) for value in values]
 

@@ -14,7 +14,7 @@ from ..specs.records import Deployment, Workload
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a compiled program depends on besides shapes and dtypes."""
+    """Key of a compiled program, shapes and dtypes apart."""
 
     function: object  # (study step, point, bounds, **policies) -> {name: scalar}
     step: object

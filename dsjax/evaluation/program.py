@@ -1,4 +1,4 @@
-"""Traced scalar programs: inlined, merged, differentiated forward one input at a time, made continuous.
+"""Traced scalar programs: nested calls inlined, traces of several choices of policies merged into one.
 
 A scalar formula is traced once; derivatives then work on its few hundred equations. What does not depend on an input
 is not touched for it: in a lifted program its tangent stays at the rank of the axes that it meets.

@@ -1,9 +1,9 @@
-"""A scalar program rearranged for a search: sums meet the axes they do not depend on last.
+"""Reassociate sums of a scalar program: add terms that share axes before they are broadcast.
 
 The time of a step is a sum of terms, most of which depend on a few axes. Added in the order of the formulas, every
 partial sum is taken at every point of the grid. Here terms of the same axes are added first, selects of one condition
 become one, and a value is divided by once. Values that the formulas stack (micro-batches, kernels) are taken apart, so
-that the innermost loop runs along an axis of the grid. The result is the same up to rounding; nothing else changes.
+that the innermost loop runs along an axis of the grid. Results change by rounding only. Streamed searches alone use it.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ MOST_PARTS = 64  # of a value that is taken apart
 
 
 def regrouped(closed, supports, sizes):
-    """Function of the operands of an inlined scalar jaxpr -> its results, rearranged.
+    """Function (operands -> results) of an inlined scalar jaxpr, its sums rearranged.
 
     `supports`: the axes every operand varies along, as frozensets; `sizes` {axis: length}.
     """

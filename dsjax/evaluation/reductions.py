@@ -1,4 +1,4 @@
-"""A scalar function reduced over blocks of points that are never held: what a streamed search asks for.
+"""Maxima and counts of a scalar function over blocks of points that are never held, for streamed searches.
 
 One compiled program reduces a slab of blocks: the pieces of the model at their own rank, the full rank only inside
 the loop that reduces it. Sums are regrouped for speed (`reassociate`), so a value is that of `evaluate` up to rounding.

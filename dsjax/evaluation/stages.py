@@ -1,4 +1,4 @@
-"""Factored evaluation: pieces at their own rank first, one full-rank compose last.
+"""Compile a program in stages: equations of small results first, those of full rank last.
 
 XLA fuses cheap operations into the full-rank loops that use them, and so repeats, at every point of a grid, work that
 depends on a few axes only. Compiled stages keep it apart: the equations of a jaxpr whose results are small are
@@ -17,11 +17,12 @@ from . import program
 
 
 class Stages(NamedTuple):
-    """How a program is cut. Other stages are other last bits."""
+    """Where a program is split into stages. Other stages may change the last bits of results."""
 
     # A result larger than the first share of the largest one belongs to a later stage than the first, and so on.
     shares: tuple
-    # The largest is that of one choice of the policies, and values that formulas stack do not count as large.
+    # True: the largest result is that of one choice of the policies, and a stacked intermediate of which only slices
+    # are used does not push its users to a later stage.
     apart: bool
 
 
@@ -32,7 +33,7 @@ WORTHWHILE = 2**16
 
 
 def compiled(function, operands, choices=1, stages=VALUES):
-    """`function(operands)` compiled for these shapes, in one stage or in several: the same but for the last bits.
+    """`function(operands)` compiled for these shapes, in one stage or in several, which differ in the last bits.
 
     `choices`: results that the largest one is stacked of.
     """
@@ -44,7 +45,7 @@ def compiled(function, operands, choices=1, stages=VALUES):
 
 
 def staged(closed, shapes, limits, apart=False):
-    """A traced function compiled in stages: of results with up to so many elements, and of all that is left."""
+    """A traced function compiled in stages: one per limit of the size of results [element], one for all larger ones."""
     given, left = [*closed.jaxpr.constvars, *closed.jaxpr.invars], list(closed.jaxpr.eqns)
     stages = []
     for limit in limits:
@@ -91,7 +92,7 @@ def _stage(jaxpr, equations, given, wanted):
 
 
 def _split(equations, results, limit):
-    """(equations of small results, the others): an equation that needs a result of the others is one of them."""
+    """(equations of small results, all others); an equation that reads a result of the others belongs to the others."""
     stacked = set() if results is None else _stacked(equations, results, limit)
     small, large, late = [], [], set()
     for equation in equations:
@@ -109,7 +110,7 @@ def _size(equation):
 
 
 def _stacked(equations, results, limit):
-    """Variables that are large because formulas stack values: only small slices of what becomes of them are used."""
+    """Stacked variables: more than `limit` elements, of which only slices of up to `limit` elements are used."""
     whole = {atom for atom in results if not program.is_literal(atom)}  # variables of which more is used
     found = set()
     for equation in reversed(equations):

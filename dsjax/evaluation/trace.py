@@ -1,4 +1,4 @@
-"""What is traced of a space: the scalar function at every choice of its policies, once each, and what it depends on."""
+"""Trace the scalar function of a space at every choice of its policies, and find what each variable depends on."""
 
 import itertools
 from typing import NamedTuple
@@ -33,14 +33,16 @@ class Trace(NamedTuple):
 
 
 def traced(plan, dtype):
-    """`Trace` of a plan. It does not depend on the axes."""
+    """`Trace` of a plan, the same for all axes over the same records and policies."""
     return _traced(unlifted(plan), dtype)
 
 
 @remembered(256)
 def _traced(plan, dtype):
-    """The functions of a policy are traced with a token in their results, so that whatever depends on the choice
-    depends on the token. Choices outside the space are traced for what they depend on; nothing of them is evaluated.
+    """Results of a policy's functions pass an optimisation barrier together with a token, an input per policy.
+
+    A variable depends on the policy's axis if and only if the token reaches it. Choices outside the space are traced
+    for what they depend on, and are not evaluated.
     """
     types = operand_types(plan, dtype)
     trace = Trace(jaxprs.Program(len(types)), {}, {}, {})

@@ -1,9 +1,9 @@
-"""What a trace says without JAX: its equations for NumPy, and what each variable depends on; kept in files.
+"""Traces as plain data, cached on disk so that a new process need not trace.
 
-Tracing the core model takes a second of a process that asks once. An outline is data alone, so the command line keeps
-those of its programs in the user's cache folder. A file is found by a digest of everything that a trace is made of:
-the source text of the whole package, the versions of Python, JAX and NumPy, JAX's settings, the names of the functions
-and records, the type. Its content carries a digest of its own: what is damaged is not read.
+Tracing the core model takes about a second. An outline (equations for NumPy, and what each variable depends on) is data
+alone, so the command line keeps its outlines in the user's cache folder. A file is found by a digest of everything that
+a trace is made of: the source text of the whole package, the versions of Python, JAX and NumPy, JAX's settings, the
+names of the functions and records, the type. Its content carries a digest of its own: what is damaged is not read.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ _folder = contextvars.ContextVar("outlines", default=None)
 
 @contextlib.contextmanager
 def traces_kept(folder):
-    """Traces are looked for in `folder`, and left there, inside; None: in none."""
+    """Inside the block outlines are read from `folder` and written to it; None: neither."""
     before = _folder.set(folder)
     try:
         yield
@@ -51,7 +51,7 @@ def traces_kept(folder):
 
 
 def outline(plan, dtype):
-    """`Outline` of a plan. It does not depend on the axes."""
+    """`Outline` of a plan, the same for all axes over the same records and policies."""
     return _outline(operands.unlifted(plan), dtype)
 
 

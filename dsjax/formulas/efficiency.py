@@ -105,7 +105,7 @@ class ByHardware:
 
 
 class Efficiency(NamedTuple):
-    """What a kernel reaches: shares of peak compute and of memory bandwidth, and the time it takes to start [s]."""
+    """Efficiency of a kernel: shares of peak compute and of memory bandwidth [1], and its start [s]; None: no start."""
 
     compute: float
     memory: float = 1.0

@@ -45,8 +45,7 @@ def final_norm(model, work):
 
 
 def draft_norms(model, work):
-    """Both norms of what the MTP module starts from, the embedding and the last hidden state, and the one before its
-    head."""
+    """Three norms of the MTP module: of the embedding, of the last hidden state, and before its head."""
     once, last = norm(work.rows, model.hidden_size), norm(work.head_rows, model.hidden_size, streams=2)
     return Pointwise(
         weights=2 * once.weights + last.weights,

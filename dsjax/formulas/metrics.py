@@ -11,7 +11,7 @@ from .roofline import Time
 
 @record
 class Step:
-    """One forward pass on one chip, as every study and the core model return it."""
+    """Result of one forward pass on one chip, of every study and the core model."""
 
     time: Time
     blocks: dict  # {block: Time of a step}, before overlap
@@ -65,7 +65,7 @@ def of(step):
 
 
 def per_token(hardware, tps_per_chip):
-    """What a token costs: {variable: value}, NaN where the number it needs is unknown (0).
+    """{variable: value} of the cost and the energy of a token, NaN where price or power is unknown (0).
 
     cost_per_million_tokens [USD] = usd_per_hour / (3600 tps_per_chip) 1e6;  energy_per_token [J] = watts /
     tps_per_chip. A token is one of `tps_per_chip`: generated in decode, read in prefill.

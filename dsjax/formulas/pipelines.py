@@ -106,7 +106,7 @@ def single_batch_overlap(parts, batch):
 
 
 def windows(parts, batch):
-    """Communication hides in windows of compute, none of them spent twice; the whole batch.
+    """Communication of the whole batch hides in windows of compute, each of which is spent once.
 
     T = rest + layers max(max(dispatch, attention + shared) + max(combine, routed), dispatch + combine + all-reduces):
     dispatch behind attention and the shared expert, combine behind the routed experts, the all-reduces behind what is

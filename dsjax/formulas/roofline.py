@@ -37,7 +37,7 @@ class Time:
         return functools.reduce(operator.add, (t for t in map(self.__getattribute__, EXPOSED) if t is not None))
 
     def __add__(self, other):
-        """One after the other."""
+        """Sum of two stretches, one after the other."""
         return Time(**{name: _plus(getattr(self, name), getattr(other, name)) for name in vars(self)})
 
     def __rmul__(self, factor):

@@ -52,7 +52,7 @@ class Attention:
 
     @property
     def weights(self):
-        """None [parameter]."""
+        """No weights: 0 [parameter]."""
         return 0
 
 

@@ -42,7 +42,7 @@ def variables(space, arrays, coords=()):
 
 
 def block_coordinates(space, names):
-    """Coordinates of the dim `block`: empty where `names` of `evaluate` hold no block."""
+    """Coordinates of the dim `block`: {} where none of the variables `names` is the time of a block."""
     blocks = _blocks(space, names)
     if not blocks:
         return {}

@@ -66,7 +66,7 @@ def check_text(path, force=False):
 
 
 def apart(outputs, inputs=()):
-    """Refuse an output that is an input, or another output; of `outputs` those that are None are left out.
+    """Refuse an output that is an input, or another output; None in `outputs` is skipped.
 
     Files are compared by what they are, not by how they are named: links are followed, a store is all that is inside
     it, and an output has the folder of its parts too.

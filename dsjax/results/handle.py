@@ -1,4 +1,4 @@
-"""A Dataset that dsjax made, beside the space that its coordinates leave of the one it was evaluated in."""
+"""`Results`: a Dataset that dsjax made, and the space of the coordinates that it has left."""
 
 import dataclasses
 
@@ -50,7 +50,7 @@ class Results:
         return cls(ds, space, where, kind)._read()
 
     def _read(self):
-        """The same with masks of True and False, also where `.where` made them numbers."""
+        """The Dataset with boolean masks, also where `.where` made them numbers."""
         masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
         loose = {name: x.variable for name, x in masks.items() if x.dtype != bool}
         if not loose:
@@ -117,12 +117,12 @@ class Results:
         return variable.values.reshape([sizes[axis] if axis in variable.dims else 1 for axis in sizes])
 
     def with_feasible(self, mask):
-        """The same results with another set of points taken as feasible."""
+        """These results with the points of `mask` as the feasible ones."""
         feasible = (tuple(self.space.axes), np.broadcast_to(mask, self.shape), self.ds["feasible"].attrs)
         return dataclasses.replace(self, ds=self.ds.assign(feasible=feasible))
 
     def limited(self, there):
-        """The same results with only these points there, over the axes; None: all of them."""
+        """These results with the points of `there`, a mask over the axes, and no others; None: all points."""
         if there is None:
             return self
         return dataclasses.replace(self.with_feasible(self.in_grid_order("feasible") & there), there=there)

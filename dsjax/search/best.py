@@ -1,4 +1,4 @@
-"""Best points and Pareto fronts of whatever holds points: a Dataset, a file, a grid, or a grid too large to hold."""
+"""Best points and Pareto fronts of a Dataset, a file, a grid, or a grid too large to hold in memory."""
 
 import functools
 from typing import Any
@@ -69,7 +69,7 @@ def _stream(stream, client):
 
 
 def of(source, command, check, materialised, streamed, stream, max_memory, options):
-    """The result of a search of whatever holds points: `materialised(results)`, `streamed(space, dtype=, command=)`."""
+    """Result of a search of any `source`: `materialised(results)` or `streamed(space, dtype=, command=)`."""
     options = options | {"stream": stream, "max_memory": max_memory}
     asked = sources.ask(source, command, options, also=("stream", "max_memory"), any_size=stream is not False)
     if asked.results is not None:

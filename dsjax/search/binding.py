@@ -1,4 +1,4 @@
-"""Which constraints hold an optimum back: those that alone refuse a better point."""
+"""Binding constraints of an optimum: each alone refuses a better point."""
 
 import numpy as np
 

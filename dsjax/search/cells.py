@@ -1,4 +1,4 @@
-"""What the cells of a grid can hold at most, without materialising it: the first pass of a streamed search.
+"""Upper bounds of a variable in the cells of a grid that is never held: the first pass of a streamed search.
 
 A cell is a block of points along the innermost axes. `evaluation.reduction` gives, slab by slab, the largest value of
 a variable among the feasible points of every cell, off by rounding; it is raised by that much, and so is an upper

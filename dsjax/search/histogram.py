@@ -1,4 +1,4 @@
-"""How a variable is distributed over the feasible points of a Dataset, a file, or a grid, held or streamed."""
+"""Histogram and quantiles of a variable over the feasible points of a Dataset, a file, or a grid, held or streamed."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Pareto fronts: the points of which no other one is better in one of two variables and as good in the other."""
+"""Pareto fronts of two variables: the points that no other point beats in one without losing in the other."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ SAMPLE = 4096  # points of a group whose front tells which others are worth sort
 
 
 def check(space, x, y, by=None):
-    """(groups, (variable, sign) of x, the same of y); what the space does not have is an InputError."""
+    """(groups, (variable, sign) of x, (variable, sign) of y); a name that the space lacks is an InputError."""
     groups, *_ = ranking.check(space, () if by is None else by)
     sides = [_side(space, axis, name) for axis, name in (("x", x), ("y", y))]
     if sides[0][0] == sides[1][0]:

@@ -1,4 +1,4 @@
-"""Points of a space: the best one, and the one that is named."""
+"""One point of a space: the best of all, or the best of those that `at` names."""
 
 import numpy as np
 

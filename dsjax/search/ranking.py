@@ -1,4 +1,4 @@
-"""Best points of a dataset: per group, top-k, with a stable rule for ties; why the others were refused."""
+"""Best points of a dataset: top-k per group, with a stable rule for ties; counts of refused points by constraint."""
 
 import heapq
 

@@ -1,4 +1,4 @@
-"""Searches over grids that are never materialised: best points and Pareto fronts, the same as over a Dataset.
+"""Streamed searches, over grids that are never held: best points and Pareto fronts, equal to those of a Dataset.
 
 First pass: the most that every cell of the grid can hold (`cells`). Second pass: cells are evaluated point by point
 as in `sweep`, the most promising first, until no other cell can hold a point that would be chosen.
@@ -132,11 +132,11 @@ class _Stream:
         self.kept = 0  # points that may be chosen
 
     def largest(self, name, sign, client):
-        """The most of `sign` x a variable that every cell can hold, flat."""
+        """Upper bound of `sign` x a variable in every cell, flat."""
         return cells.largest(self.space, self.layout, name, sign, self.dtype, workers.runner(client)).ravel()
 
     def less(self, value):
-        """What may still be equal to a value, and twice that far."""
+        """Least value that may still be equal to `value`: twice the tolerance below it."""
         return value - 2.0 * ranking.TOLERANCE[self.dtype] * abs(value)
 
     def groups(self):

@@ -13,7 +13,7 @@ TASKS = 16  # of a search, for each thread of a worker
 
 
 def runner(client):
-    """`searched` by the workers of a client; None without one."""
+    """`searched` with the workers of `client`; None where `client` is None."""
     return None if client is None else functools.partial(searched, client)
 
 

@@ -13,7 +13,7 @@ from .deployment import Split
 
 
 class Case(NamedTuple):
-    """What predicates read of a point."""
+    """Input of the predicates: a point, its split, and what its step found."""
 
     point: Point
     split: Split
@@ -87,7 +87,7 @@ def _sp(case):
 
 
 def _no_sp(case):
-    """Sequence parallelism is for prefill."""
+    """Decode has no sequence parallelism: sp = 1."""
     return _sp(case) & (case.split.counts.sp == 1)
 
 

@@ -1,4 +1,4 @@
-"""What a model of a step is: its function, records, policies, blocks."""
+"""`Study`: a model of a step, its function, records, policies, blocks and constraints."""
 
 import dataclasses
 import functools
@@ -24,12 +24,12 @@ class Study:
     title: str
     path: Path  # its data file: catalog rows, defaults, accepted values, published rows
     step: Callable  # (point, **policies) -> metrics.Step
-    records: dict  # {record: class in `specs`, or the study's own}
+    records: dict  # {record: class of `specs.records`, or the study's own}
     policies: dict  # {axis: Policy}, e.g. of the pipeline
     deployment: tuple  # fields of the deployment it reads
     workload: tuple  # fields of the workload it reads
     blocks: dict  # {block of a step: model -> layers that hold it}, in the order of execution
-    constraints: dict  # {mask beside those of a grid's limits: `Constraint`}
+    constraints: dict  # {name: `formulas.constraints.Constraint`}, those of a grid's bounds apart
     ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
     curve: bool = True  # whether `step` takes a curve, an `efficiency.Form`
 

@@ -1,4 +1,4 @@
-"""How a deployment splits the model: sizes, divisibility."""
+"""`Split` of a deployment over its chips: sizes as numbers of the step, impossible ones replaced."""
 
 import dataclasses
 

@@ -38,7 +38,7 @@ def _width(index):
 class Kernels:
     """Times of kernels at one point: efficiencies of a `curve`, dispatch and combine of an `exchange`.
 
-    `collective`: function (block, Time) -> Time that every collective passes.
+    `collective`: function (block, Time) -> Time applied to every collective (`roofline.as_is`: unchanged).
     """
 
     def __init__(self, point, split, curve, exchange, collective=roofline.as_is):
@@ -47,7 +47,7 @@ class Kernels:
         self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
 
     def with_share(self, share):
-        """The same on a share of the cores: that share of the compute rates is reached, the peak stays."""
+        """These kernels on a `share` of the cores, which scales the share of peak that is reached, not the peak."""
         other = copy.copy(self)
         other._share = share
         return other
@@ -140,7 +140,7 @@ class Kernels:
     # ---- pointwise work
 
     def pointwise(self, shape, row, work=None, n_bytes=0.0):
-        """Elements that are read and written, and `n_bytes` beside them; no time where there are none."""
+        """Elements read and written, and `n_bytes` more bytes [B]; no time where both are 0."""
         del work
         elements = shape.inputs + shape.outputs
         reached = self._curve.pointwise(self.point.curve, row.launches)
@@ -200,6 +200,9 @@ class Kernels:
 
 
 def _present(*sizes):
-    """(1.0 or 0.0, sizes) of a shape; one without work, which the model does not have, gets finite stand-ins."""
+    """(present, sizes): present is 0 for an operator that the model lacks (a size is 0), else 1.
+
+    Sizes of an operator that is not present become 1, so that its time stays finite.
+    """
     present = functools.reduce(operator.mul, sizes) > 0.0
     return jnp.where(present, 1.0, 0.0), [jnp.where(present, size, 1.0) for size in sizes]

@@ -32,7 +32,7 @@ def lent(model):
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """One operator of the core model."""
+    """One operator of the core model: a row of the table."""
 
     name: str
     section: str  # of the model, as counts and memory group it: one of SECTIONS
@@ -57,11 +57,11 @@ class Operator:
         return self.part in ("routed", "down") or self.shape is layers.routed_bias
 
     def name_in(self, model):
-        """Its name in a model, by the kind of attention."""
+        """Name of the operator in a model, by the kind of attention."""
         return self.grouped if self.grouped and not model.kv_lora_rank else self.name
 
     def replicated_in(self, model):
-        """Whether every chip of a group does the whole of it in a model: what a latent shares, heads split."""
+        """Whether every chip of a group does the whole operator: MLA shares a latent, grouped queries split heads."""
         return self.replicated and self.name_in(model) != self.grouped
 
 

@@ -1,4 +1,4 @@
-"""Decode and prefill: what a chip works on in a micro batch, and what a step gives its users."""
+"""Phases, decode and prefill: `Work` of a chip in a micro batch, `Outcome` of a step (dsjax/MODEL.md, section 1)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from . import constraints
 
 
 class Phase(NamedTuple):
-    """A phase of serving, as the step of the core model takes it."""
+    """A phase of serving, a policy of the step of the core model."""
 
     context: Callable  # workload -> positions that a token may attend to
     work: Callable  # (point, split, share of the batch) -> Work
@@ -63,7 +63,7 @@ def _work(point, split, sequences, queries, **rows):
 
 @record
 class Outcome:
-    """What a step of a phase gives its users."""
+    """Result of a step of a phase for its users, and the masks of the phase."""
 
     tokens_per_user: float  # a sequence gains per step; NaN in prefill
     tokens_per_chip: float  # produced (decode) or read (prefill) per step and chip
@@ -75,7 +75,7 @@ class Outcome:
 
 
 def decode_outcome(point, parts):
-    """1 + sum a^i tokens per user and step."""
+    """`Outcome` of decode: 1 + sum over i = 1..mtp of acceptance^i tokens per user and step."""
     d, w = point.deployment, point.workload
     batch, drafts = (jnp.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
     gained = 1.0 + accepted_tokens(w.acceptance, d.mtp)
@@ -91,7 +91,7 @@ def decode_outcome(point, parts):
 
 
 def prefill_outcome(point, parts):
-    """The first token after one step."""
+    """`Outcome` of prefill: the first token comes after one step."""
     d, context = point.deployment, point.workload.context
     prompts = jnp.asarray(d.prompts, context.dtype)
     return Outcome(

@@ -24,7 +24,7 @@ def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is):
     """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + step_s.
 
     `phase`, `pipeline`, `exchange`, `curve`: records of the policies (`phases.Phase`, `pipelines.Pipeline`,
-    `network.Exchange`, `efficiency.Form`). `collective`: function (block, Time) -> Time that every collective passes.
+    `network.Exchange`, `efficiency.Form`). `collective`: function (block, Time) -> Time applied to every collective.
     """
     context = phase.context(point.workload)
     point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context))
@@ -99,7 +99,7 @@ def _parts(point, split, kernels, slowed, work, drafts):
 
 
 def timed(kernels, rows, model, work):
-    """{operator: Time} of one layer, of the rows that have a kernel; what is fused is timed with the row before it."""
+    """{operator: Time} of one layer, of the rows that have a kernel; a fused row is timed with the row before it."""
     products = {row.name: row.shape(model, work) for row in rows if row.kernel is Kernels.gemm}
     times = kernels.gemms(products) if products else {}
     others = []  # (row, its shape)

@@ -1,4 +1,4 @@
-"""Values of the axes of a grid, and of what it fixes: labels of rows and policies, numbers, ranges of numbers."""
+"""Read [axes] and [fixed] of a grid: labels of rows and policies, numbers, ranges of numbers."""
 
 import collections
 import math

@@ -20,7 +20,7 @@ RESULTS = {".nc": "NetCDF file", ".zarr": "Zarr store"}  # suffix: what holds re
 
 
 def kind_of_results(path):
-    """What a path's name says that results are in; "" where it can be a grid."""
+    """Kind of results that the name of a path stands for (by its suffix); "" where it can be a grid."""
     return RESULTS.get(Path(path).suffix.lower(), "")
 
 

@@ -1,4 +1,4 @@
-"""Paths of the files that a grid and its catalogs are read from, so that no output replaces one."""
+"""Paths of the files that a grid and its catalogs are read from, so that no output replaces an input."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""The [constraints] of a grid: bounds of variables, limits by prompt length, a margin on what users feel."""
+"""Read [constraints] of a grid: bounds of variables, limits by prompt length, `slo_margin`."""
 
 import itertools
 import math
@@ -72,7 +72,7 @@ def felt(margin):
 
 
 def tightened(bounds, margin):
-    """Bounds with a margin on what users feel (`felt`)."""
+    """`bounds` with the `margin` on rates and times that users feel, as `felt` has it."""
     factors, tighter = felt(margin), {}
     for key, bound in bounds.items():
         scale = factors.get(key, 1.0)

@@ -32,7 +32,7 @@ class Parameter(NamedTuple):
 
     @property
     def axis(self):
-        """What an axis or a fixed value of a grid that overrides the number is called."""
+        """Name of the axis or fixed value of a grid that overrides the number."""
         return self.field if self.record in ALONE else f"{self.record}_{self.field}"
 
     @property
@@ -209,7 +209,7 @@ def moved(space, parameter, change):
 
 
 def multiplied(space, parameter, factor):
-    """The space with a parameter multiplied, as `moved`."""
+    """The space with a parameter multiplied by `factor`, as `moved` does it."""
     return moved(space, parameter, lambda x: factor * x)
 
 

@@ -47,7 +47,7 @@ def remark(space):
 
 
 def coordinates(space):
-    """Coordinates that say the same of each hardware of a dataset."""
+    """Coordinates over `hardware`: the basis of the curve of each chip, and its relative error."""
     found = of_space(space)
     dims = ("hardware",) if "hardware" in space.axes else ()
     columns = {

@@ -1,4 +1,4 @@
-"""A resolved design space, and the names of what can vary in it."""
+"""`Space`: a resolved design space, and the names of what can vary in it."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from ..specs import fields, records
 from ..specs.variables import LACKING, MEASURES, NEEDS
 from . import ranges
 
-# What the core model did before it could be asked: of a file older than the question.
+# Defaults for files written before these options existed.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0}
 LOADS = {"decode": "batch", "prefill": "prompts"}  # {phase: what is batched}
 
@@ -55,7 +55,7 @@ class Space:
 
     @property
     def load(self) -> str:
-        """What is batched at a point of one phase."""
+        """Name of the batched number of a space of one phase: `batch` or `prompts`."""
         return load_of(self.fixed)
 
     @property
@@ -107,7 +107,7 @@ class Space:
         return dataclasses.replace(left, defined=left.known_variables)
 
     def only(self, point):
-        """The space of one point {axis: value}: every axis fixed."""
+        """The space with every axis fixed at `point` {axis: value}."""
         return self.with_axes({}, {axis: point[axis] for axis in self.axes})
 
     def with_fixed(self, **numbers):
@@ -152,7 +152,7 @@ def auxiliary(record, field):
 
 
 def group_names(study, axes):
-    """What points may be grouped by: the axes and the numbers of their rows."""
+    """Names that points may be grouped by: the axes and the numbers of their rows."""
     names = list(axes)
     for record, cls in study.records.items():
         if record in axes:
@@ -161,5 +161,5 @@ def group_names(study, axes):
 
 
 def load_of(fixed):
-    """What is batched at a point {name: value}."""
+    """Name of the batched number, `batch` or `prompts`, at a point {name: value}."""
     return LOADS[fixed.get("phase", "decode")]

@@ -1,1 +1,1 @@
-"""What a formula reads and what a result is called: records, kinds of field, variables."""
+"""Records that formulas read, their kinds of field, and the names of variables of results."""

@@ -10,7 +10,7 @@ from .fields import amount, count, factor, feature, fraction, like, optional, ra
 
 @record
 class Chip:
-    """What every model of an accelerator reads. A study extends it with fields of its own."""
+    """Numbers of an accelerator that every model reads. A study extends it with fields of its own."""
 
     hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
     hbm_bytes: float = size("B", "memory capacity")
@@ -61,7 +61,7 @@ class Hardware(Chip):
 
 @record
 class Link:
-    """What every model of a network between chips reads, per chip. A study extends it with fields of its own."""
+    """Numbers per chip of a network between chips that every model reads. A study extends it with fields of its own."""
 
     scale_out_bytes_per_s: float = rate("B/s", "bandwidth outside the scale-up domain, per chip, one way")
 
@@ -140,7 +140,7 @@ class Model:
 
 @record
 class Workload:
-    """What is asked of the system."""
+    """Requests and their lengths, and assumptions about the software that serves them."""
 
     context: float = size("token", "tokens in the KV cache of one sequence")
     isl: float = amount("token", "input sequence length, instead of a context")

@@ -15,7 +15,7 @@ check = files.check_output
 
 
 def begin(held, cut, job):
-    """Nothing is there before the first slab."""
+    """Begin an output: nothing to do before the first slab."""
 
 
 def save(held, index, data):

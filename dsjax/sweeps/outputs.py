@@ -21,7 +21,7 @@ POINTS = 2**22  # of one slab: fewer and larger files than are best for evaluati
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a sweep is written with."""
+    """How a sweep is written."""
 
     dtype: str = "float64"
     blocks: bool = False
@@ -82,7 +82,7 @@ def _check_disk(space, path, size, held, share):
 
 
 def evaluate_here(held, cut, names, job, left, advance):
-    """Evaluate the slabs `left` in this process."""
+    """Evaluate the remaining slabs, `left`, in this process."""
 
     def run(index):
         advance(evaluate_slab(held, cut, job.dtype, names, index))

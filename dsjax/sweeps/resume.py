@@ -1,4 +1,4 @@
-"""The folder of an interrupted sweep: what was asked, and the slabs that are finished.
+"""Resume folder of a sweep: a fingerprint of the request, and the slabs that are finished.
 
 `FILE.parts/` holds `sweep.json`, a fingerprint of everything that decides the result; one file of counts for every
 finished slab, written after its arrays and renamed into place; and the arrays, as the kind of output keeps them.
@@ -70,7 +70,7 @@ class Parts:
             ) from None
 
     def compare(self, before, now):
-        """Refuse to go on with another input, and say what differs."""
+        """Refuse to resume with another request, and say what differs."""
         found = difference({**before, "cuts": None}, {**now, "cuts": None})
         if found:
             raise InputError(
@@ -193,7 +193,7 @@ def _slabs(fingerprint):
 
 
 def difference(before, now, path=""):
-    """The first key in which two fingerprints differ, with both values; "" where they are the same."""
+    """The first key in which two fingerprints differ, with both values; "" where they agree."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(key for key in now if key not in before)]:
             if key in IGNORED:

@@ -1,4 +1,4 @@
-"""A space cut into slabs: pieces of one shape along its outermost axes, evaluated one after the other.
+"""Slabs of a space: pieces of one shape along its outermost axes, evaluated one after the other.
 
 One compiled program serves all slabs, memory beyond the results is that of a few of them, and every slab can be
 written, or computed elsewhere, on its own.
@@ -155,7 +155,7 @@ def within(space, dtype, names, room, most=POINTS):
 
 
 def evaluated(slabs, index, dtype, names):
-    """What `evaluate` gives for the points of slab `index`: the same bits whichever slab comes first.
+    """{variable: (dims, array)} of `evaluate` at the points of slab `index`, bit for bit in any order of slabs.
 
     One of several is always compiled, for inside `interpreting()` the first few would be NumPy's.
     """
@@ -164,7 +164,7 @@ def evaluated(slabs, index, dtype, names):
 
 
 def arrays_of(slabs, dtype, names, advance=None, devices=()):
-    """What `evaluate` of the whole space returns, evaluated in slabs.
+    """{variable: (dims, array)} of `evaluate` over the whole space, computed slab by slab.
 
     `advance(points)` is called after every slab; `devices`: JAX devices that take turns.
     """

@@ -1,4 +1,4 @@
-"""The one door of every question: what it is asked of, resolved, and its options, checked."""
+"""Resolve the source of a question (a Dataset, a file, a grid) and check its options; every question uses `ask`."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `swee
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a question is asked of."""
+    """Resolved source of a question."""
 
     space: Space
     dtype: str
@@ -23,11 +23,11 @@ class Asked:
 
     @property
     def there(self):
-        """Which points are there, over the axes; None: all of them."""
+        """Mask, over the axes, of the points that are there; None: all points."""
         return None if self.results is None else self.results.there
 
     def at(self, named):
-        """The same question at these values {axis: value} of some axes, which keep their dims."""
+        """This source at the values `named` {axis: value} of some axes, which keep their dims."""
         if self.results is None:
             axes = self.space.axes | {axis: (value,) for axis, value in named.items()}
             return dataclasses.replace(self, space=self.space.with_axes(axes))

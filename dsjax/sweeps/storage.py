@@ -1,4 +1,4 @@
-"""What stores a slab: the module that writes each kind of output."""
+"""Kinds of output, the module that writes each, and the task that evaluates and stores one slab."""
 
 import dataclasses
 import importlib

@@ -1,4 +1,4 @@
-"""Grid -> Dataset: what `dsjax sweep` and `dsjax.sweep` do."""
+"""Evaluate a whole grid into a Dataset or a file: `dsjax sweep` and `dsjax.sweep`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -142,7 +142,7 @@ def check_size(space, dtype, blocks, room):
 
 
 def swept(space, at, of, dtype):
-    """Dataset of `at`, a space moved from `space`, under the coordinates of `space`: what a search needs."""
+    """Dataset of `at`, a space whose numbers were moved, under the coordinates of `space`, as a search reads it."""
     needed = (of, space.objective, "feasible")
     wanted = [n for n in evaluation.variables(at, dtype) if n in needed or n.startswith("ok_")]
     return dataset.to_dataset(space, evaluation.evaluate(at, dtype, wanted), "dsjax sensitivity")

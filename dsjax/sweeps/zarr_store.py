@@ -1,4 +1,4 @@
-"""A Zarr store written by regions, one slab after the other, in any order and by any process."""
+"""Write a Zarr store by regions, one per slab, in any order and from any process."""
 
 import os
 import shutil

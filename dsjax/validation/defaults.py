@@ -1,4 +1,4 @@
-"""How much the agreement with measured systems hangs on the table of defaults."""
+"""Sensitivity of `validate` to each entry of the table of defaults."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def validate_defaults(
     settings: Named | None = None,
     catalogs: Sequence[Path] = (),
 ) -> xr.Dataset:
-    """Errors of `validate` with one default changed at a time, as a Dataset over `choice`; options as there.
+    """Errors of `validate` with one default changed at a time, as a Dataset over `choice`; options of `validate`.
 
     The first choice is the table of defaults as it is; the others come from [alternatives] of the file: values near a
     default, or near a number of [balance]. A system keeps the default where the model refuses the other value, as two

@@ -124,7 +124,7 @@ class System:
 
 
 class File(NamedTuple):
-    """What a file of systems says."""
+    """Content of a file of systems."""
 
     systems: tuple
     not_described: dict  # {id: why}
