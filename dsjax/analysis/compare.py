@@ -164,7 +164,7 @@ class _Side:
 
 
 def _row(pair, key, axes):
-    """What the two sides are in one group."""
+    """{variable: value} of both sides in one group."""
     a, b = pair
     points = [side.best.get(key) for side in pair]
     name = a.space.objective

@@ -69,7 +69,7 @@ def _named(phase, source):
 
 
 def _limited(space, limits):
-    """A space whose bounds on what `limits` names are replaced, its margin kept, where one of them is given."""
+    """The space with the given `limits` in place of its bounds on those variables, tightened by its margin."""
     given = {key: limit for key, limit in limits.items() if limit is not None}
     if not given:
         return space

@@ -51,7 +51,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """One operator of the model, and what all chips together do in all the layers that hold it."""
+    """One operator, and its counts over all chips and all layers that hold it."""
 
     block: str
     layers: int

@@ -15,7 +15,7 @@ EQUAL = 1e-12  # two bests closer than this, relative to the larger, are equal
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What is asked of the best of every contender: `state(responses)` is one of `states`."""
+    """A question about the best value of every contender: `state(responses)` is one of `states`."""
 
     text: str
     variable: str  # of the response
@@ -32,7 +32,7 @@ class Question:
         return self.met or (EVEN,)
 
     def kind(self, below, above):
-        """What a value is below which the state is one and above which it is the other."""
+        """Kind of crossing between the state `below` a value and the state `above` it."""
         if self.met or {below, above} == {EVEN, NONE}:  # equal wherever one is feasible
             return "smallest" if above in self.everywhere else "largest"
         return "change" if NONE in (below, above) else "break-even"
@@ -44,7 +44,7 @@ class Question:
 
 
 def of(space, until=None, break_even=None):
-    """The `Question` that one of the two states; see `solve.solve`."""
+    """The `Question` of `until` or `break_even`, of which one is given; see `solve.solve`."""
     if (until is None) == (break_even is None):
         raise InputError("solve: expected one of until and break_even")
     return _target(space, until) if break_even is None else _break_even(space, break_even)

@@ -37,7 +37,7 @@ class Parameter(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One kind of measurement. `columns` of the shape; `group`: what one shape is in the cross-validation."""
+    """A kind of measurement. `columns` of the shape; `group`: what one shape is in the cross-validation."""
 
     doc: str
     form: Callable
@@ -92,7 +92,7 @@ _PREFILL = {
 
 
 def _exchange(side):
-    """Parameters of a dispatch ("exchange") or combine; what is outside the domain is the same for both."""
+    """Parameters of a dispatch ("exchange") or combine; both share those outside the domain."""
     return {
         "inside": _share("share of the bandwidth inside the domain", f"{side}_utilisation"),
         "outside": _share("share of the bandwidth outside the domain", "nic.exchange_utilisation"),

@@ -1,4 +1,4 @@
-"""What the commands share: options, and how they are read. JAX is imported only where something is computed."""
+"""Options that commands share, and how they are read. JAX is imported only where something is computed."""
 
 import contextlib
 import dataclasses

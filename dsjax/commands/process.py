@@ -1,4 +1,4 @@
-"""What the command line sets of its own process; the library changes nothing of its caller's."""
+"""Settings that the command line makes in its own process; the library makes none in its caller's."""
 
 import contextlib
 import os

@@ -27,7 +27,7 @@ def query_up(model, work):
 
 
 def key_value(model, work):
-    """Projection to the cached values: MLA (T / sp, H, R_kv + D_r), alike on every chip; GQA (T, H, hd_kv (D_qk + D_v))."""
+    """Keys and values to be cached: MLA (T / sp, H, R_kv + D_r), not split by tp; GQA (T, H, hd_kv (D_qk + D_v))."""
     rows = chosen(model.kv_lora_rank, work.rows, work.tokens)
     return gemm(rows, model.hidden_size, cache_width(model, work.tp))
 

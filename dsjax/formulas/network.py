@@ -131,7 +131,8 @@ def all_gather(n_bytes, chips, net):
     """Ring all-gather to b bytes on each of n chips, inside the domains and between them, one after the other.
 
     g = min(n, domain), q = n / g:  (g - 1) / g b / U + (g - 1) t_up + (q - 1) / q (b / g) / O + (q - 1) t_out [s].
-    U, O bandwidth inside and outside the domain, t_up, t_out time of one step. One chip: 0.
+    b = `n_bytes` [B], n = `chips` [1]; of the links `net`: U, O bandwidth inside and outside the domain [B/s], t_up,
+    t_out time of one step [s]. One chip: 0. Source: dsjax/MODEL.md, section 5.
     """
     inside = jnp.minimum(chips, net.domain)
     domains = jnp.where(chips > net.domain, chips / inside, 1.0)
@@ -142,17 +143,17 @@ def all_gather(n_bytes, chips, net):
 
 
 def reduce_scatter(n_bytes, chips, net):
-    """Ring reduce-scatter of b bytes on each of n chips: the volume and the steps of an all-gather, the other way."""
+    """Ring reduce-scatter of `n_bytes` [B] on each of `chips` [1]: volume and steps are those of `all_gather`."""
     return all_gather(n_bytes, chips, net)
 
 
 def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, direct=0.0, peak_bytes_per_s=1.0):
-    """All-reduce of b bytes over n chips: a reduce-scatter and an all-gather, or all to all chips at once if sooner.
+    """All-reduce of b = `n_bytes` [B] over n = `chips` [1]: reduce-scatter and all-gather, or direct if sooner [s].
 
     t0 [n > 1] + min(ring, everything) with t0 = `start_s`: ring = 2 (reduce-scatter) + sqrt(t2 v), v = 2 (g - 1) / g b
     / U the time of a ring inside the domain at peak U = `peak_bytes_per_s`, t2 = `rise_s`; everything = (n - 1) b /
-    (U u1), u1 = `direct`, inside one domain (0: never). Half of the root is network, half latency: so it changes with
-    rates and with times.
+    (U u1), every chip to all others at once, u1 = `direct` [1], inside one domain (0: never). Half of the root is
+    network, half latency: it grows with the root of either.
     """
     ring = reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
     inside = jnp.minimum(chips, net.domain)

@@ -1,7 +1,8 @@
 """Pipelines: how compute and network of the layers overlap (dsjax/MODEL.md, section 6).
 
 A pipeline overlaps by a function `overlap(parts, batch) -> (Time, Parts)`: `parts(micro_batch)` gives the times of one
-micro batch. The result is the time of a step, and the parts' own times over all micro batches before overlap.
+micro batch [s]. The result is the `Time` of a step, and the `Parts` of all micro batches before overlap. `batch`: the
+whole batch is 1.
 """
 
 import dataclasses

@@ -74,8 +74,9 @@ def of_use(time, share):
 def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
     """Time of one kernel: start + max(c, d) + (1 - overlap) min(c, d).
 
-    c = charged flops / (flops_per_s x efficiency.compute), d = bytes / (bytes_per_s x efficiency.memory), start =
-    efficiency.start_s [s]; overlap 1 is the roofline, 0 the sum.
+    c = charged flops [FLOP] / (flops_per_s [FLOP/s] x efficiency.compute [1]), d = bytes [B] / (bytes_per_s [B/s] x
+    efficiency.memory [1]), start = efficiency.start_s [s]; overlap 1 [1] is the roofline (Williams et al., CACM 52(4),
+    2009), 0 the sum. dsjax/MODEL.md, section 4.
     """
     c = cost.charged_flops / (flops_per_s * efficiency.compute)
     d = cost.bytes / (bytes_per_s * efficiency.memory)

@@ -1,4 +1,4 @@
-"""What a step's time is made of: stacked bars of the best configuration of every group."""
+"""Parts of the time of a step: stacked bars of the best configuration of every group."""
 
 import numpy as np
 

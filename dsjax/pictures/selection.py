@@ -135,7 +135,7 @@ def configuration(point, names):
 
 
 def fixed(space, chosen=()):
-    """What does not vary in a picture, as one line."""
+    """Axes and values that do not vary in a picture, as one line."""
     values = space.fixed | {axis: of[0] for axis, of in space.axes.items() if len(of) == 1} | dict(chosen)
     return "Fixed: " + ", ".join(f"{name}\N{NO-BREAK SPACE}{canvas.text(value)}" for name, value in values.items())
 

@@ -1,4 +1,4 @@
-"""What a change of each parameter is worth at one point: elasticities, the largest first."""
+"""Tornado of one point: the elasticity of each parameter, the largest first."""
 
 import numpy as np
 

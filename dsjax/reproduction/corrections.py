@@ -1,4 +1,4 @@
-"""A published study beside itself with its slips corrected, one by one and one after the other, and the core model."""
+"""A published study with its slips corrected, one at a time and cumulatively, beside the core model."""
 
 import dataclasses
 import itertools

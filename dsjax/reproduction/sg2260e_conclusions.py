@@ -1,4 +1,4 @@
-"""What the SG2260E deployment study of DeepSeek-V3 (2025) concludes, each asked again of a search.
+"""Conclusions of the SG2260E deployment study of DeepSeek-V3 (2025), each checked by a search.
 
 Every search is one of the study's spaces, or the same with every whole batch, cut out of one sweep that holds them all.
 """

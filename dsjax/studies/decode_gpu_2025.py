@@ -34,7 +34,7 @@ EXP2_PER_SCORE, REDUCTIONS_PER_SCORE = 1.0, 2.0
 
 
 class Slips(NamedTuple):
-    """What the formulas of the study do differently from the core model, as published."""
+    """Deviations of the study's formulas from the core model, as published."""
 
     q_from_ranks: bool = True  # Q goes from its rank to a head's width and back up, not from the hidden size
     experts_compute_all: bool = True  # each expert computes every copy of every token, not its own share

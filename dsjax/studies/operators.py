@@ -77,7 +77,7 @@ def mla_weights(model):
 
 
 def mla_down_weights(model):
-    """Those of them that have no heads to split, so that every chip of a group holds them: H R_q + H (R_kv + D_r)."""
+    """MLA parameters that tensor parallelism replicates, the down projections: H R_q + H (R_kv + D_r)."""
     return model.hidden_size * (model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim)
 
 

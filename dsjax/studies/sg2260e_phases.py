@@ -43,7 +43,7 @@ class Phase:
 
 
 class Case(NamedTuple):
-    """What the predicates of the study read."""
+    """Input of the predicates of the study."""
 
     point: object
     ep: object

@@ -1,4 +1,4 @@
-"""What `dsjax explain` prints: one configuration as text, as one JSON object, or its operators as CSV."""
+"""Output of `dsjax explain`: one configuration as text, as one JSON object, or its operators as CSV."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What `dsjax sweep` does with a grid that is written while it is evaluated: its options, and the sweep itself."""
+"""`dsjax sweep` of a grid that is written while it is evaluated: its options, and the sweep itself."""
 
 import contextlib
 import os
