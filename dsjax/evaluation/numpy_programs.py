@@ -49,7 +49,7 @@ PARAMS += ("permutation", "rounding_method", "sizes", "start_indices", "strides"
 
 
 def needed(equations, wanted):
-    """Those of `equations`, with `inputs` and `outputs`, that the slots `wanted` need, in order."""
+    """The equations (with `inputs` and `outputs`) that the slots `wanted` need, in order."""
     live, found = set(wanted), []
     for equation in reversed(equations):
         if not live.isdisjoint(equation.outputs):
@@ -196,7 +196,7 @@ def lifted(leaf, axis, axes):
 
 
 def over(array, axes, dims, sizes):
-    """A result with all `axes` in front as an array over `dims` of them, of these `sizes`."""
+    """A result with all `axes` in front -> an array over `dims`, some of the axes, of the lengths `sizes`."""
     kept = tuple(axis for axis in axes if axis in dims)
     shape = [sizes[axis] if axis in dims else 1 for axis in axes]
     return np.broadcast_to(array, shape).reshape([sizes[axis] for axis in kept]).copy()

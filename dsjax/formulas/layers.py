@@ -1,8 +1,10 @@
 """Shapes of every operator of a layer on one chip, attention apart (`attention`): FFNs, experts, router, norms, ends.
 
-Every function takes a model and a `Work`, of Python integers or of JAX arrays. Symbols: T tokens of a group, T / sp
-rows of a chip, H hidden_size, I width of an FFN, E routed experts, V vocabulary. Sources: DeepSeek-V3
-(arXiv:2412.19437), section 2.1 (layers, experts), 2.2, equations 21 to 23 (multi-token prediction).
+Every function takes a model and a `Work`, of Python integers or of JAX arrays, sizes in numbers [1]. (M, K, N) is a
+product of activations (M, K) and weights (K, N). Symbols: T tokens of a group, T / sp rows of a chip, T_h rows of the
+head, H hidden_size, I width of an FFN, E routed experts, R routed rows of a card, G its experts, V vocabulary. Sources:
+dsjax/MODEL.md, section 2; DeepSeek-V3 (arXiv:2412.19437), section 2.1 (layers, experts), 2.2, equations 21 to 23
+(multi-token prediction).
 """
 
 from . import attention
@@ -12,35 +14,35 @@ from .shapes import Lookup, Pointwise, gemm, like, norm, over, query_width
 
 
 def stream_norm(model, work):
-    """Norm before attention or before the FFN, with the addition to the residual stream."""
+    """Norm before attention or the FFN, fused with the addition of the residual: 2 T / sp H elements read and written."""
     return norm(work.rows, model.hidden_size, streams=2)
 
 
 def query_norm(model, work):
-    """Norm of the compressed queries."""
+    """Norm of the compressed queries: T / sp rows of R_q."""
     return norm(work.rows, model.q_lora_rank)
 
 
 def latent_norm(model, work):
-    """Norm of the latent that the cache keeps."""
+    """Norm of the latent that the cache keeps: T / sp rows of R_kv."""
     return norm(work.rows, model.kv_lora_rank)
 
 
 def head_norms(model, work):
-    """Two norms of head width, of every query and key head, for those models that have them (counted only)."""
+    """Norms of query and key heads (Qwen3, GLM-4.5): T (h + h_kv) (D_n + D_r) elements; counted, never timed."""
     query = query_width(model)
     normed = work.tokens * model.qk_norm * (model.num_attention_heads + model.num_key_value_heads) * query
     return Pointwise(weights=2 * model.qk_norm * query, inputs=normed, outputs=normed)
 
 
 def index_key_norm(model, work):
-    """LayerNorm of the indexer's key, with a bias (counted only)."""
+    """LayerNorm, with a bias, of the indexer's key: T D_i elements; counted, never timed."""
     key = work.tokens * model.index_head_dim
     return Pointwise(weights=2 * model.index_head_dim, inputs=key, outputs=key)
 
 
 def final_norm(model, work):
-    """Last norm, of the tokens whose logits are wanted."""
+    """Last norm, of the T_h tokens whose logits are wanted: reads and writes 2 T_h H elements."""
     return norm(work.head_rows, model.hidden_size, streams=2)
 
 
@@ -58,7 +60,7 @@ def draft_norms(model, work):
 
 
 def attention_bias(model, work):
-    """Biases of queries, keys, values and the output projection, and the sinks, for those models that have them."""
+    """Biases of queries, keys, values and output, and sinks: (h D_qk + h_kv (D_qk + D_v) + H + h) / tp."""
     query = query_width(model)
     qkv = model.num_attention_heads * query + model.num_key_value_heads * (query + model.v_head_dim)
     sinks = model.attention_sinks * model.num_attention_heads
@@ -66,19 +68,19 @@ def attention_bias(model, work):
 
 
 def dense_bias(model, work):
-    """Biases of gate, up and down of a dense FFN."""
+    """Biases of gate, up and down of a dense FFN: (2 I + H) / tp parameters."""
     return _bias(over(model.mlp_bias * (2 * model.intermediate_size + model.hidden_size), work.tp))
 
 
 def router_bias(model, work):
-    """Bias of the router."""
+    """Bias of the router: E parameters."""
     del work
     experts = like(model, model.n_routed_experts)[0]
     return _bias(model.mlp_bias * experts)
 
 
 def routed_bias(model, work):
-    """Biases of gate, up and down of the routed experts of a card."""
+    """Biases of gate, up and down of the G routed experts of a card: G (2 I + H) / moe_tp parameters."""
     each = model.mlp_bias * (2 * model.moe_intermediate_size + model.hidden_size)
     return _bias(over(work.experts * each, work.moe_tp))
 
@@ -91,17 +93,17 @@ def _bias(weights):
 
 
 def dense_up(model, work):
-    """Gate and up of the dense FFN of the first layers."""
+    """Gate and up of the dense FFN of the first layers: (T, H, 2 I / tp)."""
     return gemm(work.tokens, model.hidden_size, 2 * _dense_width(model, work))
 
 
 def dense_swiglu(model, work):
-    """SwiGLU of the dense FFN."""
+    """SwiGLU of the dense FFN: reads 2 T I / tp elements, writes T I / tp."""
     return _swiglu(work.tokens, _dense_width(model, work))
 
 
 def dense_down(model, work):
-    """Down projection of the dense FFN."""
+    """Down projection of the dense FFN: (T, I / tp, H)."""
     return gemm(work.tokens, _dense_width(model, work), model.hidden_size)
 
 
@@ -120,12 +122,12 @@ def shared_up(model, work):
 
 
 def shared_swiglu(model, work):
-    """SwiGLU of the shared experts."""
+    """SwiGLU of the shared experts: reads 2 T N_s I / tp elements, writes T N_s I / tp."""
     return _swiglu(_shared_rows(work), _shared_width(model, work))
 
 
 def shared_down(model, work):
-    """Down projection of the shared experts."""
+    """Down projection of the shared experts: (T `shared_tp` / tp, N_s I / `shared_tp`, H)."""
     return gemm(_shared_rows(work), _shared_width(model, work), model.hidden_size)
 
 
@@ -148,12 +150,12 @@ def routed_up(model, work):
 
 
 def routed_swiglu(model, work):
-    """SwiGLU of the routed experts."""
+    """SwiGLU of the routed experts: reads 2 R I / moe_tp elements, writes R I / moe_tp."""
     return _swiglu(over(work.routed_rows, work.experts), _routed_width(model, work), work.experts)
 
 
 def routed_down(model, work):
-    """Down projection of the routed experts."""
+    """Down projection of the routed experts: G products (R / G, I / moe_tp, H)."""
     return gemm(over(work.routed_rows, work.experts), _routed_width(model, work), model.hidden_size, work.experts)
 
 
@@ -169,18 +171,18 @@ def _swiglu(rows, width, groups=1):
 
 
 def embedding(model, work):
-    """T / sp rows of the table (V, H), of which a chip holds V / tp; it finds 1 / tp of them, the others are zeros."""
+    """Embedding: T / sp rows of the table (V, H). A chip holds V / tp rows and finds 1 / tp of the tokens there."""
     table, found = over(model.vocab_size, work.tp), over(work.rows, work.tp)
     return Lookup(table=table, found=found, m=work.rows, n=model.hidden_size)
 
 
 def head(model, work):
-    """Output head (rows, H, V / tp); rows: every token in decode, the last of a prompt in prefill."""
+    """Output head: (T_h, H, V / tp); T_h is every token in decode, the last of each prompt in prefill."""
     return gemm(work.head_rows, model.hidden_size, over(model.vocab_size, work.tp))
 
 
 def draft_projection(model, work):
-    """[embedding, hidden state] of a draft token to the width of the MTP module's layer (T, 2 H, H)."""
+    """Projection of [embedding, hidden state] of a draft token to the MTP module's layer: (T / sp, 2 H, H)."""
     return gemm(work.rows, 2 * model.hidden_size, model.hidden_size)
 
 
@@ -188,12 +190,12 @@ def draft_projection(model, work):
 
 
 def hidden_states(model, work):
-    """Hidden states of the tokens of a group, which an all-reduce sums."""
+    """Hidden states of the tokens of a group, which an all-reduce sums: T H elements."""
     return Pointwise(weights=0, inputs=0, outputs=work.tokens * model.hidden_size)
 
 
 def routed_states(model, work):
-    """Hidden states of the rows of a card: what dispatch brings and combine takes back."""
+    """Hidden states that dispatch brings to a card and combine takes back: R H elements."""
     return Pointwise(weights=0, inputs=0, outputs=work.routed_rows * model.hidden_size)
 
 

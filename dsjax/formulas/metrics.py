@@ -16,7 +16,7 @@ class Step:
     time: Time
     blocks: dict  # {block: Time of a step}, before overlap
     memory: dict  # {part: B per chip}
-    masks: dict  # {constraint: bool}: why the point is impossible, beside what the grid asks
+    masks: dict  # {constraint: bool} of the model; a grid's bounds are apart
     tokens_per_user: float  # tokens one sequence gains per step; NaN in prefill
     tokens_per_chip: float  # tokens produced (decode) or read (prefill) per step and chip
     ttft: float  # s; NaN in decode
@@ -27,11 +27,11 @@ class Step:
 
 
 def of(step):
-    """{variable: value} of one step.
+    """{variable: value} of one step, units as in `specs.variables`.
 
     tpot = step_time / tokens_per_user; tps_per_user = 1 / tpot; tps_per_chip = tokens_per_chip / step_time;
     tps_total = chips tps_per_chip; mfu, mbu = seconds at peak rate / step_time; bottleneck = the largest exposed part
-    (the first of equals). What the phase does not define is NaN.
+    (the first of equals). A variable that the phase does not define is NaN.
     """
     step_time = step.time.total
     time = dataclasses.replace(

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 
 def visited(parts, model, slots, over=1.0):
-    """Parts, out of p = `parts` / `over` equal ones of all M slots, that the k experts of a token lie in, expected.
+    """Expected number of parts that hold the k experts of a token, of p = `parts` / `over` equal parts of M = `slots`.
 
     Node-limited routing picks t of G groups evenly (G = `n_group`, t = `topk_group`; none: G = t = 1), then k slots of
-    those groups. With the draws without replacement taken at their middle one, where (k - 1) / 2 slots are gone:
+    those groups. Draws are without replacement, each taken as the middle one, when (k - 1) / 2 slots are gone:
 
         parts within a group, p >= G    n(p) = p t/G (1 - (1 - (1 / p) / (t/G - (k - 1) / (2 M)))^k)
         parts of several groups, p < G  p (1 - (1 - (G / p) / (G - (h - 1) / 2))^h),  h = n(G) groups hit
@@ -40,7 +40,7 @@ def imbalance(model, workload, ep, slots, tokens):
 
 
 def expected_imbalance(model, ep, slots, tokens):
-    """Expected rows of the busiest of ep cards over the mean, for A tokens that choose k of M = ep s slots evenly.
+    """Expected rows of the busiest of `ep` cards over the mean: A = `tokens` choose k of M = ep `slots` slots evenly.
 
     The rows of a card have mean mu = A k / ep and, apart from what all cards share, variance v = mu (M - k) / (M - 1)
     (the cards' rows add up to A k: their covariance makes up for 1 - 1 / ep). With m the expected largest of ep normal

@@ -121,7 +121,7 @@ def gemm(m, k, n, groups=1):
 
 
 def norm(rows, width, streams=1):
-    """Normalisation of `rows` rows of `streams` streams of this width each."""
+    """Norm of `rows` rows: reads and writes `streams` x rows x width elements (2 where it adds a residual)."""
     return Pointwise(weights=width, inputs=streams * rows * width, outputs=streams * rows * width)
 
 
@@ -142,6 +142,6 @@ def like(model, *sizes):
 
 
 def quotient(total, parts, dtype):
-    """total / parts of integers: exact where it is whole, whatever rounding a division has."""
+    """total / parts of integers: exact where it is a whole number, also on backends whose division rounds it."""
     ratio = jnp.asarray(total, dtype) / jnp.asarray(parts, dtype)
     return jnp.where(total % parts == 0, jnp.asarray(total // parts, dtype), ratio)

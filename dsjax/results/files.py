@@ -95,7 +95,7 @@ def _places(output):
 
 def _meet(one, other):
     """Whether two paths are one file, or one is inside the other."""
-    with contextlib.suppress(OSError):  # one of them is not there yet
+    with contextlib.suppress(OSError):  # a path that is not there yet is no file
         if os.path.samefile(one, other):
             return True
     one, other = (Path(os.path.realpath(path)) for path in (one, other))

@@ -21,7 +21,7 @@ class Results:
     space: Space
     where: str = "dataset"  # names the Dataset in errors
     kind: str = "dataset"
-    there: np.ndarray | None = None  # which points are there, over the axes; None: all of them
+    there: np.ndarray | None = None  # mask of the points that are there, over the axes; None: all points
 
     @classmethod
     def of(cls, ds, where="dataset", kind="dataset", first=False):

@@ -23,14 +23,14 @@ from ..formulas.point import of_step
 # use, and touching fresh pages again takes longer than the arithmetic.
 SLAB = 2**24
 CELL = 2**13  # points of one cell, at least, where the axes allow
-CELLS = 2**22  # of a grid, about, at most: of a larger one they have more points
-ROUNDING = {"float64": 1e-12, "float32": 1e-5}  # relative; of a regrouped sum, and of a bound it is compared with
+CELLS = 2**22  # of one grid, at most about; cells of a larger grid have more points
+ROUNDING = {"float64": 1e-12, "float32": 1e-5}  # relative error of a reassociated sum and its bound
 WINDOWS = 16  # by which a slab is longer than a window of a long axis, where the other axes allow
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the axes of a space are walked."""
+    """Axes with an entry per cell, axes within a cell, and the size of a slab."""
 
     policies: tuple  # axes of labels that choose a function
     kept: tuple  # axes with an entry per cell, in the order of the grid

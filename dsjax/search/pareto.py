@@ -97,7 +97,7 @@ def exact(u, v):
 
 
 def near_front(u, v, front_u, front_v, tolerance):
-    """Which points no point of a front exceeds in both by twice the tolerance: all that can be equal to one."""
+    """Points that no point of a front exceeds in both variables by twice the tolerance: candidates to equal one."""
     beyond = np.searchsorted(-front_u, -(u + 2.0 * tolerance * np.abs(u)))  # front points with clearly larger u
     wall = np.concatenate([[-np.inf], front_v])[beyond]
     return v + 2.0 * tolerance * np.abs(v) >= wall

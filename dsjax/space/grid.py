@@ -75,7 +75,7 @@ def load(
 
 
 class _Reader:
-    """One grid while it is checked; `where(section, key)` names the place of a key in errors."""
+    """Reader of one grid; `where(section, key)` names the place of a key in errors."""
 
     def __init__(self, data, file, axes, fixed, any_size=False):
         self.file, self.overridden, self.any_size = file, {}, any_size

@@ -100,7 +100,7 @@ class Space:
         return dataclasses.replace(self, rows=rows)
 
     def with_axes(self, axes, fixed=()):
-        """The space with these values of its axes, and some of them fixed {axis: value}, as a grid of them makes it."""
+        """The space with `axes` {axis: values} and `fixed` {axis: value}, as a grid with them would make it."""
         groups = group_names(self.study, axes)  # what is fixed makes one group
         by = tuple(key for key in self.by if key in groups)
         left = dataclasses.replace(self, axes=axes, fixed={**dict(fixed), **self.fixed}, by=by).with_rows_in_use()
@@ -111,7 +111,7 @@ class Space:
         return self.with_axes({}, {axis: point[axis] for axis in self.axes})
 
     def with_fixed(self, **numbers):
-        """The space with other numbers fixed: the compiled program stays the same where they were fixed before."""
+        """The space with these `numbers` fixed; numbers that were fixed before keep the compiled program."""
         return dataclasses.replace(self, fixed=self.fixed | numbers)
 
     def to_json(self) -> str:

@@ -13,7 +13,7 @@ from ..space import grid, inputs
 from ..types import Amount, Dtype, Grid, Named, Path
 from . import outputs, slabs
 
-# Above this many points `block_time` (one full grid per block) is left out unless asked for.
+# Above this many points `block_time` (one full grid per block) is computed on request only.
 MOST_POINTS_WITH_BLOCKS = 1_000_000
 # Above this many points a grid is evaluated in slabs.
 MOST_POINTS_IN_ONE_PIECE = 4_000_000

@@ -12,7 +12,7 @@ from ..results import files
 from ..results.files import zarr_package
 from . import slabs
 
-LEAST_SHARE = 0.2  # of the size of the results: what is left of them, compressed
+LEAST_SHARE = 0.2  # of the size of the results: their share on disk, compressed, at least
 STORE = "store"  # in the folder of the parts, until it is complete
 
 
