@@ -18,11 +18,11 @@ class InputError(ValueError):
 
 
 class NothingFeasible(InputError):
-    """The input is good, but no point is feasible: asked and answered, exit code 1 of the command line."""
+    """The input is valid, but no point is feasible: an answer, exit code 1 of the command line."""
 
 
 def unknown(where, what, name, known):
-    """InputError for a name that is not among `known`: with all of them where they are few, else with the nearest."""
+    """InputError for a name that is not among `known`: it lists all of `known` where they are few, else the nearest."""
     known = list(known)
     nearest = _nearest(name, known)
     near = difflib.get_close_matches(str(name), nearest, n=1)

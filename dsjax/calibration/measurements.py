@@ -243,7 +243,7 @@ def _positive(where, text):
 
 
 def _merge(path, header, points, chosen):
-    """Shapes, seconds and the number of points that went into another of the same shape."""
+    """(shapes, seconds, number of merged points): points of equal shape become one."""
     by_shape = {}
     for shape, seconds in points:
         by_shape.setdefault(tuple(shape.items()), []).append(seconds)

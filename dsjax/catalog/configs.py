@@ -135,7 +135,7 @@ def architecture_of(config, where):
 
 
 class _Reader:
-    """One config while it is read; every number is checked where it is."""
+    """Reader of one config; every number is checked where it is read."""
 
     def __init__(self, config, where):
         self.config, self.where = config, where

@@ -165,7 +165,7 @@ MEASURED = ("fitted", "siblings")
 
 
 def _texts(where, record, records, merged):
-    """What a row says beside its numbers, taken out of `merged`."""
+    """Texts of a row beside its numbers, removed from `merged`."""
     if record == "model":
         return {"quantisation": merged.pop("quantisation", None)}
     if record == "curve":

@@ -119,7 +119,7 @@ def _stated(where, row, fields, given):
 
 
 def _entry(where, value):
-    """What a value of `sources` says: {"kind", "text"}, or one of the two."""
+    """{"kind", "text"}, or only one of the keys, of a value of `sources`."""
     entry = {"text": value} if isinstance(value, str) else value
     if not isinstance(entry, dict) or not entry or not entry.keys() <= {"kind", "text"}:
         raise InputError(f"{where}: {value!r}; expected a text, or {{ kind, text }}")

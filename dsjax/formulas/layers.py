@@ -14,7 +14,7 @@ from .shapes import Lookup, Pointwise, gemm, like, norm, over, query_width
 
 
 def stream_norm(model, work):
-    """Norm before attention or the FFN, fused with the addition of the residual: 2 T / sp H elements read and written."""
+    """Norm before attention or the FFN, fused with the residual addition: reads, and writes, 2 T / sp H elements."""
     return norm(work.rows, model.hidden_size, streams=2)
 
 

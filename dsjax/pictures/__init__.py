@@ -1,4 +1,4 @@
-"""Pictures of results: what `dsjax plot` and `dsjax.plot` do. matplotlib is imported only when one is drawn."""
+"""Pictures of results, for `dsjax plot` and `dsjax.plot`. matplotlib is imported only when a picture is drawn."""
 
 import importlib
 import inspect

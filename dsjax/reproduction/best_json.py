@@ -30,7 +30,7 @@ _UNUSED = {"decode": ("sp", "prompts"), "prefill": ("batch",)}
 def of(ranked):
     """The first of ranked points: {"chip_count", "model", "point", "optimal_config", "performance"}; {} if none.
 
-    `point` is the whole configuration by its names here. SI units, nothing rounded; what the phase does not define is
+    `point` is the whole configuration by dsjax's names. SI units, nothing rounded; what the phase does not define is
     left out.
     """
     if not ranked.sizes["rank"]:

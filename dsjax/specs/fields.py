@@ -37,17 +37,17 @@ def amount(units, doc):
 
 
 def optional(units, doc):
-    """An amount that a row may leave out: 0 there, which says that it is unknown. No other row lends it."""
+    """An amount that a row may leave out: then it is 0, which means unknown, and is not taken from `base`."""
     return dataclasses.field(default=0.0, metadata=feature(units, doc).metadata | {"lent": False})
 
 
 def feature(units, doc, high=None):
-    """An amount that a row may leave out: 0 there, which says that there is none."""
+    """An amount that a row may leave out: then it is 0, which means that there is none."""
     return _field(units, doc, open_low=False, high=high, default=0.0)
 
 
 def like(other, field):
-    """`field` that a row may leave out: it has the value of the field `other` there."""
+    """`field` that a row may leave out: then it has the value of the field `other` of that row."""
     return dataclasses.field(metadata=field.metadata | {"like": other})
 
 

@@ -128,7 +128,7 @@ class Prediction:
     blocks: dict  # {block: s of a step of the first phase, before overlap}
 
     def value(self, rate, factor):
-        """What was measured, predicted with a software factor."""
+        """The measured quantity as predicted with a software factor."""
         seconds = self.fixed_s + factor * self.scaled_s
         return 1.0 / seconds if rate else seconds
 

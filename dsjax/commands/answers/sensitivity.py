@@ -88,7 +88,7 @@ def _show(ds, form, quiet):
 
 
 def summary(ds):
-    """What stands beside the parameters, as plain values."""
+    """Values of a result that are not of a parameter, as plain values."""
     result = {"title": ds.attrs["title"], "of": ds.attrs["of"]}
     if "parameter_value" not in ds:
         return result | {"points": math.prod(n for name, n in ds.sizes.items() if name != "parameter")}
