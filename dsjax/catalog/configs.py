@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError, unknown
 from ..specs import fields, records
-from . import quantisation as quantisations
+from . import quantisation
 
 LARGEST = 4_000_000  # bytes; those of real models have a few thousand
 MOST = 2**31 - 1  # of any size
@@ -109,9 +109,9 @@ def row(config, where):
     numbers = _Reader(config, where).numbers(ARCHITECTURES[name])
     source = config.get("_source")
     found = numbers | {"source": source if isinstance(source, str) and source.strip() else f"{where}, {name}"}
-    if quantisation := quantisations.of(config, where):
-        found["quantisation"] = quantisation
-        found["source"] += f"; weights stored in {quantisation['method']}, {quantisation['bits']} bit"
+    if stored := quantisation.of(config, where):
+        found["quantisation"] = stored
+        found["source"] += f"; weights stored in {stored['method']}, {stored['bits']} bit"
     return found | {key: config[f"_{key}"] for key in ("kind", "sources", "unverified") if f"_{key}" in config}
 
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from ..specs.records import Point
-from . import program as jaxprs
 from .caches import remembered
 from .operands import operand_types, precision, unlifted
+from .program import Program
 
 
 def scalar_of(plan, choice, knots):
@@ -26,7 +26,7 @@ def scalar_of(plan, choice, knots):
 class Trace(NamedTuple):
     """The scalar function of every choice of the policies, traced once each."""
 
-    program: jaxprs.Program
+    program: Program
     slots: dict  # {(index of the choice of each policy): {variable: slot of the program}} of the choices of the space
     sources: dict  # {variable: indices of the operands and, after them, of the policies it can depend on}
     dtypes: dict  # {variable: dtype}
@@ -45,7 +45,7 @@ def _traced(plan, dtype):
     for what they depend on, and are not evaluated.
     """
     types = operand_types(plan, dtype)
-    trace = Trace(jaxprs.Program(len(types)), {}, {}, {})
+    trace = Trace(Program(len(types)), {}, {}, {})
     token = jax.ShapeDtypeStruct((), dtype)
     every = [range(len(choices) + len(others)) for _, choices, others in plan.policies]
     chosen = set(itertools.product(*(range(len(choices)) for _, choices, _ in plan.policies)))

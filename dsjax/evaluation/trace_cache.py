@@ -21,8 +21,8 @@ import jax
 import numpy as np
 
 from . import numpy_programs, operands
-from . import trace as traces
 from .caches import remembered
+from .trace import traced
 
 MOST_FILES = 128  # kept: about 0.3 MB each
 PACKAGE = __name__.partition(".")[0]
@@ -60,7 +60,7 @@ def _outline(plan, dtype):
     path = _path(plan, dtype)
     found = None if path is None else _read(path)
     if found is None:
-        trace = traces.traced(plan, dtype)
+        trace = traced(plan, dtype)
         dtypes = {name: np.dtype(dtype) for name, dtype in trace.dtypes.items()}
         found = Outline(numpy_programs.without_jax(trace.program), trace.slots, trace.sources, dtypes)
         if path is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import InputError
-from ..search import pareto as fronts
+from ..search.pareto import of_dataset
 from . import canvas, selection
 from .labels import Note, annotate_curves
 
@@ -22,7 +22,7 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     by = selection.groups(space, by)
     cut, chosen, mask = selection.restricted(results, at, by=by)
     shown, count = selection.leaders(cut, by, mask)
-    front = fronts.of_dataset(cut, x=x, y=y, by=list(by))
+    front = of_dataset(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
     load = "batch" if "tps_per_user" in space.defined else "prompts"
     (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))

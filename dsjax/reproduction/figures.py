@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..space import grid
-from ..sweeps import sweep as run
+from ..sweeps.sweep import of_space
 from . import sg2260e_conclusions
 
 FIGURE = ("quantity", "published", "computed", "error", "tolerance", "ok", "note")  # of a row beside its deployment
@@ -33,7 +33,7 @@ def compare(study):
     """
     published = study.data["published"]
     sweeps = {
-        name: run.of_space(grid.load(grid.folder() / f"{sweep['grid']}.toml", axes=sweep["axes"]), blocks=True)
+        name: of_space(grid.load(grid.folder() / f"{sweep['grid']}.toml", axes=sweep["axes"]), blocks=True)
         for name, sweep in published["sweeps"].items()
     }
     rows = []

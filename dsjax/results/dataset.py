@@ -8,7 +8,7 @@ import xarray as xr
 
 from .. import __version__
 from ..formulas.metrics import LIMITS
-from ..space import provenance as families
+from ..space import provenance
 from ..space.space import auxiliary, numeric_axes
 from ..specs import fields
 from ..specs.records import RATES
@@ -20,7 +20,7 @@ def to_dataset(space, arrays, command="dsjax"):
     coords = coordinates(space)
     data, blocks = variables(space, arrays, coords), block_coordinates(space, arrays)
     ds = xr.Dataset(plain(data), coords=plain(coords | blocks))
-    ds.attrs = provenance(space, command)
+    ds.attrs = global_attributes(space, command)
     return ds
 
 
@@ -60,7 +60,7 @@ def _blocks(space, names):
     return [name for name in space.study.blocks if f"block_time/{name}" in names]
 
 
-def provenance(space, command):
+def global_attributes(space, command):
     """Global attributes of a dataset: what it is, how it came to be, and the space to evaluate it again."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
@@ -112,7 +112,7 @@ def coordinates(space):
                     flags = np.arange(len(RATES), dtype=values.dtype)
                     attrs = {"long_name": meta["doc"], "flag_values": flags, "flag_meanings": " ".join(RATES)}
                 coords[name] = ((record,), values, attrs)
-    return coords | families.coordinates(space)
+    return coords | provenance.coordinates(space)
 
 
 def _stack_blocks(space, blocks):

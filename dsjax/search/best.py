@@ -10,8 +10,8 @@ from ..errors import InputError
 from ..results.handle import Results
 from ..sweeps import sources, sweep
 from ..types import Amount, Names, Source
-from . import pareto as fronts
 from . import ranking, streaming
+from .pareto import check, of_dataset
 
 
 def best(
@@ -56,10 +56,10 @@ def pareto(
     and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
     `stream`, `max_memory` and `client` as in `best`.
     """
-    materialised = functools.partial(fronts.of_dataset, x=x, y=y, by=by)
+    materialised = functools.partial(of_dataset, x=x, y=y, by=by)
     streamed = functools.partial(streaming.pareto, x=x, y=y, by=by, client=client)
     how = _stream(stream, client), max_memory
-    return of(source, "pareto", lambda s: fronts.check(s, x, y, by), materialised, streamed, *how, options)
+    return of(source, "pareto", lambda s: check(s, x, y, by), materialised, streamed, *how, options)
 
 
 def _stream(stream, client):

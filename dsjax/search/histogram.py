@@ -107,4 +107,4 @@ def _described(space, name, edges, counts, quantiles, found, command):
         "quantile": ("quantile", np.array(quantiles), {"units": "1", "long_name": "share of the feasible points"}),
     }
     ds = xr.Dataset(data, coords)
-    return ds.assign_attrs(dataset.provenance(space, command) | {"of": name})
+    return ds.assign_attrs(dataset.global_attributes(space, command) | {"of": name})

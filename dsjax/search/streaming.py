@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..results import dataset
 from ..space import ranges
 from . import cells, ranking, workers
-from . import pareto as fronts
+from .pareto import check, choose, described, exact, near_front
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
 MOST_CELLS = 100_000_000
@@ -55,7 +55,7 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
 
     A cell is looked at while the corner of its largest x and its largest y is not behind the front found so far.
     """
-    by, (x, x_sense), (y, y_sense) = fronts.check(space, x, y, by)
+    by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
     stream = _Stream(space, by, dtype)
     most = stream.largest(x, x_sense, client), stream.largest(y, y_sense, client)
     tolerance = ranking.TOLERANCE[dtype]
@@ -65,19 +65,19 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
         front = np.empty(0, dtype), np.empty(0, dtype)
         order = np.argsort(-(_places(u) + _places(v)), kind="stable")  # corners far out first
         for i in order[(u[order] > -np.inf) & (v[order] > -np.inf)]:
-            if not fronts.near_front(u[i : i + 1], v[i : i + 1], *front, tolerance)[0]:
+            if not near_front(u[i : i + 1], v[i : i + 1], *front, tolerance)[0]:
                 continue
             flat, (a, b) = stream.points(members[i], (x, y))
             a, b = x_sense * a, y_sense * b
             if len(flat):
-                front = fronts.exact(np.concatenate([front[0], a]), np.concatenate([front[1], b]))
-            near = fronts.near_front(a, b, *front, tolerance)
+                front = exact(np.concatenate([front[0], a]), np.concatenate([front[1], b]))
+            near = near_front(a, b, *front, tolerance)
             found.append((flat[near], a[near], b[near]))
             stream.check_room(int(near.sum()))
     flat, u, v = stream.joined(found, 2)
     coords, at = stream.seen(flat)
-    chosen, ties = fronts.choose(coords, space, by, at, u, v, x_sense)
-    return fronts.described(stream.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
+    chosen, ties = choose(coords, space, by, at, u, v, x_sense)
+    return described(stream.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
 
 
 def counted(space, dtype="float32", client=None):
@@ -209,4 +209,4 @@ class _Stream:
         for name in rows[0] if rows else ():
             if name not in picked.coords:
                 picked[name] = ("rank", np.stack([row[name] for row in rows]), dataset.attributes(name))
-        return ranking.numbered(picked, ties).assign_attrs(dataset.provenance(self.space, command))
+        return ranking.numbered(picked, ties).assign_attrs(dataset.global_attributes(self.space, command))
