@@ -48,13 +48,9 @@ class Operator:
     fused: bool = False  # into the launch of the pointwise row before it
     counted: bool = True  # as work of the model; what only moves data about is not
     active: bool = True  # whether its parameters count among those that a token uses; norms and biases do not
+    routed: bool = False  # weights of the routed experts, of which a token uses top-k
     stored: Callable = whole  # model -> share of its weights that no other operator stores
     grouped: str = ""  # its name in a model of grouped-query attention
-
-    @property
-    def routed(self):
-        """Whether its weights are those of the routed experts, of which a token uses top-k."""
-        return self.part in ("routed", "down") or self.shape is layers.routed_bias
 
     def name_in(self, model):
         """Name of the operator in a model, by the kind of attention."""
@@ -129,12 +125,14 @@ OPERATORS = (
     _experts("shared_gate_up", "shared", "shared", Kernels.expert, layers.shared_up),
     _experts("shared_swiglu", "pointwise", "shared", Kernels.pointwise, layers.shared_swiglu, launches=0.125),
     _experts("shared_down", "shared", "shared", Kernels.expert, layers.shared_down),
-    _experts("routed_gate_up", "routed", "routed", Kernels.routed_up, layers.routed_up),
-    _experts("routed_swiglu", "pointwise", "routed", Kernels.sorting, layers.routed_swiglu, launches=0.125),
-    _experts("routed_down", "routed", "down", Kernels.routed_down, layers.routed_down),
+    _experts("routed_gate_up", "routed", "routed", Kernels.routed_up, layers.routed_up, routed=True),
+    _experts(
+        "routed_swiglu", "pointwise", "routed", Kernels.sorting, layers.routed_swiglu, launches=0.125, routed=True
+    ),
+    _experts("routed_down", "routed", "down", Kernels.routed_down, layers.routed_down, routed=True),
     _experts("combine", "combine", "combine", Kernels.combine, layers.routed_states, counted=False),
     _bias("router_bias", MOE, "router", layers.router_bias, moe_layers, replicated=True),
-    _bias("routed_bias", MOE, "routed", layers.routed_bias, moe_layers, weights="expert_bytes"),
+    _bias("routed_bias", MOE, "routed", layers.routed_bias, moe_layers, weights="expert_bytes", routed=True),
     _collective("all_reduce_ffn", "closing", Kernels.all_reduce, layers.hidden_states, "all_reduce"),
     # A dense FFN, the first layers.
     Operator("dense_gate_up", DENSE, "dense", REST, Kernels.gemm, layers.dense_up, dense_layers),

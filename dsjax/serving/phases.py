@@ -74,7 +74,7 @@ class Outcome:
     even: bool  # a group's sequences can be halved
 
 
-def decode_outcome(point, parts):
+def decode_outcome(point, split):
     """`Outcome` of decode: 1 + sum over i = 1..mtp of acceptance^i tokens per user and step."""
     d, w = point.deployment, point.workload
     batch, drafts = (jnp.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
@@ -82,26 +82,26 @@ def decode_outcome(point, parts):
     return Outcome(
         tokens_per_user=gained,
         tokens_per_chip=batch * gained,
-        batch_total=batch * parts.chips,
+        batch_total=batch * split.chips,
         drafts=drafts,
         ttft_steps=None,
-        masks={"prompts": jnp.ones((), bool)} | masks(constraints.DECODE, constraints.Case(point, parts)),
+        masks={"prompts": jnp.ones((), bool)} | masks(constraints.DECODE, constraints.Case(point, split)),
         even=(d.batch % 2 == 0) | (d.tp % 2 == 0),
     )
 
 
-def prefill_outcome(point, parts):
+def prefill_outcome(point, split):
     """`Outcome` of prefill: the first token comes after one step."""
     d, context = point.deployment, point.workload.context
     prompts = jnp.asarray(d.prompts, context.dtype)
     return Outcome(
         tokens_per_user=jnp.full((), jnp.nan, context.dtype),
-        tokens_per_chip=prompts * context / parts.chips,
+        tokens_per_chip=prompts * context / split.chips,
         batch_total=prompts,
         drafts=None,
         ttft_steps=jnp.ones((), context.dtype),
-        masks={"mtp": jnp.ones((), bool)} | masks(constraints.PREFILL, constraints.Case(point, parts)),
-        even=(d.prompts // parts.groups) % 2 == 0,
+        masks={"mtp": jnp.ones((), bool)} | masks(constraints.PREFILL, constraints.Case(point, split)),
+        even=(d.prompts // split.groups) % 2 == 0,
     )
 
 
