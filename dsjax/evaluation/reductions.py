@@ -32,12 +32,14 @@ def reduction(space, function, sizes, kept, inner, dtype="float32"):
     """
     how, leaves = plan(space, function)
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
-    what = how, dtype, tuple(sizes.items()), tuple(kept), tuple(inner)
 
     def run(window):
         part = [np.asarray(leaf[window[axis]] if axis in window else leaf) for leaf, axis in zip(leaves, how.leaf_axes)]
+        # The last window of a long axis may be shorter than the others.
+        lengths = sizes | {axis: len(leaf) for leaf, axis in zip(part, how.leaf_axes, strict=True) if axis in window}
         with precision(dtype):
-            return [(picks, np.asarray(reduced)) for picks, reduced in _compiled(*what)(part)]
+            run_slab = _compiled(how, dtype, tuple(lengths.items()), tuple(kept), tuple(inner))
+            return [(picks, np.asarray(reduced)) for picks, reduced in run_slab(part)]
 
     return run
 
