@@ -3,6 +3,7 @@
 The model's own step is evaluated at one point, and at a few more beside it: nothing here knows what a step costs.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -97,7 +98,7 @@ def _explained(space, dtype):
         | _masks(space, values)
         | headroom.pipelines(space, values, dtype)
         | headroom.largest(space, dtype)
-        | _sources(space, dtype, values)
+        | _sources(space, values)
     )
 
 
@@ -172,8 +173,14 @@ def _masks(space, values):
     )
 
 
-def _sources(space, dtype, values):
-    read = provenance.numbers_read(space, values, lambda moved: values_of(moved, dtype))
+def _sampled(space, names, moved, n):
+    return evaluation.samples(space, moved, n, names, interpret=True)
+
+
+def _sources(space, values):
+    names = [name for name in values if "/" not in name or name.startswith("block_time/")]
+    sampled = functools.partial(_sampled, space, names)
+    read = provenance.numbers_read(space, evaluation.numbers(space), sampled)
     rows = {f"{record}.{name}": row for record, of in space.rows.items() for name, row in of.items()}
     of = {row: [entry for label, _, entry in read if label == row] for row in rows}
     tags = [", ".join(dict.fromkeys(entry["kind"] for entry in of[row])) or "not read" for row in rows]

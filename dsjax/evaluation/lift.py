@@ -187,11 +187,11 @@ def numbers(space):
     return {key: leaves[position] for key, position in _positions(how).items()}
 
 
-def samples(space, values, n, names):
+def samples(space, values, n, names, interpret=False):
     """{variable: float64 value in each of `n` samples} of a space of one point, for the variables in `names`.
 
     `values` {(record, field): n numbers} of the operands that vary (see `numbers`). One compiled program serves any
-    number of samples.
+    number of samples; `interpret`: NumPy instead, for a few.
     """
     how, leaves = plan(space)
     how = dataclasses.replace(how, axes=("sample",), leaf_axes=("sample",) * len(leaves))
@@ -199,6 +199,8 @@ def samples(space, values, n, names):
     leaves = [np.broadcast_to(leaf, n) for leaf in leaves]
     for key, array in values.items():
         leaves[positions[key]] = np.asarray(array, leaves[positions[key]].dtype)
+    if interpret and (run := _interpreted(how, "float64", tuple(names))):
+        return {name: np.broadcast_to(array, (n,)) for name, array in run(leaves).items()}
     leaves = [np.pad(leaf, (0, -n % CHUNK), mode="edge") for leaf in leaves]
     chunks = []
     with precision("float64"):

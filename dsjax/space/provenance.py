@@ -1,6 +1,6 @@
 """Where the numbers of a space come from, and whose kernels its curves are fitted to."""
 
-import math
+import numpy as np
 
 from ..catalog import sources
 from ..catalog.reader import MEASURED, record_class
@@ -75,29 +75,37 @@ def of_field(space, record, name, field):
     return sources.of_field(space.rows[record][name], field)
 
 
-def numbers_read(space, values, evaluated):
-    """[(<record>.<row>, field, entry of `of_field`)] of the numbers that a value of the point depends on.
+def numbers_read(space, numbers, sampled):
+    """[(<record>.<row>, field, entry of `of_field`)] of the numbers that a variable of the one point depends on.
 
-    A number is read where some of the `values` {name: number} change, by more than rounding, once it is a thousand
-    times smaller or larger, or 1 in place of 0; whole numbers count as read. `evaluated`: the values of a space of one
-    point.
+    A number is read where some variable changes, by more than rounding, once it is a thousand times smaller or larger,
+    or 1 in place of 0; whole numbers count as read. `numbers` {(record, field): number}; `sampled({(record, field): n
+    numbers}, n)`: {variable: n values}.
     """
-    found = []
-    for record, rows in space.rows.items():
-        for name, row in rows.items():
-            for field, meta in fields_of(record_class(space.study.records, record, row)).items():
-                axis = f"{record}_{field}"
-                x = space.fixed.get(axis, row[field])
-                others = (
-                    evaluated(space.with_fixed(**{axis: other})) for other in ([f * x for f in FACTORS] if x else [1.0])
-                )
-                if meta["integer"] or any(_changed(values, other) for other in others):
-                    found.append((f"{record}.{name}", field, of_field(space, record, name, field)))
-    return found
-
-
-def _changed(values, others):
-    return any(not math.isclose(x, others[name], rel_tol=ROUNDING) for name, x in values.items() if not math.isnan(x))
+    fields = [
+        (record, name, field, meta)
+        for record, rows in space.rows.items()
+        for name, row in rows.items()
+        for field, meta in fields_of(record_class(space.study.records, record, row)).items()
+    ]
+    probes = []  # (the number that is moved, the value that it moves to); before all of them, a sample that moves none
+    for record, _, field, meta in fields:
+        if (record, field) in numbers and not meta["integer"]:
+            x = float(numbers[record, field])
+            probes += [((record, field), f * x) for f in FACTORS] if x else [((record, field), 1.0)]
+    moved = {key: np.full(1 + len(probes), float(numbers[key])) for key, _ in probes}
+    for i, (key, x) in enumerate(probes, start=1):
+        moved[key][i] = x
+    changed = np.zeros(1 + len(probes), bool)
+    for values in sampled(moved, len(changed)).values():
+        values = values.astype(float)
+        changed |= ~np.isclose(values, values[0], rtol=ROUNDING, atol=0.0, equal_nan=True)
+    read = {key for (key, _), some in zip(probes, changed[1:], strict=True) if some}
+    return [
+        (f"{record}.{name}", field, of_field(space, record, name, field))
+        for record, name, field, meta in fields
+        if meta["integer"] or (record, field) in read
+    ]
 
 
 def remarks(space, shown):
