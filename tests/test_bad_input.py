@@ -434,3 +434,28 @@ def test_an_unknown_name_gets_the_nearest():
     assert str(errors.unknown("x", "batch", 70.2, range(16, 512, 16))).endswith("one of 31, the nearest 64, 80, 48")
     assert "(dsjax catalog nics lists them)" in str(errors.unknown("x", "nic", "CX8", many))
     assert str(errors.unknown("x", "part", "a", [])).endswith("expected one of none")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: dsjax.best({"tps_per_chip": 1}), ["grid: unknown key 'tps_per_chip'"]),
+        (lambda: dsjax.best(xr.DataArray([1])), ["DataArray", "expected"]),
+        (lambda: dsjax.load_grid("default", catalogs=3), ["catalogs: 3", "expected paths of catalog files"]),
+        (
+            lambda: dsjax.plot(["pareto"], "default", "p.png"),
+            ["plot: unknown kind", "['pareto']", "expected one of pareto"],
+        ),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(call, words):
+    with pytest.raises(errors.InputError) as error:
+        call()
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_scheduler_is_an_address(tmp_path):
+    refused(
+        "--scheduler nonsense: is no address; expected one like tcp://host:8786",
+        *("sweep", "decode_gpu_2025", "-o", str(tmp_path / "r.zarr"), "--scheduler", "nonsense"),
+    )

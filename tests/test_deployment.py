@@ -106,15 +106,17 @@ def test_windows_are_the_formula_of_the_source_where_none_is_spent_twice(seed):
             return Time(exposed_network=jnp.asarray(seconds), busy_network=jnp.asarray(seconds))
 
         layer = pipelines.LayerTimes(
-            before={"q": compute(before)},
-            after={"core": compute(core), "all_reduce": network(reduce), "o": compute(o)},
+            before=compute(before),
+            after=compute(core) + compute(o),
+            reduce=network(reduce),
             dispatch=network(dispatch),
-            shared={"shared": compute(shared)},
-            routed={"routed": compute(routed)},
+            shared=compute(shared),
+            routed=compute(0.25 * routed),
+            down=compute(0.75 * routed),
             combine=network(combine),
-            closing={"all_reduce_ffn": network(reduce)},
+            closing=network(reduce),
         )
-        parts = pipelines.Parts(layer=layer, layers=3.0, rest={"head": compute(rest)})
+        parts = pipelines.Parts(layer=layer, layers=3.0, rest=compute(rest), blocks={})
         time, _ = pipelines.windows(lambda share: parts, 1.0)
     attention = before + core + o + shared
     exposed = max(0, dispatch - attention) + max(0, combine - routed)
@@ -228,7 +230,8 @@ def test_a_dense_model_sends_nothing_to_experts_and_has_none(own_models):
     assert float(point.memory_part.sel(part="experts")) == 0.0
     weights = 61 * (3 * 7168 * 18432 + (16 + 1) * 320 * 7168 * 8) + 2 * 129280 * 7168
     parts = point.memory_part.sel(part=["attention", "dense", "embedding"]).sum()
-    np.testing.assert_allclose(float(parts), weights / 8, rtol=1e-12)  # fp8: one byte
+    norms = (2 * 61 + 1) * 7168  # on every chip
+    np.testing.assert_allclose(float(parts), weights / 8 + norms, rtol=1e-12)  # fp8: one byte
 
 
 def test_both_kinds_of_attention_in_one_sweep(own_models):

@@ -3,7 +3,8 @@
 data/results_0_1_0.tar.gz holds core.nc (the core model: decode on three chips, ep x batch x precision) and study.zarr
 (the 2025 study), data/answers_0_1_0.json what `answers` returned of them under 0.1.0. Best points, fronts and
 histograms read the files. `explain` and `sensitivity` evaluate the records in the files again, at points that no
-mended fault touches (bf16, one scale-up domain, no normal dispatch): no number may change.
+mended fault touches (bf16, one scale-up domain, no normal dispatch): no number may change, but for the weights of
+norms, which memory includes since.
 """
 
 import json
@@ -20,6 +21,7 @@ POINTS = {
     "core.nc": {"hardware": "H800", "ep": 8, "batch": 16, "precision": "bf16"},
     "study.zarr": {"hardware": "H20", "ep": 72, "precision": "kv1-w1"},
 }
+NORMS = {"memory_per_chip": 5e-5, "memory_part": 2e-4}  # relative: at most what the weights of norms add
 NEW = ("transfer_time", "transfer_exposed", "transfer_hidden")  # 0.1.0 took them from slopes, today from the blocks
 
 
@@ -78,4 +80,6 @@ def assert_same(then, now, name, said):
     if all(isinstance(x, str) for x in was[known].flat):
         assert was.tolist() == found.tolist(), said
     else:
-        np.testing.assert_allclose(found[known].astype(float), was[known].astype(float), 1e-9, 1e-15, err_msg=said)
+        close = 1e-7 if name in ("elasticity_below", "elasticity_above") else 1e-9  # those are differences
+        close = NORMS.get(name, close)
+        np.testing.assert_allclose(found[known].astype(float), was[known].astype(float), close, 1e-15, err_msg=said)

@@ -139,17 +139,17 @@ def test_these_are_the_files_that_a_command_reads(name, here, monkeypatch):
     def computing(*_, **__):
         raise dsjax.InputError("computing")
 
-    opener = netcdf.open_netcdf
+    opener = netcdf.read
     for function in (
         "evaluation.evaluate",
-        "analysis.sensitivity.of_space",
+        "analysis.sensitivity.sensitivity",
         "calibration.fitting.cross_validate",
         "pictures.drawn",
     ):
         monkeypatch.setattr(f"dsjax.{function}", computing)
     monkeypatch.setattr(Path, "open", opened)
     monkeypatch.setattr(Path, "read_bytes", lambda path: noted(path) or bytes_of(path))
-    monkeypatch.setattr(netcdf, "open_netcdf", lambda path: noted(path) or opener(path))
+    monkeypatch.setattr(netcdf, "read", lambda path: noted(path) or opener(path))
     args, outputs, inputs = COMMANDS[name]
     line = command(*args, *(text for option in outputs.items() for text in option), "--quiet", code=2)
     assert line.endswith("computing\n") and found == inputs

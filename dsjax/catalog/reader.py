@@ -99,6 +99,9 @@ def _models():
 
 def users(paths=()):
     """(tables, file) of the user's own catalogs: every *.toml in the configuration folder, then `paths`."""
+    paths = (paths,) if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise InputError(f"catalogs: {paths!r}; expected paths of catalog files")
     return [(read_toml(path), str(path)) for path in (*user_files(), *paths)]
 
 

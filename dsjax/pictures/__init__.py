@@ -65,7 +65,7 @@ def drawn(kind, source, path, size, dpi, force, options):
 
 def check(kind, path, size, dpi, force, options):
     """Refuse what no results could make right, before anything is computed."""
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise unknown("plot", "kind", kind, KINDS)
     known = (*allowed(kind), *sources.OF_GRID)
     for name, value in options.items():

@@ -140,6 +140,8 @@ class Results:
 
 def _written(ds, where, wanted):
     """The space in a Dataset's `dsjax_spec`."""
+    if not hasattr(ds, "data_vars"):
+        raise InputError(f"{where}: {str(ds)[:60]!r} is a {type(ds).__name__}; expected a Dataset that dsjax made")
     if "dsjax_spec" not in ds.attrs:
         raise InputError(f"{where}: attribute dsjax_spec: missing; {wanted}")
     try:

@@ -179,7 +179,7 @@ STEP = (
 )
 # In the order in which a result has their masks.
 NAMES = (
-    *("memory", "chips", "tp", "moe_tp", "sp", "shared_tp", "kv_split", "prompts", "mtp"),
+    *("memory", "chips", "tp", "moe_tp", "sp", "shared_tp", "kv_split", "mtp", "prompts"),
     *("topology", "precision", "even_batch"),
 )
 CONSTRAINTS = {c.name: c for c in (*LAYOUT, *DECODE, *PREFILL, *STEP)}

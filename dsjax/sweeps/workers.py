@@ -7,6 +7,7 @@ again by the scheduler; a slab that is finished twice is written twice, with the
 import contextlib
 import logging
 import os
+import re
 
 from .. import __version__
 from ..errors import InputError
@@ -21,6 +22,8 @@ RETRIES = 3
 def connected(address):
     """A `Client` of the scheduler at an address like tcp://host:8786."""
     distributed = package()
+    if not re.fullmatch(r"\w+://\S+|\S+:\d+", address):
+        raise InputError(f"--scheduler {address}: is no address; expected one like tcp://host:8786")
     try:
         client = distributed.Client(address, timeout=TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
