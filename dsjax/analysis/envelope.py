@@ -34,7 +34,6 @@ MOST = 2.0**16  # sequences or prompts
 RATIO = 2.0**0.125  # of neighbouring samples of b
 LINE = 1e-6  # a slope below this is flat; a limit nearer than this is reached
 NUDGE = 1e-4  # of a parameter, where the optimum is a kink
-WHOLE = ("even_batch", "prompts")  # masks that ask for whole numbers
 
 
 class Limit(NamedTuple):
