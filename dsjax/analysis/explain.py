@@ -3,7 +3,6 @@
 The model's own step is evaluated at one point, and at a few more beside it: nothing here knows what a step costs.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -173,13 +172,12 @@ def _masks(space, values):
     )
 
 
-def _sampled(space, names, moved, n):
-    return evaluation.samples(space, moved, n, names, interpret=True)
-
-
 def _sources(space, values):
     names = [name for name in values if "/" not in name or name.startswith("block_time/")]
-    sampled = functools.partial(_sampled, space, names)
+
+    def sampled(moved, n):
+        return evaluation.samples(space, moved, n, names, interpret=True)
+
     read = provenance.numbers_read(space, evaluation.numbers(space), sampled)
     rows = {f"{record}.{name}": row for record, of in space.rows.items() for name, row in of.items()}
     of = {row: [entry for label, _, entry in read if label == row] for row in rows}
