@@ -4,9 +4,8 @@ import functools
 import math
 
 from .. import machine
-from ..errors import InputError
 from ..space.space import Space
-from ..sweeps.workers import RETRIES, check, package, results_of, settle
+from ..sweeps.workers import RETRIES, check, failures, package, results_of, settle
 from . import cells
 
 TASKS = 16  # of a search, for each thread of a worker
@@ -30,16 +29,9 @@ def searched(client, space, layout, what, dtype, corners):
     # it knows that of any other search.
     text = client.submit(str, space.to_json(), pure=False, retries=RETRIES)
     tasks = client.map(search, some, text=text, layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES)
-    try:
+    with failures("slabs could not be searched", "; expected workers with the memory of a process"):
         for found in results_of(distributed.as_completed(tasks, with_results=True, loop=client.loop)):
             yield from found
-    except InputError:
-        raise
-    except (distributed.KilledWorker, distributed.CancelledError, OSError, RuntimeError) as error:
-        raise InputError(
-            f"scheduler: slabs could not be searched ({str(error)[:200]}); "
-            "expected workers with the memory of a process"
-        ) from None
 
 
 def search(corners, text, layout, what, dtype):

@@ -83,19 +83,24 @@ def each(client, folder, indices, advance):
             waiting.add(client.submit(run, str(folder), index, pure=False, retries=RETRIES))
             return
 
-    try:
+    with failures(
+        "a slab could not be evaluated", f"; what is finished is kept in {folder}: expected --resume to go on"
+    ):
         for _ in range(max(1, threads) * PER_THREAD):
             submit()
         for points in results_of(waiting):
             advance(points)
             submit()
-    except InputError:
-        raise
+
+
+@contextlib.contextmanager
+def failures(what, then):
+    """Tasks or a scheduler that fail inside end in an `InputError`: what could not be done, the reason, what then."""
+    distributed = package()
+    try:
+        yield
     except (distributed.KilledWorker, distributed.CancelledError, OSError, RuntimeError) as error:
-        raise InputError(
-            f"scheduler: a slab could not be evaluated ({str(error)[:200]}); what is finished is kept in {folder}: "
-            "expected --resume to go on"
-        ) from None
+        raise InputError(f"scheduler: {what} ({str(error)[:200]}){then}") from None
 
 
 def results_of(waiting):
