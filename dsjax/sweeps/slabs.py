@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import threading
 
 import jax
 import numpy as np
@@ -184,14 +185,22 @@ def arrays_of(slabs, dtype, names, advance=None, devices=()):
 def each(function, indices, devices=()):
     """`function(index)` for every slab, a few at a time; the first one alone, because it compiles.
 
-    `devices`: JAX devices that take turns. An error, or an interrupt, stops the rest.
+    `devices`: JAX devices that take turns. An error, or an interrupt, stops the rest: what other threads have begun
+    is finished, and nothing is begun after it.
     """
     devices = tuple(devices) or (None,)
+    stopped = threading.Event()
 
     def run(index):
+        if stopped.is_set():
+            return
         device = devices[index % len(devices)]
-        with contextlib.nullcontext() if device is None else jax.default_device(device):
-            function(index)
+        try:
+            with contextlib.nullcontext() if device is None else jax.default_device(device):
+                function(index)
+        except BaseException:
+            stopped.set()
+            raise
 
     indices = iter(indices)
     with concurrent.futures.ThreadPoolExecutor(max(AHEAD, len(devices))) as pool:
@@ -202,6 +211,7 @@ def each(function, indices, devices=()):
             for _ in pool.map(run, indices):
                 pass
         except BaseException:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
 
