@@ -2,11 +2,11 @@
 
     python benchmarks/bench_gradients.py [--quick]        (--quick: without the core model)
 
-Both in one process and one run, float32 and float64: `primal` is one variable (tps_per_chip) over the whole grid,
-`forward` the same, the bottleneck, feasibility and ten elasticities in forward mode as `dsjax.sensitivity` evaluates
-them, `reverse` the same elasticities by `vmap(grad)`, for comparison. Freed pages are kept (`machine.keep_pages`).
-Rounds alternate; wall: median [ms]; ratio: of the medians; points/s: grid points whose whole gradient is there. first:
-what the first call took longer [s].
+All in one process and one run, float32 and float64: `primal` is one variable (tps_per_chip) over the whole grid,
+`numpy` the same, the bottleneck, feasibility and ten elasticities as `dsjax.sensitivity` evaluates them, without a
+compiler, `compiled` the same by a compiled program. Freed pages are kept (`machine.keep_pages`). Rounds alternate;
+wall: median [ms]; ratio: of the medians; points/s: grid points whose whole gradient is there. first: what the first
+call took longer [s].
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 
 from dsjax import evaluation, machine
 from dsjax.analysis import sensitivity
-from dsjax.space import grid
+from dsjax.space import grid, parameters
 
 OF = "tps_per_chip"
 SHARED = ("hbm_bytes_per_s", "bf16_flops_per_s", "fp8_flops_per_s", "int8_flops_per_s")
@@ -49,23 +49,27 @@ def timed(call):
     return result, time.perf_counter() - start
 
 
-def measure(name, space, parameters, dtype):
-    names = tuple(tuple(x.split(".")) for x in parameters)
+def asked(space, parameters_):
+    """Arguments of `evaluation.evaluate` for the elasticities of a space, the type apart."""
+    names = parameters.named(space, list(parameters_))
+    wanted = (OF, "bottleneck", "feasible", *(f"elasticity/{i}" for i in range(len(names))))
+    return {"names": wanted, "function": sensitivity.slopes(OF, names)}
+
+
+def measure(name, space, parameters_, dtype):
+    what = asked(space, parameters_)
     calls = {
-        "primal": lambda: evaluation.evaluate(space, dtype, (OF,)),
-        "forward": lambda: evaluation.evaluate(space, dtype, function=sensitivity.slopes(OF, names)),
-        "reverse": lambda: evaluation.evaluate(
-            space, dtype, (OF, *wanted), function=sensitivity.slopes_at_point(OF, names)
-        ),
+        "primal": lambda: evaluation.evaluate(space, dtype, (OF,), compiled=True),
+        "numpy": lambda: evaluation.evaluate(space, dtype, **what, compiled=False),
+        "compiled": lambda: evaluation.evaluate(space, dtype, **what, compiled=True),
     }
-    wanted = [f"elasticity/{i}" for i in range(len(names))]
     found, first, walls = {}, {}, {row: [] for row in calls}
     for row, call in calls.items():
         found[row], first[row] = timed(call)
-    for i in range(len(names)):
-        (dims, a), (others, b) = (found[row][f"elasticity/{i}"] for row in ("forward", "reverse"))
+    for i, parameter in enumerate(parameters_):
+        (dims, a), (others, b) = (found[row][f"elasticity/{i}"] for row in ("numpy", "compiled"))
         if dims != others or not np.allclose(a, b, atol=1e-5 if dtype == "float32" else 1e-12):
-            raise SystemExit(f"{name}: d ln {OF} / d ln {parameters[i]}: forward and reverse mode differ")
+            raise SystemExit(f"{name}: d ln {OF} / d ln {parameter}: NumPy and the compiled program differ")
     found.clear()
     for _ in range(ROUNDS):
         for row, call in calls.items():
@@ -89,9 +93,9 @@ def main():
     columns = ("wall ms", "min ms", "ratio", "points/s", "first s", "load")
     print(f"{'grid':18} {'points':>9} {'dtype':8} {'row':8} {columns[0]:>8} {columns[1]:>8} {columns[2]:>6} ", end="")
     print(f"{columns[3]:>10} {columns[4]:>6} {columns[5]:>6}")
-    for name, space, parameters in spaces(quick):
+    for name, space, of in spaces(quick):
         for dtype in ("float32", "float64"):
-            measure(name, space, parameters, dtype)
+            measure(name, space, of, dtype)
 
 
 if __name__ == "__main__":

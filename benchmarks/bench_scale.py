@@ -257,12 +257,12 @@ def grid_row(*row):
 
 
 def broadcast():
-    """The study's formulas by NumPy, broadcast over the named axes: the interpreter of small grids, on a large one."""
+    """The study's formulas by NumPy, broadcast over the named axes: what answers for small grids, on a large one."""
     from dsjax import evaluation
     from dsjax.space import grid
 
     whole = grid.load("decode_gpu_2025", axes=LONG)
-    record = timed(lambda: evaluation.evaluate(whole, "float32", interpret=True), seconds=2.0)
+    record = timed(lambda: evaluation.evaluate(whole, "float32", compiled=False), seconds=2.0)
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 
 
@@ -271,13 +271,12 @@ def gradients(model):
     sys.path.insert(0, str(Path(__file__).parent))
     import bench_gradients as b
 
-    from dsjax import evaluation
-    from dsjax.analysis import sensitivity
+    from dsjax import evaluation, machine
 
+    machine.keep_pages()
     name = {"study": "study, batch last", "core": "core, batch last"}[model]
     whole, parameters = next((s, p) for n, s, p in b.spaces(False) if n == name)
-    function = sensitivity.slopes(b.OF, tuple(tuple(x.split(".")) for x in parameters))
-    record = timed(lambda: evaluation.evaluate(whole, "float32", function=function))
+    record = timed(lambda: evaluation.evaluate(whole, "float32", **b.asked(whole, parameters), compiled=True))
     return record | {"points": whole.points, "points/s": whole.points / record["wall"]}
 
 

@@ -16,12 +16,12 @@ _PUBLIC = {
     "best": "search.best",
     "calibrate": "calibration.calibrate",
     "compare": "analysis.compare",
+    "compiled": "evaluation",
     "corrected": "reproduction.corrections",
     "count": "analysis.count",
     "explain": "analysis.explain",
     "forget": "evaluation",
     "histogram": "search.histogram",
-    "interpreting": "evaluation",
     "load_grid": "space.grid",
     "open_netcdf": "results.netcdf",
     "pareto": "search.best",
@@ -49,8 +49,8 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .analysis.uncertainty import uncertainty as uncertainty
     from .calibration.calibrate import calibrate as calibrate
     from .errors import InputError as InputError
+    from .evaluation import compiled as compiled
     from .evaluation import forget as forget
-    from .evaluation import interpreting as interpreting
     from .pictures import plot as plot
     from .reproduction.corrections import corrected as corrected
     from .reproduction.reproduce import reproduce as reproduce

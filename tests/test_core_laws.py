@@ -1,7 +1,5 @@
 """Laws of the core model: monotone, homogeneous, conserved; the network against explicit routings."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,20 +146,10 @@ KNOTS = [field for field in efficiency.FORMS["kernel"].record.__dataclass_fields
 def time_elasticities(step, point, bounds, **policies):
     """d ln step_time / d ln x for every rate and every absolute time."""
 
-    def log_time(factors):
-        scaled = dict(zip((*CONTINUOUS, *(("curve", knot) for knot in KNOTS)), factors, strict=True))
-        changed = {
-            record: dataclasses.replace(
-                getattr(point, record),
-                **{f: getattr(getattr(point, record), f) * x for (r, f), x in scaled.items() if r == record},
-            )
-            for record in ("hardware", "nic", "curve")
-        }
-        return jnp.log(step(dataclasses.replace(point, **changed), **policies).time.total)
-
-    names = [*(f"{r}.{f}" for r, f in CONTINUOUS), *(f"curve.{knot}" for knot in KNOTS)]
-    gradient = jax.grad(log_time)(jnp.ones(len(names), point.workload.context.dtype))
-    return {name: gradient[i] for i, name in enumerate(names)}
+    time = step(point, **policies).time.total
+    numbers = {(r, f): getattr(getattr(point, r), f) for r, f in (*CONTINUOUS, *(("curve", knot) for knot in KNOTS))}
+    moved = evaluation.moved({"time": time}, {x: x * evaluation.along(1.0, name) for name, x in numbers.items()})
+    return {".".join(name): evaluation.tangent(moved["time"], name) / time for name in numbers}
 
 
 @pytest.mark.parametrize("phase", PHASES)

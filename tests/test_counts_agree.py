@@ -36,8 +36,7 @@ def own(tmp_path):
 def step_of(phase, own):
     """{quantity: DataArray} of all chips: needed flops; elements of weights and of cache moved, by their widths."""
     given = {"phase": phase, "axes": {"model": MODELS, **LAYOUTS, **WIDTHS}, "fixed": FIXED | LOADS[phase]}
-    with evaluation.interpreting():
-        ds = dsjax.sweep(given, catalogs=own)
+    ds = dsjax.sweep(given, catalogs=own)
     hw = dsjax.load_grid(given, catalogs=own).rows["hardware"]["H800"]
     narrow = dict.fromkeys(WIDTHS, 2.0)
     moved = ds.mbu * ds.step_time * hw["hbm_bytes_per_s"] * ds.chips
@@ -77,7 +76,7 @@ def test_count_memory_and_step_agree(phase, own):
         {"phase": phase, "axes": {"model": MODELS, **LAYOUTS}, "fixed": FIXED | LOADS[phase]}, catalogs=own
     )
     parts = ("attention", "dense", "experts", "embedding", "kv_cache")
-    memory = evaluation.evaluate(space, "float64", [f"memory/{x}" for x in parts], explain.everything, True)
+    memory = evaluation.evaluate(space, "float64", [f"memory/{x}" for x in parts], explain.everything, False)
     sizes = [len(space.axes[axis]) for axis in space.axes]
 
     def of_memory(*names):

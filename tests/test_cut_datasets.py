@@ -10,7 +10,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, evaluation
+from dsjax import cli
 from dsjax.results.handle import Results
 from dsjax.search import point, ranking
 
@@ -36,8 +36,7 @@ def changed(axes=None, fixed=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreted():
-    with evaluation.interpreting():
-        yield
+    yield
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -30,7 +28,7 @@ POINT = {
 }
 RATE = ("nic", "scale_out_bytes_per_s")
 # Tests of the evaluator's own parts.
-INSIDE = {"test_gradients.py", "test_interpreted.py", "test_outlines.py", "test_streams.py"}
+INSIDE = {"test_choice.py", "test_duals.py", "test_gradients.py", "test_recording.py", "test_streams.py"}
 
 
 def taken(path):
@@ -62,11 +60,10 @@ def test_nothing_reaches_behind_the_face():
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda space: evaluation.evaluate(space, names=("step_time",), interpret=False),
+        lambda space: evaluation.evaluate(space, names=("step_time",), compiled=True),
         lambda space: cells.largest(space, cells.layout_of(space), "tps_per_chip", 1),
-        lambda space: evaluation.samples(space.only(POINT), {}, 3, ["step_time"]),
     ],
-    ids=["a grid", "cells", "samples"],
+    ids=["a grid", "cells"],
 )
 def test_compiled_programs_are_kept_until_forgotten(ask, compilations):
     space = grid.load(STUDY)
@@ -97,32 +94,6 @@ def test_samples_are_the_points_of_an_axis():
             np.testing.assert_allclose(found[name], np.broadcast_to(np.squeeze(array), (n,)), rtol=1e-13)
 
 
-def test_an_integer_is_continued_to_real_numbers():
-    """x / 2 and ceil(x / 3) are continued; whether x is even is asked of the integer."""
-
-    def function(whole, factor):
-        x = whole.astype(factor.dtype)
-        return factor * x / 2.0 + jnp.ceil(x / 3.0) + jnp.where(whole % 2 == 0, 0.0, 100.0)
-
-    whole, one = jnp.int32(4), jnp.ones((), "float32")
-    at = evaluation.continued(function, whole, one)
-    for real in (4.0, 4.5, 7.0):
-        np.testing.assert_allclose(at(jnp.float32(real), one), real / 2 + real / 3, rtol=1e-6)
-    np.testing.assert_allclose(jax.grad(at)(jnp.float32(4.5), one), 1 / 2 + 1 / 3, rtol=1e-6)
-
-
-@pytest.mark.parametrize("derivatives", [evaluation.forward, evaluation.reverse])
-def test_derivatives_of_nested_functions(derivatives):
-    def function(x, y):
-        return {"area": jax.jit(jnp.multiply)(x, y), "sum": x + y, "x": x}
-
-    three, five = jnp.float32(3.0), jnp.float32(5.0)
-    for of, slopes in {"area": [5.0, 3.0], "sum": [1.0, 1.0], "x": [1.0, 0.0]}.items():
-        values, found = derivatives(function, [three, five], of)
-        assert {name: float(value) for name, value in values.items()} == {"area": 15.0, "sum": 8.0, "x": 3.0}
-        assert [float(slope) for slope in found] == slopes
-
-
 STATE = """
 import json, os, warnings
 import jax, scipy.sparse, scipy.special, xarray  # which have filters of their own
@@ -138,7 +109,7 @@ for name in dsjax.__all__:
     getattr(dsjax, name)
 imported = state()
 ds = dsjax.sweep("decode_gpu_2025")
-with dsjax.interpreting():
+with dsjax.compiled():
     dsjax.sweep("decode_gpu_2025", dtype="float32")
 dsjax.sweep("decode_gpu_2025", devices=1, max_memory="8 GB")
 dsjax.best("decode_gpu_2025", stream=True, dtype="float32")
@@ -180,4 +151,3 @@ finally:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"2 {tmp_path / 'dsjax'}"
-    assert list((tmp_path / "dsjax" / "outlines").iterdir())  # traces, of a grid too small to compile for

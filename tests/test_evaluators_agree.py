@@ -3,8 +3,6 @@
 import dataclasses
 import types
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -51,32 +49,32 @@ def assert_same(found, expected, where=()):
 
 
 @pytest.fixture(scope="module", params=CASES)
-def interpreted(request):
-    return request.param, evaluation.evaluate(space_of(request.param), interpret=True)
+def by_numpy(request):
+    return request.param, evaluation.evaluate(space_of(request.param), compiled=False)
 
 
-def test_compiled_is_interpreted(interpreted):
-    case, expected = interpreted
-    assert_same(evaluation.evaluate(space_of(case), interpret=False), expected)
+def test_compiled_is_numpys(by_numpy):
+    case, expected = by_numpy
+    assert_same(evaluation.evaluate(space_of(case), compiled=True), expected)
 
 
-def test_a_chip_alone_is_one_of_many(interpreted):
-    case, expected = interpreted
+def test_a_chip_alone_is_one_of_many(by_numpy):
+    case, expected = by_numpy
     i = list(CASES).index(case)
-    for interpret in (True, False):
-        alone = evaluation.evaluate(space_of(case, CHIPS[i : i + 1]), interpret=interpret)
+    for compiled in (True, False):
+        alone = evaluation.evaluate(space_of(case, CHIPS[i : i + 1]), compiled=compiled)
         assert_same(alone, expected, {"hardware": slice(i, i + 1)})
 
 
-def test_axes_in_the_other_order(interpreted):
-    case, expected = interpreted
+def test_axes_in_the_other_order(by_numpy):
+    case, expected = by_numpy
     space = space_of(case)
     turned = dataclasses.replace(space, axes=dict(reversed(space.axes.items())))
-    assert_same(evaluation.evaluate(turned, interpret=False), expected)
+    assert_same(evaluation.evaluate(turned, compiled=True), expected)
 
 
-def test_a_streamed_search_sees_the_same(interpreted):
-    case, expected = interpreted
+def test_a_streamed_search_sees_the_same(by_numpy):
+    case, expected = by_numpy
     space = space_of(case)
     layout = cells.layout_of(space, ("hardware", "ep"), "float64")
     kept = cells.largest(space, layout, "tps_per_chip", 1, "float64")
@@ -90,30 +88,28 @@ def test_a_streamed_search_sees_the_same(interpreted):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps_of_a_curve_are_not_missed_by_rounding(dtype):
-    with jax.enable_x64(dtype == "float64"):
-        rows = reader.load()["curve"]
-        table = efficiency.DeepGemmTable(**reader.numbers(rows["deepgemm-table"]))
+    rows = reader.load()["curve"]
+    table = efficiency.DeepGemmTable(**reader.numbers(rows["deepgemm-table"]))
 
-        def reached(m, k=7168.0):
-            m, k = np.asarray(m, dtype), np.asarray(k, dtype)
-            return efficiency.deepgemm_expert_gemm(table, "up", m, k, k)[0], efficiency.a100_gemm(table, m, k, k)[0]
+    def reached(m, k=7168.0):
+        m, k = np.asarray(m, dtype), np.asarray(k, dtype)
+        return efficiency.deepgemm_expert_gemm(table, "up", m, k, k)[0], efficiency.a100_gemm(table, m, k, k)[0]
 
-        for step in (128, 256, 512, 1024, 2048):
-            below = np.nextafter(np.asarray(step, dtype), np.asarray(0.0, dtype))
-            np.testing.assert_allclose(reached(below), reached(step), rtol=1e-5)
-            assert step == 2048 or reached(0.999 * step)[0] < reached(step)[0]
-        np.testing.assert_allclose(reached(2048, below), reached(2048, 2048), rtol=1e-5)
+    for step in (128, 256, 512, 1024, 2048):
+        below = np.nextafter(np.asarray(step, dtype), np.asarray(0.0, dtype))
+        np.testing.assert_allclose(reached(below), reached(step), rtol=1e-5)
+        assert step == 2048 or reached(0.999 * step)[0] < reached(step)[0]
+    np.testing.assert_allclose(reached(2048, below), reached(2048, 2048), rtol=1e-5)
 
 
 def test_parts_of_whole_groups_are_decided_without_a_quotient():
     """n(p) jumps by some per mille where parts become as small as a group."""
-    with jax.enable_x64(True):
-        of = types.SimpleNamespace(num_experts_per_tok=8.0, n_group=8.0, topk_group=4.0)
+    of = types.SimpleNamespace(num_experts_per_tok=8.0, n_group=8.0, topk_group=4.0)
 
-        def visited(parts, over):
-            return float(routing.visited(jnp.float64(parts), of, 392.0, jnp.float64(over)))
+    def visited(parts, over):
+        return float(routing.visited(parts, of, 392.0, over))
 
-        whole, less = visited(8.0, 1.0), visited(np.nextafter(8.0, 0.0), 1.0)
-        assert abs(less - whole) > 1e-4 * whole
-        for over in (3.0, 7.0, 49.0, 103.0):
-            assert visited(8.0 * over, over) == pytest.approx(whole, rel=1e-12)
+    whole, less = visited(8.0, 1.0), visited(np.nextafter(8.0, 0.0), 1.0)
+    assert abs(less - whole) > 1e-4 * whole
+    for over in (3.0, 7.0, 49.0, 103.0):
+        assert visited(8.0 * over, over) == pytest.approx(whole, rel=1e-12)

@@ -39,7 +39,7 @@ def space(**options):
 
 
 def values(of, names=NAMES):
-    return {name: array for name, (_, array) in evaluation.evaluate(of, names=names, interpret=True).items()}
+    return {name: array for name, (_, array) in evaluation.evaluate(of, names=names, compiled=False).items()}
 
 
 def kernels(hardware, width, rate):
@@ -81,7 +81,7 @@ def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, g
     with jax.enable_x64(True):
         of, row, peaks = kernels(hardware, width, rate)
         for m, k, n in ((16, 7168, 2112), (4096, 2048, 7168), (64, 512, 576)):
-            time = of.gemms({"one": shapes.Gemm(groups=1.0, m=float(m), k=float(k), n=float(n))})["one"].total
+            time = of.gemm(shapes.Gemm(groups=1.0, m=float(m), k=float(k), n=float(n))).total
             parameters = knots(row, gemm, ("compute", "tail", "memory", "columns", "start_s"))
             expected = forms.gemm(parameters, {"m": m, "k": k, "n": n}, peaks)
             assert float(time) == pytest.approx(float(expected), rel=1e-12), (m, k, n)

@@ -2,13 +2,10 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsjax import evaluation
-from dsjax.evaluation import stages
+from dsjax import arrays, evaluation
 from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
 from dsjax.specs import fields, records
@@ -20,7 +17,7 @@ STEP = 1e-5
 
 
 def elasticities(step, point, bounds, **policies):
-    """d ln y / d ln x of step time and throughput, by AD, and one-sided differences of the latter."""
+    """d ln y / d ln x of step time and throughput, and one-sided differences of the latter."""
 
     def logs(factors):
         changed = {
@@ -31,18 +28,18 @@ def elasticities(step, point, bounds, **policies):
             for record in RECORDS
         }
         values = evaluate_point(step, dataclasses.replace(point, **changed), bounds, **policies)
-        return jnp.log(jnp.stack([values["step_time"], values["tps_per_chip"]]))
+        return arrays.log(values["step_time"]), arrays.log(values["tps_per_chip"])
 
-    one = jnp.ones(len(CONTINUOUS), point.workload.context.dtype)
-    time, throughput = jax.jacrev(logs)(one)
-    nudges = STEP * jnp.eye(len(CONTINUOUS), dtype=one.dtype)
-    middle, up, down = logs(one)[1], *(jax.vmap(lambda nudge: logs(one + nudge)[1])(s * nudges) for s in (1.0, -1.0))
+    n = len(CONTINUOUS)
+    time, throughput = logs([evaluation.along(1.0, i) for i in range(n)])
+    middle = evaluation.value(throughput)
     values = evaluate_point(step, point, bounds, **policies)
     result = {f"share:{x}": values[f"exposed_{x}"] / values["step_time"] for x in ("memory", "network", "latency")}
     for i, (record, field) in enumerate(CONTINUOUS):
         name = f"{record}.{field}"
-        result |= {f"time:{name}": time[i], f"ad:{name}": throughput[i]}
-        result |= {f"up:{name}": (up[i] - middle) / STEP, f"down:{name}": (middle - down[i]) / STEP}
+        up, down = (logs([1.0 + s * STEP * (i == j) for j in range(n)])[1] for s in (1.0, -1.0))
+        result |= {f"time:{name}": evaluation.tangent(time, i), f"ad:{name}": evaluation.tangent(throughput, i)}
+        result |= {f"up:{name}": (up - middle) / STEP, f"down:{name}": (middle - down) / STEP}
     return result
 
 
@@ -89,24 +86,3 @@ def test_exposed_parts_are_the_elasticities(gradients):
     np.testing.assert_allclose(time, -gradients["share:network"], atol=1e-12)
     np.testing.assert_allclose(gradients["time:hardware.hbm_bytes_per_s"], -gradients["share:memory"], atol=1e-12)
     np.testing.assert_allclose(gradients["time:hardware.thread_all_reduce_s"], gradients["share:latency"], atol=1e-12)
-
-
-def test_values_that_formulas_stack_are_of_an_early_stage(programs):
-    """Three kernels of one axis are stacked, larger together than the limit: each is used in slices, so they wait for
-    nothing; what is of full rank does, and so does what is made of it."""
-
-    def function(a, b):
-        kernels = jnp.exp(jnp.stack([a, a + 1.0, a + 2.0], 1))  # 3 x 40 x 30, of one pass over a
-        total = kernels[:, 0] + kernels[:, 2]
-        full = total[:, None] * b[None, :]  # of full rank
-        return full, full[:1] + 1.0
-
-    shapes = (jax.ShapeDtypeStruct((1200,), "float32"), jax.ShapeDtypeStruct((2,), "float32"))
-    closed, results = jax.make_jaxpr(lambda operands: function(*operands), return_shape=True)(shapes)
-    stages.staged(closed, results, [2000], apart=True)([jnp.ones(x.shape, x.dtype) for x in shapes])
-    small, large = (jaxpr.eqns for jaxpr in programs)
-    assert any(equation.outvars[0].aval.size == 3600 for equation in small)
-    assert "exp" in [equation.primitive.name for equation in small]
-    assert {equation.outvars[0].aval.shape for equation in large} <= {(1200, 2), (1, 2)}
-    assert (1200, 2) in {equation.outvars[0].aval.shape for equation in large}
-    assert len(small) + len(large) == len(closed.jaxpr.eqns)

@@ -17,6 +17,7 @@ ORDER = (
         "units",
         "machine",
         "numerics",
+        "arrays",
         "specs",
         "formats",
         "formulas",

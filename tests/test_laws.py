@@ -201,32 +201,33 @@ def test_time_is_homogeneous(study, factor):
 def test_new_numbers_do_not_recompile(compilations):
     axes = {name: AXES[name] for name in ("hardware", "batch", "nic")}
     fixed = {"ep": 72, "precision": "kv1-w1"}
-
-    dsjax.sweep(space(axes), fixed=fixed)
-    compilations.clear()
-    dsjax.sweep(space(axes | {"batch": [9, 10, 11, 12], "hardware": ["H20", "H800", "L20"]}), fixed=fixed)
-    dsjax.sweep(space(axes), fixed=fixed | {"context": 77, "ep": 5, "precision": "kv2-w2"})
-    dsjax.sweep(
-        space(axes, objective={"minimize": "tpot"}), fixed=fixed, settings={"nic.CX7.scale_out_bytes_per_s": 1e9}
-    )
-    dsjax.sweep(space(axes) | {"constraints": {"min_tps_per_user": 3}}, fixed=fixed)
-    assert not compilations
-    dsjax.sweep(space(axes | {"batch": [9, 10]}), fixed=fixed)
-    assert len(compilations) == 1
+    with dsjax.compiled():
+        dsjax.sweep(space(axes), fixed=fixed)
+        compilations.clear()
+        dsjax.sweep(space(axes | {"batch": [9, 10, 11, 12], "hardware": ["H20", "H800", "L20"]}), fixed=fixed)
+        dsjax.sweep(space(axes), fixed=fixed | {"context": 77, "ep": 5, "precision": "kv2-w2"})
+        dsjax.sweep(
+            space(axes, objective={"minimize": "tpot"}), fixed=fixed, settings={"nic.CX7.scale_out_bytes_per_s": 1e9}
+        )
+        dsjax.sweep(space(axes) | {"constraints": {"min_tps_per_user": 3}}, fixed=fixed)
+        assert not compilations
+        dsjax.sweep(space(axes | {"batch": [9, 10]}), fixed=fixed)
+        assert compilations
 
 
 @pytest.mark.parametrize("dtype", TIGHT)
-def test_stages_give_the_result_of_one(compilations, dtype):
-    """A grid large enough for three stages, and its halves, each small enough for one."""
+def test_halves_of_a_grid_are_those_of_the_whole(compilations, dtype):
+    """The second half is of the program of the first; the whole has a program of its own."""
     axes = {name: AXES[name] for name in ("hardware", "pipeline", "nic", "precision")}
     batch, fixed = list(range(1, 4097)), {"ep": 72, "mtp": 1}
     halves = []
-    for part in (batch[:2048], batch[2048:]):
-        compilations.clear()
-        halves.append(dsjax.sweep(space(axes | {"batch": part}), fixed=fixed, dtype=dtype, blocks=False))
-    assert not compilations  # the second half is of the program of the first
-    whole = dsjax.sweep(space(axes | {"batch": batch}), fixed=fixed, dtype=dtype, blocks=False)
-    assert len(compilations) == 3
+    with dsjax.compiled():
+        for part in (batch[:2048], batch[2048:]):
+            compilations.clear()
+            halves.append(dsjax.sweep(space(axes | {"batch": part}), fixed=fixed, dtype=dtype, blocks=False))
+        assert not compilations
+        whole = dsjax.sweep(space(axes | {"batch": batch}), fixed=fixed, dtype=dtype, blocks=False)
+        assert compilations
     for i, half in enumerate(halves):
         assert_same(whole.isel(batch=slice(2048 * i, 2048 * (i + 1))), half, dtype)
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, evaluation
+from dsjax import cli
 from dsjax.space import grid
 from dsjax.sweeps import sources
 
@@ -23,8 +23,7 @@ VARY = "nic.CX7.scale_out_bytes_per_s"
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreted():
-    with evaluation.interpreting():
-        yield
+    yield
 
 
 @pytest.fixture(scope="module")

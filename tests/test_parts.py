@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -242,8 +243,10 @@ def test_a_damaged_part_is_named(space, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(space, tmp_path / "x.nc", stop_after=3)
     part = next(iter((tmp_path / "x.nc.parts").glob("*.npz")))
+    with zipfile.ZipFile(part) as members:
+        largest = max(members.infolist(), key=lambda member: member.compress_size)
     data = bytearray(part.read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    data[largest.header_offset + largest.compress_size // 2] ^= 0xFF  # in the middle of its array
     part.write_bytes(data)
     with pytest.raises(dsjax.InputError, match=f"{part.name}.*is damaged .* --resume, which evaluates it again"):
         write(space, tmp_path / "x.nc", resume=True)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import evaluation
 
 FIXED = {"hardware": "H800", "nic": "CX7", "precision": "fp8", "ep": 32, "context": 4096, "expert_imbalance": 1.0}
 PHASES = {"decode": {"batch": 64, "mtp": 1}, "prefill": {"prompts": 64}}
@@ -13,8 +12,7 @@ PIPELINES = ["naive", "windows", "dual-mbatch", "tbo", "sbo"]
 
 @pytest.fixture(autouse=True)
 def without_compiling():
-    with evaluation.interpreting():
-        yield
+    yield
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 
 import dsjax
-from dsjax import evaluation
 from dsjax.results import dataset
 from dsjax.search import ranking
 from dsjax.space import grid
@@ -195,14 +194,13 @@ def test_constraints_on_a_knot_and_on_a_number_of_a_precision(name):
     """As axes, and fixed; with the reason in words."""
     axes, limits, expected = KNOTS[name]
     fixed = {"hardware": "H800", "nic": "CX7", "ep": 72, "precision": "fp8", "context": 4096, "batch": 64}
-    with evaluation.interpreting():
-        ds = dsjax.sweep({"axes": axes, "fixed": fixed, "constraints": limits})
-        assert ds[f"ok_{name}"].values.tolist() == expected == ds.feasible.values.tolist()
-        for value, ok in zip(axes[name], expected, strict=True):
-            one = dsjax.sweep({"axes": {"tp": [1]}, "fixed": fixed | {name: value}, "constraints": limits})
-            assert bool(one[f"ok_{name}"].item()) is ok
-        refused = dsjax.explain(ds, {name: axes[name][expected.index(False)]})
-        assert str(refused.why.sel(constraint=f"ok_{name}").item()).startswith(f"{name} = ")
+    ds = dsjax.sweep({"axes": axes, "fixed": fixed, "constraints": limits})
+    assert ds[f"ok_{name}"].values.tolist() == expected == ds.feasible.values.tolist()
+    for value, ok in zip(axes[name], expected, strict=True):
+        one = dsjax.sweep({"axes": {"tp": [1]}, "fixed": fixed | {name: value}, "constraints": limits})
+        assert bool(one[f"ok_{name}"].item()) is ok
+    refused = dsjax.explain(ds, {name: axes[name][expected.index(False)]})
+    assert str(refused.why.sel(constraint=f"ok_{name}").item()).startswith(f"{name} = ")
 
 
 def test_a_dataset_in_another_order_of_dims_gives_the_same(study, tmp_path):

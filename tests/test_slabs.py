@@ -169,13 +169,17 @@ def test_freed_pages_are_kept_where_the_c_library_can():
     assert kept == (platform.libc_ver()[0] == "glibc")
 
 
-def test_a_slab_has_the_same_bits_where_small_grids_are_not_compiled(space):
-    """A sweep on the command line that is resumed: the slab that it begins with was not the first one before."""
+@pytest.mark.parametrize("compiled", [False, True])
+def test_all_slabs_of_a_space_have_one_evaluator(space, monkeypatch, compiled):
+    """So that a sweep that is resumed has the same bits, whichever of its slabs was the first one of a process."""
+    monkeypatch.setattr(evaluation, "pays", lambda *_: compiled)
     cut = slabs.cut(space, 1500)
     assert cut.number > 1
-    names = ("tps_per_chip", "mbu")
-    with evaluation.interpreting():
-        inside = slabs.evaluated(cut, 1, "float64", names)
-    for name, (dims, array) in slabs.evaluated(cut, 1, "float64", names).items():
-        assert dims == inside[name][0]
-        np.testing.assert_array_equal(inside[name][1], array)
+    names, asked, evaluate = ("tps_per_chip", "mbu"), [], evaluation.evaluate
+    monkeypatch.setattr(evaluation, "evaluate", lambda *a, **how: asked.append(how["compiled"]) or evaluate(*a, **how))
+    once = [slabs.evaluated(cut, index, "float64", names) for index in range(cut.number)]
+    again = [slabs.evaluated(cut, index, "float64", names) for index in reversed(range(cut.number))][::-1]
+    assert asked == [compiled] * 2 * cut.number
+    for one, other in zip(once, again, strict=True):
+        for name, (dims, array) in one.items():
+            assert dims == other[name][0] and array.tobytes() == other[name][1].tobytes()

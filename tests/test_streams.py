@@ -3,15 +3,14 @@
 import dataclasses
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, evaluation
-from dsjax.evaluation import program, reassociate
+from dsjax import arrays, cli, evaluation
+from dsjax.evaluation import by_numpy, reassociate
+from dsjax.evaluation.recording import Graph
 from dsjax.search import best, cells, pareto, ranking, streaming
 from dsjax.space import grid
 from dsjax.sweeps import sweep
@@ -108,9 +107,11 @@ def test_a_cell_is_bounded_by_what_it_holds_at_most(long):
     space, ds, dtype = long
     layout = cells.layout_of(space)
     most = cells.largest(space, layout, "tps_per_chip", 1, dtype)
-    order = (*layout.policies, *layout.kept, *layout.inner)
-    value = ds.tps_per_chip.where(ds.feasible, -np.inf).broadcast_like(ds.step_time).transpose(*order)
-    truth = value.max(layout.inner).values
+    value = ds.tps_per_chip.where(ds.feasible, -np.inf).broadcast_like(ds.step_time)
+    truth = value.max([axis for axis in layout.inner if axis != layout.long])
+    if layout.long:
+        truth = truth.coarsen({layout.long: layout.length(layout.long)}, boundary="pad").max()
+    truth = truth.transpose(*layout.policies, *layout.kept).values
     assert (most >= truth).all()
     near = np.isfinite(truth)
     np.testing.assert_allclose(most[near], truth[near], rtol=5 * cells.ROUNDING[dtype])
@@ -163,7 +164,7 @@ def test_what_does_not_fit_is_streamed(monkeypatch):
         dsjax.best(STUDY, by=(), stream=False)
 
 
-def random_program(rng, depth):
+def random_function(rng, depth):
     """A scalar function of six positive numbers: sums, products, selects, quotients."""
     steps = rng.integers(0, 6, (depth, 4))
 
@@ -171,108 +172,49 @@ def random_program(rng, depth):
         values = list(x)
         for kind, i, j, k in steps:
             a, b, c = (values[n % len(values)] for n in (i, j + 1, k + 2))
-            made = (a + b, 0.5 * a, jnp.where(a >= b, b, c), a / (b + c), jnp.where(a >= b, a, b) + c, a * b)[kind]
+            chosen = arrays.where(a >= b, b, c), arrays.where(a >= b, a, b) + c
+            made = (a + b, 0.5 * a, chosen[0], a / (b + c), chosen[1], a * b)[kind]
             values.append(made / (1.0 + made))
         return [sum(values[6:]), values[-1] >= values[-2]]
 
     return function
 
 
+def recorded(function, n, dtype="float64"):
+    graph = Graph([dtype] * n, dtype)
+    return graph, [symbol.node for symbol in function(*graph.symbols())]
+
+
+def size_of(sizes):
+    """Points over axes given as bits."""
+    return lambda bits: math.prod(n for i, n in enumerate(sizes) if bits >> i & 1)
+
+
 @pytest.mark.parametrize("seed", range(8))
-def test_regrouped_programs_give_the_same(seed):
+def test_regrouped_sums_give_the_same(seed):
     rng = np.random.default_rng(seed)
-    function = random_program(rng, 12)
-    sizes = {"a": 7, "b": 5, "c": 3}
-    axes = ["a", "b", "c", None, "a", "b"]
-    with jax.enable_x64(True):
-        types = [jax.ShapeDtypeStruct((), "float64")] * 6
-        closed = program.inlined(function, *types)
-        supports = [frozenset([axis]) if axis else frozenset() for axis in axes]
-        rearranged = reassociate.regrouped(closed, supports, sizes)
-        leaves = [jnp.asarray(rng.uniform(0.5, 2.0, sizes[axis] if axis else ())) for axis in axes]
-        results = []
-        for one in (function, rearranged):
-            lifted = one
-            for axis in reversed(sizes):
-                lifted = jax.vmap(lifted, in_axes=[0 if a == axis else None for a in axes])
-            results.append(jax.jit(lifted)(*leaves))
-    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-13)
-    assert (results[1][1] != results[0][1]).mean() < 0.01
+    graph, wanted = recorded(random_function(rng, 12), 6)
+    sizes, axes = (7, 5, 3), [0, 1, 2, None, 0, 1]
+    shapes = [[n if axis == i else 1 for i, n in enumerate(sizes)] for axis in axes]
+    operands = {i: rng.uniform(0.5, 2.0, shape) for i, shape in enumerate(shapes)}
+    supports = [0 if axis is None else 1 << axis for axis in axes]
+    other, nodes = reassociate.regrouped(graph, wanted, supports, size_of(sizes))
+    one, two = by_numpy.Prepared(graph, wanted)(operands), by_numpy.Prepared(other, nodes)(operands)
+    np.testing.assert_allclose(two[0], one[0], rtol=1e-13)
+    assert (two[1] != one[1]).mean() < 0.01
 
 
 def test_regrouping_keeps_small_terms_out_of_the_full_rank():
     """a + b + c + d over axes a, b, a, b: one sum of full rank instead of three."""
-    sizes = {"a": 100, "b": 100}
-    types = [jax.ShapeDtypeStruct((), "float32")] * 4
-    closed = program.inlined(lambda a, b, c, d: [(a + b) + c + d], *types)
-    supports = [frozenset(x) for x in "abab"]
+    graph, wanted = recorded(lambda a, b, c, d: [(a + b) + c + d], 4)
+    supports = [1, 2, 1, 2]
 
-    def full(function):
-        lifted = jax.vmap(jax.vmap(function, in_axes=(None, 0, None, 0)), in_axes=(0, None, 0, None))
-        jaxpr = jax.make_jaxpr(lifted)(*(jax.ShapeDtypeStruct((100,), "float32"),) * 4).jaxpr
-        return sum(e.primitive.name == "add" and e.outvars[0].aval.size == 10_000 for e in jaxpr.eqns)
+    def full(graph, wanted):
+        sums = [graph.nodes[node] for node in graph.needed(wanted) if graph.nodes[node].name == "add"]
+        return sum(bool(node.sources & 0b0101 and node.sources & 0b1010) for node in sums)
 
-    assert full(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x)) == 3
-    assert full(reassociate.regrouped(closed, supports, sizes)) == 1
-
-
-def stacked(shift, a, b, c, d):
-    """Two micro-batches and three kernels, stacked, moved, chosen among, reduced and put together again."""
-    dtype = jnp.result_type(a)
-    halves = jnp.stack([a, 0.5 * a]) * b + c
-    rows = jax.lax.transpose(jnp.stack([halves, halves * d, 1.0 / (halves + d)]), (1, 0))  # (2, 3)
-    chosen = jnp.where(rows[:, 1:] >= b, rows[:, 1:], rows[:, :2] * d)
-    joined = jnp.concatenate([chosen, jax.lax.broadcast_in_dim(c, (2, 1), ()).astype(dtype)], axis=1)
-    flat = jax.lax.reshape(joined, (6,))
-    each = jax.vmap(lambda x, y: jnp.maximum(x * b, y) + d)(flat, flat[::-1])
-    most = jax.lax.reduce_max_p.bind(each, axes=(0,), out_sharding=None)  # not taken apart
-    return [each[shift] + each[5] * 2.0 + most, (each[0] >= each[3]) & (rows[0, 2] < c)]
-
-
-@pytest.mark.parametrize("shift", [0, 2])
-def test_stacked_values_taken_apart_are_the_same(shift):
-    rng, axes, sizes = np.random.default_rng(shift), ["a", "b", "c", "a"], {"a": 7, "b": 5, "c": 4}
-    with jax.enable_x64(True):
-        types = [jax.ShapeDtypeStruct((), "float64")] * 4
-        closed = program.inlined(lambda *x: stacked(shift, *x), *types)
-        apart = reassociate.regrouped(closed, [frozenset(axis) for axis in axes], sizes)
-        leaves = [jnp.asarray(rng.uniform(0.5, 2.0, sizes[axis])) for axis in axes]
-        results = []
-        for lifted in (lambda *x: stacked(shift, *x), apart):
-            for axis in reversed(sizes):
-                lifted = jax.vmap(lifted, in_axes=[0 if a == axis else None for a in axes])
-            results.append(jax.jit(lifted)(*leaves))
-    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-13)
-    np.testing.assert_array_equal(results[1][1], results[0][1])
-
-
-def test_the_innermost_loop_runs_along_an_axis_of_the_grid():
-    """Of two micro-batches stacked in a formula, one is read: no array of full rank holds both."""
-    types, sizes = [jax.ShapeDtypeStruct((), "float32")] * 2, {"a": 64, "b": 64}
-    closed = program.inlined(lambda a, b: [(jnp.stack([a, 0.5 * a]) * (jnp.stack([b, b * b]) + 1.0))[1]], *types)
-
-    def shapes(function):
-        lifted = jax.vmap(jax.vmap(function, in_axes=(None, 0)), in_axes=(0, None))
-        jaxpr = jax.make_jaxpr(lifted)(*(jax.ShapeDtypeStruct((64,), "float32"),) * 2).jaxpr
-        return {e.outvars[0].aval.shape for e in jaxpr.eqns}
-
-    assert (64, 64, 2) in shapes(lambda *x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *x))
-    assert max(shapes(reassociate.regrouped(closed, [frozenset(x) for x in "ab"], sizes)), key=np.prod) == (64, 64)
-
-
-def test_no_array_of_the_core_models_last_stage_has_dims_of_the_formulas(monkeypatch, programs):
-    """Micro-batches and drafts are stacked in the core model; at full rank the dims are those of the grid alone."""
-    monkeypatch.setattr(cells, "SLAB", 2**24)
-    axes = {"nic_scale_out_bytes_per_s": [1e10 * i for i in range(1, 17)]} | LONG
-    axes |= {"hardware": ["H800"], "ep": [144], "tp": [1], "precision": ["fp8"], "mtp": [1]}
-    space = grid.load("default", axes=axes, fixed={"nic": "CX7", "pipeline": "dual-mbatch"})
-    layout = cells.layout_of(space, (), "float32")
-    sizes = dict(layout.sizes)
-    cells.slab_of(space, layout, (cells.function_of, "tps_per_chip", 1.0, 1e-5), "float32")([0] * len(layout.kept))
-    last = [equation.outvars[0].aval.shape for equation in programs[-1].eqns]
-    points = math.prod(sizes.values())
-    assert points in map(math.prod, last) and max(map(math.prod, last)) == points
-    assert all(set(shape) <= {1, *sizes.values()} for shape in last)
+    assert full(graph, wanted) == 3
+    assert full(*reassociate.regrouped(graph, wanted, supports, size_of((100, 100)))) == 1
 
 
 @pytest.mark.parametrize("by", [(), ("hardware", "precision"), ("batch",)])
@@ -308,5 +250,5 @@ def test_layouts_cut_every_axis_into_whole_slabs():
     sizes = dict(layout.sizes)
     assert all(space.sizes[axis] % n == 0 for axis, n in sizes.items())
     assert 2 * 4 * np.prod(list(sizes.values())) <= cells.SLAB
-    assert all(sizes[axis] == space.sizes[axis] for axis in layout.inner)
+    assert all(sizes[axis] == space.sizes[axis] or axis == layout.long for axis in layout.inner)
     assert {*layout.policies, *layout.kept, *layout.inner} == set(space.axes)

@@ -12,7 +12,6 @@ import xarray as xr
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import evaluation
 from dsjax.cli import main
 from dsjax.validation import agreement, systems, validate
 
@@ -145,8 +144,7 @@ def test_incomplete_systems_fit_nothing(own):
 
 
 def swept(grid, **fixed):
-    with evaluation.interpreting():
-        return dsjax.sweep(grid, fixed=fixed).sel(software_factor=1.0)
+    return dsjax.sweep(grid, fixed=fixed).sel(software_factor=1.0)
 
 
 def one(file, name):

@@ -16,11 +16,9 @@ import functools
 import math
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .. import evaluation, numerics
+from .. import arrays, evaluation, numerics
 from ..formulas import constraints
 from ..formulas.point import evaluate_point, fields_by_name
 from ..results import dataset
@@ -33,6 +31,7 @@ LOAD = "relaxed_load"  # operand of the lifted function, beside the bounds
 MOST = 2.0**16  # sequences or prompts
 RATIO = 2.0**0.125  # of neighbouring samples of b
 LINE = 1e-6  # a slope below this is flat; a limit nearer than this is reached
+NOISE = 1e-12  # a slope below this is rounding: on a plateau it has no sign
 NUDGE = 1e-4  # of a parameter, where the optimum is a kink
 
 
@@ -82,40 +81,34 @@ def limits_of(space, of):
 
 @functools.lru_cache(maxsize=64)
 def relaxed(of, names, load, limits, reserve):
-    """Function of one point at a real load: `logs` [ln y, g of each limit] and their `slopes` d / d ln.
+    """Function of one point at a real load: `log/<i>` of ln y and of g of each limit, `slope/<i>/<j>` d log i / d ln j.
 
-    Columns of `slopes`: `names`, then the load. The load comes as LOAD among the bounds; `reserve`: the study keeps a
-    share of the memory free.
+    j: one of `names`, then the load. The load comes as LOAD among the bounds; `reserve`: the study keeps a share of the
+    memory free.
     """
 
     def function(step, point, bounds, **policies):
         bounds = dict(bounds)
-        real = bounds.pop(LOAD)
-
-        def at(whole, factors):
-            deployment = dataclasses.replace(point.deployment, **{load: whole})
-            moved = parameters.scaled(dataclasses.replace(point, deployment=deployment), names, list(factors))
-            values = evaluate_point(step, moved, bounds, **policies)
-            readable = fields_by_name(moved) | values
-            room = moved.hardware.hbm_bytes * (1.0 - moved.workload.memory_reserve if reserve else 1.0)
-            logs = [jnp.log(values[of])]
-            for limit in limits:
-                bound = room
-                if limit.bounded:
-                    bound = bounds[f"{limit.side}_{limit.variable}"]
-                    bound = constraints.at_length(bound, constraints.prompt_length(readable))
-                excess = jnp.log(values[limit.variable] / bound)
-                logs.append(excess if limit.side == "max" else -excess)
-            return jnp.stack(logs)
-
-        ones = jnp.ones(len(names) + 1, real.dtype)
+        real = bounds.pop(LOAD) * evaluation.along(1.0, len(names))
+        values = evaluate_point(step, point, bounds, **policies)
+        readable = fields_by_name(point) | values
+        room = point.hardware.hbm_bytes * (1.0 - point.workload.memory_reserve if reserve else 1.0)
+        logs = [arrays.log(values[of])]
+        for limit in limits:
+            bound = room
+            if limit.bounded:
+                bound = bounds[f"{limit.side}_{limit.variable}"]
+                bound = constraints.at_length(bound, constraints.prompt_length(readable))
+            excess = arrays.log(values[limit.variable] / bound)
+            logs.append(excess if limit.side == "max" else -excess)
         whole = getattr(point.deployment, load)
-        relaxed_at = evaluation.continued(at, whole, ones[:-1])
-
-        def logs(factors):
-            return relaxed_at(factors[-1] * real, factors[:-1])
-
-        return {"logs": logs(ones), "slopes": jax.jacrev(logs)(ones)}
+        factors = parameters.scaled(point, names, [evaluation.along(1.0, j) for j in range(len(names))])
+        factors[whole] = evaluation.continued(whole, real)
+        found = {}
+        for name, x in evaluation.moved({f"{i}": x for i, x in enumerate(logs)}, factors).items():
+            found[f"log/{name}"] = evaluation.value(x)
+            found |= {f"slope/{name}/{j}": evaluation.tangent(x, j) for j in range(len(names) + 1)}
+        return found
 
     return function
 
@@ -136,19 +129,27 @@ class Problem:
 
     def at(self, load):
         """(logs, slopes) at a real load, see `relaxed`."""
+        n, m = len(self.limits) + 1, len(self.names) + 1
+        slopes = self._values(load, [f"slope/{i}/{j}" for i in range(n) for j in range(m)])
+        return self.logs(load), slopes.reshape(n, m)
+
+    def logs(self, load):
+        """ln y, and g of each limit, at a real load."""
+        return self._values(load, [f"log/{i}" for i in range(len(self.limits) + 1)])
+
+    def _values(self, load, names):
         space = dataclasses.replace(self.space, bounds=self.space.bounds | {LOAD: float(load)})
-        found = evaluation.evaluate(space, function=self.function)
-        return found["logs"][1], found["slopes"][1]
+        return np.array([x for _, x in evaluation.evaluate(space, names=names, function=self.function).values()])
 
     def objective(self, load):
-        return self.sense * self.at(load)[0][0]
+        return self.sense * self.logs(load)[0]
 
     def slope(self, load):
         """d objective / d ln b."""
-        return self.sense * self.at(load)[1][0, -1]
+        return self.sense * self._values(load, [f"slope/0/{len(self.names)}"])[0]
 
     def feasible(self, load):
-        return not (self.at(load)[0][1:] > 0.0).any()
+        return not (self.logs(load)[1:] > 0.0).any()
 
     def optimum(self, low=1.0, high=MOST):
         """The `Optimum` between two loads; None where no load is feasible."""
@@ -185,7 +186,7 @@ class Problem:
             samples.add(float(self.space.fixed[self.load]))
         kept, values = [], []
         for load in sorted(samples):
-            logs, _ = self.at(load)
+            logs = self.logs(load)
             ok = not (logs[1:] > 0.0).any()
             kept.append(load)
             values.append(self.sense * logs[0] if ok else -math.inf)
@@ -194,15 +195,15 @@ class Problem:
         return kept, np.array(values)
 
     def _at_edge(self, inside, outside):
-        active = int(np.argmax(self.at(outside)[0][1:]))
-        reached = self.at(inside)[0][1:][active] > -LINE
+        active = int(np.argmax(self.logs(outside)[1:]))
+        reached = self.logs(inside)[1:][active] > -LINE
         return Optimum(inside, active, "limit" if reached else "jump")
 
     def _inside(self, left, middle, right):
         """The best load between two that are worse than `middle`."""
-        rising = self.slope(middle) > 0.0
+        rising = self.slope(middle) > NOISE
         low, high = (middle, right) if rising else (left, middle)
-        low, high = _narrowed(low, high, lambda load: self.slope(load) > 0.0)
+        low, high = _narrowed(low, high, lambda load: self.slope(load) > NOISE)
         value = self.objective(middle)
         if max(self.objective(low), self.objective(high)) < value:  # a jump of the objective hides the best load
             inner, _ = _narrowed(middle, right if rising else left, lambda load: self.objective(load) >= value)
@@ -227,7 +228,7 @@ class Problem:
     def value_near(self, load):
         """ln y* of the optimum near a load."""
         found = self.optimum(load / 1.05, load * 1.05)
-        return self.at(found.load)[0][0]
+        return self.logs(found.load)[0]
 
     def moved(self, name, factor):
         """This problem with one parameter multiplied by `factor`."""
@@ -247,10 +248,10 @@ class Problem:
         n, m = len(self.names), len(self.limits)
         variable, units = dataset.variable, VARIABLES[self.of][0]
         nothing = best is None
-        value = math.nan if nothing else math.exp(self.at(best.load)[0][0])
+        value = math.nan if nothing else math.exp(self.logs(best.load)[0])
         moves = np.full(n, math.nan) if nothing else self.elasticities(best)
         moves = np.where([parameters.in_use(self.space, name)[1] for name in self.names], moves, 0.0)  # of another row
-        excess = np.full(m, math.nan) if nothing else self.at(best.load)[0][1:]
+        excess = np.full(m, math.nan) if nothing else self.logs(best.load)[1:]
         active = np.zeros(m, bool)
         if not nothing and best.active >= 0:
             active[best.active] = True

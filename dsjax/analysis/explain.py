@@ -6,8 +6,6 @@ The model's own step is evaluated at one point, and at a few more beside it: not
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -21,7 +19,7 @@ from ..formulas.roofline import EXPOSED
 from ..results import dataset
 from ..search import point, ranking
 from ..space import provenance
-from ..specs import fields, records
+from ..specs import fields, records, trees
 from ..sweeps import sources
 from ..types import Named, Source
 from . import headroom, refusals
@@ -56,23 +54,20 @@ def everything(step, point, bounds, **policies):
     exposed): slopes, at 1, over a factor of the collective's own seconds. The blocks are linear in the factor, the step
     between the points where another stretch becomes the longer one.
     """
-    names, one = list(COLLECTIVES), jnp.ones_like(point.hardware.hbm_bytes_per_s)
 
-    def seconds(factors):
-        def collective(name, time):
-            return roofline.scaled_network(time, factors[names.index(name)])
+    def collective(name, time):
+        return roofline.scaled_network(time, evaluation.along(1.0, name))
 
-        result = step(point, **policies, collective=collective)
-        before = [t.exposed_network for t in result.blocks.values() if t.exposed_network is not None]
-        return jnp.stack([sum(before, 0.0 * one), result.time.exposed_network]), result
-
-    slopes, result = jax.jacfwd(seconds, has_aux=True)(jnp.stack([one] * len(names)))
+    moving = step(point, **policies, collective=collective)
+    blocks = sum(t.exposed_network for t in moving.blocks.values() if t.exposed_network is not None)
+    result = trees.mapped(evaluation.value, moving)
     values = of_step(result, point, bounds)
     values |= {f"memory/{part}": n_bytes for part, n_bytes in result.memory.items()}
     for name, time in result.blocks.items():
-        values |= {f"block/{name}/{k}": 0.0 * one if t is None else t for k, t in vars(time).items()}
-    for i, name in enumerate(names):
-        values |= {f"network/{name}/{where}": slopes[j, i] for j, where in enumerate(("blocks", "step"))}
+        values |= {f"block/{name}/{k}": 0.0 if t is None else t for k, t in vars(time).items()}
+    for name in COLLECTIVES:
+        values[f"network/{name}/blocks"] = evaluation.tangent(blocks, name)
+        values[f"network/{name}/step"] = evaluation.tangent(moving.time.exposed_network, name)
     return values
 
 
@@ -176,7 +171,7 @@ def _sources(space, values):
     names = [name for name in values if "/" not in name or name.startswith("block_time/")]
 
     def sampled(moved, n):
-        return evaluation.samples(space, moved, n, names, interpret=True)
+        return evaluation.samples(space, moved, n, names)
 
     read = provenance.numbers_read(space, evaluation.numbers(space), sampled)
     rows = {f"{record}.{name}": row for record, of in space.rows.items() for name, row in of.items()}

@@ -73,8 +73,7 @@ def _best(results, at, of):
     """{axis: value} of the best feasible point of a moved space, None where none is feasible."""
     space = results.space
     swept = Results(sweep.swept(space, at, of, "float64"), space).limited(results.there)
-    found = ranking.best(swept, by=(), objective=ranking.search_for(space, of))
-    return {axis: found[axis].values[0].item() for axis in space.axes} if found.sizes["rank"] else None
+    return ranking.best_place(swept, ranking.search_for(space, of))
 
 
 def _change(before, after):

@@ -1,18 +1,16 @@
 """Elasticities d ln y / d ln x of a variable with respect to every continuous number of the records.
 
-Formulas are those of the model: `evaluate_point` is traced once at a point, and its equations are differentiated
-(`evaluation.forward`). Over a grid the tangent of a parameter has the rank of the axes that it meets, so evaluation in
-stages keeps most of it cheap. At one point reverse mode compiles a smaller program (`evaluation.reverse`).
+Formulas are those of the model, called with numbers that carry derivatives (`evaluation.along`). The tangent of a
+parameter has the rank of the axes that it meets, which keeps most of it cheap over a grid.
 """
 
 import functools
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from .. import evaluation, machine
+from .. import arrays, evaluation, machine
 from ..errors import InputError, unknown
 from ..formulas.point import evaluate_point
 from ..results import dataset
@@ -97,42 +95,21 @@ def check_output(space, of):
         raise InputError(f"of: {of} needs {'.'.join(NEEDS[of])}, which is unknown here; set it")
 
 
-def _of_factors(step, point, bounds, policies, names):
-    """(Function of a factor of each of `names` -> {variable: value}, factors of 1)."""
-
-    def values(*factors):
-        found = evaluate_point(step, parameters.scaled(point, names, factors), bounds, **policies)
-        return {name: value for name, value in found.items() if "/" not in name}
-
-    return values, [jnp.ones((), point.workload.context.dtype)] * len(names)
-
-
-def _over(dy, y):
-    """dy / y; 0 where y is 0, which a time or a rate only is where nothing moves it."""
-    return jnp.where(y == 0.0, jnp.zeros_like(y), dy / jnp.where(y == 0.0, jnp.ones_like(y), y))
-
-
 @functools.lru_cache(maxsize=64)
 def slopes(of, names):
-    """Function to lift over a grid: `of`, BESIDE, and `elasticity/<i>` of the i-th of `names`, in forward mode."""
+    """Function to lift: the variables of `evaluate_point`, and `elasticity/<i>` of the i-th of `names`.
 
-    @evaluation.differentiated
-    def function(step, point, bounds, **policies):
-        values, columns = evaluation.forward(*_of_factors(step, point, bounds, policies, names), of)
-        inverse = _over(jnp.ones_like(values[of]), values[of])
-        elasticities = {f"elasticity/{i}": column * inverse for i, column in enumerate(columns)}
-        return {name: values[name] for name in (of, *BESIDE)} | elasticities
-
-    return function
-
-
-@functools.lru_cache(maxsize=64)
-def slopes_at_point(of, names):
-    """Function for one point: its variables, and `elasticity/<i>` of the i-th of `names`, in reverse mode."""
+    d ln y / d ln x_i is the tangent of y along a factor of x_i, over y; 0 where y is 0, which a time or a rate only is
+    where nothing moves it.
+    """
 
     def function(step, point, bounds, **policies):
-        values, gradient = evaluation.reverse(*_of_factors(step, point, bounds, policies, names), of)
-        return values | {f"elasticity/{i}": _over(dy, values[of]) for i, dy in enumerate(gradient)}
+        found = evaluate_point(step, point, bounds, **policies)
+        factors = parameters.scaled(point, names, [evaluation.along(1.0, i) for i in range(len(names))])
+        y, moved = found[of], evaluation.moved({of: found[of]}, factors)[of]
+        inverse = arrays.where(y == 0.0, 0.0, 1.0 / arrays.where(y == 0.0, 1.0, y))
+        elasticities = {f"elasticity/{i}": evaluation.tangent(moved, i) * inverse for i in range(len(names))}
+        return {name: x for name, x in found.items() if "/" not in name} | elasticities
 
     return function
 
@@ -157,8 +134,7 @@ def one_sided(space, of, names):
 
 def at_point(space, of, names, whole):
     """`sensitivity` at the one point of a space, in float64; `whole` has the rows that are not in use there."""
-    function = slopes_at_point(of, names)
-    found = evaluation.evaluate(space, function=function)
+    found = evaluation.evaluate(space, function=slopes(of, names))
     plain = {name: value for name, value in found.items() if "/" not in name}
     ds = dataset.to_dataset(space, {k: plain[k] for k in evaluation.known(space, plain)}, "dsjax sensitivity")
     used = [parameters.in_use(space, name)[1] for name in names]
@@ -200,7 +176,8 @@ def over_grid(asked, of, names, kinks=None):
             f"grid: {space.points:,} points x {len(names)} parameters need {machine.gigabytes(needed)} and "
             f"{machine.gigabytes(machine.available_memory())} of memory is free; expected a smaller grid or fewer wrt"
         )
-    found = evaluation.evaluate(space, dtype, function=slopes(of, names))
+    wanted = (of, *BESIDE, *(f"elasticity/{i}" for i in range(len(names))))
+    found = evaluation.evaluate(space, dtype, wanted, slopes(of, names))
     ds = dataset.to_dataset(space, {name: x for name, x in found.items() if "/" not in name}, "dsjax sensitivity")
     ds = ds.assign_coords(_coordinate(names))
     ds["elasticity"] = _variable(*_stacked(space, found, names), of)

@@ -24,7 +24,6 @@ PER_DECADE = 20  # values that are tried in every factor of ten
 RANGE = 1e3  # how far to both sides of the present value
 RELATIVE = 1e-10  # width of the interval that a crossing is narrowed to
 CHECK = 1e-6  # how far beside a crossing it is verified
-WIDE = 200_000  # up to so many points all variables are computed at once: one program instead of two
 
 
 def solve(
@@ -83,10 +82,7 @@ class _Responses:
     def __init__(self, asked, varied, question):
         self.space, self.dtype, self.there = asked.space, asked.dtype, asked.there
         self.varied, self.question, self.known = varied, question, {}
-        space, dtype = self.space, self.dtype
         self.names = tuple({question.variable: None, "feasible": None})
-        if space.points <= WIDE:
-            self.names = tuple(n for n in evaluation.variables(space, dtype) if not n.startswith("block_time/"))
 
     def responses(self, x):
         """The best value of every contender at `x`; infinite on the bad side where none is feasible."""

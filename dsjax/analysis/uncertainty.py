@@ -4,7 +4,6 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
@@ -126,8 +125,7 @@ def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None
 
 def _draws(seed, samples, n):
     """Two independent tables of standard normals, (samples, n)."""
-    with jax.enable_x64(True):
-        return np.asarray(jax.random.normal(jax.random.key(seed), (2, samples, n), dtype="float64"))
+    return np.random.default_rng(seed).standard_normal((2, samples, n))
 
 
 def _candidates(results, named, normal, top, by):

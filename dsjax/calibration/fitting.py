@@ -3,16 +3,14 @@
 Parameters are positive: the optimiser works on their logarithms, between their bounds. Residuals are ln(t_form /
 t_measured), so a point that takes ten seconds weighs as much as one that takes ten microseconds; a smooth loss that
 grows linearly beyond `SCALE` (soft L1) keeps a few strange points from bending the rest. `scipy.optimize.least_squares`
-with Jacobians from JAX.
+with Jacobians from numbers that carry derivatives.
 """
 
-import functools
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .. import arrays, evaluation
 from ..errors import InputError
 
 SCALE = 0.1  # residual from which a point counts less than by its square
@@ -37,36 +35,29 @@ def fit(kind, shapes, seconds, peaks, robust=True):
     guess = np.log([p.guess for p in kind.parameters.values()])
     is_share = np.array([p.high <= 1.0 for p in kind.parameters.values()])
     loss = {"loss": "soft_l1", "f_scale": SCALE} if robust else {}
-    with jax.enable_x64(True):
-        arguments = ({name: jnp.asarray(x) for name, x in shapes.items()}, jnp.log(jnp.asarray(seconds)), dict(peaks))
-        residuals, jacobian = _functions(kind.form, tuple(names))
-        found = []
-        for factor in _STARTS:
-            start = np.clip(guess + np.where(is_share, 0.0, np.log(factor)), low + 1e-6, high - 1e-6)
-            found.append(
-                optimiser(
-                    lambda x: np.asarray(residuals(x, *arguments)),
-                    start,
-                    jac=lambda x: np.asarray(jacobian(x, *arguments)),
-                    bounds=(low, high),
-                    xtol=1e-9,
-                    **loss,
-                )
+    log_seconds, found = np.log(seconds), []
+    for factor in _STARTS:
+        start = np.clip(guess + np.where(is_share, 0.0, np.log(factor)), low + 1e-6, high - 1e-6)
+        found.append(
+            optimiser(
+                lambda x: log_times(kind.form, names, x, shapes, peaks) - log_seconds,
+                start,
+                jac=lambda x: jacobian(kind.form, names, x, shapes, peaks),
+                bounds=(low, high),
+                xtol=1e-9,
+                **loss,
             )
-        best = min(found, key=lambda result: result.cost)
-        predicted = np.asarray(seconds) * np.exp(np.asarray(residuals(best.x, *arguments)))
+        )
+    best = min(found, key=lambda result: result.cost)
+    predicted = np.exp(log_times(kind.form, names, best.x, shapes, peaks))
     errors = _errors(best, np.minimum(best.x - low, high - best.x) < 1e-3, len(seconds))
     return Fit(dict(zip(names, np.exp(best.x), strict=True)), dict(zip(names, errors, strict=True)), predicted)
 
 
 def predict(kind, parameters, shapes, peaks):
     """Times [s] of a kind's form at `shapes` {column: [point]}."""
-    with jax.enable_x64(True):
-        log_parameters = np.log([parameters[name] for name in kind.parameters])
-        shapes = {name: jnp.asarray(x) for name, x in shapes.items()}
-        zeros = jnp.zeros(len(next(iter(shapes.values()))))
-        residuals, _ = _functions(kind.form, tuple(kind.parameters))
-        return np.exp(np.asarray(residuals(log_parameters, shapes, zeros, dict(peaks))))
+    log_parameters = np.log([parameters[name] for name in kind.parameters])
+    return np.exp(log_times(kind.form, kind.parameters, log_parameters, shapes, peaks))
 
 
 def cross_validate(kind, shapes, seconds, peaks, robust=True):
@@ -91,16 +82,17 @@ def summary(predicted, seconds):
     return float(np.median(error)), float(np.quantile(error, 0.9))
 
 
-@functools.cache
-def _functions(form, names):
-    """(ln t_form - ln t_measured, its Jacobian) over points, of ln parameters; compiled once for a form."""
+def log_times(form, names, log_parameters, shapes, peaks):
+    """ln t_form [point] of ln parameters, which may carry derivatives."""
+    parameters = {name: arrays.exp(x) for name, x in zip(names, log_parameters, strict=True)}
+    return arrays.log(form(parameters, shapes, peaks))
 
-    def one(log_parameters, shape, log_seconds, peaks):
-        parameters = {name: jnp.exp(log_parameters[i]) for i, name in enumerate(names)}
-        return jnp.log(form(parameters, shape, peaks)) - log_seconds
 
-    axes = (None, 0, 0, None)
-    return jax.jit(jax.vmap(one, axes)), jax.jit(jax.vmap(jax.jacfwd(one), axes))
+def jacobian(form, names, log_parameters, shapes, peaks):
+    """d `log_times` / d ln parameters (point, parameter)."""
+    found = log_times(form, names, [evaluation.along(x, i) for i, x in enumerate(log_parameters)], shapes, peaks)
+    points = np.shape(evaluation.value(found))
+    return np.stack([np.broadcast_to(evaluation.tangent(found, i), points) for i in range(len(names))], axis=-1)
 
 
 def _errors(result, at_bound, points):

@@ -8,8 +8,7 @@ of these / a give time / a. A work function (shape, peaks) -> (s at peak rate, s
 measurement can beat. The shares of peak of kernels are those of the `kernel` curves (`efficiency.wide`, `filled`).
 """
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..formulas import network
 from ..formulas.efficiency import cached, causal, filled, wide
 
@@ -24,7 +23,7 @@ def gemm_work(shape, peaks):
 def kernel(work, efficiency):
     """t0 + max(c / e_c, d / e_m) of work (c, d) [s] at the peaks: `roofline.kernel` with perfect overlap."""
     compute, moved = work
-    return efficiency.start_s + jnp.maximum(compute / efficiency.compute, moved / efficiency.memory)
+    return efficiency.start_s + arrays.maximum(compute / efficiency.compute, moved / efficiency.memory)
 
 
 def gemm(parameters, shape, peaks):
@@ -53,7 +52,7 @@ POINTWISE = 0.7  # share of memory bandwidth, as in the core model's curves
 def _experts(shape):
     """Both products of the G experts of a card that have rows, spread evenly; (shapes, elements between them)."""
     rows = shape["num_tokens"] * shape["topk"] / shape["ep_size"]
-    hit = jnp.minimum(shape["num_experts"] / shape["ep_size"], rows)
+    hit = arrays.minimum(shape["num_experts"] / shape["ep_size"], rows)
     hidden, width = shape["hidden_size"], shape["inter_size"]
     both = {"num_groups": hit, "m_per_group": rows / hit}
     return [both | {"n": 2.0 * width, "k": hidden}, both | {"n": hidden, "k": width}], 3.0 * rows * width
@@ -124,24 +123,24 @@ def exchange_volumes(shape, element_bytes):
 def exchange_work(shape, peaks):
     """Seconds of the bytes sent at peak: none to compute; max(V_in / U, V_out / O)."""
     inside, outside = exchange_volumes(shape, peaks["operand_bytes"])
-    slower = jnp.maximum(inside / peaks["scale_up_bytes_per_s"], outside / peaks["scale_out_bytes_per_s"])
+    slower = arrays.maximum(inside / peaks["scale_up_bytes_per_s"], outside / peaks["scale_out_bytes_per_s"])
     return 0.0 * slower, slower
 
 
 def exchange(parameters, shape, peaks):
     """t0 + t1 [leaves the domain] + max(V_in / (U u_in), V_out / (O u_out)), V_in and V_out one copy per expert."""
-    return exchange_extended(parameters | {"hidden_s": jnp.zeros(())}, shape, peaks)
+    return exchange_extended(parameters | {"hidden_s": 0.0}, shape, peaks)
 
 
 def exchange_extended(parameters, shape, peaks):
     """t0 + t1 [leaves the domain] + sqrt(t2^2 + v^2) - t2, v = max(V_in / (U u_in), V_out / (O u_out)): data moves in
     a part t2 of the fixed time already."""
     inside, outside = exchange_volumes(shape, peaks["operand_bytes"])
-    slower = jnp.maximum(
+    slower = arrays.maximum(
         inside / (peaks["scale_up_bytes_per_s"] * parameters["inside"]),
         outside / (peaks["scale_out_bytes_per_s"] * parameters["outside"]),
     )
-    leaves = jnp.where(shape["node_num"] > 1.0, parameters["outside_s"], 0.0)
+    leaves = arrays.where(shape["node_num"] > 1.0, parameters["outside_s"], 0.0)
     return parameters["start_s"] + leaves + sum(network.partly_hidden(slower, parameters["hidden_s"]))
 
 
@@ -156,11 +155,11 @@ def all_reduce(parameters, shape, peaks):
     """t0 + 2 t1 (n - 1) + v / u + sqrt(t2 v), v = 2 (n - 1) / n b / U: the root is the rise to full bandwidth."""
     _, ring = all_reduce_work(shape, peaks)
     steps = parameters["start_s"] + 2.0 * parameters["step_s"] * (shape["num_gpus"] - 1.0)
-    return steps + ring / parameters["inside"] + jnp.sqrt(parameters["rise_s"] * ring)
+    return steps + ring / parameters["inside"] + arrays.sqrt(parameters["rise_s"] * ring)
 
 
 def all_reduce_extended(parameters, shape, peaks):
     """t0 + min(2 t1 (n - 1) + v / u + sqrt(t2 v), (n - 1) b / (U u1)): small ones are sent whole to all others."""
     whole = (shape["num_gpus"] - 1.0) * shape["bytes"] / peaks["scale_up_bytes_per_s"] / parameters["direct"]
     ring = all_reduce(parameters, shape, peaks) - parameters["start_s"]
-    return parameters["start_s"] + jnp.minimum(ring, whole)
+    return parameters["start_s"] + arrays.minimum(ring, whole)

@@ -9,7 +9,7 @@ import sys
 import click
 
 from ..errors import InputError
-from .process import computing, split_cpu
+from .process import split_cpu
 from .progress import progress
 
 
@@ -136,7 +136,7 @@ class GridRequest:
         if asked.results is not None:
             return asked.results
         split_cpu(devices)
-        with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance, computing():
+        with progress(f"evaluating {space.points:,} points", self.quiet, space.points) as advance:
             how = (asked.dtype, blocks, command_line(), self.max_memory, devices, advance)
             return Results(sweep.of_space(space, *how), space)
 
@@ -151,7 +151,7 @@ class GridRequest:
         if self.scheduler and self.stream is False:
             raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
         connected = workers.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()
-        with connected as client, progress(f"searching {space.points:,} points", self.quiet), computing():
+        with connected as client, progress(f"searching {space.points:,} points", self.quiet):
             streamed = functools.partial(streamed, client=client) if client else streamed
             how = (space, asked.dtype, self.stream or (True if client else None), held, streamed, command_line())
             return best.of_space(*how, counts=counts, max_memory=self.max_memory, client=client)

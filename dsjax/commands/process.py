@@ -38,12 +38,3 @@ def _set(name, value):
         sys.modules["jax"].config.update(name, value)
     else:
         os.environ[name.upper()] = str(value)
-
-
-@contextlib.contextmanager
-def computing():
-    """Small grids are evaluated without compiling inside, and traces are kept in the user's cache folder."""
-    from .. import evaluation
-
-    with evaluation.interpreting(), evaluation.traces_kept(cache() / "outlines"):
-        yield

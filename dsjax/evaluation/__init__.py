@@ -5,25 +5,27 @@ traces, programs, compilers and NumPy stay inside the package.
 """
 
 from .caches import forget
-from .derivatives import continued, differentiated, forward, reverse
-from .lift import evaluate, interpreting, known, nbytes, numbers, samples, variables
+from .choice import compiled
+from .derivatives import moved
+from .duals import along, continued, tangent, value
+from .lift import evaluate, known, nbytes, numbers, pays, samples, variables
 from .reductions import equations_along, reduction
-from .trace_cache import traces_kept
 
 __all__ = [
+    "along",
+    "compiled",
     "continued",
-    "differentiated",
     "equations_along",
     "evaluate",
     "forget",
-    "forward",
-    "interpreting",
     "known",
+    "moved",
     "nbytes",
     "numbers",
+    "pays",
     "reduction",
-    "reverse",
     "samples",
-    "traces_kept",
+    "tangent",
+    "value",
     "variables",
 ]

@@ -1,25 +1,32 @@
-"""Caches of traces and compiled programs of a process, and `forget`, which clears them."""
+"""Caches of traces and programs of a process, and `forget`, which clears them."""
 
 import functools
 
-_caches = []
+_clear: list = []  # functions, one for each cache
 
 
 def remembered(most):
     """Decorator: keep the last `most` results of a function until `forget`."""
 
     def decorate(function):
-        _caches.append(functools.lru_cache(maxsize=most)(function))
-        return _caches[-1]
+        cached = functools.lru_cache(maxsize=most)(function)
+        _clear.append(cached.cache_clear)
+        return cached
 
     return decorate
 
 
-def forget() -> None:
-    """Drop every trace and every compiled program of this process; the next evaluation traces and compiles again.
+def when_forgotten(function):
+    """Decorator: call a function whenever all is forgotten."""
+    _clear.append(function)
+    return function
 
-    For a process that lives long and asks of many grids: a compiled program of the core model holds about 70 MB, and up
-    to 64 of them are kept, and 32 of streamed searches. Their memory is free for what comes next.
+
+def forget() -> None:
+    """Drop every trace and every program of this process; the next evaluation traces, and compiles, again.
+
+    For a process that lives long and asks of many grids: up to 64 compiled programs are kept, and 32 of streamed
+    searches, some megabytes each. Their memory is free for what comes next.
     """
-    for cache in _caches:
-        cache.cache_clear()
+    for clear in _clear:
+        clear()

@@ -2,13 +2,12 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from ..formulas import efficiency
 from ..formulas.point import evaluate_point
 from ..space import ranges
-from ..specs import fields
+from ..specs import fields, trees
 from ..specs.records import Deployment, Workload
 
 
@@ -19,7 +18,7 @@ class Plan:
     function: object  # (study step, point, bounds, **policies) -> {name: scalar}
     step: object
     axes: tuple  # all axes, in the order of the dims
-    treedef: object  # of the operands
+    structure: tuple  # of the operands, a tree
     leaf_axes: tuple  # axis of every leaf, or None
     policies: tuple  # ((axis or None, choices, choices not in the space), ...), a choice is ((argument, function), ...)
 
@@ -27,21 +26,17 @@ class Plan:
 def unlifted(plan):
     """A plan without its axes."""
     policies = tuple((None, choices, others) for _, choices, others in plan.policies)
-    return dataclasses.replace(plan, axes=(), leaf_axes=(), policies=policies)
+    return dataclasses.replace(plan, axes=(), leaf_axes=(None,) * len(plan.leaf_axes), policies=policies)
 
 
 def operand_types(plan, dtype):
-    """Scalar types of the flat operands: integers stay integers."""
-    records, _, _ = jax.tree.unflatten(plan.treedef, range(plan.treedef.num_leaves))
+    """Types of the flat operands: integers stay integers."""
+    n = len(plan.leaf_axes)
+    records, _, _ = trees.filled(plan.structure, range(n))
     integers = set()
     for record in records.values():
         integers |= {getattr(record, name) for name, meta in fields.fields_of(type(record)).items() if meta["integer"]}
-    return [jax.ShapeDtypeStruct((), "int32" if i in integers else dtype) for i in range(plan.treedef.num_leaves)]
-
-
-def precision(dtype):
-    """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
-    return jax.enable_x64(np.dtype(dtype) == np.float64)
+    return [np.dtype("int32" if i in integers else dtype) for i in range(n)]
 
 
 def plan(space, function=evaluate_point):
@@ -59,11 +54,10 @@ def plan(space, function=evaluate_point):
         along = ["" if label in space.rows["curve"] else "hardware" for label in labels]
         knots = [_record(space, "curve", form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
         forms = [(("curve", form),) for form in own]
-    bounds = jax.tree.map(np.float64, space.bounds)
+    bounds = trees.mapped(np.float64, space.bounds)
     operands = (records, tuple(record for record, _ in knots), bounds)
-    leaves, treedef = jax.tree.flatten(operands)
-    tags = (axes_of, tuple(axes for _, axes in knots), jax.tree.map(lambda _: "", bounds))
-    leaf_axes = tuple(tag or None for tag in jax.tree.leaves(tags))
+    tags = (axes_of, tuple(axes for _, axes in knots), trees.mapped(lambda _: "", bounds))
+    leaf_axes = tuple(tag or None for tag in trees.leaves(tags))
 
     policies = []
     for axis, policy in space.study.policies.items():
@@ -72,7 +66,8 @@ def plan(space, function=evaluate_point):
         others = tuple(rows[label] for label in rows if label not in chosen and axis in space.axes)
         policies.append((axis if axis in space.axes else None, tuple(rows[label] for label in chosen), others))
     policies.append(("curve" if "curve" in space.axes else None, tuple(forms), ()))
-    return Plan(function, space.study.step, tuple(space.axes), treedef, leaf_axes, tuple(policies)), leaves
+    how = Plan(function, space.study.step, tuple(space.axes), trees.structure(operands), leaf_axes, tuple(policies))
+    return how, trees.leaves(operands)
 
 
 # Derived from others, or not meant, where they are not given: 0 says so.

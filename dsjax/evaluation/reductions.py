@@ -1,25 +1,23 @@
 """Maxima and counts of a scalar function over blocks of points that are never held, for streamed searches.
 
-One compiled program reduces a slab of blocks: the pieces of the model at their own rank, the full rank only inside
-the loop that reduces it. Sums are regrouped for speed (`reassociate`), so a value is that of `evaluate` up to rounding.
+What is small over the whole space is NumPy's, once for all slabs. One compiled program reduces a slab of blocks: the
+pieces of the model at their own rank, the full rank only inside the loop that reduces it. Sums are regrouped for speed
+(`reassociate`), so a value is that of `evaluate` up to rounding.
 """
 
 import collections
-import itertools
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.interpreters import partial_eval
 
-from . import program, reassociate, stages
+from . import by_numpy, reassociate, stages
 from .caches import remembered
-from .operands import operand_types, plan, precision
-from .trace import scalar_of, traced
+from .operands import plan
+from .traces import traced
 
-SHARES = (0.002, 0.15)  # of a slab: results up to these sizes are evaluated before the loops over all points
+SMALL = 2**17  # elements over the whole space of a result that NumPy computes once for all slabs
+MOST, OFTEN = 2**20, 8  # the same of a result whose parts so many slabs would take again
+SHARE = 0.15  # of a slab: results up to this size are evaluated before the loops over all points
 
 
 def reduction(space, function, sizes, kept, inner, dtype="float32"):
@@ -32,76 +30,151 @@ def reduction(space, function, sizes, kept, inner, dtype="float32"):
     """
     how, leaves = plan(space, function)
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
+    order = (*kept, *inner)
+    whole = {axis: space.sizes[axis] for axis in order}
+    shared: dict = {}  # {lengths of a slab: (its program, what all its slabs share)}
 
     def run(window):
-        part = [np.asarray(leaf[window[axis]] if axis in window else leaf) for leaf, axis in zip(leaves, how.leaf_axes)]
         # The last window of a long axis may be shorter than the others.
-        lengths = sizes | {axis: len(leaf) for leaf, axis in zip(part, how.leaf_axes, strict=True) if axis in window}
-        with precision(dtype):
-            run_slab = _compiled(how, dtype, tuple(lengths.items()), tuple(kept), tuple(inner))
-            return [(picks, np.asarray(reduced)) for picks, reduced in run_slab(part)]
+        spans = [range(*window.get(axis, slice(0, sizes[axis])).indices(whole[axis])) for axis in order]
+        lengths = tuple(map(len, spans))
+        if lengths not in shared:
+            program = _program(how, dtype, tuple(whole.items()), lengths, len(kept))
+            shared[lengths] = program, program.shared(leaves)
+        program, arrays = shared[lengths]
+        return program.reduced(leaves, arrays, [span.start for span in spans])
 
     return run
 
 
 def equations_along(space, dtype="float32"):
-    """{axis: equations whose results can depend on it} of a space's program: what an axis costs."""
-    return _equations_along(plan(space)[0], dtype)
-
-
-@remembered(32)
-def _equations_along(plan, dtype):
-    program, found = traced(plan, dtype).program, collections.Counter()
-    axes = dict.fromkeys(program.constants, frozenset())
-    axes |= {i: frozenset([axis] if axis else []) for i, axis in enumerate(plan.leaf_axes)}
-    for node in program.nodes:
-        support = frozenset().union(*(axes[slot] for slot in node.inputs))
-        axes.update(dict.fromkeys(node.outputs, support))
-        found.update(support)
+    """{axis: operations whose results can depend on it} of a space's trace: what an axis costs."""
+    how, found = plan(space)[0], collections.Counter()
+    for node in traced(how, dtype).graph.nodes:
+        if node.name:
+            found.update({axis for i, axis in enumerate(how.leaf_axes) if axis and node.sources >> i & 1})
     return found
 
 
-@remembered(32)
-def _compiled(plan, dtype, lengths, kept, inner):
-    """Compiled: operands of one slab -> [(index of the choice of each policy that is an axis, array), ...]."""
-    sizes = dict(lengths)
-    types = [
-        t.update(shape=(sizes[axis],) if axis else ())
-        for t, axis in zip(operand_types(plan, dtype), plan.leaf_axes, strict=True)
-    ]
-    picks = list(itertools.product(*(range(len(choices)) for _, choices, _ in plan.policies)))
+class _Program:
+    """Compiled: of slabs of one shape the maxima, or the numbers of points where a mask holds."""
 
-    def run(leaves):
-        return [_reduced(plan, dtype, sizes, kept, inner, pick, leaves) for pick in picks]
+    def __init__(self, how, dtype, whole, lengths, kept):
+        self.how, self.dtype, self.whole, self.kept = how, dtype, dict(whole), kept
+        self.lengths = dict(zip(self.whole, lengths, strict=True))
+        trace, order = traced(how, dtype), list(self.whole)
+        supports = [0 if axis is None else 1 << order.index(axis) for axis in how.leaf_axes]
+        self.picks = list(trace.nodes)
+        wanted = [node for pick in self.picks for node in trace.nodes[pick].values()]
+        # Of a slab an axis of one point is none.
+        slab = [bits if axis and self.lengths[axis] > 1 else 0 for bits, axis in zip(supports, how.leaf_axes)]
+        self.graph, nodes = reassociate.regrouped(trace.graph, wanted, slab, self._in_slab)
+        each = len(wanted) // len(self.picks)
+        self.of_pick = [nodes[i : i + each] for i in range(0, len(nodes), each)]
+        self.bits = supports
+        small, pieces, last = stages.split(self.graph, nodes, self._first, 3)
+        last = last._replace(inputs=tuple(sorted({*last.inputs, *nodes}.difference(last.nodes, self.graph.constants))))
+        self.long = tuple(i for i in small.outputs if i < self.graph.operands and self._elements(i) > SMALL)
+        self.small = tuple(node for node in small.outputs if node not in self.long)
+        self.pieces, self.last = pieces, last
+        self.compiled = stages.jitted(self._pieces), stages.jitted(self._reduced)
 
-    limits = [share * math.prod(sizes.values()) for share in SHARES]
-    compiled = stages.staged(*jax.make_jaxpr(run, return_shape=True)(types), limits)
-    places = [tuple(i for i, (axis, _, _) in zip(pick, plan.policies, strict=True) if axis) for pick in picks]
-    return lambda leaves: zip(places, compiled(leaves), strict=True)
+    def _in_slab(self, bits):
+        return self._points(bits, self.lengths)
+
+    def _points(self, bits, sizes):
+        return math.prod(n for i, n in enumerate(sizes.values()) if bits >> i & 1)
+
+    def _support(self, node):
+        sources, found = self.graph.nodes[node].sources, 0
+        for i, bits in enumerate(self.bits):
+            if sources >> i & 1:
+                found |= bits
+        return found
+
+    def _elements(self, node):
+        return self._points(self._support(node), self.whole)
+
+    def _repeated(self, node):
+        """Slabs that would take the same part of an operation's result."""
+        support = self._support(node)
+        cut = (
+            math.ceil(n / self.lengths[axis]) for i, (axis, n) in enumerate(self.whole.items()) if not support >> i & 1
+        )
+        return math.prod(cut)
+
+    def _first(self, node):
+        """Stage of an operation: NumPy's, of the pieces of a slab, of the loops over all points."""
+        n = self._elements(node)
+        if not self.graph.nodes[node].name or n <= SMALL or (n <= MOST and self._repeated(node) >= OFTEN):
+            return 0
+        large = self._in_slab(self._support(node)) > SHARE * math.prod(self.lengths.values())
+        return 2 if large else 1
+
+    def shared(self, leaves):
+        """Arrays that all slabs take windows of, on the device."""
+        import jax
+
+        operands = {
+            i: by_numpy.lifted(leaf, axis, tuple(self.whole))
+            for i, (leaf, axis) in enumerate(zip(leaves, self.how.leaf_axes, strict=True))
+            if i not in self.long
+        }
+        found = by_numpy.Prepared(self.graph, self.small)(operands)
+        with stages.precision(self.dtype):
+            return dict(zip(self.small, jax.device_put([np.asarray(x) for x in found]), strict=True))
+
+    def reduced(self, leaves, shared, starts):
+        """[(choices of the policies that are axes, array over the kept axes), ...] of the slab at `starts`."""
+        for i in self.long:
+            axis = self.how.leaf_axes[i]
+            first = starts[list(self.whole).index(axis)]
+            part = leaves[i][slice(first, first + self.lengths[axis])]
+            shared = shared | {i: by_numpy.lifted(part, axis, tuple(self.whole))}
+        starts = np.array(starts, np.int32)
+        with stages.precision(self.dtype):
+            pieces, reduce = self.compiled
+            found = pieces({i: shared[i] for i in self.pieces.inputs}, starts) if self.pieces.nodes else {}
+            arrays = reduce({i: shared[i] for i in self.last.inputs if i not in found}, found, starts)
+        places = [
+            tuple(i for i, (axis, _, _) in zip(pick, self.how.policies, strict=True) if axis) for pick in self.picks
+        ]
+        return [(place, np.asarray(array)) for place, array in zip(places, arrays, strict=True)]
+
+    def _window(self, array, starts):
+        """The part of a shared array that a slab takes; its axes of one point are dropped."""
+        import jax
+
+        if not array.ndim:
+            return array
+        shape = [min(n, m) for n, m in zip(array.shape, self.lengths.values(), strict=True)]
+        if shape != list(array.shape):
+            corner = [start if n > m else np.int32(0) for start, n, m in zip(starts, array.shape, shape, strict=True)]
+            array = jax.lax.dynamic_slice(array, corner, shape)
+        return array.reshape([n for n, m in zip(shape, self.lengths.values(), strict=True) if m > 1])
+
+    def _pieces(self, shared, starts):
+        values = {node: self._window(array, starts) for node, array in shared.items()}
+        values = stages.replayed(self.graph, self.pieces.nodes, values)
+        return {node: values[node] for node in self.pieces.outputs}
+
+    def _reduced(self, shared, pieces, starts):
+        import jax.numpy as jnp
+
+        values = {node: self._window(array, starts) for node, array in shared.items()} | pieces | self.graph.constants
+        values = stages.replayed(self.graph, self.last.nodes, values)
+        kept = list(self.lengths.values())[: self.kept]
+        full = [n for n in self.lengths.values() if n > 1]
+        inside = tuple(range(sum(n > 1 for n in kept), len(full)))
+        found = []
+        for nodes in self.of_pick:
+            value, *ok = (values[node] for node in nodes)
+            if ok:
+                value = jnp.where(ok[0] & ~jnp.isnan(value), value, -jnp.inf)
+            value = jnp.broadcast_to(value, full)
+            reduced = jnp.max(value, inside) if ok else value.sum(inside, dtype="int32")
+            found.append(reduced.reshape(kept))
+        return found
 
 
-def _reduced(plan, dtype, sizes, kept, inner, pick, leaves):
-    """Over `kept`: the largest value of a point that is ok, or the number of points where a mask holds."""
-    choice = [choices[i] for (_, choices, _), i in zip(plan.policies, pick, strict=True)]
-    scalar, types = scalar_of(plan, choice, pick[-1]), operand_types(plan, dtype)
-    shape = [sizes[axis] for axis in kept]
-    # XLA has loops of their own for maxima of arrays of few dims.
-    kept, inner = ([axis for axis in axes if sizes[axis] > 1] for axes in (kept, inner))
-    leaves = [jnp.reshape(x, ()) if sizes.get(a) == 1 else x for x, a in zip(leaves, plan.leaf_axes, strict=True)]
-
-    def flat(*operands):
-        return list(scalar(list(operands)).values())
-
-    closed = program.inlined(flat, *types)
-    used, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
-    supports = [frozenset([axis]) if sizes.get(axis, 1) > 1 else frozenset() for axis in plan.leaf_axes]
-    function = reassociate.regrouped(core.ClosedJaxpr(used, closed.consts), supports, sizes)
-
-    def lifted(leaves):
-        value, *ok = function(*leaves)
-        return jnp.where(ok[0] & ~jnp.isnan(value), value, -jnp.inf) if ok else value
-
-    for axis in reversed(kept + inner):
-        lifted = jax.vmap(lifted, in_axes=([0 if leaf == axis else None for leaf in plan.leaf_axes],))
-    found, inside = lifted(leaves), tuple(range(len(kept), len(kept + inner)))
-    return (found.sum(inside, dtype="int32") if found.dtype == bool else jnp.max(found, inside)).reshape(shape)
+_program = remembered(32)(_Program)

@@ -1,74 +1,88 @@
-"""Compile a program in stages: equations of small results first, those of full rank last.
+"""Split recorded operations into stages by the size of their results: NumPy's, and those that are compiled.
 
-XLA fuses cheap operations into the full-rank loops that use them, and so repeats, at every point of a grid, work that
-depends on a few axes only. Compiled stages keep it apart: the equations of a jaxpr whose results are small are
-evaluated first, those that lack an axis or two next, and only what is large is left for the last. Values that formulas
-stack (kernels, micro-batches) are large; for derivatives they do not count as such where only slices are used.
+Of thousands of operations a few hundred have results of the rank of the grid or nearly so; these are compiled, and the
+others are not worth a compiler's time. XLA would fuse what depends on a few axes into the loops over all points and
+repeat it there; programs of their own keep it apart.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
-import jax
-from jax.extend import core
-
-from . import program
+import numpy as np
 
 
-class Stages(NamedTuple):
-    """Where a program is split into stages. Other stages may change the last bits of results."""
+class Stage(NamedTuple):
+    """Operations evaluated together: what they take from earlier stages, what later ones or the caller take."""
 
-    # A result larger than the first share of the largest one belongs to a later stage than the first, and so on.
-    shares: tuple
-    # True: the largest result is that of one choice of the policies, and a stacked intermediate of which only slices
-    # are used does not push its users to a later stage.
-    apart: bool
+    nodes: tuple
+    inputs: tuple
+    outputs: tuple
 
 
-VALUES = Stages((0.15, 0.6), False)
-DERIVATIVES = Stages((0.3, 0.6), True)
-# Below this many elements in the largest result one stage is as fast, and compiles sooner.
-WORTHWHILE = 2**16
+def split(graph, wanted, first, number):
+    """[`Stage`, ...], so many; `first(node)`: the earliest one that an operation may be in, by the size of its result.
 
-
-def compiled(function, operands, choices=1, stages=VALUES):
-    """`function(operands)` compiled for these shapes, in one stage or in several, which differ in the last bits.
-
-    `choices`: results that the largest one is stacked of.
+    An operation is in no earlier stage than what it takes.
     """
-    closed, shapes = jax.make_jaxpr(function, return_shape=True)(operands)
-    largest = max(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-    largest /= choices if stages.apart else 1
-    limits = [share * largest for share in stages.shares] if largest >= WORTHWHILE else []
-    return staged(closed, shapes, limits, stages.apart)
+    nodes = graph.nodes
+    needed, stage = graph.needed(wanted), {}
+    for node in needed:
+        own = first(node) if node not in graph.constants else 0
+        stage[node] = max([own, *(stage[i] for i in nodes[node].inputs)])
+    latest = dict.fromkeys(wanted, number)  # stage that takes a node last
+    for node in needed:
+        for i in nodes[node].inputs:
+            latest[i] = max(latest.get(i, 0), stage[node])
+    found = []
+    for k in range(number):
+        mine = tuple(node for node in needed if stage[node] == k and nodes[node].name)
+        taken = {i for node in mine for i in nodes[node].inputs if stage[i] < k and i not in graph.constants}
+        given = tuple(node for node in needed if stage[node] == k and latest.get(node, 0) > k)
+        found.append(Stage(mine, tuple(sorted(taken)), given))
+    return found
 
 
-def staged(closed, shapes, limits, apart=False):
-    """A traced function compiled in stages: one per limit of the size of results [element], one for all larger ones."""
-    given, left = [*closed.jaxpr.constvars, *closed.jaxpr.invars], list(closed.jaxpr.eqns)
-    stages = []
-    for limit in limits:
-        small, left = _split(left, closed.jaxpr.outvars if apart else None, limit)
-        crossing = _used(left, closed.jaxpr.outvars, defined_by=small)
-        stages.append(_stage(closed.jaxpr, small, given, crossing))
-        given = [*given, *crossing]
-    stages.append(_stage(closed.jaxpr, left, given, closed.jaxpr.outvars))
+def replayed(graph, nodes, values):
+    """`values` {node: JAX array} with the results of the operations `nodes`, in order."""
+    import jax.numpy as jnp
 
-    def run(operands):
-        *pieces, compose = stages
-        values = [*closed.consts, *jax.tree.leaves(operands)]
-        for stage in pieces:
-            values += stage(*values)
-        return jax.tree.unflatten(jax.tree.structure(shapes), compose(*values))
+    for node in nodes:
+        name, inputs, dtype, _ = graph.nodes[node]
+        operands = [graph.constants[i] if i in graph.constants else values[i] for i in inputs]
+        values[node] = operands[0].astype(dtype) if name == "astype" else getattr(jnp, name)(*operands)
+    return values
 
-    return run
+
+def compiled(graph, stage):
+    """Compiled function [arrays of stage.inputs] -> [arrays of stage.outputs]."""
+
+    def function(arrays):
+        values = replayed(graph, stage.nodes, dict(zip(stage.inputs, arrays, strict=True)))
+        return [values[node] for node in stage.outputs]
+
+    return jitted(function)
+
+
+def jitted(function):
+    """`function`, to be compiled when it is called."""
+    import jax
+
+    return jax.jit(function, compiler_options=_options())
+
+
+def precision(dtype):
+    """float64 is switched on for the call only: importing dsjax changes nothing of the user's JAX."""
+    import jax
+
+    return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
 @functools.cache
 def _options():
-    """Compiler options: XLA's older code generator for CPU compiles this code twice as fast, and it runs as fast;
+    """Compiler options: XLA's older code generator for CPU compiles this code faster, and it runs as fast;
     vectors of 512 bits, where the CPU has them, save up to a fifth of a streamed search."""
+    import jax
+
     if jax.default_backend() != "cpu":
         return None
     options = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": 512}
@@ -77,52 +91,10 @@ def _options():
 
 def _known(options):
     """Whether this jaxlib has these compiler options."""
+    import jax
+
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(0).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True
-
-
-def _stage(jaxpr, equations, given, wanted):
-    """Compiled function of the variables `given` that evaluates `equations` and returns the variables `wanted`."""
-    names = jaxpr.debug_info.with_unknown_names()
-    part = jaxpr.replace(constvars=[], invars=given, outvars=wanted, eqns=equations, debug_info=names)
-    return jax.jit(core.jaxpr_as_fun(core.ClosedJaxpr(part, [])), compiler_options=_options())
-
-
-def _split(equations, results, limit):
-    """(equations of small results, all others); an equation that reads a result of the others belongs to the others."""
-    stacked = set() if results is None else _stacked(equations, results, limit)
-    small, large, late = [], [], set()
-    for equation in equations:
-        big = _size(equation) > limit and not stacked.issuperset(equation.outvars)
-        if big or any(atom in late for atom in equation.invars if not program.is_literal(atom)):
-            large.append(equation)
-            late.update(equation.outvars)
-        else:
-            small.append(equation)
-    return small, large
-
-
-def _size(equation):
-    return max(math.prod(var.aval.shape) for var in equation.outvars)
-
-
-def _stacked(equations, results, limit):
-    """Stacked variables: more than `limit` elements, of which only slices of up to `limit` elements are used."""
-    whole = {atom for atom in results if not program.is_literal(atom)}  # variables of which more is used
-    found = set()
-    for equation in reversed(equations):
-        if _size(equation) > limit and whole.isdisjoint(equation.outvars):
-            found.update(equation.outvars)
-        elif equation.primitive.name != "slice" or _size(equation) > limit:
-            whole.update(atom for atom in equation.invars if not program.is_literal(atom))
-    return found
-
-
-def _used(equations, results, defined_by):
-    """Variables that `defined_by` defines and that `equations` or `results` use, in a fixed order."""
-    defined = {var for equation in defined_by for var in equation.outvars}
-    atoms = [*(atom for equation in equations for atom in equation.invars), *results]
-    return list(dict.fromkeys(atom for atom in atoms if not program.is_literal(atom) and atom in defined))

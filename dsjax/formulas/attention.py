@@ -9,8 +9,7 @@ and appendix C (MLA); Ainslie et al. (arXiv:2305.13245) (grouped queries).
 
 from fractions import Fraction
 
-import jax.numpy as jnp
-
+from .. import arrays
 from .shapes import Attention, Pointwise, chosen, gemm, latent_width, like, over, query_width
 
 # ---- products with weights
@@ -155,7 +154,7 @@ def heads(model, tp):
 def kv_heads(model, tp):
     """Heads of keys and values on one chip of GQA: max(1, h_kv / tp)."""
     own = over(model.num_key_value_heads, tp)
-    return max(1, own) if isinstance(own, int | Fraction) else jnp.maximum(1.0, own)
+    return max(1, own) if isinstance(own, int | Fraction) else arrays.maximum(1.0, own)
 
 
 def query_input(model):
@@ -182,7 +181,7 @@ def shares(model, context):
 def _share(limit, context):
     if isinstance(limit, int | Fraction) and isinstance(context, int | Fraction):
         return over(min(context, limit), context) if limit else 1
-    return jnp.where(limit > 0.0, jnp.minimum(context, limit) / context, 1.0)
+    return arrays.where(limit > 0.0, arrays.minimum(context, limit) / context, 1.0)
 
 
 def causal_pairs(share):

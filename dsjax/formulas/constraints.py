@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
+from .. import arrays
 
 
 class Constraint(NamedTuple):
@@ -41,7 +41,7 @@ MEMORY = Constraint("memory", lambda case: case[0] <= case[1], _says_memory)
 
 def prompt_length(values):
     """Tokens of a prompt: `isl` where it is given, else `context`."""
-    return jnp.where(values["isl"] > 0.0, values["isl"], values["context"])
+    return arrays.where(values["isl"] > 0.0, values["isl"], values["context"])
 
 
 def at_length(bound, length):
@@ -53,7 +53,7 @@ def at_length(bound, length):
         return bound
     *shorter, (_, limit) = bound
     for longest, number in reversed(shorter):
-        limit = jnp.where(length <= longest, number, limit)
+        limit = arrays.where(length <= longest, number, limit)
     return limit
 
 
@@ -63,8 +63,8 @@ def bounded(values, bounds):
     for key, bound in bounds.items():
         side, name = key.split("_", 1)
         bound = at_length(bound, prompt_length(values))
-        value = jnp.asarray(values[name], bound.dtype)
-        ok = (value >= bound if side == "min" else value <= bound) | jnp.isnan(value)
+        value = arrays.asarray(values[name], bound.dtype)
+        ok = ~(value < bound if side == "min" else value > bound)  # so that NaN passes
         found[name] = found[name] & ok if name in found else ok
     return found
 

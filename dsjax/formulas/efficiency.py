@@ -10,9 +10,7 @@ peak [1]; start times are in seconds. Equations: dsjax/MODEL.md, section 4.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
+from .. import arrays
 from ..specs.fields import amount, feature, like, record, seconds, share
 
 
@@ -123,24 +121,24 @@ def a100_gemm(curve, m, k, n, groups=1.0, rate=0):
     Source: NVIDIA, Matrix Multiplication Background User's Guide (A100 figures), linearised by the 2025 decode study.
     """
     del groups, rate  # the guide's shapes are those of one product, and its shares those of every precision
-    small_mn = jnp.minimum(m, n)
+    small_mn = arrays.minimum(m, n)
     by_k = _line(k, 6.0, curve.gemm_small_k, 9.0, curve.gemm_middle_k)
-    by_k = jnp.where(_from(k, 1024), curve.gemm_large_k, jnp.where(_from(k, 64), by_k, curve.gemm_small_k))
+    by_k = arrays.where(_from(k, 1024), curve.gemm_large_k, arrays.where(_from(k, 64), by_k, curve.gemm_small_k))
     by_mn = _line(small_mn, 8.0, curve.gemm_small_mn, 11.0, curve.gemm_middle_mn)
-    above_256 = jnp.where(_from(small_mn, 256), by_mn, curve.gemm_small_mn)
-    by_mn = jnp.where(_from(small_mn, 2048), curve.gemm_large_mn, above_256)
-    long_k = ~_from(4096, k) & _from(jnp.maximum(m, n), 1536) & _from(small_mn, 64)
-    by_mn = jnp.where(long_k, jnp.maximum(by_mn, curve.gemm_long_k), by_mn)
-    return Efficiency(jnp.where(_from(k, small_mn), by_mn, by_k))
+    above_256 = arrays.where(_from(small_mn, 256), by_mn, curve.gemm_small_mn)
+    by_mn = arrays.where(_from(small_mn, 2048), curve.gemm_large_mn, above_256)
+    long_k = ~_from(4096, k) & _from(arrays.maximum(m, n), 1536) & _from(small_mn, 64)
+    by_mn = arrays.where(long_k, arrays.maximum(by_mn, curve.gemm_long_k), by_mn)
+    return Efficiency(arrays.where(_from(k, small_mn), by_mn, by_k))
 
 
 def _from(size, step):
     """Whether a size has reached a step, also where it is a quotient that rounding left just below."""
-    return size >= step * (1.0 - 64.0 * jnp.finfo(jnp.result_type(float, size, step)).eps)
+    return size >= step * (1.0 - 64.0 * arrays.precision(size, step))
 
 
 def _line(x, log2_x0, y0, log2_x1, y1):
-    return y0 + (y1 - y0) / (log2_x1 - log2_x0) * (jnp.log2(x) - log2_x0)
+    return y0 + (y1 - y0) / (log2_x1 - log2_x0) * (arrays.log2(x) - log2_x0)
 
 
 def a100_expert_gemm(curve, side, m, k, n, rate=0):
@@ -157,7 +155,7 @@ def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
     del k, n, rate
     value = getattr(curve, f"expert_{side}_64")
     for rows in (128, 256, 512, 1024):
-        value = jnp.where(_from(m, rows), getattr(curve, f"expert_{side}_{rows}"), value)
+        value = arrays.where(_from(m, rows), getattr(curve, f"expert_{side}_{rows}"), value)
     return Efficiency(value)
 
 
@@ -215,10 +213,7 @@ def kernel_expert_gemm(curve, side, m, k, n, rate=0):
 
 
 def _of_rate(curve, kinds, rate, names):
-    return {
-        name: jax.lax.select_n(rate, *(jnp.asarray(getattr(curve, f"{kind}_{name}")) for kind in kinds))
-        for name in names
-    }
+    return {name: arrays.choose(rate, *(getattr(curve, f"{kind}_{name}") for kind in kinds)) for name in names}
 
 
 def kernel_attention(curve, positions, sequences, length, is_causal=False):

@@ -1,7 +1,6 @@
 """Bytes of one chip beside its weights: KV cache and live activations (dsjax/MODEL.md, section 8)."""
 
-import jax.numpy as jnp
-
+from .. import arrays
 from . import attention
 
 
@@ -24,5 +23,7 @@ def live_elements(model, work):
     hidden, core = model.hidden_size, (attention.unfolded if work.causal else attention.absorbed)(model, work)
     moved = core.inputs + core.outputs + (core.kv if work.causal else 0.0)
     live = work.rows * hidden + moved
-    live = jnp.maximum(live, work.routed_rows * (hidden + model.moe_intermediate_size / work.moe_tp))
-    return 2.0 * jnp.maximum(live, jnp.maximum(4.0 * work.rows * hidden, work.head_rows * model.vocab_size / work.tp))
+    live = arrays.maximum(live, work.routed_rows * (hidden + model.moe_intermediate_size / work.moe_tp))
+    return 2.0 * arrays.maximum(
+        live, arrays.maximum(4.0 * work.rows * hidden, work.head_rows * model.vocab_size / work.tp)
+    )

@@ -1,9 +1,11 @@
 """Metrics of a step: times per token, rates, utilisation, memory, cost (dsjax/MODEL.md, section 7)."""
 
 import dataclasses
+import math
 
-import jax.numpy as jnp
+import numpy as np
 
+from .. import arrays
 from ..specs.fields import record
 from ..specs.variables import LIMITS
 from .roofline import Time
@@ -34,9 +36,8 @@ def of(step):
     (the first of equals). A variable that the phase does not define is NaN.
     """
     step_time = step.time.total
-    time = dataclasses.replace(
-        step.time, **{k: jnp.zeros((), step_time.dtype) for k, v in vars(step.time).items() if v is None}
-    )
+    none = arrays.zeros_like(step_time)
+    time = dataclasses.replace(step.time, **{k: none for k, v in vars(step.time).items() if v is None})
     tps_per_chip = step.tokens_per_chip / step_time
     exposed = [getattr(time, f"exposed_{name}") for name in LIMITS]
     return {
@@ -80,15 +81,15 @@ def per_token(hardware, tps_per_chip):
 
 def _where_known(number, value):
     """`value`, NaN where `number` is 0; the slopes of `value` are finite at 0 and so stay finite through `where`."""
-    return jnp.where(number > 0.0, value, jnp.nan)
+    return arrays.where(number > 0.0, value, math.nan)
 
 
 def largest(values):
     """Index of the largest of a few scalars, the first of equals (a chain of selects: XLA's argmax is far slower)."""
-    best, index = values[0], jnp.zeros((), jnp.int8)
+    best, index = values[0], np.int8(0)
     for i, candidate in enumerate(values[1:], start=1):
-        index = jnp.where(candidate > best, jnp.int8(i), index)
-        best = jnp.maximum(best, candidate)
+        index = arrays.where(candidate > best, np.int8(i), index)
+        best = arrays.maximum(best, candidate)
     return index
 
 
@@ -98,8 +99,8 @@ def accepted_tokens(acceptance, drafts, most=8):
     Drafts are checked in order, so the i-th counts only if all before it did. `most` bounds the static sum.
     Source: DeepSeek-V3 (arXiv:2412.19437), multi-token prediction; 0.85 to 0.90 for the second token.
     """
-    total, power = jnp.zeros_like(acceptance), jnp.ones_like(acceptance)
+    total, power = arrays.zeros_like(acceptance), arrays.ones_like(acceptance)
     for i in range(1, most + 1):
         power = power * acceptance
-        total = total + jnp.where(i <= drafts, power, 0.0)
+        total = total + arrays.where(i <= drafts, power, 0.0)
     return total

@@ -7,8 +7,7 @@ card is the `moe_tp` chips that share one set of experts.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..specs.fields import record
 from .roofline import Time
 from .routing import visited
@@ -134,8 +133,8 @@ def all_gather(n_bytes, chips, net):
     b = `n_bytes` [B], n = `chips` [1]; of the links `net`: U, O bandwidth inside and outside the domain [B/s], t_up,
     t_out time of one step [s]. One chip: 0. Source: dsjax/MODEL.md, section 5.
     """
-    inside = jnp.minimum(chips, net.domain)
-    domains = jnp.where(chips > net.domain, chips / inside, 1.0)
+    inside = arrays.minimum(chips, net.domain)
+    domains = arrays.where(chips > net.domain, chips / inside, 1.0)
     seconds = (inside - 1.0) / inside * n_bytes / net.up_bytes_per_s
     seconds = seconds + (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
     steps = (inside - 1.0) * net.up_step_s + (domains - 1.0) * net.out_step_s
@@ -156,15 +155,15 @@ def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, direct=0.0, peak_by
     network, half latency: it grows with the root of either.
     """
     ring = reduce_scatter(n_bytes, chips, net) + all_gather(n_bytes, chips, net)
-    inside = jnp.minimum(chips, net.domain)
+    inside = arrays.minimum(chips, net.domain)
     under = rise_s * 2.0 * (inside - 1.0) / inside * n_bytes / peak_bytes_per_s
-    rise = jnp.where(under > 0.0, jnp.sqrt(jnp.where(under > 0.0, under, 1.0)), 0.0)
+    rise = arrays.where(under > 0.0, arrays.sqrt(arrays.where(under > 0.0, under, 1.0)), 0.0)
     ring = ring + Time(exposed_network=0.5 * rise, exposed_latency=0.5 * rise, busy_network=rise)
     may = (direct > 0.0) & (chips <= net.domain)
-    everything = (chips - 1.0) * n_bytes / (peak_bytes_per_s * jnp.where(may, direct, 1.0))
+    everything = (chips - 1.0) * n_bytes / (peak_bytes_per_s * arrays.where(may, direct, 1.0))
     sooner = may & (everything < ring.total)
-    network, busy = (jnp.where(sooner, everything, x) for x in (ring.exposed_network, ring.busy_network))
-    latency = jnp.where(sooner, 0.0, ring.exposed_latency) + jnp.where(chips > 1.0, start_s, 0.0)
+    network, busy = (arrays.where(sooner, everything, x) for x in (ring.exposed_network, ring.busy_network))
+    latency = arrays.where(sooner, 0.0, ring.exposed_latency) + arrays.where(chips > 1.0, start_s, 0.0)
     return Time(exposed_network=network, exposed_latency=latency, busy_network=busy)
 
 
@@ -178,7 +177,7 @@ def spans_domains(ep, moe_tp, domain):
 
 def cards_of_domain(ep, moe_tp, domain):
     """Cards of experts in one scale-up domain: max(1, min(ep, domain / moe_tp)), ep exactly where one holds all."""
-    return jnp.where(spans_domains(ep, moe_tp, domain), jnp.maximum(1.0, jnp.minimum(ep, domain / moe_tp)), ep)
+    return arrays.where(spans_domains(ep, moe_tp, domain), arrays.maximum(1.0, arrays.minimum(ep, domain / moe_tp)), ep)
 
 
 def copy_per_expert(ep, moe_tp, domain):
@@ -187,7 +186,7 @@ def copy_per_expert(ep, moe_tp, domain):
     e cards of a domain; 1 / ep of the rows stay where they are. Either share is 0 exactly where nothing is sent.
     """
     cards = cards_of_domain(ep, moe_tp, domain)
-    return (cards - 1.0) / ep, jnp.where(spans_domains(ep, moe_tp, domain), 1.0 - cards / ep, 0.0)
+    return (cards - 1.0) / ep, arrays.where(spans_domains(ep, moe_tp, domain), 1.0 - cards / ep, 0.0)
 
 
 def copy_per_domain(model, split, domain):
@@ -202,10 +201,10 @@ def copy_per_domain(model, split, domain):
     spans = spans_domains(ep, moe_tp, domain)
     # q as a ratio of whole numbers: ep moe_tp chips of d a domain, or a card in each where none holds a whole one.
     fits_card = moe_tp <= domain
-    parts = jnp.where(spans, jnp.where(fits_card, ep * moe_tp, ep), 1.0)
-    of = jnp.where(spans & fits_card, domain, 1.0)
+    parts = arrays.where(spans, arrays.where(fits_card, ep * moe_tp, ep), 1.0)
+    of = arrays.where(spans & fits_card, domain, 1.0)
     outside = visited(parts, model, slots, of) / copies * (1.0 - of / parts)
-    return inside, jnp.where(spans, outside, 0.0)
+    return inside, arrays.where(spans, outside, 0.0)
 
 
 def partly_hidden(seconds, hidden_s):
@@ -215,9 +214,9 @@ def partly_hidden(seconds, hidden_s):
     / r; latency its slope d / d ln h, h^2 / r - h <= 0. `seconds` v, `hidden_s` h. dsjax/MODEL.md, section 5.
     """
     some = hidden_s > 0.0
-    h = jnp.where(some, hidden_s, 1.0)
-    r = jnp.sqrt(h * h + seconds * seconds)
-    return jnp.where(some, seconds * seconds / r, seconds), jnp.where(some, h * h / r - h, 0.0)
+    h = arrays.where(some, hidden_s, 1.0)
+    r = arrays.sqrt(h * h + seconds * seconds)
+    return arrays.where(some, seconds * seconds / r, seconds), arrays.where(some, h * h / r - h, 0.0)
 
 
 def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
@@ -231,12 +230,12 @@ def all_to_all(n_bytes, shares, moe_tp, net, card=None, cores_bytes_per_s=0.0):
     share, (inside, outside), card = n_bytes / moe_tp, shares, card or net
     up, out = inside * share / net.up_bytes_per_s, outside * share / net.out_bytes_per_s
     limited = cores_bytes_per_s > 0.0
-    copied = jnp.where(limited, (inside + outside) * share / jnp.where(limited, cores_bytes_per_s, 1.0), 0.0)
+    copied = arrays.where(limited, (inside + outside) * share / arrays.where(limited, cores_bytes_per_s, 1.0), 0.0)
     gather = (moe_tp - 1.0) * share / card.up_bytes_per_s
     sent = inside + outside > 0.0
-    steps = jnp.where(sent, net.up_step_s, 0.0) + jnp.where(outside > 0.0, net.out_step_s, 0.0)
+    steps = arrays.where(sent, net.up_step_s, 0.0) + arrays.where(outside > 0.0, net.out_step_s, 0.0)
     steps = steps + (moe_tp - 1.0) * card.up_step_s
-    seconds = jnp.maximum(jnp.maximum(up, out), copied)
+    seconds = arrays.maximum(arrays.maximum(up, out), copied)
     if net.hidden_s is not None:
         seconds, less = partly_hidden(seconds, net.hidden_s)
         steps = steps + less

@@ -4,9 +4,8 @@ import dataclasses
 import functools
 import operator
 
-import jax
-import jax.numpy as jnp
-
+from .. import arrays
+from ..specs import trees
 from ..specs.fields import record
 from ..specs.records import RATES
 
@@ -42,7 +41,9 @@ class Time:
 
     def __rmul__(self, factor):
         """This stretch `factor` times, one after the other."""
-        return jax.tree.map(lambda seconds: factor * seconds, self)
+        return trees.mapped(lambda seconds: factor * seconds, self)
+
+    __array_ufunc__ = None  # a NumPy number times a stretch is `__rmul__`, not an array of stretches
 
 
 EXPOSED = ("exposed_compute", "exposed_memory", "exposed_network", "exposed_latency")
@@ -60,8 +61,8 @@ def alongside(a, b, unhidden=None):
         if x is y is None:
             return None
         x, y = 0.0 if x is None else x, 0.0 if y is None else y
-        longer = jnp.where(a_longer, x, y)
-        return longer if unhidden is None else longer + unhidden * jnp.where(a_longer, y, x)
+        longer = arrays.where(a_longer, x, y)
+        return longer if unhidden is None else longer + unhidden * arrays.where(a_longer, y, x)
 
     return dataclasses.replace(a + b, **{name: exposed(getattr(a, name), getattr(b, name)) for name in EXPOSED})
 
@@ -82,22 +83,14 @@ def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
     d = cost.bytes / (bytes_per_s * efficiency.memory)
     unhidden = 1.0 - overlap
     return Time(
-        exposed_compute=jnp.where(c >= d, c, unhidden * c),
-        exposed_memory=jnp.where(c >= d, unhidden * d, d),
+        exposed_compute=arrays.where(c >= d, c, unhidden * c),
+        exposed_memory=arrays.where(c >= d, unhidden * d, d),
         busy_compute=c,
         busy_memory=d,
         exposed_latency=efficiency.start_s,
         ideal_compute=cost.flops / flops_per_s,
         ideal_memory=cost.bytes / bytes_per_s,
     )
-
-
-def each(function, rows):
-    """{name: function(*row)} of {name: row of numbers}, traced and compiled once for all rows."""
-    columns = zip(*rows.values(), strict=True)
-    dtype = jnp.result_type(float)
-    together = jax.vmap(function)(*(jnp.stack([jnp.asarray(x, dtype) for x in column]) for column in columns))
-    return {name: jax.tree.map(operator.itemgetter(i), together) for i, name in enumerate(rows)}
 
 
 def transfer(n_bytes, bytes_per_s, latency_s=None):
@@ -139,10 +132,10 @@ def flops_per_s(hardware, index):
     The bf16 rate stands in for one that the chip lacks, so that the point stays finite and time homogeneous in the
     rates; `ok_precision` masks it.
     """
-    rate = jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
-    return jnp.where(rate > 0.0, rate, hardware.bf16_flops_per_s)
+    rate = arrays.choose(index, *(getattr(hardware, f"{name}_flops_per_s") for name in RATES))
+    return arrays.where(rate > 0.0, rate, hardware.bf16_flops_per_s)
 
 
 def has_rate(hardware, index):
     """Whether the chip computes at `RATES[index]`."""
-    return jax.lax.select_n(index, *(getattr(hardware, f"{name}_flops_per_s") > 0.0 for name in RATES))
+    return arrays.choose(index, *(getattr(hardware, f"{name}_flops_per_s") > 0.0 for name in RATES))

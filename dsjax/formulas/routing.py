@@ -4,7 +4,7 @@ Equations: dsjax/MODEL.md, sections 2 (rows, slots hit) and 5 (domains visited).
 are those of one step.
 """
 
-import jax.numpy as jnp
+from .. import arrays
 
 
 def visited(parts, model, slots, over=1.0):
@@ -19,24 +19,24 @@ def visited(parts, model, slots, over=1.0):
     At most k and at most p. Against explicit routings: within 2 %. Whether p >= G is decided without the quotient.
     """
     copies, limited = model.num_experts_per_tok, model.n_group > 0.0
-    groups = jnp.where(limited, model.n_group, 1.0)
-    reach = jnp.where(limited, model.topk_group, 1.0) / groups
+    groups = arrays.where(limited, model.n_group, 1.0)
+    reach = arrays.where(limited, model.topk_group, 1.0) / groups
 
     def within(p):
         share = 1.0 / (p * (reach - 0.5 * (copies - 1.0) / slots))
-        return p * reach * (1.0 - jnp.maximum(1.0 - share, 0.0) ** copies)
+        return p * reach * (1.0 - arrays.maximum(1.0 - share, 0.0) ** copies)
 
     within_groups, parts = parts >= groups * over, parts / over
     hit = within(groups)
     share = groups / parts / (groups - 0.5 * (hit - 1.0))
-    across = parts * (1.0 - jnp.maximum(1.0 - share, 0.0) ** hit)
-    return jnp.minimum(jnp.where(within_groups, within(parts), across), jnp.minimum(copies, parts))
+    across = parts * (1.0 - arrays.maximum(1.0 - share, 0.0) ** hit)
+    return arrays.minimum(arrays.where(within_groups, within(parts), across), arrays.minimum(copies, parts))
 
 
 def imbalance(model, workload, ep, slots, tokens):
     """Rows of the busiest card over the mean: `expert_imbalance`, or `expected_imbalance` where that is 0."""
     given = workload.expert_imbalance
-    return jnp.where(given > 0.0, given, expected_imbalance(model, ep, slots, tokens))
+    return arrays.where(given > 0.0, given, expected_imbalance(model, ep, slots, tokens))
 
 
 def expected_imbalance(model, ep, slots, tokens):
@@ -50,11 +50,11 @@ def expected_imbalance(model, ep, slots, tokens):
     """
     copies, all_slots = model.num_experts_per_tok, ep * slots
     mean = tokens * copies / ep
-    apart = jnp.maximum(all_slots - copies, 0.0) / jnp.maximum(all_slots - 1.0, 1.0)  # v / mu
+    apart = arrays.maximum(all_slots - copies, 0.0) / arrays.maximum(all_slots - 1.0, 1.0)  # v / mu
     largest = largest_normal(ep)
-    skewed = jnp.maximum(largest * largest - 0.6, 0.0) / 6.0
+    skewed = arrays.maximum(largest * largest - 0.6, 0.0) / 6.0
     # A root of a positive number, so that its derivative is finite also where one card has everything.
-    spread = jnp.where(apart > 0.0, jnp.sqrt(jnp.where(apart > 0.0, apart, 1.0) / mean), 0.0)
+    spread = arrays.where(apart > 0.0, arrays.sqrt(arrays.where(apart > 0.0, apart, 1.0) / mean), 0.0)
     return 1.0 + spread * largest + skewed * apart / mean
 
 
@@ -63,10 +63,10 @@ def largest_normal(n):
 
     The quantile by 26.2.23 of Abramowitz and Stegun, good to 5e-4. Within 1 % for n >= 3; n = 2: 4 % too large; 1: 0.
     """
-    t = jnp.sqrt(-2.0 * jnp.log(0.625 / (n + 0.25)))
+    t = arrays.sqrt(-2.0 * arrays.log(0.625 / (n + 0.25)))
     above = 2.515517 + t * (0.802853 + t * 0.010328)
     below = 1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
-    return jnp.maximum(t - above / below, 0.0)
+    return arrays.maximum(t - above / below, 0.0)
 
 
 def expert_slots(n_routed_experts, ep):
@@ -81,7 +81,7 @@ def routed_rows(model, workload, split, tokens):
     """
     copies = model.num_experts_per_tok
     busiest = imbalance(model, workload, split.ep, split.slots, tokens)
-    rows = tokens * jnp.minimum(busiest * copies / split.ep, jnp.minimum(copies, split.slots))
+    rows = tokens * arrays.minimum(busiest * copies / split.ep, arrays.minimum(copies, split.slots))
     return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens)
 
 
@@ -90,4 +90,4 @@ def slots_hit(slots, all_slots, copies, tokens):
 
     s `slots` of the card, M `all_slots` of all cards, of which A tokens choose k evenly (dsjax/MODEL.md, section 2).
     """
-    return slots * -jnp.expm1(tokens * jnp.log1p(-copies / all_slots))
+    return slots * -arrays.expm1(tokens * arrays.log1p(-copies / all_slots))

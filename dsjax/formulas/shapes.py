@@ -6,8 +6,7 @@ JAX arrays (the sizes take the floating-point type of the model's numbers).
 
 from fractions import Fraction
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..specs.fields import record
 
 
@@ -112,7 +111,7 @@ def chosen(number, yes, no):
     """`yes` where a number is positive, else `no`; of Python numbers, or of arrays."""
     if isinstance(number, int | Fraction):
         return yes if number > 0 else no
-    return jnp.where(number > 0.0, yes, no)
+    return arrays.where(number > 0.0, yes, no)
 
 
 def gemm(m, k, n, groups=1):
@@ -138,10 +137,10 @@ def query_width(model):
 def like(model, *sizes):
     """Arrays in the floating-point type of the model's numbers (integers of 32 bit would overflow); others as is."""
     dtype = getattr(model.hidden_size, "dtype", None)
-    return [jnp.asarray(x, dtype) if dtype is not None and hasattr(x, "dtype") else x for x in sizes]
+    return [arrays.asarray(x, dtype) if dtype is not None and hasattr(x, "dtype") else x for x in sizes]
 
 
 def quotient(total, parts, dtype):
     """total / parts of integers: exact where it is a whole number, also on backends whose division rounds it."""
-    ratio = jnp.asarray(total, dtype) / jnp.asarray(parts, dtype)
-    return jnp.where(total % parts == 0, jnp.asarray(total // parts, dtype), ratio)
+    ratio = arrays.asarray(total, dtype) / arrays.asarray(parts, dtype)
+    return arrays.where(total % parts == 0, arrays.asarray(total // parts, dtype), ratio)

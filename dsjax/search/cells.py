@@ -12,12 +12,11 @@ import itertools
 import math
 import os
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .. import evaluation
+from .. import arrays, evaluation
 from ..formulas.point import of_step
+from ..specs import trees
 
 # Bytes of a value at every point of a slab, at most: the C library gives larger buffers back to the system after each
 # use, and touching fresh pages again takes longer than the arithmetic.
@@ -56,12 +55,12 @@ def function_of(name, sign, relaxation):
     """
 
     def searched(step, point, bounds, **policies):
-        wider = {key: jax.tree.map(functools.partial(_wider, key), bound) for key, bound in bounds.items()}
+        wider = {key: trees.mapped(functools.partial(_wider, key), bound) for key, bound in bounds.items()}
         values = of_step(step(point, **policies), point, wider)
         return {"value": sign * values[name], "ok": values["feasible"]}
 
     def _wider(key, bound):
-        return bound + (-1.0 if key.startswith("min") else 1.0) * relaxation * jnp.abs(bound)
+        return bound + (-1.0 if key.startswith("min") else 1.0) * relaxation * arrays.absolute(bound)
 
     return searched
 
@@ -73,11 +72,12 @@ def layout_of(space, by=(), dtype="float32"):
     most = SLAB // np.dtype(dtype).itemsize // math.prod(space.sizes[axis] for axis in policies)
     inner, points, long, least = [], 1, "", max(CELL, space.points // CELLS)
     sizes = dict(space.sizes)
+    room = max(most // WINDOWS, least)  # of a cell: a slab has several, which share what depends on few axes
     for axis in sorted((axis for axis in lifted if axis not in by), key=lambda axis: -space.sizes[axis]):
-        if points >= least or points * sizes[axis] > max(most, CELL):
-            if inner or sizes[axis] <= max(most, CELL):
-                break
-            long, sizes[axis] = axis, _window(sizes[axis], max(1, max(most, CELL) // WINDOWS))
+        if points >= least or long:
+            break
+        if points * sizes[axis] > room:
+            long, sizes[axis] = axis, _window(sizes[axis], max(1, room // points))
         inner.append(axis)
         points *= sizes[axis]
     kept = tuple(axis for axis in lifted if axis not in inner or axis == long)

@@ -30,6 +30,16 @@ def best(ds, by=None, top=1, objective=None):
     return at_ranks(results, flat[chosen], ties)
 
 
+def best_place(results, objective=None):
+    """{axis: value} of the point that `best` ranks first in one group of all; None where none is feasible."""
+    by, name, sense = check(results.space, (), 1, objective)
+    flat, at, (values,) = candidates(results, (name,))
+    chosen, _ = choose(results.ds, results.space, by, flat, at, sense * values, 1)
+    if not len(chosen):
+        return None
+    return {axis: of[at[axis][chosen[0]]] for axis, of in results.space.axes.items()}
+
+
 def choose(ds, space, by, flat, at, values, top):
     """(places in `flat` of the best points, best first; the number of equals of each), larger `values` better.
 

@@ -4,8 +4,7 @@ import functools
 import operator
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..formulas import roofline
 from ..formulas.constraints import MEMORY, Constraint, divides
 from ..specs.records import RATES, Point
@@ -22,7 +21,7 @@ class Case(NamedTuple):
 
 
 def _parts(parts, *sizes):
-    return functools.reduce(operator.and_, (jnp.asarray(size, jnp.int32) % parts == 0 for size in sizes))
+    return functools.reduce(operator.and_, (arrays.asarray(size, "int32") % parts == 0 for size in sizes))
 
 
 def _chips(case):
@@ -39,7 +38,7 @@ def _says_chips(v):
 
 def _tp(case):
     d, model = case.split.counts, case.point.model
-    kv_heads = jnp.asarray(model.num_key_value_heads, jnp.int32)
+    kv_heads = arrays.asarray(model.num_key_value_heads, "int32")
     grouped = _parts(d.tp, kv_heads) | (d.tp % kv_heads == 0)
     split = _parts(d.tp, model.num_attention_heads, model.intermediate_size, model.vocab_size)
     return split & ((model.kv_lora_rank > 0.0) | grouped)
@@ -118,7 +117,7 @@ def _says_mtp(v):
 
 def _topology(case):
     """Groups and cards fit into scale-up domains: tp, moe_tp <= d; beyond one domain d | N, moe_tp | d."""
-    d, domain = case.split.counts, jnp.asarray(jnp.round(case.point.hardware.scale_up_domain), jnp.int32)
+    d, domain = case.split.counts, arrays.asarray(arrays.round(case.point.hardware.scale_up_domain), "int32")
     whole = (d.chips % domain == 0) & (domain % d.moe_tp == 0)
     return (d.tp <= domain) & (d.moe_tp <= domain) & ((d.chips <= domain) | whole)
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..formulas.routing import expert_slots
 from ..formulas.shapes import quotient
 from ..specs.fields import record
@@ -33,12 +32,12 @@ def split(deployment, model, dtype):
     `shared_tp` 0: as tp.
     """
     d = deployment
-    ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))
-    chips = jnp.where(d.chips > 0, d.chips, d.moe_tp * ep)
-    shared_tp = jnp.where(d.shared_tp > 0, d.shared_tp, d.tp)
+    ep = arrays.where(d.ep > 0, d.ep, arrays.maximum(d.chips // d.moe_tp, 1))
+    chips = arrays.where(d.chips > 0, d.chips, d.moe_tp * ep)
+    shared_tp = arrays.where(d.shared_tp > 0, d.shared_tp, d.tp)
     counts = dataclasses.replace(d, ep=ep, chips=chips, shared_tp=shared_tp)
     slots = expert_slots(model.n_routed_experts + d.redundant_experts, ep)
     names = ("tp", "shared_tp", "kv_split", "moe_tp", "ep", "sp", "chips")
-    sizes = {name: jnp.asarray(getattr(counts, name), dtype) for name in names}
-    dp, groups = quotient(chips, d.tp, dtype), jnp.maximum(chips // d.tp, 1)
-    return Split(**sizes, dp=dp, groups=groups, slots=jnp.asarray(slots, dtype), counts=counts)
+    sizes = {name: arrays.asarray(getattr(counts, name), dtype) for name in names}
+    dp, groups = quotient(chips, d.tp, dtype), arrays.maximum(chips // d.tp, 1)
+    return Split(**sizes, dp=dp, groups=groups, slots=arrays.asarray(slots, dtype), counts=counts)

@@ -7,9 +7,7 @@ import copy
 import functools
 import operator
 
-import jax
-import jax.numpy as jnp
-
+from .. import arrays
 from ..formulas import attention, network, roofline
 from ..formulas.roofline import Cost, Time
 from ..formulas.shapes import Gemm, Pointwise
@@ -22,17 +20,17 @@ def quantised_bytes(precision):
     w: width of the operands of the rate, 2 B (bf16), 1 B (fp8, int8), 9/16 B (fp4).
     """
     width, read = _width(precision.weight_rate), precision.activation_bytes
-    return jnp.where(width < read, read + width, 0.0)
+    return arrays.where(width < read, read + width, 0.0)
 
 
 def operand_bytes(precision, index):
     """Bytes of an element that a GEMM at `RATES[index]` reads of its rows: min(b_a, w), w the width of its operands."""
     width, read = _width(index), precision.activation_bytes
-    return jnp.where(width < read, width, read)
+    return arrays.where(width < read, width, read)
 
 
 def _width(index):
-    return jax.lax.select_n(index, *(jnp.asarray(x, jnp.result_type(float)) for x in WIDTHS))
+    return arrays.choose(index, *WIDTHS)
 
 
 class Kernels:
@@ -63,14 +61,6 @@ class Kernels:
         return network.links(self.hw, self.point.nic)
 
     # ---- products with weights
-
-    def gemms(self, shapes):
-        """{operator: Time} of GEMMs outside the experts, stacked: one trace for all."""
-
-        def time(g, m, k, n):
-            return self.gemm(Gemm(groups=g, m=m, k=k, n=n))
-
-        return roofline.each(time, {name: (x.groups, x.m, x.k, x.n) for name, x in shapes.items()})
 
     def gemm(self, shape, row=None, work=None):
         """A GEMM outside the experts."""
@@ -124,7 +114,6 @@ class Kernels:
             reached = self._curve.attention(self.point.curve, share * positions, work.sequences, positions, causal)
             return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, reached)
 
-        # Not stacked, as GEMMs are: these have the most elements of all that is evaluated before the last stage.
         return attention.mean_of_layers(model, [time(share) for share in attention.shares(model, work.context)])
 
     def scores(self, shape, row, work):
@@ -134,7 +123,7 @@ class Kernels:
         positions = work.context if work.causal else work.context / work.kv_split
         reached = self._curve.attention(self.point.curve, positions, work.sequences, positions, work.causal)
         if reached.start_s is not None:  # nothing else takes time where there is no indexer
-            reached = reached._replace(start_s=jnp.where(shape.flops > 0.0, reached.start_s, 0.0))
+            reached = reached._replace(start_s=arrays.where(shape.flops > 0.0, reached.start_s, 0.0))
         return self._time(shape.flops, n_bytes, self.precision.attention_rate, reached)
 
     # ---- pointwise work
@@ -149,7 +138,7 @@ class Kernels:
         ideal = n_bytes / self.hw.hbm_bytes_per_s
         start = reached.start_s
         if start is not None:
-            start = jnp.where(elements > 0.0, start, 0.0)
+            start = arrays.where(elements > 0.0, start, 0.0)
         return Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
 
     def lookup(self, shape, row, work=None):
@@ -195,7 +184,7 @@ class Kernels:
         queries, results = (n * self.precision.activation_bytes for n in (shape.inputs, shape.outputs))
         both = network.all_gather(queries, work.kv_split, self._links())
         both = both + network.reduce_scatter(results, work.kv_split, self._links())
-        starts = Time(exposed_latency=2.0 * jnp.where(work.kv_split > 1.0, self.hw.all_reduce_start_s, 0.0))
+        starts = Time(exposed_latency=2.0 * arrays.where(work.kv_split > 1.0, self.hw.all_reduce_start_s, 0.0))
         return self._collective(row.block, both + starts)
 
 
@@ -205,4 +194,4 @@ def _present(*sizes):
     Sizes of an operator that is not present become 1, so that its time stays finite.
     """
     present = functools.reduce(operator.mul, sizes) > 0.0
-    return jnp.where(present, 1.0, 0.0), [jnp.where(present, size, 1.0) for size in sizes]
+    return arrays.where(present, 1.0, 0.0), [arrays.where(present, size, 1.0) for size in sizes]

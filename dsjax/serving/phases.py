@@ -1,10 +1,12 @@
 """Phases, decode and prefill: `Work` of a chip in a micro batch, `Outcome` of a step (dsjax/MODEL.md, section 1)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import numpy as np
 
+from .. import arrays
 from ..formulas.constraints import masks
 from ..formulas.metrics import accepted_tokens
 from ..formulas.routing import routed_rows
@@ -24,8 +26,8 @@ class Phase(NamedTuple):
 def decode_work(point, split, share):
     """Every sequence extends by one token and its drafts: B = share batch tp sequences, T = B (1 + mtp) tokens."""
     context = point.workload.context
-    queries = 1.0 + jnp.asarray(point.deployment.mtp, context.dtype)
-    sequences = share * jnp.asarray(point.deployment.batch, context.dtype) * split.tp
+    queries = 1.0 + arrays.asarray(point.deployment.mtp, context.dtype)
+    sequences = share * arrays.asarray(point.deployment.batch, context.dtype) * split.tp
     return extended(point, split, sequences, queries)
 
 
@@ -38,7 +40,7 @@ def extended(point, split, sequences, queries):
 def prefill_work(point, split, share):
     """Whole prompts: B = share prompts / dp of a group, T = B S tokens, T / sp of them on a chip under SP."""
     context = point.workload.context
-    prompts = share * jnp.asarray(point.deployment.prompts, context.dtype) / split.dp
+    prompts = share * arrays.asarray(point.deployment.prompts, context.dtype) / split.dp
     return _work(point, split, prompts, context, rows=prompts * context / split.sp, head_rows=prompts, causal=True)
 
 
@@ -77,7 +79,7 @@ class Outcome:
 def decode_outcome(point, split):
     """`Outcome` of decode: 1 + sum over i = 1..mtp of acceptance^i tokens per user and step."""
     d, w = point.deployment, point.workload
-    batch, drafts = (jnp.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
+    batch, drafts = (arrays.asarray(x, w.context.dtype) for x in (d.batch, d.mtp))
     gained = 1.0 + accepted_tokens(w.acceptance, d.mtp)
     return Outcome(
         tokens_per_user=gained,
@@ -85,7 +87,7 @@ def decode_outcome(point, split):
         batch_total=batch * split.chips,
         drafts=drafts,
         ttft_steps=None,
-        masks={"prompts": jnp.ones((), bool)} | masks(constraints.DECODE, constraints.Case(point, split)),
+        masks={"prompts": np.True_} | masks(constraints.DECODE, constraints.Case(point, split)),
         even=(d.batch % 2 == 0) | (d.tp % 2 == 0),
     )
 
@@ -93,26 +95,26 @@ def decode_outcome(point, split):
 def prefill_outcome(point, split):
     """`Outcome` of prefill: the first token comes after one step."""
     d, context = point.deployment, point.workload.context
-    prompts = jnp.asarray(d.prompts, context.dtype)
+    prompts = arrays.asarray(d.prompts, context.dtype)
     return Outcome(
-        tokens_per_user=jnp.full((), jnp.nan, context.dtype),
+        tokens_per_user=arrays.full_like(context, math.nan),
         tokens_per_chip=prompts * context / split.chips,
         batch_total=prompts,
         drafts=None,
-        ttft_steps=jnp.ones((), context.dtype),
-        masks={"mtp": jnp.ones((), bool)} | masks(constraints.PREFILL, constraints.Case(point, split)),
+        ttft_steps=arrays.ones_like(context),
+        masks={"mtp": np.True_} | masks(constraints.PREFILL, constraints.Case(point, split)),
         even=(d.prompts // split.groups) % 2 == 0,
     )
 
 
 def decode_context(workload):
     """Mean context over the generation, isl + osl / 2, where an input length is given; else the context."""
-    return jnp.where(workload.isl > 0.0, workload.isl + workload.osl / 2.0, workload.context)
+    return arrays.where(workload.isl > 0.0, workload.isl + workload.osl / 2.0, workload.context)
 
 
 def prefill_context(workload):
     """The input length where it is given; else the context."""
-    return jnp.where(workload.isl > 0.0, workload.isl, workload.context)
+    return arrays.where(workload.isl > 0.0, workload.isl, workload.context)
 
 
 DECODE = Phase(decode_context, decode_work, decode_outcome)

@@ -228,16 +228,16 @@ def replaced(space, settings):
 
 
 def scaled(point, parameters, factors):
-    """The point with each parameter multiplied by its factor; a curve without the knot stays as it is.
+    """{number of a point: the same times the factors of the parameters that name it}; a curve may lack a knot.
 
     A point does not know its rows: what names one is multiplied in all of them (see `in_use`).
     """
+    found: dict = {}
     for (record, field, _), factor in zip(parameters, factors, strict=True):
-        of = getattr(point, record)
-        if hasattr(of, field):
-            changed = dataclasses.replace(of, **{field: getattr(of, field) * factor})
-            point = dataclasses.replace(point, **{record: changed})
-    return point
+        number = getattr(getattr(point, record), field, None)
+        if number is not None:
+            found[number] = found.get(number, number) * factor
+    return found
 
 
 def in_use(space, parameter):

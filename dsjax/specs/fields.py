@@ -3,15 +3,27 @@
 import dataclasses
 import typing
 
-import jax
-
 from ..units import domain
+from . import trees
+
+_records = []  # classes that JAX does not know yet
 
 
 @typing.dataclass_transform(frozen_default=True)
 def record(cls):
-    """Frozen, keyword-only dataclass registered as a JAX pytree."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+    """Frozen, keyword-only dataclass of numbers."""
+    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    setattr(cls, trees.RECORD, True)
+    _records.append(cls)
+    return cls
+
+
+def register_with_jax():
+    """Make every record a JAX pytree, for a caller who maps over records or differentiates with JAX."""
+    import jax
+
+    while _records:
+        jax.tree_util.register_dataclass(_records.pop())
 
 
 def _field(units, doc, *, default=None, **limits):

@@ -16,11 +16,11 @@ published rows. The formulas are those of the library; what the study does diffe
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..formulas import metrics, network, pipelines, roofline, routing
 from ..formulas.constraints import MEMORY
 from ..formulas.metrics import Step
@@ -61,16 +61,18 @@ def step(point, *, pipeline, curve, slips=PUBLISHED, collective=roofline.as_is):
     `collective`: function (name, Time) -> Time that every collective passes.
     """
     d, model = point.deployment, point.model
-    batch, ep = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.ep))
+    batch, ep = (arrays.asarray(x, point.workload.context.dtype) for x in (d.batch, d.ep))
     layers = model.num_hidden_layers
-    queries = 1.0 + jnp.asarray(d.mtp, batch.dtype)
+    queries = 1.0 + arrays.asarray(d.mtp, batch.dtype)
 
     def parts(micro_batch, experts_see_drafts=True):
         see_drafts = experts_see_drafts or not slips.naive_forgets_drafts
         layer = functools.partial(_layer, point, curve, slips, collective, micro_batch)
         if slips.only_sparse_layers:
             return _parts(layer(queries, see_drafts), layers, layers, roofline.Time())
-        return _whole_model(point, curve, slips, micro_batch, layer(queries, see_drafts), layer(jnp.ones_like(queries)))
+        return _whole_model(
+            point, curve, slips, micro_batch, layer(queries, see_drafts), layer(arrays.ones_like(queries))
+        )
 
     time, both = pipeline(parts, batch)
     gained = 1.0 + metrics.accepted_tokens(point.workload.acceptance, d.mtp)
@@ -81,7 +83,7 @@ def step(point, *, pipeline, curve, slips=PUBLISHED, collective=roofline.as_is):
         masks={},
         tokens_per_user=gained,
         tokens_per_chip=batch * gained,
-        ttft=jnp.full((), jnp.nan, batch.dtype),
+        ttft=arrays.full_like(batch, math.nan),
         batch_total=batch * ep,
         chips=ep,
         dp=ep,
@@ -100,7 +102,7 @@ def _linears(point, curve, slips, shapes):
         efficiency = curve.gemm(point.curve, m, k, n)
         return roofline.kernel(cost, rate, hw.hbm_bytes_per_s, efficiency, hw.roofline_overlap)
 
-    return roofline.each(linear, shapes)
+    return {name: linear(*shape) for name, shape in shapes.items()}
 
 
 def _layer(point, curve, slips, collective, micro_batch, queries, experts_see_drafts=True):
@@ -128,17 +130,16 @@ def _layer(point, curve, slips, collective, micro_batch, queries, experts_see_dr
         if slips.nothing_stays:
             return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
         links = _links(point)
-        shares = network.copy_per_expert(jnp.asarray(point.deployment.ep, rows.dtype), 1.0, links.domain)
+        shares = network.copy_per_expert(arrays.asarray(point.deployment.ep, rows.dtype), 1.0, links.domain)
         return network.all_to_all(n_bytes, shares, 1.0, links)
 
     expert_rows = rows if experts_see_drafts else micro_batch
-    slots = jnp.asarray(routing.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
+    slots = arrays.asarray(routing.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
     routed_rows, experts_run, needed_share = copies * expert_rows, slots, 1.0 / slots
     if not slips.experts_compute_all:
-        ep = jnp.asarray(point.deployment.ep, rows.dtype)
+        ep = arrays.asarray(point.deployment.ep, rows.dtype)
         experts_run, needed_share = routing.slots_hit(slots, ep * slots, copies, expert_rows * ep), 1.0
         routed_rows = routed_rows / experts_run
-    ffns = roofline.each(ffn, {"shared": (expert_rows,), "routed": (routed_rows,)})
     before = {  # name: (M, K, N, groups, bytes per element of the result)
         "q_down": (rows, q_in, q_rank, 1.0, 4.0),
         "q_up": (rows, q_rank, heads * q_head, 1.0, 2.0),
@@ -153,8 +154,8 @@ def _layer(point, curve, slips, collective, micro_batch, queries, experts_see_dr
     return linears | {
         "flash_mla": _flash_mla(point, slips, micro_batch, queries),
         "dispatch": collective("dispatch", send(precision.dispatch_bytes)),
-        "shared": model.n_shared_experts * ffns["shared"],
-        "moe": roofline.of_use(experts_run * ffns["routed"], needed_share),
+        "shared": model.n_shared_experts * ffn(expert_rows),
+        "moe": roofline.of_use(experts_run * ffn(routed_rows), needed_share),
         "combine": collective("combine", send(precision.combine_bytes)),
     }
 
@@ -193,9 +194,9 @@ def _whole_model(point, curve, slips, micro_batch, layer, draft):
     dsjax/MODEL.md, section 2; SwiGLU stays left out.
     """
     model, hidden = point.model, point.model.hidden_size
-    drafts = jnp.asarray(point.deployment.mtp, micro_batch.dtype)
+    drafts = arrays.asarray(point.deployment.mtp, micro_batch.dtype)
     rows = micro_batch * (1.0 + drafts)
-    experts = jnp.asarray(model.n_routed_experts, micro_batch.dtype)
+    experts = arrays.asarray(model.n_routed_experts, micro_batch.dtype)
     shapes = {
         "router": (rows, hidden, experts, 1.0, 2.0),
         "dense_up": (rows, hidden, 2.0 * model.intermediate_size, 1.0, 2.0),
@@ -229,7 +230,7 @@ def _flash_mla(point, slips, micro_batch, queries):
     """Decode attention of one micro batch: two GEMMs, softmax on the vector units, the latent cache from memory."""
     hw, model, context = point.hardware, point.model, point.workload.context
     rows = model.num_attention_heads * queries
-    efficiency = jnp.where(rows >= 256.0, hw.attention_256_rows, hw.attention_128_rows)
+    efficiency = arrays.where(rows >= 256.0, hw.attention_256_rows, hw.attention_128_rows)
     rate = flops_per_s(hw, point.precision.attention_rate)
     width = model.kv_lora_rank + model.qk_rope_head_dim
     charged = context + slips.extra_tokens
@@ -252,7 +253,7 @@ def _memory(point, batch):
     """Bytes per chip; embedding and head once each, whole on every card."""
     model, precision = point.model, point.precision
     slots = routing.expert_slots(model.n_routed_experts, point.deployment.ep)
-    experts = jnp.asarray(slots, batch.dtype) + model.n_shared_experts
+    experts = arrays.asarray(slots, batch.dtype) + model.n_shared_experts
     return {
         "attention": model.num_hidden_layers * operators.mla_weights(model) * precision.weight_bytes,
         "experts": model.num_hidden_layers * operators.expert_weights(model) * experts * precision.expert_bytes,
@@ -306,8 +307,8 @@ def attention(
     """
     g0 = scores / (flops_per_s * efficiency)
     g1 = values / (flops_per_s * efficiency)
-    hidden = jnp.clip(softmax_overlap - 1.0, 0.0, 1.0) * g0 + jnp.clip(softmax_overlap, 0.0, 1.0) * g1
-    alone = jnp.clip(2.0 - softmax_overlap, 0.0, 1.0) * g0 + jnp.clip(1.0 - softmax_overlap, 0.0, 1.0) * g1
+    hidden = arrays.clip(softmax_overlap - 1.0, 0.0, 1.0) * g0 + arrays.clip(softmax_overlap, 0.0, 1.0) * g1
+    alone = arrays.clip(2.0 - softmax_overlap, 0.0, 1.0) * g0 + arrays.clip(1.0 - softmax_overlap, 0.0, 1.0) * g1
     ideal = needed_share * (scores + values) / flops_per_s
     softmax = Time(exposed_compute=softmax_s, exposed_latency=latency_s, busy_compute=softmax_s)
     beside = Time(exposed_compute=hidden, busy_compute=hidden)

@@ -1,7 +1,6 @@
 """Flops and bytes of one operator on one chip, from its shape."""
 
-import jax.numpy as jnp
-
+from .. import arrays
 from ..formulas.attention import query_input
 from ..formulas.roofline import Cost, alongside, transfer
 
@@ -16,16 +15,16 @@ def gemm(m, k, n, *, in_bytes, out_bytes, weight_bytes=None, groups=1.0, least_r
     per_row = 2.0 * groups * k * n
     return Cost(
         flops=per_row * m,
-        charged_flops=per_row * jnp.maximum(m, least_rows),
+        charged_flops=per_row * arrays.maximum(m, least_rows),
         bytes=groups * (m * k * in_bytes + k * n * weight_bytes + m * n * out_bytes),
     )
 
 
 def whole_parts(total, parts):
     """ceil(total / parts) of whole numbers, exact also where the division rounds."""
-    quotient = jnp.ceil(total / parts)
-    quotient = jnp.where((quotient - 1.0) * parts >= total, quotient - 1.0, quotient)
-    return jnp.where(quotient * parts < total, quotient + 1.0, quotient)
+    quotient = arrays.ceil(total / parts)
+    quotient = arrays.where((quotient - 1.0) * parts >= total, quotient - 1.0, quotient)
+    return arrays.where(quotient * parts < total, quotient + 1.0, quotient)
 
 
 def attention_scores(sequences, rows, width, positions):
@@ -88,7 +87,7 @@ def dense_weights(model):
 
 def router_weights(model):
     """Parameters of one router: H E."""
-    return model.hidden_size * jnp.asarray(model.n_routed_experts, model.hidden_size.dtype)
+    return model.hidden_size * arrays.asarray(model.n_routed_experts, model.hidden_size.dtype)
 
 
 def expert_weights(model):

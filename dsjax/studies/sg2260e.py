@@ -15,18 +15,19 @@ table of block times. The formulas are those of the library; what the study does
 
 import dataclasses
 import functools
+import math
 import operator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
+from .. import arrays
 from ..formulas import roofline
 from ..formulas.constraints import masks
 from ..formulas.efficiency import Efficiency
 from ..formulas.metrics import Step
 from ..serving.definition import Policy, Study, dense_layers, every_layer, moe_layers, once
-from ..specs import fields, records
+from ..specs import fields, records, trees
 from . import operators
 from .sg2260e_phases import CONSTRAINTS, STEP, decode, layout, prefill
 
@@ -92,16 +93,16 @@ def step(point, *, phase, pipeline, collective=roofline.as_is):
     flops = 2.0 * hw.counted_parameters + model.num_hidden_layers * operators.attention_scores(
         1.0, model.num_attention_heads, work.score_width, context
     )
-    peak = roofline.flops_per_s(hw, jnp.int32(records.RATES.index("int8")))
+    peak = roofline.flops_per_s(hw, np.int32(records.RATES.index("int8")))
     return Step(
         # The study's MFU: its own count of flops against the 8-bit peak.
         time=dataclasses.replace(time, ideal_compute=tokens_per_chip * flops / peak),
         blocks={name: times[name] for name in BLOCKS},
         memory=_memory(point, parts, work.sequences / parts.chips),
         masks=found | masks(STEP, (work, micro_batches)),
-        tokens_per_user=jnp.where(work.is_prefill, jnp.nan, jnp.ones_like(context)),
+        tokens_per_user=arrays.where(work.is_prefill, math.nan, arrays.ones_like(context)),
         tokens_per_chip=tokens_per_chip,
-        ttft=jnp.where(work.is_prefill, time.total, jnp.nan),
+        ttft=arrays.where(work.is_prefill, time.total, math.nan),
         batch_total=work.sequences,
         chips=parts.chips,
         dp=parts.dp,
@@ -112,7 +113,7 @@ def step(point, *, phase, pipeline, collective=roofline.as_is):
 def naive(blocks, sequences):
     """One batch, everything in sequence: (time of the step, blocks' own times, micro batches)."""
     times, all_to_all = blocks(sequences)
-    return _sum(times) + all_to_all, (times, all_to_all), jnp.int32(1)
+    return _sum(times) + all_to_all, (times, all_to_all), 1
 
 
 def two_batch_overlap(blocks, sequences):
@@ -120,9 +121,9 @@ def two_batch_overlap(blocks, sequences):
 
     T = 2 T(half, no all-to-all)
     """
-    both = jax.tree.map(lambda seconds: 2.0 * seconds, blocks(sequences / 2.0))
+    both = trees.mapped(lambda seconds: 2.0 * seconds, blocks(sequences / 2.0))
     times, all_to_all = both
-    return _sum(times) + roofline.hidden(all_to_all), both, jnp.int32(2)
+    return _sum(times) + roofline.hidden(all_to_all), both, 2
 
 
 def _sum(times):
@@ -165,7 +166,7 @@ def _blocks(point, parts, phase, sequences, collective):
     scores = operators.attention_scores(rows, parts.heads, phase.score_width, context)
     core = roofline.Cost(flops=scores, charged_flops=scores, bytes=rows * phase.core_bytes)
     embedding = hw.embedding_passes * own * hidden * precision.activation_bytes
-    look_up = roofline.Cost(flops=jnp.zeros_like(own), charged_flops=jnp.zeros_like(own), bytes=embedding)
+    look_up = roofline.Cost(flops=arrays.zeros_like(own), charged_flops=arrays.zeros_like(own), bytes=embedding)
     key_width = model.qk_nope_head_dim + model.qk_rope_head_dim
     up_width = phase.up_heads * (model.qk_nope_head_dim + model.v_head_dim)
     n_bytes = rows * hidden * precision.activation_bytes
@@ -198,7 +199,7 @@ def _island(members, nic):
     """Chips of one island of an all-reduce over `members` chips; all of them unless there are 8, 16 or 32."""
     island = members
     for n, chips in ((8.0, nic.island_of_8), (16.0, nic.island_of_16), (32.0, nic.island_of_32)):
-        island = jnp.where(members == n, jnp.asarray(chips, members.dtype), island)
+        island = arrays.where(members == n, arrays.asarray(chips, members.dtype), island)
     return island
 
 

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import numpy as np
 
+from .. import arrays
 from ..formulas import shapes
 from ..formulas.constraints import MEMORY, Constraint, divides, masks
 from ..serving import constraints
@@ -56,7 +57,7 @@ def _chips(case):
 
 
 def _tp(case):
-    return jnp.asarray(case.point.model.num_attention_heads, jnp.int32) % case.point.deployment.tp == 0
+    return arrays.asarray(case.point.model.num_attention_heads, "int32") % case.point.deployment.tp == 0
 
 
 def _ep(case):
@@ -89,13 +90,13 @@ CONSTRAINTS = {c.name: c for c in (MEMORY, *LAYOUT, *STEP)}
 def layout(point):
     """(`Layout`, masks): chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived."""
     d, model = point.deployment, point.model
-    ep = jnp.where(d.ep > 0, d.ep, jnp.maximum(d.chips // d.moe_tp, 1))
-    chips = jnp.where(d.chips > 0, d.chips, d.moe_tp * ep)
+    ep = arrays.where(d.ep > 0, d.ep, arrays.maximum(d.chips // d.moe_tp, 1))
+    chips = arrays.where(d.chips > 0, d.chips, d.moe_tp * ep)
     found = masks(LAYOUT, Case(point, ep, chips))
-    chips, dtype = jnp.maximum(chips, 1), point.workload.context.dtype
+    chips, dtype = arrays.maximum(chips, 1), point.workload.context.dtype
     numbers = {"tp": d.tp, "moe_tp": d.moe_tp, "ep": ep, "chips": chips}
-    sizes = {name: jnp.asarray(x, dtype) for name, x in numbers.items()}
-    sizes |= {"dp": shapes.quotient(chips, d.tp, dtype), "groups": jnp.maximum(chips // d.tp, 1)}
+    sizes = {name: arrays.asarray(x, dtype) for name, x in numbers.items()}
+    sizes |= {"dp": shapes.quotient(chips, d.tp, dtype), "groups": arrays.maximum(chips // d.tp, 1)}
     experts = shapes.quotient(model.n_routed_experts, ep, dtype)
     return Layout(**sizes, heads=model.num_attention_heads / sizes["tp"], experts=experts), found
 
@@ -103,12 +104,12 @@ def layout(point):
 def decode(point, parts):
     """`batch` sequences per chip extend by one token each: absorbed MLA over the latent cache, no SP."""
     hw, model, context = point.hardware, point.model, point.workload.context
-    batch = jnp.asarray(point.deployment.batch, context.dtype)
-    true = jnp.asarray(True)
+    batch = arrays.asarray(point.deployment.batch, context.dtype)
+    true = np.True_
     return Phase(
         sequences=batch * parts.chips,
-        tokens=jnp.ones_like(context),
-        sp=jnp.ones_like(context),
+        tokens=arrays.ones_like(context),
+        sp=arrays.ones_like(context),
         up_heads=model.num_attention_heads,
         score_width=2.0 * model.kv_lora_rank + model.qk_rope_head_dim,
         core_bytes=operators.mla_kv_bytes(context, model, hw.kv_read_bytes),
@@ -126,7 +127,7 @@ def prefill(point, parts):
     `ok_prompts`: dp divides the prompts.
     """
     hw, model, context, d = point.hardware, point.model, point.workload.context, point.deployment
-    prompts, sp = (jnp.asarray(x, context.dtype) for x in (d.prompts, d.sp))
+    prompts, sp = (arrays.asarray(x, context.dtype) for x in (d.prompts, d.sp))
     width = model.qk_nope_head_dim + model.qk_rope_head_dim + model.v_head_dim
     return Phase(
         sequences=prompts,
@@ -138,6 +139,6 @@ def prefill(point, parts):
         matmul_utilisation=hw.prefill_matmul_utilisation,
         all_reduces=hw.prefill_all_reduces,
         divisible=d.prompts // parts.groups,
-        is_prefill=jnp.asarray(True),
+        is_prefill=np.True_,
         ok_prompts=d.prompts % parts.groups == 0,
     )

@@ -11,7 +11,6 @@ import functools
 import math
 import threading
 
-import jax
 import numpy as np
 
 from .. import evaluation
@@ -158,10 +157,11 @@ def within(space, dtype, names, room, most=POINTS):
 def evaluated(slabs, index, dtype, names):
     """{variable: (dims, array)} of `evaluate` at the points of slab `index`, bit for bit in any order of slabs.
 
-    One of several is always compiled, for inside `interpreting()` the first few would be NumPy's.
+    All slabs of a space are answered by one evaluator, chosen by their sizes alone.
     """
-    how = False if slabs.number > 1 else None
-    return slabs.trimmed(index, evaluation.evaluate(slabs.piece(index), dtype, names, interpret=how))
+    piece = slabs.piece(index)
+    compiled = evaluation.pays(piece, dtype, names, slabs.number) if slabs.number > 1 else None
+    return slabs.trimmed(index, evaluation.evaluate(piece, dtype, names, compiled=compiled))
 
 
 def arrays_of(slabs, dtype, names, advance=None, devices=()):
@@ -196,7 +196,7 @@ def each(function, indices, devices=()):
             return
         device = devices[index % len(devices)]
         try:
-            with contextlib.nullcontext() if device is None else jax.default_device(device):
+            with contextlib.nullcontext() if device is None else _on(device):
                 function(index)
         except BaseException:
             stopped.set()
@@ -214,6 +214,12 @@ def each(function, indices, devices=()):
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _on(device):
+    import jax
+
+    return jax.default_device(device)
 
 
 def template(slabs, dtype, names):
@@ -235,6 +241,8 @@ def local_devices(number):
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise InputError(f"devices: {number!r}; expected a positive integer")
+    import jax
+
     found = jax.local_devices()
     if len(found) < number:
         kind = found[0].platform

@@ -47,9 +47,8 @@ def sweep(
     `output`, a path ending in .nc or .zarr: every slab of the grid is written when it is finished, so that a grid
     may be larger than the memory; the Dataset returned is read from there when it is used. `resume` goes on where an
     interrupted sweep of the same grid stopped, `force` starts again and overwrites. `client`: the workers of this
-    `dask.distributed.Client` evaluate, into a Zarr store. The program is compiled on the first
-    call and found again where only numbers change; a first result comes sooner, within a few units in the last place,
-    inside `with dsjax.interpreting():`, as the command line does. Raises `InputError` on bad input, before
+    `dask.distributed.Client` evaluate, into a Zarr store. Small grids are NumPy's, large
+    ones compiled, whichever is sooner (`dsjax.compiled()` compiles all). Raises `InputError` on bad input, before
     computing.
     """
     if output is None:

@@ -5,11 +5,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from .. import evaluation, types
+from .. import arrays, evaluation, types
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
 from ..formulas.point import evaluate_point
@@ -193,7 +192,7 @@ def _phase(row, phase, fixed, settings, catalogs, used):
         given["axes"]["model_num_hidden_layers"] = [layers, layers + 1]
         space = _space(given, fixed, settings, catalogs, used)
     function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate_point
-    found = evaluation.evaluate(space, function=function, interpret=True)
+    found = evaluation.evaluate(space, function=function)
     dims, times = found["step_time"]
     if row.metric.rate:
         name = "tps_per_user" if row.used["metric"] == "user" else "tps_per_chip"
@@ -214,10 +213,10 @@ def of_instance(step, point, bounds, **policies):
     A group has batch / dp of them; where a pipeline halves them, that must be even (`ok_even_batch`).
     """
     d = point.deployment
-    batch, chips = (jnp.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
+    batch, chips = (arrays.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
     deployment = dataclasses.replace(d, batch=batch / chips)
     values = evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
-    even = policies["pipeline"].suits(jnp.mod(batch * jnp.asarray(d.tp, batch.dtype) / chips, 2.0) == 0.0)
+    even = policies["pipeline"].suits(batch * arrays.asarray(d.tp, batch.dtype) / chips % 2.0 == 0.0)
     return values | {"ok_even_batch": values["ok_even_batch"] & even, "feasible": values["feasible"] & even}
 
 
@@ -239,7 +238,7 @@ def _filling(given, fixed, settings, catalogs):
     axes = {"batch": FILLED}
     rest = {name: value for name, value in given["fixed"].items() if name != "batch"}
     space = _space(given | {"axes": axes, "fixed": rest}, fixed, settings, catalogs, set())
-    _, fits = evaluation.evaluate(space, names=("ok_memory",), interpret=True)["ok_memory"]
+    _, fits = evaluation.evaluate(space, names=("ok_memory",))["ok_memory"]
     batches = np.array(space.axes["batch"])
     return int(batches[fits].max(initial=batches[0]))
 

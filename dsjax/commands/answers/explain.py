@@ -5,7 +5,6 @@ import sys
 import click
 
 from ..common import grid_command, values_of
-from ..process import computing
 from ..progress import progress
 
 
@@ -35,7 +34,7 @@ def explain(request, at):
 
     chosen = values_of("--at", at)
     asked = request.ask("explain", needs="space")
-    with progress("explaining", request.quiet), computing():
+    with progress("explaining", request.quiet):
         ds = explain.explain(asked, chosen)
     explain_tables.show(ds, request.form, request.quiet)
     sys.exit(0 if chosen or ds["feasible"] else 1)

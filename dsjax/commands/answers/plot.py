@@ -7,7 +7,6 @@ import click
 
 from ...errors import InputError
 from ..common import QUIET_OPTION, between, grid_command, values_of
-from ..process import computing
 from ..progress import progress
 
 
@@ -59,7 +58,7 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     request.keep_inputs([output])
     pictures.check(kind, output, size, dpi, force, options)
     results = request.swept(request.ask("plot", needs="sweep"), blocks=None)
-    with progress(f"drawing {kind}", request.quiet), computing():
+    with progress(f"drawing {kind}", request.quiet):
         _, conclusion = pictures.drawn(kind, results, output, size, dpi, force, options)
     if not request.quiet:
         click.echo(f"{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")

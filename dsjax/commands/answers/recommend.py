@@ -7,7 +7,6 @@ import click
 
 from ...formats import label, rounded, shown
 from ..common import grid_command
-from ..process import computing
 from ..progress import progress
 from ..tables import records, rows_over, table
 
@@ -55,7 +54,7 @@ def recommend(request, prefill, **asked):
 
     spaces = demand.spaces_of(request.source, prefill, asked, request.changes())
     points = sum(space.points for space in spaces)
-    with progress(f"evaluating {points:,} points", request.quiet), computing():
+    with progress(f"evaluating {points:,} points", request.quiet):
         ds = recommend.of_spaces(*spaces, asked, request.dtype or "float64")
     show(ds, request.form, request.quiet)
     sys.exit(0 if ds.sizes["rank"] else 1)

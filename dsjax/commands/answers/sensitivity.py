@@ -10,7 +10,6 @@ from ...errors import InputError
 from ...formats import DIGITS, heading, label, quantity, shown
 from ...specs.variables import LIMITS, SENSE
 from ..common import grid_command, values_of
-from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -64,7 +63,7 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         files.check_netcdf(output, force)
     point = None if whole else "best" if at == "best" else values_of("--at", at)
     asked = request.ask("sensitivity", needs="space")
-    with progress("differentiating", request.quiet), computing():
+    with progress("differentiating", request.quiet):
         result = sensitivity.sensitivity(asked, of, wrt, point, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)

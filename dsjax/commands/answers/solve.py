@@ -9,7 +9,6 @@ import click
 from ...errors import InputError
 from ...formats import PREFIXED, heading, label, quantity, shown
 from ..common import between, grid_command, values_of
-from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -43,7 +42,7 @@ def solve(request, vary, until, break_even, low, high, at):
     if (until is None) == (labels is None):
         raise InputError("solve: expected one of --until and --break-even")
     asked = request.ask("solve", needs="space")
-    with progress(f"solving for {vary}", request.quiet), computing():
+    with progress(f"solving for {vary}", request.quiet):
         ds = solve.solve(asked, vary, until, break_even=labels, between=ends, at=chosen)
     _show(ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["answered"] else 1)

@@ -7,7 +7,6 @@ import click
 from ...formats import heading, quantity, shown
 from ...specs.variables import VARIABLES
 from ..common import grid_command, names_of, values_of
-from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -47,7 +46,7 @@ def uncertainty(request, errors, samples, seed, of, top, by):
     asked = request.ask("uncertainty")
     named = uncertainty.check(asked.space, given, **options)
     results = request.swept(asked)
-    with progress(f"evaluating {samples:,} samples", request.quiet), computing():
+    with progress(f"evaluating {samples:,} samples", request.quiet):
         found = uncertainty.of_results(results, named, **options)
     _show(found, request.form, request.quiet)
     sys.exit(0 if found.sizes["rank"] else 1)

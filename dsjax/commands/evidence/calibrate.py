@@ -5,7 +5,6 @@ import math
 import click
 
 from ..common import OUTPUT_OPTIONS
-from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -62,7 +61,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if output:
         files.apart([output], [measurements, *inputs.of_catalogs(options["catalogs"])])
         files.check_text(output, force)
-    with progress(f"fitting {kind}", quiet), computing():
+    with progress(f"fitting {kind}", quiet):
         ds = calibrate.calibrate(measurements, kind, hardware, form=model, **options)
     if output:
         calibrate.write_row(ds, output, name, base, force)

@@ -5,7 +5,6 @@ import sys
 import click
 
 from ..common import OUTPUT_OPTIONS
-from ..process import computing
 from ..progress import progress
 from ..tables import records, rows_over, table
 
@@ -30,7 +29,7 @@ def reproduce(study, corrected, form, quiet):
     if corrected:
         from ...reproduction.corrections import corrected
 
-        with progress("correcting", quiet), computing():
+        with progress("correcting", quiet):
             found = corrected(*([] if study is None else [study]))
         _show_corrected(found, form, quiet)
         return
@@ -38,7 +37,7 @@ def reproduce(study, corrected, form, quiet):
     from ...reproduction.reproduce import passed, reproduce, studies_of_results
 
     names = studies_of_results() if study is None else [studies.get(study).name]
-    with progress(f"reproducing {', '.join(names)}", quiet), computing():
+    with progress(f"reproducing {', '.join(names)}", quiet):
         results = [reproduce(name) for name in names]
     if study is None:
         _summaries(results, form)

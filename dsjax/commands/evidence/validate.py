@@ -4,7 +4,6 @@ import click
 
 from ...errors import InputError
 from ..common import OUTPUT_OPTIONS, GridRequest
-from ..process import computing
 from ..progress import progress
 from ..tables import records, table
 
@@ -54,7 +53,7 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     changes = GridRequest(fixed=fixed, settings=settings, catalogs=catalogs).changes()
     changes.pop("axes")
     twin = validate_defaults if defaults else validate.validate
-    with progress("predicting systems", quiet), computing():
+    with progress("predicting systems", quiet):
         ds = twin(systems, **changes)
     if output:
         netcdf.write_netcdf(ds, output, force)

@@ -8,7 +8,7 @@ import click
 
 from ...errors import InputError
 from ..common import MEMORY_OPTION, command_line, options_of
-from ..process import computing, split_cpu
+from ..process import split_cpu
 from ..progress import progress
 
 # Above this many points a NetCDF file is written in parts while the grid is evaluated.
@@ -72,7 +72,7 @@ def swept(request, space, output, blocks, devices, resume, force, csv):
         raise InputError(f"{csv}: {space.points:,} points do not fit in memory; expected {output} alone")
     connected = workers.connected(scheduler) if scheduler else contextlib.nullcontext()
     split_cpu(devices)
-    with computing(), connected as client:
+    with connected as client:
         with progress(f"evaluating {space.points:,} points", request.quiet, space.points) as advance:
             how = {"resume": resume, "force": force, "client": client, "progress": advance}
             counts = sweep.write(space, output, dtype, blocks, command, most, devices, **how)

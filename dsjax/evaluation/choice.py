@@ -1,0 +1,140 @@
+"""Which evaluator answers: NumPy where it is sooner, a compiled program where that pays.
+
+NumPy takes a time proportional to the elements of all results, and a little for every operation. A compiler takes a
+second and some milliseconds per operation before its program is there, which then is several times as fast. So NumPy
+answers what it has done by then, and what takes longer is compiled; so is a question that NumPy has been asked so often
+that a program would have paid: the wait for it is at most what NumPy has taken already. It is not compiled beside, by
+another thread: XLA aborts a process that ends while it compiles, or would make its end wait.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
+from . import by_numpy, stages
+from .caches import remembered
+
+# Results of at most this many elements, and of at most this share of the largest one, are NumPy's in any case.
+SMALL, SHARE = 2**17, 0.2
+FULL = 0.3  # share of the largest result from which one belongs to the last stage
+# Seconds, about: of NumPy for an operation and for a byte of its result; of a compiler, at least and for an operation.
+CALL, BYTE = 1.5e-6, 0.15e-9
+START, COMPILE = 0.6, 1.5e-3
+FASTER = 0.35  # time of a compiled program over NumPy's
+KEPT = 2**27  # bytes, at most, of the results that are kept of a question that is asked again
+
+_forced = contextvars.ContextVar("compiled", default=None)
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[None]:
+    """Inside the block everything is compiled, whatever its size.
+
+    For a process that asks the same of many grids of one shape, and for timings. Masks are those of NumPy, and values
+    equal up to rounding: 1e-12 in float64, 1e-5 in float32 (relative).
+    """
+    before = _forced.set(True)
+    try:
+        yield
+    finally:
+        _forced.reset(before)
+
+
+def run(assembly, operands, forced=None):
+    """{variable: array} of an assembly's variables at `operands` {node: array}.
+
+    `forced`: True compiled, False by NumPy; None what is sooner, or compiled inside `compiled()`.
+    """
+    forced = _forced.get() if forced is None else forced
+    if forced is None:
+        forced = _asked(assembly).is_compiled()
+    return program(assembly)(operands) if forced else numpy_program(assembly)(operands)
+
+
+def pays(assembly, times=1):
+    """Whether to evaluate `times` grids of one shape is sooner by a compiled program: from sizes alone."""
+    return times * numpy_seconds(assembly) * (1.0 - FASTER) > compiler_seconds(assembly)
+
+
+@remembered(256)
+def numpy_seconds(assembly):
+    """What NumPy takes to evaluate an assembly, about [s]."""
+    nodes = assembly.graph.nodes
+    return sum(
+        CALL + BYTE * n * nodes[node].dtype.itemsize for node, n in assembly.elements.items() if nodes[node].name
+    )
+
+
+@remembered(256)
+def compiler_seconds(assembly):
+    """What a compiler takes until the program of an assembly is there, about [s]."""
+    nodes, limit = assembly.graph.nodes, _limits(assembly)[0]
+    return START + COMPILE * sum(n > limit and nodes[node].name != "" for node, n in assembly.elements.items())
+
+
+class _Asked:
+    """How long NumPy has worked for one assembly."""
+
+    def __init__(self, assembly):
+        self.assembly, self.seconds = assembly, 0.0
+
+    def is_compiled(self):
+        """Whether the next answer is a program's: that pays at once, or would have paid for the answers so far."""
+        if pays(self.assembly) or self.seconds * (1.0 - FASTER) > compiler_seconds(self.assembly):
+            return True
+        self.seconds += numpy_seconds(self.assembly)
+        return False
+
+
+@remembered(256)
+def _asked(assembly):
+    return _Asked(assembly)
+
+
+def _limits(assembly):
+    largest = max(assembly.elements.values(), default=1)
+    return [min(SMALL, SHARE * largest), FULL * largest]
+
+
+@remembered(256)
+def numpy_program(assembly):
+    """Function {node: array} of the operands -> {variable: array}, by NumPy alone."""
+    wanted = assembly.wanted
+    prepared = by_numpy.Prepared(assembly.graph, wanted)
+    nodes = assembly.graph.nodes
+    small = sum(n * nodes[node].dtype.itemsize for node, n in assembly.elements.items()) <= KEPT
+    asked = 0
+
+    def run(operands):
+        nonlocal asked
+        asked += 1
+        found = prepared.again(operands) if small and asked > 1 else prepared(operands)
+        return assembly.arrays(dict(zip(wanted, found, strict=True)))
+
+    return run
+
+
+@remembered(64)
+def program(assembly):
+    """Function {node: array} of the operands -> {variable: array}: stages, of which the first one is NumPy's."""
+    graph, wanted, limits, elements = assembly.graph, assembly.wanted, _limits(assembly), assembly.elements
+
+    def first(node):
+        return sum(elements[node] > limit for limit in limits) if graph.nodes[node].name else 0
+
+    small, *large = stages.split(graph, wanted, first, len(limits) + 1)
+    evaluated = by_numpy.Prepared(graph, small.outputs)
+    programs = [(stage, stages.compiled(graph, stage)) for stage in large if stage.nodes]
+
+    def run(operands):
+        import jax
+
+        values = dict(zip(small.outputs, evaluated(operands), strict=True))
+        with stages.precision(assembly.dtype):
+            for stage, function in programs:
+                values.update(zip(stage.outputs, function([values[node] for node in stage.inputs]), strict=True))
+            return assembly.arrays(
+                graph.constants | jax.device_get({node: values[node] for node in wanted if node in values})
+            )
+
+    return run
