@@ -1,5 +1,8 @@
 """Which evaluator answers: NumPy what is sooner done without a compiler; asked again, what was moved alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -101,3 +104,12 @@ def test_moved_numbers_are_seen_whatever_was_kept():
         for name, (_, array) in evaluation.evaluate(space, names=NAMES).items():
             assert array.tobytes() == expected[name][1].tobytes()
             array[...] = 0  # a caller may change what it got
+
+
+@pytest.mark.parametrize("module", ["jax", "dask.array", "matplotlib", "scipy"])
+def test_a_small_sweep_imports_nothing_it_does_not_need(module):
+    """Half a second of imports each; dask's, where it is installed, is xarray's to ask for."""
+    code = "import sys; from dsjax.cli import main; main(['sweep', '--quiet'], standalone_mode=False); "
+    code += f"assert {module!r} not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -59,7 +59,7 @@ def _moved(before, after):
     """Operands that differ, as bits."""
     found = 0
     for i, array in after.items():
-        if array is not before[i] and not np.array_equal(array, before[i], equal_nan=array.dtype.kind == "f"):
+        if array is not before[i] and array.tobytes() != before[i].tobytes():
             found |= 1 << i
     return found
 
