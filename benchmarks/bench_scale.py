@@ -11,7 +11,8 @@
 - broadcast   all variables of the study by NumPy over named axes
 - gradients   ten elasticities at every point, of the study and of the core model
 - netcdf      a Dataset of 1.2e7 points to a file
-- start       `dsjax --help`, and `dsjax sweep` with an empty and a warm compilation cache, as processes
+- first       rows of first_calls.py: every question in a fresh interpreter, every command as a process
+- compile     CPU seconds until a compiled program of the core model is there: all variables, ten derivatives
 - grid        rows of bench_grid.py: the formulas in plain Python and in NumPy on flat arrays, one core; all variables
               of the study and of the core model at their own dims
 - peer        configurations per second of `aiconfigurator` in its own environment (`--peer /path/to/its/python`):
@@ -38,6 +39,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import first_calls
 
 LONG = {"context": {"start": 1024, "stop": 65536, "step": 1024}, "batch": {"start": 8, "stop": 1024, "step": 8}}
 # Values of the NIC's and of the memory's bandwidth, of the context and of the batch.
@@ -171,20 +174,30 @@ def netcdf():
     return record | {"points": points, "bytes": ds.nbytes, "file bytes": size, "bytes/s": ds.nbytes / record["wall"]}
 
 
-def start(what):
-    """A command as a process; `cold`: with an empty compilation cache."""
-    command = [sys.executable, "-m", "dsjax", *(["--help"] if what == "help" else ["sweep", "--quiet"])]
-    with tempfile.TemporaryDirectory() as folder:
-        env = os.environ | {"XDG_CACHE_HOME": folder}
+def first(*row):
+    """One row of first_calls.py: `cold` before it where caches are empty."""
+    return first_calls.measured(row[-1], cold=row[0] == "cold")
 
-        def call():
-            subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
 
-        if what != "cold":
-            return timed(call)
-        wall, cpu = time.perf_counter(), _cpu_seconds()
-        call()
-        return {"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu, "runs": 1}
+def compiling(what):
+    """CPU seconds of the first call of a compiled program less those of a warm one; core model, 1e7 and 1e6 points."""
+    import bench_gradients
+    import bench_grid
+
+    from dsjax import evaluation, machine
+    from dsjax.space import grid
+
+    machine.keep_pages()
+    asked, space_ = {}, grid.load("default", axes=bench_grid.CORE)
+    if what == "derivatives":
+        _, space_, names = list(bench_gradients.spaces(False))[-1]
+        asked = bench_gradients.asked(space_, names)
+    seconds = []
+    for _ in range(4):
+        cpu = _cpu_seconds()
+        evaluation.evaluate(space_, "float32", **asked, compiled=True)
+        seconds.append(_cpu_seconds() - cpu)
+    return {"cpu": seconds[0] - statistics.median(seconds[1:]), "points": space_.points}
 
 
 PEER = """
@@ -268,7 +281,6 @@ def broadcast():
 
 def gradients(model):
     """One variable, the bottleneck, feasibility and ten elasticities at every point, forward mode."""
-    sys.path.insert(0, str(Path(__file__).parent))
     import bench_gradients as b
 
     from dsjax import evaluation, machine
@@ -310,7 +322,8 @@ ROWS = {
     "counts": counts,
     "full rank": full_rank,
     "netcdf": netcdf,
-    "start": start,
+    "first": first,
+    "compile": compiling,
     "grid": grid_row,
     "broadcast": broadcast,
     "gradients": gradients,
@@ -369,7 +382,9 @@ def rows_of(quick, python):
     rows = [["stream", "study", scale] for scale in SCALES if float(scale) <= float(most)]
     rows += [["stream", "core", scale] for scale in SCALES if 1e8 <= float(scale) <= float(most)]
     rows += [["counts", "study", most], ["netcdf"], ["gradients", "study"]]
-    rows += [["start", what] for what in ("help", "cold", "warm")] + [["grid", "loop", "1e3", "float64"]]
+    rows += [["compile", what] for what in ("values", "derivatives")] + [["grid", "loop", "1e3", "float64"]]
+    rows += [["first", "cold", "Python: sweep"], ["first", "cold", "dsjax sweep"]]
+    rows += [["first", name] for name in first_calls.NAMES]
     if not quick:
         rows += [["full rank"], ["broadcast"], ["gradients", "core"], ["workers", "1"], ["workers", "2"]]
         rows += [["grid", row, "1e7", "float32"] for row in ("numpy", "dsjax long", "core")]

@@ -86,30 +86,23 @@ def median(command, cold=False):
     return {key: statistics.median(record[key] for record in records) for key in records[0]}
 
 
-def asked(row):
-    """The record of one Python row, with warm caches."""
-    before, question = PYTHON[row]
-    return median([sys.executable, "-W", "ignore", "-c", ASK.format(before=before, question=question)])
+NAMES = [*(f"Python: {row}" for row in PYTHON), *(f"dsjax {row}" for row in COMMANDS)]
 
 
-def commanded(row, cold=False):
-    """The record of one command."""
-    return median([sys.executable, "-W", "ignore", "-m", "dsjax", *COMMANDS[row]], cold)
+def measured(name, cold=False):
+    """The record of one of NAMES; `cold`: with empty caches."""
+    interpreter = [sys.executable, "-W", "ignore"]
+    if name.startswith("Python: "):
+        before, question = PYTHON[name.removeprefix("Python: ")]
+        return median([*interpreter, "-c", ASK.format(before=before, question=question)], cold)
+    return median([*interpreter, "-m", "dsjax", *COMMANDS[name.removeprefix("dsjax ")]], cold)
 
 
 def rows():
-    """{row: its record} of all."""
-    yield "Python: sweep, empty caches", _cold("sweep")
-    for row in PYTHON:
-        yield f"Python: {row}", asked(row)
-    yield "dsjax sweep, empty caches", commanded("sweep", cold=True)
-    for row in COMMANDS:
-        yield f"dsjax {row}", commanded(row)
-
-
-def _cold(row):
-    before, question = PYTHON[row]
-    return median([sys.executable, "-W", "ignore", "-c", ASK.format(before=before, question=question)], cold=True)
+    """(row, its record) of all."""
+    for name in ("Python: sweep", "dsjax sweep"):
+        yield f"{name}, empty caches", measured(name, cold=True)
+    yield from ((name, measured(name)) for name in NAMES)
 
 
 def main():

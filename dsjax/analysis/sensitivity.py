@@ -117,7 +117,7 @@ def slopes(of, names):
 def one_sided(space, of, names):
     """(dims, [(d ln y / d ln x for less of x, the same for more of x) of every parameter]) in float64.
 
-    Differences over STEP: the parameter moves in the operands, the compiled program stays the same.
+    Differences over STEP: the parameter moves in the operands.
     """
 
     def values(at):

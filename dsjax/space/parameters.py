@@ -192,10 +192,7 @@ def _of_row(parameter, row, numbers):
 
 
 def moved(space, parameter, change):
-    """The space with `change(number)` for a parameter: on its axis, where it is fixed, or in its row or rows.
-
-    The compiled program stays the same.
-    """
+    """The space with `change(number)` for a parameter: on its axis, where it is fixed, or in its row or rows."""
     axis, record = parameter.axis, parameter.record
     if axis in space.axes:
         return dataclasses.replace(space, axes=space.axes | {axis: tuple(change(x) for x in space.axes[axis])})

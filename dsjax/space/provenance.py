@@ -12,7 +12,7 @@ from ..specs.variables import NEEDS
 UNCERTAINTY = {"fitted": 0.08, "sibling": 0.15, "assumed": 0.30}
 
 FACTORS = (1e-3, 1e3)  # what hides behind a slower resource is the slower one itself once it is so much slower
-ROUNDING = 1e-4  # of float32, between a compiled and an interpreted step
+ROUNDING = 1e-4  # of float32, between two evaluations of a step
 
 
 def of_space(space):

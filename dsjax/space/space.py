@@ -111,7 +111,7 @@ class Space:
         return self.with_axes({}, {axis: point[axis] for axis in self.axes})
 
     def with_fixed(self, **numbers):
-        """The space with these `numbers` fixed; numbers that were fixed before keep the compiled program."""
+        """The space with these `numbers` fixed."""
         return dataclasses.replace(self, fixed=self.fixed | numbers)
 
     def to_json(self) -> str:

@@ -1,6 +1,6 @@
 """The records a formula reads: one scalar per field, SI units, no numbers and no names.
 
-A record is a frozen dataclass that JAX traces, maps over and differentiates. The unit and the meaning of every
+A record is a frozen dataclass of numbers, or of what formulas take for numbers. The unit and the meaning of every
 field live in its metadata; the catalog validates against them and the dataset writes them to file. Names of
 devices, NICs and models are labels of axes and stay out of the records.
 """

@@ -1,7 +1,7 @@
 """Slabs of a space: pieces of one shape along its outermost axes, evaluated one after the other.
 
-One compiled program serves all slabs, memory beyond the results is that of a few of them, and every slab can be
-written, or computed elsewhere, on its own.
+One program serves all slabs, memory beyond the results is that of a few of them, and every slab can be written, or
+computed elsewhere, on its own.
 """
 
 import concurrent.futures
