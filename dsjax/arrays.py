@@ -104,9 +104,17 @@ def isnan(x):
 
 
 def asarray(x, dtype=None):
-    """An array of a type; of its own where none is given."""
+    """An array of a type; of its own where none is given.
+
+    A number beyond the integers of a type becomes the last of them, NaN 0, as in XLA; NumPy alone leaves it open.
+    """
     own = namespace(x)
-    return own.asarray(x) if dtype is None else own.asarray(x, dtype=dtype)
+    if dtype is None:
+        return own.asarray(x)
+    if own is np and np.dtype(dtype).kind == "i" and np.asarray(x).dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        x = np.clip(np.nan_to_num(np.asarray(x, np.float64)), limits.min, limits.max)
+    return own.asarray(x, dtype=dtype)
 
 
 def full_like(x, value):

@@ -11,6 +11,7 @@ from dsjax import evaluation
 from dsjax.evaluation import by_numpy, choice
 from dsjax.evaluation.recording import Graph
 from dsjax.space import grid
+from dsjax.sweeps import slabs
 
 NAMES = ("tps_per_chip", "feasible")
 
@@ -46,18 +47,25 @@ def test_compiled_compiles_all_and_gives_the_same(compilations):
     assert not compilations  # outside the block again
 
 
-def test_a_question_asked_often_is_compiled(monkeypatch, compilations):
-    """NumPy counts as 0.2 s, a compiler as 1 s, its program as a third of NumPy's time."""
-    monkeypatch.setattr(choice, "numpy_seconds", lambda _: 0.2)
-    monkeypatch.setattr(choice, "compiler_seconds", lambda _: 1.0)
-    for _ in range(8):
-        evaluation.evaluate(small(), names=NAMES)
-        assert not compilations
-    evaluation.evaluate(small(), names=NAMES)
-    assert compilations
-    compilations.clear()
-    evaluation.evaluate(small(fixed={"mtp": 1}), names=NAMES)  # another question
+def test_how_often_a_question_is_asked_does_not_change_its_bits(compilations):
+    once = evaluation.evaluate(small(), names=NAMES)
+    for _ in range(100):
+        again = evaluation.evaluate(small(), names=NAMES)
     assert not compilations
+    for name, (_, array) in once.items():
+        assert array.tobytes() == again[name][1].tobytes()
+
+
+def test_slabs_are_compiled_inside_the_block_too(compilations):
+    """The threads that evaluate them know of the block that their caller is in."""
+    cut = slabs.cut(grid.load("decode_gpu_2025"), 500)
+    plain = slabs.arrays_of(cut, "float64", NAMES)
+    assert cut.number > 3 and not compilations
+    with dsjax.compiled():
+        forced = slabs.arrays_of(cut, "float64", NAMES)
+    assert compilations
+    np.testing.assert_allclose(forced["tps_per_chip"][1], plain["tps_per_chip"][1], rtol=1e-12)
+    np.testing.assert_array_equal(forced["feasible"][1], plain["feasible"][1])
 
 
 def test_a_question_that_takes_long_is_compiled_at_once(monkeypatch, compilations):

@@ -148,7 +148,7 @@ def time_elasticities(step, point, bounds, **policies):
 
     time = step(point, **policies).time.total
     numbers = {(r, f): getattr(getattr(point, r), f) for r, f in (*CONTINUOUS, *(("curve", knot) for knot in KNOTS))}
-    moved = evaluation.moved({"time": time}, {x: x * evaluation.along(1.0, name) for name, x in numbers.items()})
+    moved = evaluation.substituted({"time": time}, {x: x * evaluation.along(1.0, name) for name, x in numbers.items()})
     return {".".join(name): evaluation.tangent(moved["time"], name) / time for name in numbers}
 
 

@@ -113,3 +113,18 @@ def test_parts_of_whole_groups_are_decided_without_a_quotient():
     assert abs(less - whole) > 1e-4 * whole
     for over in (3.0, 7.0, 49.0, 103.0):
         assert visited(8.0 * over, over) == pytest.approx(whole, rel=1e-12)
+
+
+def test_numbers_that_round_to_no_domain_or_are_beyond_integers():
+    """A domain of 0.3 chips holds one, one of 1e12 all of them; NumPy and the compiled program say the same."""
+    axes = {"hardware_scale_up_domain": [0.3, 1, 8, 72, 3e9, 1e12], "model_num_key_value_heads": [0.3, 8, 1e10]}
+    axes |= {"model_intermediate_size": [4096, 3e9, 4294967296], "tp": [1, 8], "ep": [8]}
+    fixed = {"hardware": "H800", "nic": "CX7", "precision": "bf16", "context": 4096, "batch": 64, "pipeline": "naive"}
+    space = grid.load({"model": "Qwen3-235B-A22B", "phase": "decode", "axes": axes, "fixed": fixed})
+    one, other = (evaluation.evaluate(space, compiled=compiled) for compiled in (False, True))
+    assert_same(one, other)
+    dims, ok = one["ok_topology"]
+    assert ok[dims.index("hardware_scale_up_domain") :].any()
+    at = {axis: i for i, axis in enumerate(dims)}
+    of_domain = np.moveaxis(ok, at["hardware_scale_up_domain"], 0)
+    assert of_domain[-1].all() and of_domain[-2].all()

@@ -25,6 +25,8 @@ FUNCTIONS = {
     "roots": lambda x, y, n: arrays.sqrt(x) + arrays.log(y) + arrays.log1p(x) + arrays.log2(y) + arrays.expm1(-x),
     "steps": lambda x, y, n: arrays.ceil(x) + arrays.round(y) + arrays.absolute(x - y),
     "nan": lambda x, y, n: arrays.isnan(arrays.where(x > y, math.nan, x)),
+    "numbers of other types": lambda x, y, n: x * 2**20 + arrays.asarray(n * np.int32(3), x.dtype),
+    "a power of a whole number": lambda x, y, n: arrays.asarray(n + 1, x.dtype) ** -1 + abs(-x),
     "likes": lambda x, y, n: arrays.full_like(x, math.nan) + arrays.ones_like(x) + arrays.zeros_like(y),
 }
 
@@ -68,6 +70,30 @@ def test_a_factor_of_one_leaves_no_operation():
     assert result.node == 0
     _, other = graph_of(lambda x, y, n: 1.0 / x, "float64")
     assert other.graph.nodes[other.node].name == "divide"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_beyond_the_integers_become_the_last_of_them(dtype):
+    """As in XLA; without a word, and NaN becomes 0."""
+    numbers = np.array([1e12, -1e12, 3e9, 2147483647.0, math.inf, -math.inf, math.nan, 2.9, -2.9], dtype)
+    graph, result = graph_of(lambda x, y, n: arrays.asarray(x, "int32"), dtype)
+    (found,) = by_numpy.Prepared(graph, [result.node])({0: numbers})
+    with stages.precision(dtype):
+        expected = np.asarray(jax.jit(lambda x: x.astype("int32"))(numbers))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(arrays.asarray(numbers, "int32"), expected)
+
+
+def test_a_number_takes_the_type_of_what_it_is_beside():
+    graph, result = graph_of(lambda x, y, n: x * 2**40 + np.float64(0.5) * y + np.int64(2) * x, "float32")
+    (found,) = by_numpy.Prepared(graph, [result.node])({0: np.float32(2.0), 1: np.float32(4.0)})
+    assert found == np.float32(2**41 + 6) and found.dtype == result.dtype == np.float32
+
+
+@pytest.mark.parametrize("number", [1j, "1", np.array([1.0, 2.0])])
+def test_what_is_no_number_is_refused(number):
+    with pytest.raises(TypeError):
+        graph_of(lambda x, y, n: x * number, "float64")
 
 
 def test_sources_are_what_a_result_depends_on():

@@ -210,7 +210,7 @@ def elasticities(step, point, bounds, **policies):
 
     time = evaluate_point(step, point, bounds, **policies)["step_time"]
     numbers = {name: getattr(getattr(point, name[0]), name[1]) for name in CONTINUOUS}
-    moved = evaluation.moved({"time": time}, {x: x * evaluation.along(1.0, name) for name, x in numbers.items()})
+    moved = evaluation.substituted({"time": time}, {x: x * evaluation.along(1.0, name) for name, x in numbers.items()})
     return {".".join(name): evaluation.tangent(moved["time"], name) / time for name in CONTINUOUS}
 
 

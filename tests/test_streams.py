@@ -126,7 +126,8 @@ def test_other_models_and_phases(name):
 
 def test_nothing_feasible_is_nothing_found():
     space = dataclasses.replace(grid.load(STUDY), bounds={"min_tps_per_user": 1e9})
-    found = streaming.best(space)
+    found, held = streaming.best(space), ranking.best(sweep.of_space(space, "float32", False))
+    assert set(found.variables) == set(held.variables)
     assert found.sizes["rank"] == 0 and streaming.counted(space)["feasible"] == 0
     assert streaming.pareto(space).sizes["rank"] == 0
 

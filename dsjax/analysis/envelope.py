@@ -105,7 +105,7 @@ def relaxed(of, names, load, limits, reserve):
         factors = parameters.scaled(point, names, [evaluation.along(1.0, j) for j in range(len(names))])
         factors[whole] = evaluation.continued(whole, real)
         found = {}
-        for name, x in evaluation.moved({f"{i}": x for i, x in enumerate(logs)}, factors).items():
+        for name, x in evaluation.substituted({f"{i}": x for i, x in enumerate(logs)}, factors).items():
             found[f"log/{name}"] = evaluation.value(x)
             found |= {f"slope/{name}/{j}": evaluation.tangent(x, j) for j in range(len(names) + 1)}
         return found

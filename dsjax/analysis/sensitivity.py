@@ -106,7 +106,7 @@ def slopes(of, names):
     def function(step, point, bounds, **policies):
         found = evaluate_point(step, point, bounds, **policies)
         factors = parameters.scaled(point, names, [evaluation.along(1.0, i) for i in range(len(names))])
-        y, moved = found[of], evaluation.moved({of: found[of]}, factors)[of]
+        y, moved = found[of], evaluation.substituted({of: found[of]}, factors)[of]
         inverse = arrays.where(y == 0.0, 0.0, 1.0 / arrays.where(y == 0.0, 1.0, y))
         elasticities = {f"elasticity/{i}": evaluation.tangent(moved, i) * inverse for i in range(len(names))}
         return {name: x for name, x in found.items() if "/" not in name} | elasticities
@@ -138,7 +138,7 @@ def at_point(space, of, names, whole):
     plain = {name: value for name, value in found.items() if "/" not in name}
     ds = dataset.to_dataset(space, {k: plain[k] for k in evaluation.known(space, plain)}, "dsjax sensitivity")
     used = [parameters.in_use(space, name)[1] for name in names]
-    ad = np.array([found[f"elasticity/{i}"][1] * used[i] for i in range(len(names))])
+    ad = np.array([found[f"elasticity/{i}"][1] if used[i] else 0.0 for i in range(len(names))])
     below, above = np.array(one_sided(space, of, names)[1]).T
     ds = ds.assign_coords(_coordinate(names)).assign(
         elasticity=_variable(("parameter",), ad, of),

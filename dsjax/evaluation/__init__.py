@@ -6,7 +6,7 @@ traces, programs, compilers and NumPy stay inside the package.
 
 from .caches import forget
 from .choice import compiled
-from .derivatives import moved
+from .derivatives import substituted
 from .duals import along, continued, tangent, value
 from .lift import evaluate, known, nbytes, numbers, pays, samples, variables
 from .reductions import equations_along, reduction
@@ -19,12 +19,12 @@ __all__ = [
     "evaluate",
     "forget",
     "known",
-    "moved",
     "nbytes",
     "numbers",
     "pays",
     "reduction",
     "samples",
+    "substituted",
     "tangent",
     "value",
     "variables",

@@ -5,8 +5,11 @@ results of all operations of the last such question are kept, and what the moved
 again.
 """
 
+import functools
+
 import numpy as np
 
+from .. import arrays
 from . import caches
 
 
@@ -21,7 +24,8 @@ class Prepared:
         for node in needed:
             name, inputs, dtype, sources = nodes[node]
             if name:
-                function = _cast(dtype) if name == "astype" else getattr(np, name)
+                cast = functools.partial(arrays.asarray, dtype=dtype)
+                function = cast if name == "astype" else getattr(np, name)
                 dead = [i for i in dict.fromkeys(inputs) if last[i] == node and i not in keep]
                 self.steps.append((function, node, inputs, dead, sources))
 
@@ -68,10 +72,6 @@ def _moved(before, after):
 def _forget():
     global _last
     _last = (None, {}, {})
-
-
-def _cast(dtype):
-    return lambda x: np.asarray(x, dtype)
 
 
 def lifted(leaf, axis, axes):

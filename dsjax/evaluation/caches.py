@@ -26,7 +26,8 @@ def forget() -> None:
     """Drop every trace and every program of this process; the next evaluation traces, and compiles, again.
 
     For a process that lives long and asks of many grids: up to 64 compiled programs are kept, and 32 of streamed
-    searches, some megabytes each. Their memory is free for what comes next.
+    searches, some megabytes each, and up to 128 MB of results of the question that was asked last, which is quicker
+    when it is asked again with another number.
     """
     for clear in _clear:
         clear()

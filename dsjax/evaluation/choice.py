@@ -2,9 +2,9 @@
 
 NumPy takes a time proportional to the elements of all results, and a little for every operation. A compiler takes a
 second and some milliseconds per operation before its program is there, which then is several times as fast. So NumPy
-answers what it has done by then, and what takes longer is compiled; so is a question that NumPy has been asked so often
-that a program would have paid: the wait for it is at most what NumPy has taken already. It is not compiled beside, by
-another thread: XLA aborts a process that ends while it compiles, or would make its end wait.
+answers what it has done by then, and what takes longer is compiled. The sizes of a question decide alone, not how often
+it was asked: the same question has the same bits, and of a question asked again NumPy evaluates only what moved.
+Nothing is compiled beside, by another thread: XLA aborts a process that ends meanwhile, or would make its end wait.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ START, COMPILE = 0.6, 1.5e-3
 FASTER = 0.35  # time of a compiled program over NumPy's
 KEPT = 2**27  # bytes, at most, of the results that are kept of a question that is asked again
 
-_forced = contextvars.ContextVar("compiled", default=None)
+_forced = contextvars.ContextVar("compiled", default=False)
 
 
 @contextlib.contextmanager
@@ -45,15 +45,16 @@ def run(assembly, operands, forced=None):
 
     `forced`: True compiled, False by NumPy; None what is sooner, or compiled inside `compiled()`.
     """
-    forced = _forced.get() if forced is None else forced
-    if forced is None:
-        forced = _asked(assembly).is_compiled()
+    forced = pays(assembly) if forced is None else forced
     return program(assembly)(operands) if forced else numpy_program(assembly)(operands)
 
 
 def pays(assembly, times=1):
-    """Whether to evaluate `times` grids of one shape is sooner by a compiled program: from sizes alone."""
-    return times * numpy_seconds(assembly) * (1.0 - FASTER) > compiler_seconds(assembly)
+    """Whether to evaluate `times` grids of one shape is sooner by a compiled program: from sizes alone.
+
+    Always inside `compiled()`.
+    """
+    return _forced.get() or times * numpy_seconds(assembly) * (1.0 - FASTER) > compiler_seconds(assembly)
 
 
 @remembered(256)
@@ -70,25 +71,6 @@ def compiler_seconds(assembly):
     """What a compiler takes until the program of an assembly is there, about [s]."""
     nodes, limit = assembly.graph.nodes, _limits(assembly)[0]
     return START + COMPILE * sum(n > limit and nodes[node].name != "" for node, n in assembly.elements.items())
-
-
-class _Asked:
-    """How long NumPy has worked for one assembly."""
-
-    def __init__(self, assembly):
-        self.assembly, self.seconds = assembly, 0.0
-
-    def is_compiled(self):
-        """Whether the next answer is a program's: that pays at once, or would have paid for the answers so far."""
-        if pays(self.assembly) or self.seconds * (1.0 - FASTER) > compiler_seconds(self.assembly):
-            return True
-        self.seconds += numpy_seconds(self.assembly)
-        return False
-
-
-@remembered(256)
-def _asked(assembly):
-    return _Asked(assembly)
 
 
 def _limits(assembly):

@@ -33,7 +33,7 @@ _OPERATORS = {
 }
 
 
-def moved(results, numbers):
+def substituted(results, numbers):
     """{name: number} of {name: symbol}, with other numbers in place of operands.
 
     `numbers` {symbol of an operand: what stands in its place}: numbers that carry derivatives (`duals.along`,

@@ -86,7 +86,7 @@ def samples(space, values, n, names):
     tags = tuple("sample" if i in varied else None for i in range(len(leaves)))
     how = dataclasses.replace(how, axes=("sample",), leaf_axes=tags)
     found: dict = {name: [] for name in names}
-    for first in range(0, n, CHUNK):
+    for first in range(0, max(n, 1), CHUNK):
         part = [varied[i][first : first + CHUNK] if i in varied else leaf for i, leaf in enumerate(leaves)]
         for name, array in _evaluated(how, "float64", tuple(names), part).items():
             found[name].append(np.broadcast_to(array, (min(CHUNK, n - first),)))

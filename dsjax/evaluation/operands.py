@@ -13,7 +13,7 @@ from ..specs.records import Deployment, Workload
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Key of a compiled program, shapes and dtypes apart."""
+    """What is evaluated, the numbers, lengths and dtype apart: the key of traces and programs."""
 
     function: object  # (study step, point, bounds, **policies) -> {name: scalar}
     step: object

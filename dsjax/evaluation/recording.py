@@ -10,7 +10,7 @@ import numpy as np
 
 BOOL, INT8, INT32 = (np.dtype(kind) for kind in ("bool", "int8", "int32"))
 _COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan"))
-_FLOATING = frozenset(("divide", "sqrt", "exp", "expm1", "log", "log1p", "log2", "ceil", "round"))
+_FLOATING = frozenset(("divide", "power", "sqrt", "exp", "expm1", "log", "log1p", "log2", "ceil", "round"))
 _ARITHMETIC = frozenset(("add", "subtract", "multiply", "negative"))
 
 
@@ -40,14 +40,14 @@ class Graph:
 
     def symbol(self, value):
         """A value as a symbol; a number becomes a constant."""
-        return value if isinstance(value, Symbol) else Symbol(self, self.constant(value, None), 0)
+        return (
+            value
+            if isinstance(value, Symbol)
+            else Symbol(self, self.constant(value, _typed(value, self.dtype, BOOL)), 0)
+        )
 
     def constant(self, value, dtype):
-        """Node of a number in a type; in that of its Python type where it is None."""
-        if dtype is None:
-            kind = type(value)
-            dtype = BOOL if kind is bool else INT32 if kind is int else getattr(value, "dtype", self.dtype)
-            dtype = self.dtype if dtype.kind == "f" else dtype
+        """Node of a number in a type."""
         array = np.asarray(value, dtype)
         key = (dtype, array.tobytes())
         if key not in self._known:
@@ -89,18 +89,34 @@ class Graph:
 _LEVEL = {BOOL: 0, INT8: 1, INT32: 2, np.dtype("float32"): 3, np.dtype("float64"): 3}
 
 
+def _wider(one, other):
+    return other if _LEVEL[other] > _LEVEL[one] else one
+
+
+def _typed(number, floating, beside):
+    """Type of a number in an operation beside symbols of a type: an integer takes theirs, as in NumPy and JAX."""
+    kind = np.asarray(number).dtype.kind
+    if kind not in "biuf":
+        raise TypeError(f"{number!r}; expected a real number in a formula")
+    if kind == "b":
+        return BOOL
+    if kind == "f" or beside == floating:
+        return floating
+    return number.dtype if getattr(number, "dtype", None) == INT8 else INT32
+
+
 def _recorded(name, *values):
     """Symbol of an operation on symbols and numbers."""
     graph, mask, inputs, kind = None, 0, [], BOOL
     for x in values:
         if isinstance(x, Symbol):
             graph, mask = x.graph, mask | x.sources
-    for i, x in enumerate(values):
-        node = x.node if isinstance(x, Symbol) else graph.constant(x, None)
-        inputs.append(node)
-        own = graph.nodes[node].dtype
-        if _LEVEL[own] > _LEVEL[kind] and (i or name != "where"):  # the condition has a type of its own
-            kind = own
+            kind = _wider(kind, x.dtype) if x is not values[0] or name != "where" else kind
+    for i, x in enumerate(values):  # a condition has a type of its own
+        number = None if isinstance(x, Symbol) else graph.constant(x, _typed(x, graph.dtype, kind))
+        inputs.append(x.node if number is None else number)
+        if number is not None and (i or name != "where"):
+            kind = _wider(kind, graph.nodes[number].dtype)
     if name in _FLOATING:
         kind = graph.dtype
     elif kind is BOOL and name in _ARITHMETIC:
@@ -191,6 +207,9 @@ class Symbol:
 
     def __neg__(self):
         return _recorded("negative", self)
+
+    def __abs__(self):
+        return _recorded("abs", self)
 
     def __invert__(self):
         return _recorded("bitwise_invert", self)

@@ -1,6 +1,6 @@
 """Shapes of every operator of a layer on one chip, attention apart (`attention`): FFNs, experts, router, norms, ends.
 
-Every function takes a model and a `Work`, of Python integers or of JAX arrays, sizes in numbers [1]. (M, K, N) is a
+Every function takes a model and a `Work`, of Python integers or of arrays, sizes in numbers [1]. (M, K, N) is a
 product of activations (M, K) and weights (K, N). Symbols: T tokens of a group, T / sp rows of a chip, T_h rows of the
 head, H hidden_size, I width of an FFN, E routed experts, R routed rows of a card, G its experts, V vocabulary. Sources:
 dsjax/MODEL.md, section 2; DeepSeek-V3 (arXiv:2412.19437), section 2.1 (layers, experts), 2.2, equations 21 to 23

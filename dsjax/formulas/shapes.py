@@ -1,7 +1,7 @@
 """Shapes of operators: flops, parameters and elements moved are read off one shape, so they cannot disagree.
 
 Sizes may be Python integers (counts are then exact, of any size, and a split that does not divide is a `Fraction`) or
-JAX arrays (the sizes take the floating-point type of the model's numbers).
+arrays, or what stands for them (the sizes take the floating-point type of the model's numbers).
 """
 
 from fractions import Fraction

@@ -137,7 +137,7 @@ def _reduced(space, layout, what, dtype, kind, searched):
         for place, values in run(corner):
             found[place] = values
 
-    # Every thread runs one slab at a time: compiled programs release the interpreter.
+    # Every thread runs one slab at a time: compiled programs release the GIL.
     with concurrent.futures.ThreadPoolExecutor(max_workers=cores()) as pool:
         slab(next(corners))  # compiles
         for _ in pool.map(slab, corners):

@@ -198,15 +198,16 @@ class _Stream:
     def dataset(self, flat, ties, command):
         """All variables of the chosen points over `rank`, as `ranking.at_ranks` gives them."""
         at, rows = self.at(flat), []
-        names = evaluation.known(self.space, evaluation.variables(self.space, self.dtype))
-        names = [name for name in names if not name.startswith("block_time/")]
+        variables = evaluation.variables(self.space, self.dtype)
+        names = [name for name in evaluation.known(self.space, variables) if not name.startswith("block_time/")]
         for i in range(len(flat)):
             one = _part(self.space, {axis: (values[at[axis][i]],) for axis, values in self.space.axes.items()})
             arrays = evaluation.evaluate(one, self.dtype, names)
             rows.append({name: array.reshape(()) for name, (_, array) in arrays.items()})
         coords, at = self.seen(flat)
         picked = coords.isel({axis: xr.DataArray(index, dims="rank") for axis, index in at.items()})
-        for name in rows[0] if rows else ():
+        for name in names:
             if name not in picked.coords:
-                picked[name] = ("rank", np.stack([row[name] for row in rows]), dataset.attributes(name))
+                values = np.array([row[name] for row in rows], variables[name][1])
+                picked[name] = ("rank", values, dataset.attributes(name))
         return ranking.numbered(picked, ties).assign_attrs(dataset.global_attributes(self.space, command))

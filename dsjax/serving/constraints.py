@@ -38,7 +38,7 @@ def _says_chips(v):
 
 def _tp(case):
     d, model = case.split.counts, case.point.model
-    kv_heads = arrays.asarray(model.num_key_value_heads, "int32")
+    kv_heads = arrays.maximum(arrays.asarray(model.num_key_value_heads, "int32"), 1)
     grouped = _parts(d.tp, kv_heads) | (d.tp % kv_heads == 0)
     split = _parts(d.tp, model.num_attention_heads, model.intermediate_size, model.vocab_size)
     return split & ((model.kv_lora_rank > 0.0) | grouped)
@@ -118,6 +118,7 @@ def _says_mtp(v):
 def _topology(case):
     """Groups and cards fit into scale-up domains: tp, moe_tp <= d; beyond one domain d | N, moe_tp | d."""
     d, domain = case.split.counts, arrays.asarray(arrays.round(case.point.hardware.scale_up_domain), "int32")
+    domain = arrays.maximum(domain, 1)
     whole = (d.chips % domain == 0) & (domain % d.moe_tp == 0)
     return (d.tp <= domain) & (d.moe_tp <= domain) & ((d.chips <= domain) | whole)
 

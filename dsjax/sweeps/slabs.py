@@ -6,6 +6,7 @@ computed elsewhere, on its own.
 
 import concurrent.futures
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import math
@@ -183,7 +184,7 @@ def arrays_of(slabs, dtype, names, advance=None, devices=()):
 
 
 def each(function, indices, devices=()):
-    """`function(index)` for every slab, a few at a time; the first one alone, because it compiles.
+    """`function(index)` for every slab, a few at a time; the first one alone, because it may compile.
 
     `devices`: JAX devices that take turns. An error, or an interrupt, stops the rest: what other threads have begun
     is finished, and nothing is begun after it.
@@ -191,7 +192,10 @@ def each(function, indices, devices=()):
     devices = tuple(devices) or (None,)
     stopped = threading.Event()
 
-    def run(index):
+    def run(index, context=None):
+        if context is not None:  # a thread knows nothing of the blocks that its caller is in
+            context.run(run, index)
+            return
         if stopped.is_set():
             return
         device = devices[index % len(devices)]
@@ -208,7 +212,8 @@ def each(function, indices, devices=()):
             for index in indices:
                 run(index)
                 break
-            for _ in pool.map(run, indices):
+            indices = list(indices)
+            for _ in pool.map(run, indices, [contextvars.copy_context() for _ in indices]):
                 pass
         except BaseException:
             stopped.set()

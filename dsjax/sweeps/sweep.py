@@ -41,8 +41,8 @@ def sweep(
     values} replaces or adds axes, `fixed` {name: value} fixes one, `settings` {"nic.CX7.scale_out_bytes_per_s":
     number} changes catalog rows. `dtype` "float64" or "float32". `blocks`: keep `block_time` (default: up to a
     million points). `max_memory`: bytes, or text like "4 GB", that the process may hold (default: what is free).
-    `devices`: evaluate on so many JAX devices of this machine; a CPU has one, or JAX_NUM_CPU_DEVICES (a variable of the
-    environment, or `jax_num_cpu_devices` of `jax.config`) before JAX starts.
+    `devices`: evaluate what is compiled on so many JAX devices of this machine; a CPU has one, or
+    JAX_NUM_CPU_DEVICES (a variable of the environment, or `jax_num_cpu_devices` of `jax.config`) before JAX starts.
 
     `output`, a path ending in .nc or .zarr: every slab of the grid is written when it is finished, so that a grid
     may be larger than the memory; the Dataset returned is read from there when it is used. `resume` goes on where an
