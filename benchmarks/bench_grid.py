@@ -300,7 +300,7 @@ def measure(row, size, dtype):
         "loop": functools.partial(loop, space, points),
         "numpy": functools.partial(numpy_grid, space, np.dtype(dtype).type),
         "sweep": lambda: dsjax.sweep(given, dtype=dtype),
-    }.get(row, functools.partial(evaluation.evaluate, space, dtype))
+    }.get(row, functools.partial(evaluation.evaluate, space, dtype, compiled=True))
 
     def timed():
         wall, cpu = time.perf_counter(), time.process_time()

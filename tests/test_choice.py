@@ -56,6 +56,20 @@ def test_how_often_a_question_is_asked_does_not_change_its_bits(compilations):
         assert array.tobytes() == again[name][1].tobytes()
 
 
+def test_a_long_question_asked_often_is_compiled(monkeypatch, compilations):
+    """NumPy counts as 0.5 s, a compiler as 1 s, its program as a third of NumPy's time: it pays the fourth time."""
+    monkeypatch.setattr(choice, "numpy_seconds", lambda _: 0.5)
+    monkeypatch.setattr(choice, "compiler_seconds", lambda _: 1.0)
+    for _ in range(3):
+        evaluation.evaluate(small(), names=NAMES)
+        assert not compilations
+    evaluation.evaluate(small(), names=NAMES)
+    assert compilations
+    compilations.clear()
+    evaluation.evaluate(small(fixed={"mtp": 1}), names=NAMES)  # another question
+    assert not compilations
+
+
 def test_slabs_are_compiled_inside_the_block_too(compilations):
     """The threads that evaluate them know of the block that their caller is in."""
     cut = slabs.cut(grid.load("decode_gpu_2025"), 500)

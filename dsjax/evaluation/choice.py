@@ -2,11 +2,13 @@
 
 NumPy takes a time proportional to the elements of all results, and a little for every operation. A compiler takes a
 second and some milliseconds per operation before its program is there, which then is several times as fast. So NumPy
-answers what it has done by then, and what takes longer is compiled. The sizes of a question decide alone, not how often
-it was asked: the same question has the same bits, and of a question asked again NumPy evaluates only what moved.
+answers what it has done by then, and what takes longer is compiled; so is what takes NumPy long enough to be waited for
+and has been asked so often that a program would have paid. How often a small question was asked does not count: it has
+the same bits every time, and NumPy evaluates only what moved.
 Nothing is compiled beside, by another thread: XLA aborts a process that ends meanwhile, or would make its end wait.
 """
 
+import collections
 import contextlib
 import contextvars
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ FULL = 0.3  # share of the largest result from which one belongs to the last sta
 CALL, BYTE = 1.5e-6, 0.15e-9
 START, COMPILE = 0.6, 1.5e-3
 FASTER = 0.35  # time of a compiled program over NumPy's
+WAITED = 0.2  # seconds of NumPy from which it counts how often a question was asked
 KEPT = 2**27  # bytes, at most, of the results that are kept of a question that is asked again
 
 _forced = contextvars.ContextVar("compiled", default=False)
@@ -45,8 +48,23 @@ def run(assembly, operands, forced=None):
 
     `forced`: True compiled, False by NumPy; None what is sooner, or compiled inside `compiled()`.
     """
-    forced = pays(assembly) if forced is None else forced
+    forced = _chosen(assembly) if forced is None else forced
     return program(assembly)(operands) if forced else numpy_program(assembly)(operands)
+
+
+def _chosen(assembly):
+    """Whether this answer is a program's; counts the questions that NumPy takes `WAITED` seconds or more for."""
+    if numpy_seconds(assembly) < WAITED:
+        return pays(assembly)
+    asked = _asked(assembly)
+    asked["times"] += 1
+    return pays(assembly, asked["times"])
+
+
+@remembered(256)
+def _asked(assembly):
+    del assembly
+    return collections.Counter()
 
 
 def pays(assembly, times=1):

@@ -95,7 +95,7 @@ def _wider(one, other):
 
 def _typed(number, floating, beside):
     """Type of a number in an operation beside symbols of a type: an integer takes theirs, as in NumPy and JAX."""
-    kind = np.asarray(number).dtype.kind
+    kind = {float: "f", bool: "b", int: "i"}.get(type(number)) or np.asarray(number).dtype.kind
     if kind not in "biuf":
         raise TypeError(f"{number!r}; expected a real number in a formula")
     if kind == "b":
@@ -141,6 +141,17 @@ def _unchanged(graph, name, inputs):
 
 def _binary(name):
     def operator(self, other):
+        if type(other) is Symbol:  # of two numbers of one type there is nothing to convert
+            graph, a, b = self.graph, self.node, other.node
+            kind = graph.nodes[a].dtype
+            if (
+                kind is graph.nodes[b].dtype
+                and kind is graph.dtype
+                and a not in graph.constants
+                and b not in graph.constants
+            ):
+                kind = BOOL if name in _COMPARISONS else kind
+                return Symbol(graph, graph.add(name, (a, b), kind), self.sources | other.sources)
         return _recorded(name, self, other) if _is_operand(other) else NotImplemented
 
     def reflected(self, other):
