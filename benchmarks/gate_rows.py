@@ -11,6 +11,7 @@
 - solve             `dsjax.solve` of the study in a fresh interpreter
 - compiled-sweep    1.0e6 points of the core model, once it is compiled
 - stream            a search over 6.3e8 points of the study that holds no grid, once it is compiled
+- stream-core       the same over 3.5e8 points of the core model, whose sums are longer
 - best, pareto      of a Dataset of 6e5 points that is held, 25 times
 
 A figure is CPU seconds, of all threads and of processes waited for. A function that measures itself yields rows: a name
@@ -76,6 +77,17 @@ def stream():
         yield "stream", lambda: dsjax.best("decode_gpu_2025", by=["hardware"], stream=True, **options)
 
 
+def stream_core():
+    import dsjax
+
+    axes = {"hardware": ["H800", "H20"], "ep": [64, 144, 320]} | RATES | LONG
+    axes["nic_scale_out_bytes_per_s"] = {"start": 1e10, "stop": 6.4e10, "step": 1e9}
+    fixed = {"nic": "CX7", "pipeline": "dual-mbatch", "precision": "fp8"}
+    with compiling():
+        options = {"axes": axes, "fixed": fixed, "dtype": "float32", "stream": True}
+        yield "stream-core", lambda: dsjax.best("default", by=["hardware"], **options)
+
+
 def held():
     import dsjax
 
@@ -109,6 +121,7 @@ WORKS = (
     Work(("solve",), solve),
     Work(("compiled-sweep",), compiled_sweep, keeps=True),
     Work(("stream",), stream, keeps=True),
+    Work(("stream-core",), stream_core, keeps=True),
     Work(("best", "pareto"), held, keeps=True),
 )
 
