@@ -21,6 +21,7 @@ class Prepared:
         last = {i: node for node in needed for i in nodes[node].inputs}
         keep = {*wanted, *graph.constants}
         self.constants, self.wanted, self.steps = graph.constants, tuple(wanted), []
+        self.moved: tuple = (0, [])  # operands, and the steps that they reach
         for node in needed:
             name, inputs, dtype, sources = nodes[node]
             if name:
@@ -42,16 +43,23 @@ class Prepared:
                     del values[i]
         return [values[node] for node in self.wanted]
 
+    def reached(self, moved):
+        """The steps that operands, as bits, reach; those of the last ones are kept."""
+        known, steps = self.moved
+        if known != moved:
+            steps = [step for step in self.steps if step[-1] & moved]
+            self.moved = moved, steps
+        return steps
+
     def again(self, operands):
         """The same, of a question like the last one: all results are kept, and those that nothing moved are taken."""
         global _last
         (kept, before, values), _last = _last, (None, {}, {})  # taken: another thread finds nothing
-        moved = _moved(before, operands) if kept is self else -1
+        steps = self.reached(_moved(before, operands)) if kept is self else self.steps
         values = values | operands if kept is self else self.constants | operands
         with np.errstate(all="ignore"):
-            for function, node, inputs, _, sources in self.steps:
-                if moved < 0 or sources & moved or node not in values:
-                    values[node] = function(*[values[i] for i in inputs])
+            for function, node, inputs, _, _ in steps:
+                values[node] = function(*[values[i] for i in inputs])
         _last = (self, operands, values)
         return [values[node] for node in self.wanted]
 
