@@ -26,6 +26,7 @@ largest resident memory [MB]; load: of the machine when the row started.
 
 import argparse
 import concurrent.futures
+import contextvars
 import importlib.metadata
 import json
 import math
@@ -144,7 +145,9 @@ def full_rank():
             other[name][place(index)] = out[name][place(index)]
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        record = timed(lambda: list(pool.map(fill, range(cut.number))))
+        with evaluation.compiled():  # of which a thread knows nothing by itself
+            contexts = [contextvars.copy_context() for _ in range(cut.number)]
+        record = timed(lambda: list(pool.map(lambda i: contexts[i].run(fill, i), range(cut.number))))
         floor = timed(lambda: list(pool.map(copy, range(cut.number))))
     assert all(array.any() for array in other.values())
     native = timed(lambda: evaluation.evaluate(whole, "float32", FULL, compiled=True))

@@ -17,7 +17,7 @@ from . import by_numpy, stages
 from .caches import remembered
 
 # Results of at most this many elements, and of at most this share of the largest one, are NumPy's in any case.
-SMALL, SHARE = 2**17, 0.2
+SMALL, SHARE = 2**18, 0.1
 FULL = 0.3  # share of the largest result from which one belongs to the last stage
 # Seconds, about: of NumPy for an operation and for a byte of its result; of a compiler, at least and for an operation.
 CALL, BYTE = 1.5e-6, 0.15e-9
