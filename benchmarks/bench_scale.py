@@ -183,7 +183,10 @@ def first(*row):
 
 
 def compiling(what):
-    """CPU seconds of the first call of a compiled program less those of a warm one; core model, 1e7 and 1e6 points."""
+    """CPU seconds of the first call of a compiled program less those of a warm one; core model, 1e7 and 1e6 points.
+
+    JAX has started, and compiled something, before.
+    """
     import bench_gradients
     import bench_grid
 
@@ -191,6 +194,7 @@ def compiling(what):
     from dsjax.space import grid
 
     machine.keep_pages()
+    evaluation.evaluate(grid.load("decode_gpu_2025"), "float32", compiled=True)
     asked, space_ = {}, grid.load("default", axes=bench_grid.CORE)
     if what == "derivatives":
         _, space_, names = list(bench_gradients.spaces(False))[-1]
