@@ -11,6 +11,7 @@ Nothing is compiled beside, by another thread: XLA aborts a process that ends me
 import collections
 import contextlib
 import contextvars
+import itertools
 from collections.abc import Iterator
 
 from . import by_numpy, stages
@@ -99,17 +100,22 @@ def _limits(assembly):
 @remembered(256)
 def numpy_program(assembly):
     """Function {node: array} of the operands -> {variable: array}, by NumPy alone."""
-    wanted = assembly.wanted
-    prepared = by_numpy.Prepared(assembly.graph, wanted)
-    nodes = assembly.graph.nodes
-    small = sum(n * nodes[node].dtype.itemsize for node, n in assembly.elements.items()) <= KEPT
-    asked = 0
+    evaluated = _kept(assembly, assembly.wanted)
+    return lambda operands: assembly.arrays(evaluated(operands))
+
+
+def _kept(assembly, wanted):
+    """Function {node: array} of the operands -> {node: array} of the nodes `wanted`, by NumPy.
+
+    From the second time on results are kept, where they have room: only what moved is evaluated again.
+    """
+    graph, elements, asked = assembly.graph, assembly.elements, itertools.count()
+    prepared = by_numpy.Prepared(graph, wanted)
+    few = sum(elements[node] * graph.nodes[node].dtype.itemsize for node in graph.needed(wanted)) <= KEPT
 
     def run(operands):
-        nonlocal asked
-        asked += 1
-        found = prepared.again(operands) if small and asked > 1 else prepared(operands)
-        return assembly.arrays(dict(zip(wanted, found, strict=True)))
+        found = prepared.again(operands) if few and next(asked) else prepared(operands)
+        return dict(zip(wanted, found, strict=True))
 
     return run
 
@@ -123,13 +129,13 @@ def program(assembly):
         return sum(elements[node] > limit for limit in limits) if graph.nodes[node].name else 0
 
     small, *large = stages.split(graph, wanted, first, len(limits) + 1)
-    evaluated = by_numpy.Prepared(graph, small.outputs)
+    evaluated = _kept(assembly, small.outputs)
     programs = [(stage, stages.compiled(graph, stage)) for stage in large if stage.nodes]
 
     def run(operands):
         import jax
 
-        values = dict(zip(small.outputs, evaluated(operands), strict=True))
+        values = evaluated(operands)
         with stages.precision(assembly.dtype):
             for stage, function in programs:
                 values.update(zip(stage.outputs, function([values[node] for node in stage.inputs]), strict=True))
