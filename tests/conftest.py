@@ -10,7 +10,9 @@ import pytest
 
 import dsjax
 from dsjax import evaluation
+from dsjax.specs import fields
 
+fields.register_with_jax()  # tests map over records, and differentiate, with JAX itself
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Workers share what takes long to compile.

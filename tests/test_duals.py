@@ -10,7 +10,7 @@ from dsjax import arrays, evaluation
 from dsjax.evaluation import duals, operands, stages
 from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid, parameters
-from dsjax.specs import fields, trees
+from dsjax.specs import trees
 from dsjax.specs.records import Point
 
 FUNCTIONS = {
@@ -80,7 +80,6 @@ def test_a_whole_number_is_continued_to_real_numbers():
 )
 def test_every_derivative_of_a_model_is_jaxs(name, of):
     """All continuous numbers of the records, at the middle point of a grid, in float64."""
-    fields.register_with_jax()
     space = grid.load(name)
     space = space.only({axis: values[len(values) // 2] for axis, values in space.axes.items()})
     names = [x for x in parameters.named(space, "all") if not x.row]

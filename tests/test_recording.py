@@ -11,7 +11,7 @@ from dsjax.evaluation import by_numpy, operands, stages
 from dsjax.evaluation.recording import Graph
 from dsjax.formulas.point import evaluate_point
 from dsjax.space import grid
-from dsjax.specs import fields, trees
+from dsjax.specs import trees
 from dsjax.specs.records import Point
 
 FUNCTIONS = {
@@ -110,7 +110,6 @@ def test_no_formula_branches_on_a_number_of_its_point():
 @pytest.mark.parametrize(("name", "dtype"), [("default", "float64"), ("prefill", "float32"), ("sg2260e", "float64")])
 def test_jax_maps_the_same_formulas(name, dtype):
     """`jax.vmap` of `evaluate_point` over an axis gives what a sweep gives: records are pytrees where that is asked."""
-    fields.register_with_jax()
     axis = "prompts" if name == "prefill" else "batch"
     space = grid.load(name)
     space = grid.load(name, axes={a: values[:1] for a, values in space.axes.items() if a != axis})

@@ -6,7 +6,8 @@ import typing
 from ..units import domain
 from . import trees
 
-_records = []  # classes that JAX does not know yet
+_waiting: list = []  # records that JAX does not know
+_jax: list = []  # what makes a record a pytree of JAX, where that was asked for
 
 
 @typing.dataclass_transform(frozen_default=True)
@@ -14,16 +15,22 @@ def record(cls):
     """Frozen, keyword-only dataclass of numbers."""
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     setattr(cls, trees.RECORD, True)
-    _records.append(cls)
+    _waiting.append(cls)
+    for register in _jax:
+        register()
     return cls
 
 
 def register_with_jax():
-    """Make every record a JAX pytree, for a caller who maps over records or differentiates with JAX."""
+    """Make every record a JAX pytree, those to come too: for who maps over records, or differentiates, with JAX."""
     import jax
 
-    while _records:
-        jax.tree_util.register_dataclass(_records.pop())
+    def register():
+        while _waiting:
+            jax.tree_util.register_dataclass(_waiting.pop())
+
+    _jax[:] = [register]
+    register()
 
 
 def _field(units, doc, *, default=None, **limits):
