@@ -32,22 +32,16 @@ import time
 import tomllib
 from pathlib import Path
 
+from bench_scale import FULL, LONG, spread
+
 ROOT = Path(__file__).resolve().parents[1]
 RELATIVE = 1e-12  # compiled against NumPy, float64: as tests/test_evaluators_agree.py
-LONG = {"context": {"start": 1024, "stop": 65536, "step": 1024}, "batch": {"start": 8, "stop": 1024, "step": 8}}
-FULL = "step_time tpot tps_per_user tps_per_chip tps_total memory_per_chip mfu mbu busy_compute busy_memory".split()
-FULL += "busy_network exposed_compute exposed_memory exposed_network".split()
 MOST = 1 / 3  # of the budget, for one row: compiling may take long
 ROWS = (
     *(["check", name] for name in ("default", "decode_gpu_2025", "sg2260e", "search")),
     *(["stream", "study"], ["full rank"], ["gradients", "study", "float32"], ["gradients", "study", "float64"]),
     *(["stream", "core"], ["gradients", "core", "float32"], ["gradients", "core", "float64"]),
 )
-
-
-def spread(low, high, n):
-    """`n` values from low to high as a grid file has them."""
-    return {"start": low, "stop": high, "step": (high - low) / (n - 1)}
 
 
 def timed(call, least=3, seconds=3.0):

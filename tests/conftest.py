@@ -38,25 +38,6 @@ def forget_compiled_programs():
 
 
 @pytest.fixture
-def programs(monkeypatch):
-    """Jaxpr of every call of a function that is compiled in the meantime."""
-    seen, jit = [], jax.jit
-
-    def recorded(function, **options):
-        compiled = jit(function, **options)
-
-        def call(*args):
-            seen.append(jax.make_jaxpr(function)(*args).jaxpr)
-            return compiled(*args)
-
-        call.lower = compiled.lower
-        return call
-
-    monkeypatch.setattr(jax, "jit", recorded)
-    return seen
-
-
-@pytest.fixture
 def compilations():
     """Seconds of every program that JAX compiles, or takes from its cache on disk, in the meantime."""
     seen = []

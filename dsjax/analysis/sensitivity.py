@@ -1,7 +1,8 @@
 """Elasticities d ln y / d ln x of a variable with respect to every continuous number of the records.
 
-Formulas are those of the model, called with numbers that carry derivatives (`evaluation.along`). The tangent of a
-parameter has the rank of the axes that it meets, which keeps most of it cheap over a grid.
+Formulas are those of the model: what a variable needs of them runs once more on numbers that carry derivatives
+(`evaluation.substituted`). The tangent of a parameter has the rank of the axes that it meets, which keeps most of it
+cheap over a grid.
 """
 
 import functools

@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
-import math
 
 import numpy as np
 
 from .caches import remembered
 from .operands import Plan
+from .recording import sized
 from .traces import traced
 
 
@@ -51,14 +51,8 @@ class Assembly:
     @functools.cached_property
     def elements(self):
         """{node: elements of its result} of all operations that the variables need, operands and constants."""
-        graph, found, of_mask = self.graph, {}, {}
-        bits = {axis: sum(1 << i for i, a in enumerate(self.plan.leaf_axes) if a == axis) for axis in self.axes}
-        for node in graph.needed(self.wanted):
-            mask = graph.nodes[node].sources
-            if mask not in of_mask:
-                of_mask[mask] = math.prod(self.sizes[axis] for axis in self.axes if mask & bits[axis])
-            found[node] = of_mask[mask]
-        return found
+        size = sized(self.graph, self.plan.leaf_axes, {axis: self.sizes[axis] for axis in self.axes})
+        return {node: size(node) for node in self.graph.needed(self.wanted)}
 
     def arrays(self, values):
         """{variable: array over its own dims} of {node: array with all axes in front, or a number}.

@@ -8,7 +8,7 @@ import functools
 import operator
 
 from .. import arrays
-from .duals import Dual
+from . import duals
 from .recording import Symbol
 
 _OPERATORS = {
@@ -47,16 +47,16 @@ def substituted(results, numbers):
             function = functools.partial(arrays.asarray, dtype=dtype) if name == "astype" else _function(name)
             changed = any(getattr(values[i], "node", None) != i for i in inputs)
             values[node] = function(*(values[i] for i in inputs)) if changed else Symbol(graph, node, sources)
-    return {name: _marked(values[symbol.node], symbol.sources) for name, symbol in results.items()}
+    return {
+        name: duals.applied(functools.partial(_reaching, symbol.sources), values[symbol.node])
+        for name, symbol in results.items()
+    }
 
 
 def _function(name):
     return _OPERATORS.get(name) or getattr(arrays, name, None)  # None of an operand or a constant
 
 
-def _marked(number, sources):
-    """A number whose value and tangents depend on these sources too."""
-    if isinstance(number, Dual):
-        tangents = {key: _marked(t, sources) for key, t in number.tangents.items()}
-        return Dual(_marked(number.value, sources), tangents, number.smooth, number.real)
+def _reaching(sources, number):
+    """A number that depends on these sources too."""
     return Symbol(number.graph, number.node, number.sources | sources) if isinstance(number, Symbol) else number

@@ -11,7 +11,6 @@ import math
 import numpy as np
 
 from .. import arrays
-from ..specs import trees
 
 
 class Dual:
@@ -77,11 +76,6 @@ class Dual:
 def value(x):
     """The value of a number, which may carry derivatives."""
     return x.value if isinstance(x, Dual) else x
-
-
-def values(tree):
-    """A tree of numbers without their derivatives."""
-    return trees.mapped(value, tree)
 
 
 def applied(function, x):

@@ -36,8 +36,7 @@ def evaluate(space, dtype="float64", names=None, function=evaluate_point, compil
 def _evaluated(how, dtype, names, leaves, compiled=None):
     """{variable: array over its own dims} of flat operands."""
     leaves = [np.asarray(leaf, np.int32 if leaf.dtype == np.int32 else dtype) for leaf in leaves]
-    sizes = {axis: len(leaf) for leaf, axis in zip(leaves, how.leaf_axes, strict=True) if axis}
-    wanted = assembly(how, dtype, names, tuple(sizes.items()))
+    wanted = _assembly(how, dtype, names, leaves)
     pairs = enumerate(zip(leaves, how.leaf_axes, strict=True))
     return choice.run(wanted, {i: by_numpy.lifted(leaf, axis, wanted.axes) for i, (leaf, axis) in pairs}, compiled)
 
@@ -45,8 +44,13 @@ def _evaluated(how, dtype, names, leaves, compiled=None):
 def pays(space, dtype, names, times):
     """Whether `times` evaluations of such a space are sooner by a compiled program: from sizes alone."""
     how, leaves = plan(space)
+    return choice.pays(_assembly(how, dtype, tuple(names), leaves), times)
+
+
+def _assembly(how, dtype, names, leaves):
+    """`Assembly` of these variables, axes as long as the operands."""
     sizes = {axis: len(leaf) for leaf, axis in zip(leaves, how.leaf_axes, strict=True) if axis}
-    return choice.pays(assembly(how, dtype, tuple(names), tuple(sizes.items())), times)
+    return assembly(how, dtype, names, tuple(sizes.items()))
 
 
 def known(space, names):

@@ -4,6 +4,8 @@ The function is called with symbols for its operands. Every operation on a symbo
 standard name, with the nodes it takes; nothing is computed. Python's own branches and loops are taken while recording.
 """
 
+import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +42,9 @@ class Graph:
 
     def symbol(self, value):
         """A value as a symbol; a number becomes a constant."""
-        return (
-            value
-            if isinstance(value, Symbol)
-            else Symbol(self, self.constant(value, _typed(value, self.dtype, BOOL)), 0)
-        )
+        if isinstance(value, Symbol):
+            return value
+        return Symbol(self, self.constant(value, _typed(value, self.dtype, BOOL)), 0)
 
     def constant(self, value, dtype):
         """Node of a number in a type."""
@@ -84,6 +84,20 @@ class Graph:
                 seen.add(node)
                 left.extend(self.nodes[node].inputs)
         return sorted(seen)
+
+
+def sized(graph, axes, lengths):
+    """`size(node)`: elements of a node's result over the axes of `lengths` {axis: length} that it depends on.
+
+    `axes`: the axis of every operand, or None.
+    """
+    bits = {axis: sum(1 << i for i, own in enumerate(axes) if own == axis) for axis in lengths}
+
+    @functools.cache
+    def of_sources(sources):
+        return math.prod(n for axis, n in lengths.items() if sources & bits[axis])
+
+    return lambda node: of_sources(graph.nodes[node].sources)
 
 
 _LEVEL = {BOOL: 0, INT8: 1, INT32: 2, np.dtype("float32"): 3, np.dtype("float64"): 3}

@@ -13,6 +13,7 @@ import numpy as np
 from . import by_numpy, reassociate, stages
 from .caches import remembered
 from .operands import plan
+from .recording import sized
 from .traces import traced
 
 SMALL = 2**17  # elements over the whole space of a result that NumPy computes once for all slabs
@@ -69,46 +70,28 @@ class _Program:
         # Of a slab an axis of one point is none.
         slab = [bits if axis and self.lengths[axis] > 1 else 0 for bits, axis in zip(supports, how.leaf_axes)]
         self.graph, nodes = reassociate.regrouped(trace.graph, wanted, slab, self._in_slab)
+        cuts = {axis: math.ceil(n / self.lengths[axis]) for axis, n in self.whole.items()}
+        of = (sized(self.graph, how.leaf_axes, lengths) for lengths in (self.whole, self.lengths, cuts))
+        self.elements, self.slab_elements, self.parts = of
+        self.slabs = math.prod(cuts.values())
         each = len(wanted) // len(self.picks)
         self.of_pick = [nodes[i : i + each] for i in range(0, len(nodes), each)]
-        self.bits = supports
         small, pieces, last = stages.split(self.graph, nodes, self._first, 3)
         last = last._replace(inputs=tuple(sorted({*last.inputs, *nodes}.difference(last.nodes, self.graph.constants))))
-        self.long = tuple(i for i in small.outputs if i < self.graph.operands and self._elements(i) > SMALL)
+        self.long = tuple(i for i in small.outputs if i < self.graph.operands and self.elements(i) > SMALL)
         self.small = tuple(node for node in small.outputs if node not in self.long)
         self.pieces, self.last = pieces, last
         self.compiled = stages.jitted(self._pieces), stages.jitted(self._reduced)
 
     def _in_slab(self, bits):
-        return self._points(bits, self.lengths)
-
-    def _points(self, bits, sizes):
-        return math.prod(n for i, n in enumerate(sizes.values()) if bits >> i & 1)
-
-    def _support(self, node):
-        sources, found = self.graph.nodes[node].sources, 0
-        for i, bits in enumerate(self.bits):
-            if sources >> i & 1:
-                found |= bits
-        return found
-
-    def _elements(self, node):
-        return self._points(self._support(node), self.whole)
-
-    def _repeated(self, node):
-        """Slabs that would take the same part of an operation's result."""
-        support = self._support(node)
-        cut = (
-            math.ceil(n / self.lengths[axis]) for i, (axis, n) in enumerate(self.whole.items()) if not support >> i & 1
-        )
-        return math.prod(cut)
+        return math.prod(n for i, n in enumerate(self.lengths.values()) if bits >> i & 1)
 
     def _first(self, node):
         """Stage of an operation: NumPy's, of the pieces of a slab, of the loops over all points."""
-        n = self._elements(node)
-        if not self.graph.nodes[node].name or n <= SMALL or (n <= MOST and self._repeated(node) >= OFTEN):
+        n, repeated = self.elements(node), self.slabs // self.parts(node)  # slabs that would take the same part of it
+        if not self.graph.nodes[node].name or n <= SMALL or (n <= MOST and repeated >= OFTEN):
             return 0
-        large = self._in_slab(self._support(node)) > SHARE * math.prod(self.lengths.values())
+        large = self.slab_elements(node) > SHARE * math.prod(self.lengths.values())
         return 2 if large else 1
 
     def shared(self, leaves):
