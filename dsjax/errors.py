@@ -8,6 +8,7 @@ import itertools
 LISTED = 12  # more names than these are not all listed in an error
 # record -> what `dsjax catalog` calls its rows
 CATALOGS = {"hardware": "hardware", "nic": "nics", "model": "models", "precision": "precisions", "curve": "curves"}
+CATALOGS |= {"engine": "engines"}
 
 
 class InputError(ValueError):

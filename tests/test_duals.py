@@ -87,7 +87,7 @@ def test_every_derivative_of_a_model_is_jaxs(name, of):
     policies = {argument: function for _, choices, _ in how.policies for argument, function in choices[0]}
 
     def at(factors, leaves):
-        records, curves, bounds = trees.filled(how.structure, leaves)
+        records, curves, _, bounds = trees.filled(how.structure, leaves)
         point = Point(**records, curve=curves[0])
         for (record, field, _), factor in zip(names, factors, strict=True):
             row = getattr(point, record)

@@ -118,7 +118,7 @@ def test_jax_maps_the_same_formulas(name, dtype):
     policies = {argument: function for _, choices, _ in how.policies for argument, function in choices[0]}
 
     def at(leaves):
-        records, curves, bounds = trees.filled(how.structure, leaves)
+        records, curves, _, bounds = trees.filled(how.structure, leaves)
         return evaluate_point(how.step, Point(**records, curve=curves[0] if curves else None), bounds, **policies)
 
     leaves = [np.asarray(x, "int32" if x.dtype == np.int32 else dtype) for x in leaves]

@@ -7,7 +7,7 @@ import dataclasses
 from fractions import Fraction
 
 from ..formulas import attention, shapes
-from ..formulas.network import all_to_all_bytes
+from ..formulas.exchange import all_to_all_bytes
 from ..formulas.routing import expert_slots
 from ..formulas.shapes import over
 from ..formulas.work import Work

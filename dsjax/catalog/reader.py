@@ -25,6 +25,7 @@ DATA = Path(__file__).parents[1] / "data"
 KINDS = (*RECORDS, "curve")
 # file of the shared catalog -> record
 _FILES = {"hardware.toml": "hardware", "nics.toml": "nic", "precisions.toml": "precision", "curves.toml": "curve"}
+_FILES |= {"engines.toml": "engine"}
 
 
 def read_toml(path, with_text=False):
@@ -182,6 +183,11 @@ def _texts(where, record, records, merged):
         if not isinstance(curve, str):
             raise InputError(f"{where} curve: {curve!r}; expected the name of a curve")
         return {"curve": curve}
+    if record == "engine":
+        curves = merged.pop("curves", {})
+        if not isinstance(curves, dict) or not all(isinstance(name, str) for name in curves.values()):
+            raise InputError(f"{where} curves: {curves!r}; expected {{ curve of a hardware = curve of the engine }}")
+        return {"curves": curves}
     return {}
 
 

@@ -99,6 +99,7 @@ def samples(space, values, n, names):
 
 def _positions(how):
     """{(record, field): position of its operand} of a plan of one curve."""
-    records, curves, _ = trees.filled(how.structure, range(len(how.leaf_axes)))
+    records, curves, _, _ = trees.filled(how.structure, range(len(how.leaf_axes)))
     named = [*records.items(), *(("curve", record) for record in curves if dataclasses.is_dataclass(record))]
-    return {(name, x.name): getattr(record, x.name) for name, record in named for x in dataclasses.fields(record)}
+    found = {(name, x.name): getattr(record, x.name) for name, record in named for x in dataclasses.fields(record)}
+    return {key: position for key, position in found.items() if position is not None}

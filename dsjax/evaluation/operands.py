@@ -32,8 +32,8 @@ def unlifted(plan):
 def operand_types(plan, dtype):
     """Types of the flat operands: integers stay integers."""
     n = len(plan.leaf_axes)
-    records, _, _ = trees.filled(plan.structure, range(n))
-    integers = set()
+    records, _, engines, _ = trees.filled(plan.structure, range(n))
+    integers = set(engines)
     for record in records.values():
         integers |= {getattr(record, name) for name, meta in fields.fields_of(type(record)).items() if meta["integer"]}
     return [np.dtype("int32" if i in integers else dtype) for i in range(n)]
@@ -50,13 +50,19 @@ def plan(space, function=evaluate_point):
     if space.study.curve:
         labels = space.axes.get("curve", (space.fixed.get("curve"),))
         rows = [space.rows_of_curve(label) for label in labels]
-        own = [efficiency.FORMS[next(iter(row.values()))["form"]] for row in rows]
+        own = [efficiency.FORMS[next(iter(of[0].values()))["form"]] for of in rows]
         along = ["" if label in space.rows["curve"] else "hardware" for label in labels]
-        knots = [_record(space, "curve", form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
+        knots = [_by_engine(space, form.record, *of) for form, *of in zip(own, rows, along, strict=True)]
         forms = [(("curve", form),) for form in own]
+    engines = np.arange(len(space.axes["engine"]), dtype=np.int32) if "engine" in space.axes else None
     bounds = trees.mapped(np.float64, space.bounds)
-    operands = (records, tuple(record for record, _ in knots), bounds)
-    tags = (axes_of, tuple(axes for _, axes in knots), trees.mapped(lambda _: "", bounds))
+    operands = (records, tuple(record for record, _ in knots), () if engines is None else (engines,), bounds)
+    tags = (
+        axes_of,
+        tuple(axes for _, axes in knots),
+        () if engines is None else ("engine",),
+        trees.mapped(lambda _: "", bounds),
+    )
     leaf_axes = tuple(tag or None for tag in trees.leaves(tags))
 
     policies = []
@@ -70,8 +76,14 @@ def plan(space, function=evaluate_point):
     return how, trees.leaves(operands)
 
 
-# Derived from others, or not meant, where they are not given: 0 says so.
-DERIVED = ("ep", "chips", "isl", "osl", "shared_tp")
+# Derived from others, or not meant, where they are not given: None says so.
+DERIVED = ("ep", "chips", "isl", "osl", "shared_tp", "pp", "concurrency")
+
+
+def _by_engine(space, cls, rows, along):
+    """(knots, axes) of a curve: a record of each, or a list of them where the engine decides."""
+    found = [_record(space, "curve", cls, of, along) for of in rows]
+    return found[0] if len(found) == 1 else ([knots for knots, _ in found], [axes for _, axes in found])
 
 
 def _record(space, record, cls, rows, along=None):
@@ -90,8 +102,11 @@ def _record(space, record, cls, rows, along=None):
         elif rows:
             raw = [row[field] for row in rows.values()]
             raw, axis = (raw, along) if along in space.axes else (raw[0], "")
+        elif field in DERIVED:
+            values[field] = axes[field] = None
+            continue
         else:
-            raw, axis = 0 if field in DERIVED else 1, ""  # a field this study does not read
+            raw, axis = 1, ""  # a field this study does not read
         dtype = np.dtype(np.int32 if meta["integer"] else np.float64)
         values[field] = ranges.Operand(raw, dtype) if isinstance(raw, ranges.Range) else np.asarray(raw, dtype)
         axes[field] = axis

@@ -1,8 +1,10 @@
 """The scalar function of a space recorded at every choice of its policies: results, and what each depends on."""
 
+import dataclasses
 import itertools
 from typing import NamedTuple
 
+from .. import arrays
 from ..specs import trees
 from ..specs.records import Point
 from . import duals
@@ -40,8 +42,8 @@ def _traced(plan, dtype):
             [(argument, _marked(function, trace.graph, len(types) + i)) for argument, function in functions]
             for i, functions in enumerate(choice)
         ]
-        records, curves, bounds = trees.filled(plan.structure, trace.graph.symbols())
-        point = Point(**records, curve=curves[picks[-1]])
+        records, curves, engines, bounds = trees.filled(plan.structure, trace.graph.symbols())
+        point = Point(**records, curve=_of_engine(curves[picks[-1]], *engines))
         results = plan.function(plan.step, point, bounds, **dict(itertools.chain(*marked)))
         symbols = {name: trace.graph.symbol(value) for name, value in results.items()}
         for name, symbol in symbols.items():
@@ -50,6 +52,14 @@ def _traced(plan, dtype):
             trace.nodes[picks] = {name: symbol.node for name, symbol in symbols.items()}
             trace.dtypes.update((name, symbol.dtype) for name, symbol in symbols.items())
     return trace
+
+
+def _of_engine(curve, engine=None):
+    """A curve: of several, one for each engine, that of the `engine` by its index."""
+    if not isinstance(curve, list):
+        return curve
+    knots = (field.name for field in dataclasses.fields(curve[0]))
+    return type(curve[0])(**{name: arrays.choose(engine, *(getattr(one, name) for one in curve)) for name in knots})
 
 
 def _marked(choice, graph, bit):

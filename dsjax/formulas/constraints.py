@@ -41,7 +41,7 @@ MEMORY = Constraint("memory", lambda case: case[0] <= case[1], _says_memory)
 
 def prompt_length(values):
     """Tokens of a prompt: `isl` where it is given, else `context`."""
-    return arrays.where(values["isl"] > 0.0, values["isl"], values["context"])
+    return values["context"] if values["isl"] is None else values["isl"]
 
 
 def at_length(bound, length):

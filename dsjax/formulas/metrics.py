@@ -93,14 +93,15 @@ def largest(values):
     return index
 
 
-def accepted_tokens(acceptance, drafts, most=8):
-    """Draft tokens accepted per step: sum over i = 1..drafts of acceptance^i.
+def accepted_tokens(acceptance, drafts, decay=1.0, most=8):
+    """Draft tokens accepted per step: sum over i = 1..drafts of acceptance^i decay^(i (i - 1) / 2).
 
-    Drafts are checked in order, so the i-th counts only if all before it did. `most` bounds the static sum.
+    Drafts are checked in order, so the i-th counts only if all before it did; each is accepted with `decay` times the
+    chance of the one before it. `most` bounds the static sum.
     Source: DeepSeek-V3 (arXiv:2412.19437), multi-token prediction; 0.85 to 0.90 for the second token.
     """
-    total, power = arrays.zeros_like(acceptance), arrays.ones_like(acceptance)
+    total, power, chance = arrays.zeros_like(acceptance), arrays.ones_like(acceptance), acceptance
     for i in range(1, most + 1):
-        power = power * acceptance
+        power, chance = power * chance, chance * decay
         total = total + arrays.where(i <= drafts, power, 0.0)
     return total

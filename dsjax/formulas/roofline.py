@@ -67,6 +67,25 @@ def alongside(a, b, unhidden=None):
     return dataclasses.replace(a + b, **{name: exposed(getattr(a, name), getattr(b, name)) for name in EXPOSED})
 
 
+def chosen(index, *times):
+    """The `Time` of an index, field by field; a resource takes part where it does in any of them."""
+    present = {name for time in times for name, x in vars(time).items() if x is not None}
+
+    def of(name):
+        values = [getattr(time, name) for time in times]
+        return arrays.choose(index, *(0.0 if x is None else x for x in values))
+
+    return Time(**{name: of(name) for name in vars(times[0]) if name in present})
+
+
+def longest(*times):
+    """The longest of several `Time`s, the first of equals."""
+    found = times[0]
+    for time in times[1:]:
+        found = chosen(arrays.where(time.total > found.total, 1, 0), found, time)
+    return found
+
+
 def of_use(time, share):
     """`time` of which a `share` [1] of the flops is needed: its ideal compute seconds shrink, its duration stays."""
     return dataclasses.replace(time, ideal_compute=share * time.ideal_compute)

@@ -33,20 +33,26 @@ def visited(parts, model, slots, over=1.0):
     return arrays.minimum(arrays.where(within_groups, within(parts), across), arrays.minimum(copies, parts))
 
 
-def imbalance(model, workload, ep, slots, tokens):
-    """Rows of the busiest card over the mean: `expert_imbalance`, or `expected_imbalance` where that is 0."""
+def imbalance(model, workload, split, tokens):
+    """Rows of the busiest card over the mean: `expert_imbalance`, or `expected_imbalance` where that is 0.
+
+    Experts are chosen with the spread `expert_cv`, `expert_cv_placed` where there are redundant ones, placed by load.
+    """
     given = workload.expert_imbalance
-    return arrays.where(given > 0.0, given, expected_imbalance(model, ep, slots, tokens))
+    favour = arrays.where(split.counts.redundant_experts > 0, workload.expert_cv_placed, workload.expert_cv)
+    return arrays.where(given > 0.0, given, expected_imbalance(model, split.ep, split.slots, tokens, favour))
 
 
-def expected_imbalance(model, ep, slots, tokens):
-    """Expected rows of the busiest of `ep` cards over the mean: A = `tokens` choose k of M = ep `slots` slots evenly.
+def expected_imbalance(model, ep, slots, tokens, favour=0.0):
+    """Expected rows of the busiest of `ep` cards over the mean: A = `tokens` choose k of M = ep `slots` slots.
+
+    `favour`: standard deviation over mean of how often an expert is chosen, of which s = `slots` of a card even out.
 
     The rows of a card have mean mu = A k / ep and, apart from what all cards share, variance v = mu (M - k) / (M - 1)
     (the cards' rows add up to A k: their covariance makes up for 1 - 1 / ep). With m the expected largest of ep normal
     numbers, and what the skewness of so few rows adds (Cornish and Fisher's first term):
 
-        1 + (sqrt(v) m + max(0, m^2 - 0.6) / 6 v / mu) / mu
+        1 + sqrt(v / mu^2 + favour^2 / s) m + max(0, m^2 - 0.6) / 6 v / mu^2
     """
     copies, all_slots = model.num_experts_per_tok, ep * slots
     mean = tokens * copies / ep
@@ -54,7 +60,8 @@ def expected_imbalance(model, ep, slots, tokens):
     largest = largest_normal(ep)
     skewed = arrays.maximum(largest * largest - 0.6, 0.0) / 6.0
     # A root of a positive number, so that its derivative is finite also where one card has everything.
-    spread = arrays.where(apart > 0.0, arrays.sqrt(arrays.where(apart > 0.0, apart, 1.0) / mean), 0.0)
+    variance = apart / mean + favour * favour / slots
+    spread = arrays.where(variance > 0.0, arrays.sqrt(arrays.where(variance > 0.0, variance, 1.0)), 0.0)
     return 1.0 + spread * largest + skewed * apart / mean
 
 
@@ -80,7 +87,7 @@ def routed_rows(model, workload, split, tokens):
     R = min(l k A / ep, A min(k, s)); l of `imbalance`, s slots of a card.
     """
     copies = model.num_experts_per_tok
-    busiest = imbalance(model, workload, split.ep, split.slots, tokens)
+    busiest = imbalance(model, workload, split, tokens)
     rows = tokens * arrays.minimum(busiest * copies / split.ep, arrays.minimum(copies, split.slots))
     return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens)
 

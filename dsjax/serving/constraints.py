@@ -4,9 +4,13 @@ import functools
 import operator
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import arrays
 from ..formulas import roofline
 from ..formulas.constraints import MEMORY, Constraint, divides
+from ..formulas.exchange import Exchange
+from ..formulas.work import Work
 from ..specs.records import RATES, Point
 from .deployment import Split
 
@@ -18,6 +22,8 @@ class Case(NamedTuple):
     split: Split
     memory_bytes: float | None = None  # of one chip
     suits: bool | None = None  # whether the batch suits the pipeline
+    work: Work | None = None  # of one micro batch
+    mode: Exchange | None = None  # dispatch mode
 
 
 def _parts(parts, *sizes):
@@ -26,14 +32,30 @@ def _parts(parts, *sizes):
 
 def _chips(case):
     d = case.split.counts
-    return (d.moe_tp * d.ep == d.chips) & (d.chips % d.tp == 0)
+    whole = d.tp if d.pp is None else d.pp * d.tp
+    cards = d.moe_tp if d.pp is None else d.pp * d.moe_tp
+    return (cards * d.ep == d.chips) & (d.chips % whole == 0)
 
 
 def _says_chips(v):
-    cards = v.get("moe_tp", 1) * v["ep"]
+    stages = v.get("pp", 1)
+    cards = stages * v.get("moe_tp", 1) * v["ep"]
     if cards != v["chips"]:
-        return f"moe_tp {v.get('moe_tp', 1):g} x ep {v['ep']:g} = {cards:,.0f} are not the {v['chips']:,.0f} chips"
-    return divides("tp", v["tp"], (v["chips"], "chips"))
+        pp = f"pp {stages:g} x " if stages > 1 else ""
+        product = f"{pp}moe_tp {v.get('moe_tp', 1):g} x ep {v['ep']:g} = {cards:,.0f}"
+        return f"{product} are not the {v['chips']:,.0f} chips"
+    return divides("tp", v["tp"], (v["chips"] / stages, f"chips{' of a stage' if stages > 1 else ''}"))
+
+
+def _pp(case):
+    d = case.split.counts
+    if d.pp is None:
+        return np.True_
+    return d.pp <= arrays.asarray(case.point.model.num_hidden_layers, "int32")
+
+
+def _says_pp(v):
+    return f"pp = {v['pp']:g} stages are more than the {v['model_num_hidden_layers']:g} layers"
 
 
 def _tp(case):
@@ -98,13 +120,19 @@ def says_sp(v):
 
 
 def _prompts(case):
-    """Every group works on the same number of whole prompts."""
-    return case.split.counts.prompts % case.split.groups == 0
+    """Every group works on the same number of whole prompts, and every micro batch of it."""
+    d, groups = case.split.counts, case.split.groups
+    even = d.prompts % groups == 0
+    if d.pp is None:
+        return even
+    own = arrays.maximum(d.prompts // groups, 1)
+    return even & (own % arrays.minimum(d.pp, own) == 0)
 
 
 def says_prompts(v):
     """Why a number of prompts is refused."""
-    return f"{v['prompts']:,.0f} prompts are not the same whole number in each of {v['dp']:,.4g} groups"
+    stages = f" and in each of {v['pp']:g} micro batches of it" if v.get("pp", 1) > 1 else ""
+    return f"{v['prompts']:,.0f} prompts are not the same whole number in each of {v['dp']:,.4g} groups{stages}"
 
 
 def _mtp(case):
@@ -116,32 +144,38 @@ def _says_mtp(v):
 
 
 def _topology(case):
-    """Groups and cards fit into scale-up domains: tp, moe_tp <= d; beyond one domain d | N, moe_tp | d."""
+    """Groups and cards are parts of a scale-up domain d or whole ones: tp | d or d | tp, moe_tp likewise, d | N.
+
+    None of it matters where the domain holds all N chips.
+    """
     d, domain = case.split.counts, arrays.asarray(arrays.round(case.point.hardware.scale_up_domain), "int32")
     domain = arrays.maximum(domain, 1)
-    whole = (d.chips % domain == 0) & (domain % d.moe_tp == 0)
-    return (d.tp <= domain) & (d.moe_tp <= domain) & ((d.chips <= domain) | whole)
+    parts = [(domain % size == 0) | (size % domain == 0) for size in (d.tp, d.moe_tp)]
+    return (d.chips <= domain) | ((d.chips % domain == 0) & parts[0] & parts[1])
 
 
 def _says_topology(v):
     domain = v["hardware_scale_up_domain"]
-    for name in ("tp", "moe_tp"):
-        if v[name] > domain:
-            return f"{name} = {v[name]:g} is more than the {domain:g} chips of a scale-up domain"
     if v["chips"] % domain:
         return f"{v['chips']:,.0f} chips are not whole scale-up domains of {domain:g}"
-    return divides("moe_tp", v["moe_tp"], (domain, "chips of a scale-up domain"))
+    for name in ("tp", "moe_tp"):
+        if domain % v[name] and v[name] % domain:
+            return f"{name} = {v[name]:g} is neither a part of a scale-up domain of {domain:g} chips nor whole ones"
+    return "groups of chips are neither parts of a scale-up domain nor whole ones"
+
+
+USES = ("weight", "dense", "head", "absorbed", "expert", "attention")  # of compute rates of a precision
 
 
 def has_rates(point):
     """Whether the chip has the compute rates that the precision asks for."""
-    rates = (point.precision.weight_rate, point.precision.expert_rate, point.precision.attention_rate)
+    rates = (getattr(point.precision, f"{use}_rate") for use in USES)
     return functools.reduce(operator.and_, (roofline.has_rate(point.hardware, rate) for rate in rates))
 
 
 def says_precision(v):
     """Which compute rates a chip lacks."""
-    uses = {use: RATES[int(v[f"{use}_rate"])] for use in ("weight", "expert", "attention")}
+    uses = {use: RATES[int(v[f"{use}_rate"])] for use in USES if f"{use}_rate" in v}
     lacking = {use: rate for use, rate in uses.items() if not v[f"hardware_{rate}_flops_per_s"]}
     asked = ", ".join(f"{rate} for {use}" for use, rate in lacking.items())
     return f"{v['hardware']} has not the compute rates that precision {v['precision']} asks for: {asked}"
@@ -159,6 +193,20 @@ def _fits(case):
     return case.memory_bytes <= room
 
 
+def _exchange(case):
+    """A low-latency dispatch has buffers for so many tokens of a chip, and no more."""
+    buffered = case.mode.buffers(case.point, case.work.causal)
+    if buffered is False:
+        return np.True_
+    most = case.point.engine.exchange_tokens
+    return (most <= 0.0) | (case.work.tokens / case.work.tp <= most) | (case.split.dp <= 1.0) | ~(True & buffered)
+
+
+def _says_exchange(v):
+    most = v["engine_exchange_tokens"]
+    return f"a low-latency dispatch of engine {v['engine']} takes at most {most:,.0f} tokens of a chip"
+
+
 # Of the deployment, whatever the phase.
 LAYOUT = (
     Constraint("chips", _chips, _says_chips),
@@ -166,6 +214,7 @@ LAYOUT = (
     Constraint("moe_tp", _moe_tp, _says_moe_tp),
     Constraint("shared_tp", _shared_tp, _says_shared_tp),
     Constraint("kv_split", _kv_split, _says_kv_split),
+    Constraint("pp", _pp, _says_pp),
 )
 # Of one phase; in the other one they hold.
 DECODE = (Constraint("sp", _no_sp, says_sp), Constraint("mtp", _mtp, _says_mtp))
@@ -176,10 +225,11 @@ STEP = (
     Constraint("topology", _topology, _says_topology),
     Constraint("precision", lambda case: has_rates(case.point), says_precision),
     Constraint("even_batch", lambda case: case.suits, says_even_batch),
+    Constraint("exchange", _exchange, _says_exchange),
 )
 # In the order in which a result has their masks.
 NAMES = (
-    *("memory", "chips", "tp", "moe_tp", "sp", "shared_tp", "kv_split", "mtp", "prompts"),
-    *("topology", "precision", "even_batch"),
+    *("memory", "chips", "tp", "moe_tp", "sp", "shared_tp", "kv_split", "pp", "mtp", "prompts"),
+    *("topology", "precision", "even_batch", "exchange"),
 )
 CONSTRAINTS = {c.name: c for c in (*LAYOUT, *DECODE, *PREFILL, *STEP)}

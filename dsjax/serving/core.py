@@ -1,7 +1,7 @@
 """The core model: its policies, blocks and what it reads."""
 
 from ..catalog.reader import DATA
-from ..formulas.network import MODES
+from ..formulas.exchange import MODES
 from ..formulas.pipelines import PIPELINES
 from ..specs.records import RECORDS
 from .constraints import CONSTRAINTS
@@ -29,8 +29,10 @@ CORE = Study(
         "ep",
         "redundant_experts",
         "sp",
+        "pp",
         "chips",
         "batch",
+        "concurrency",
         "prompts",
         "mtp",
     ),
@@ -38,13 +40,17 @@ CORE = Study(
         "context",
         "isl",
         "osl",
+        "context_cv",
         "acceptance",
+        "acceptance_decay",
         "expert_imbalance",
+        "expert_cv",
+        "expert_cv_placed",
         "unhidden",
         "software_factor",
         "memory_reserve",
     ),
     blocks=BLOCKS,
     constraints=CONSTRAINTS,
-    ties=("-batch",),
+    ties=("-batch", "-concurrency"),
 )

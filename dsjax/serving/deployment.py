@@ -19,25 +19,30 @@ class Split:
     moe_tp: float
     ep: float
     sp: float
-    chips: float
+    chips: float  # of the instance, all stages of its pipeline
     dp: float
     groups: int  # whole ones: floor(dp), at least 1
     slots: float  # experts one card holds
     counts: Deployment  # the sizes as integers, those that were not given derived: ceilings and divisibility are exact
+    stages: float | None  # of the pipeline of layers; None: one, and no other is asked for
 
 
 def split(deployment, model, dtype):
-    """`Split` of a deployment: chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived.
+    """`Split` of a deployment: chips = pp moe_tp ep, dp = chips / (pp tp); of `ep` and `chips` what is None is derived.
 
-    `shared_tp` 0: as tp.
+    `shared_tp` None: as tp. `pp` None: 1.
     """
     d = deployment
-    ep = arrays.where(d.ep > 0, d.ep, arrays.maximum(d.chips // d.moe_tp, 1))
-    chips = arrays.where(d.chips > 0, d.chips, d.moe_tp * ep)
-    shared_tp = arrays.where(d.shared_tp > 0, d.shared_tp, d.tp)
+    cards = d.moe_tp if d.pp is None else d.pp * d.moe_tp  # chips that hold one share of the experts
+    ep = arrays.maximum(d.chips // cards, 1) if d.ep is None else d.ep
+    chips = cards * ep if d.chips is None else d.chips
+    shared_tp = d.tp if d.shared_tp is None else d.shared_tp
     counts = dataclasses.replace(d, ep=ep, chips=chips, shared_tp=shared_tp)
     slots = expert_slots(model.n_routed_experts + d.redundant_experts, ep)
     names = ("tp", "shared_tp", "kv_split", "moe_tp", "ep", "sp", "chips")
     sizes = {name: arrays.asarray(getattr(counts, name), dtype) for name in names}
-    dp, groups = quotient(chips, d.tp, dtype), arrays.maximum(chips // d.tp, 1)
-    return Split(**sizes, dp=dp, groups=groups, slots=arrays.asarray(slots, dtype), counts=counts)
+    share = d.tp if d.pp is None else d.pp * d.tp  # chips that hold one group, all layers
+    dp, groups = quotient(chips, share, dtype), arrays.maximum(chips // share, 1)
+    stages = None if d.pp is None else arrays.asarray(d.pp, dtype)
+    slots = arrays.asarray(slots, dtype)
+    return Split(**sizes, dp=dp, groups=groups, slots=slots, counts=counts, stages=stages)

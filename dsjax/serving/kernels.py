@@ -4,11 +4,12 @@ A kernel of the table of operators is a method of `Kernels`: (shape, operator, w
 """
 
 import copy
+import dataclasses
 import functools
 import operator
 
 from .. import arrays
-from ..formulas import attention, network, roofline
+from ..formulas import attention, exchange, network, roofline
 from ..formulas.roofline import Cost, Time
 from ..formulas.shapes import Gemm, Pointwise
 from ..specs.records import WIDTHS
@@ -34,14 +35,14 @@ def _width(index):
 
 
 class Kernels:
-    """Times of kernels at one point: efficiencies of a `curve`, dispatch and combine of an `exchange`.
+    """Times of kernels at one point: efficiencies of a `curve`, dispatch and combine of a `mode`.
 
     `collective`: function (block, Time) -> Time applied to every collective (`roofline.as_is`: unchanged).
     """
 
-    def __init__(self, point, split, curve, exchange, collective=roofline.as_is):
+    def __init__(self, point, split, curve, mode, collective=roofline.as_is):
         self.point, self.split, self.hw, self.precision = point, split, point.hardware, point.precision
-        self._curve, self._exchange, self._collective = curve, exchange, collective
+        self._curve, self._mode, self._collective = curve, mode, collective
         self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
 
     def with_share(self, share):
@@ -62,15 +63,24 @@ class Kernels:
 
     # ---- products with weights
 
-    def gemm(self, shape, row=None, work=None):
-        """A GEMM outside the experts."""
-        del row, work
-        return self._product(shape, self.precision.weight_bytes, self.precision.weight_rate, self._curve.gemm)
+    def joined(self, shape, row, work=None):
+        """A GEMM of the operand of the one before it, whose launch and ramp an engine that fuses them does not pay."""
+        time = self.gemm(shape, row, work)
+        return _started(time, 1.0 - self.point.engine.fused_projections)
 
-    def expert(self, shape, row=None, work=None):
-        """A GEMM of the shared experts."""
-        del row, work
-        return self._product(shape, self.precision.expert_bytes, self.precision.expert_rate, self._curve.gemm)
+    def gemm(self, shape, row, work=None):
+        """A GEMM outside the routed experts, weights and rate of its operator."""
+        del work
+        rate = getattr(self.precision, row.weights.replace("_bytes", "_rate"))
+        return self._product(shape, getattr(self.precision, row.weights), rate, self._curve.gemm)
+
+    def expert(self, shape, row, work=None):
+        """A GEMM of the shared experts, launched beside the routed ones where the engine does so."""
+        return _started(self.gemm(shape, row, work), 1.0 - self.point.engine.shared_beside)
+
+    def beside(self, shape, row, work=None):
+        """Pointwise work of the shared experts, launched as they are."""
+        return _started(self.pointwise(shape, row, work), 1.0 - self.point.engine.shared_beside)
 
     def routed_up(self, shape, row=None, work=None):
         """Gate and up of the routed experts: one grouped GEMM."""
@@ -132,7 +142,8 @@ class Kernels:
         """Elements read and written, and `n_bytes` more bytes [B]; no time where both are 0."""
         del work
         elements = shape.inputs + shape.outputs
-        reached = self._curve.pointwise(self.point.curve, row.launches)
+        launches = row.launches if row.launches is None else row.launches * self.point.engine.pointwise_launches
+        reached = self._curve.pointwise(self.point.curve, launches)
         n_bytes = n_bytes + elements * self.precision.activation_bytes
         seconds = n_bytes / (self.hw.hbm_bytes_per_s * reached.memory)
         ideal = n_bytes / self.hw.hbm_bytes_per_s
@@ -168,16 +179,30 @@ class Kernels:
         return self._collective(row.block, self._exchanged(work)[1])
 
     def _exchanged(self, work):
-        widths = self.precision.dispatch_bytes, self.precision.combine_bytes
-        sent = [work.routed_rows * self.point.model.hidden_size * width for width in widths]
-        return self._exchange.send(self.point, self.split, sent, work.causal)
+        hidden, (there, back) = (
+            self.point.model.hidden_size,
+            (self.precision.dispatch_bytes, self.precision.combine_bytes),
+        )
+        rows, tokens = work.routed_rows * hidden, work.all_tokens * hidden
+        traffic = exchange.Traffic(
+            dispatch_rows=rows * there,
+            combine_rows=rows * back,
+            dispatch_tokens=tokens * there,
+            combine_tokens=tokens * back,
+        )
+        return self._mode.send(self.point, self.split, traffic, work.causal)
 
     def all_reduce(self, shape, row, work):
         """Sum of the hidden states over a tensor-parallel group."""
         hw, n_bytes = self.hw, shape.outputs * self.precision.activation_bytes
         rise = hw.all_reduce_start_s, hw.all_reduce_rise_s, hw.all_reduce_direct
-        time = network.all_reduce(n_bytes, work.tp, self._links(), *rise, hw.scale_up_bytes_per_s)
-        return self._collective(row.block, time)
+        peaks = hw.scale_up_bytes_per_s, hw.scale_up_peer_bytes_per_s
+        return self._collective(row.block, network.all_reduce(n_bytes, work.tp, self._links(), *rise, *peaks))
+
+    def send(self, work):
+        """Hidden states of a micro batch to the next stage of the pipeline of layers."""
+        n_bytes = work.tokens * self.point.model.hidden_size * self.precision.activation_bytes
+        return self._collective("send", network.send(n_bytes, work.tp, self.split.chips, self._links()))
 
     def kv_exchange(self, shape, row, work):
         """All-gather of the queries and reduce-scatter of the results, over the chips of a split cache."""
@@ -186,6 +211,13 @@ class Kernels:
         both = both + network.reduce_scatter(results, work.kv_split, self._links())
         starts = Time(exposed_latency=2.0 * arrays.where(work.kv_split > 1.0, self.hw.all_reduce_start_s, 0.0))
         return self._collective(row.block, both + starts)
+
+
+def _started(time, share):
+    """`time` with a `share` of its launch and ramp."""
+    if time.exposed_latency is None:
+        return time
+    return dataclasses.replace(time, exposed_latency=share * time.exposed_latency)
 
 
 def _present(*sizes):

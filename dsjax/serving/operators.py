@@ -8,6 +8,7 @@ weights of every row (`memory`); `count` sums shapes over layers and chips. So t
 import dataclasses
 from collections.abc import Callable
 
+from .. import arrays
 from ..formulas import attention, layers
 from .definition import dense_layers, every_layer, moe_layers, once
 from .kernels import Kernels
@@ -81,8 +82,12 @@ def _bias(name, section, block, shape, layers, **options):
     return Operator(name, section, block, REST, None, shape, layers, active=False, **options)
 
 
-def _projection(name, part, shape, block=None, **options):
-    return Operator(name, ATTENTION, block or name, part, Kernels.gemm, shape, **options)
+def _projection(name, part, shape, block=None, kernel=Kernels.gemm, **options):
+    return Operator(name, ATTENTION, block or name, part, kernel, shape, **options)
+
+
+def _dense(name, shape):
+    return Operator(name, DENSE, "dense", REST, Kernels.gemm, shape, dense_layers, "dense_bytes")
 
 
 def _experts(name, block, part, kernel, shape, **options):
@@ -94,17 +99,27 @@ def _collective(name, part, kernel, shape, block=None, **options):
 
 
 OPERATORS = (
-    Operator("embedding", EMBEDDING, "embedding", REST, Kernels.lookup, layers.embedding, once, stored=untied),
+    Operator(
+        "embedding",
+        EMBEDDING,
+        "embedding",
+        REST,
+        Kernels.lookup,
+        layers.embedding,
+        once,
+        "embedding_bytes",
+        stored=untied,
+    ),
     # Attention, up to its core.
     _norm("attention_norm", layers.stream_norm, launches=0.5),
     _norm("q_a_norm", layers.query_norm, fused=True),
     _norm("kv_a_norm", layers.latent_norm, fused=True),
     Operator("rotation", NORM, "pointwise", "before", Kernels.pointwise, attention.rotation, fused=True, counted=False),
     _projection("q_a", "before", attention.query_down, replicated=True),
-    _projection("kv_a", "before", attention.key_value, replicated=True, grouped="kv"),
+    _projection("kv_a", "before", attention.key_value, replicated=True, grouped="kv", kernel=Kernels.joined),
     _projection("q_b", "before", attention.query_up, grouped="q"),
     _projection("kv_b", "before", attention.key_value_up, causal=True),
-    _projection("absorb_k", "before", attention.absorb_keys, "kv_b", causal=False),
+    _projection("absorb_k", "before", attention.absorb_keys, "kv_b", causal=False, weights="absorbed_bytes"),
     _projection("index_q", "before", attention.index_query, "indexer", replicated=True),
     _projection("index_k", "before", attention.index_key, "indexer", replicated=True),
     Operator("index_scores", ATTENTION, "indexer", "before", Kernels.scores, attention.index_scores, replicated=True),
@@ -112,7 +127,7 @@ OPERATORS = (
     Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.absorbed, causal=False),
     Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.unfolded, causal=True),
     _collective("kv_exchange", "after", Kernels.kv_exchange, layers.split_attention, causal=False),
-    _projection("absorb_v", "after", attention.absorb_values, "kv_b", causal=False),
+    _projection("absorb_v", "after", attention.absorb_values, "kv_b", causal=False, weights="absorbed_bytes"),
     _projection("o", "after", attention.output),
     _collective("all_reduce", "reduce", Kernels.all_reduce, layers.hidden_states),
     _norm("ffn_norm", layers.stream_norm, part="after", kernel=Kernels.quantising, launches=0.25),
@@ -123,7 +138,7 @@ OPERATORS = (
     Operator("router", MOE, "router", "after", Kernels.gemm, layers.router, moe_layers, replicated=True),
     _experts("dispatch", "dispatch", "dispatch", Kernels.dispatch, layers.routed_states, counted=False),
     _experts("shared_gate_up", "shared", "shared", Kernels.expert, layers.shared_up),
-    _experts("shared_swiglu", "pointwise", "shared", Kernels.pointwise, layers.shared_swiglu, launches=0.125),
+    _experts("shared_swiglu", "pointwise", "shared", Kernels.beside, layers.shared_swiglu, launches=0.125),
     _experts("shared_down", "shared", "shared", Kernels.expert, layers.shared_down),
     _experts("routed_gate_up", "routed", "routed", Kernels.routed_up, layers.routed_up, routed=True),
     _experts(
@@ -135,18 +150,18 @@ OPERATORS = (
     _bias("routed_bias", MOE, "routed", layers.routed_bias, moe_layers, weights="expert_bytes", routed=True),
     _collective("all_reduce_ffn", "closing", Kernels.all_reduce, layers.hidden_states, "all_reduce"),
     # A dense FFN, the first layers.
-    Operator("dense_gate_up", DENSE, "dense", REST, Kernels.gemm, layers.dense_up, dense_layers),
+    _dense("dense_gate_up", layers.dense_up),
     Operator("dense_swiglu", DENSE, "dense", REST, Kernels.pointwise, layers.dense_swiglu, dense_layers, launches=0.25),
-    Operator("dense_down", DENSE, "dense", REST, Kernels.gemm, layers.dense_down, dense_layers),
-    _bias("dense_bias", DENSE, "dense", layers.dense_bias, dense_layers),
+    _dense("dense_down", layers.dense_down),
+    _bias("dense_bias", DENSE, "dense", layers.dense_bias, dense_layers, weights="dense_bytes"),
     # Both ends, and the MTP module beside its layer.
     Operator(
         "final_norm", HEAD, "head", REST, Kernels.pointwise, layers.final_norm, once, replicated=True, active=False
     ),
-    Operator("head", HEAD, "head", REST, Kernels.gemm, layers.head, once),
+    Operator("head", HEAD, "head", REST, Kernels.gemm, layers.head, once, "head_bytes"),
     Operator("draft_norms", DRAFT, "mtp", REST, Kernels.pointwise, layers.draft_norms, once, replicated=True),
     Operator("eh_proj", DRAFT, "mtp", REST, Kernels.gemm, layers.draft_projection, once, replicated=True),
-    Operator("mtp_head", DRAFT, "mtp", REST, Kernels.gemm, layers.head, once, stored=lent),
+    Operator("mtp_head", DRAFT, "mtp", REST, Kernels.gemm, layers.head, once, "head_bytes", stored=lent),
 )
 
 # Part of the memory that holds the weights of a section.
@@ -159,20 +174,43 @@ def of_phase(causal):
     return tuple(row for row in OPERATORS if row.causal in (None, causal))
 
 
-def weight_bytes(rows, model, work, widths):
-    """{part of the memory: B} of the weights of one chip; `widths` {field of the precision: bytes per parameter}.
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Layers of one stage of the pipeline of layers: a model of as many, and its share of either end."""
+
+    model: object  # with the layers of the stage in place of all
+    first: float | None = None  # 1: it has the embedding, 0: it has not; None: it has, and no stage has not
+    last: float | None = None  # the same of the head and the MTP module
+
+    def layers(self, row):
+        """Layers of the stage that hold an operator."""
+        end = self.first if row.section == EMBEDDING else self.last if row.section in (HEAD, DRAFT) else None
+        return row.layers(self.model) if end is None else end * row.layers(self.model)
+
+    def stored(self, row):
+        """Share of an operator's weights that the stage stores: the embedding has a table of its own where the head,
+        which may be tied to it, is another stage's."""
+        stored = row.stored(self.model)
+        if self.last is None or row.stored is not untied:
+            return stored
+        return arrays.maximum(stored, 1.0 - self.last)
+
+
+def weight_bytes(rows, stage, work, widths):
+    """{part of the memory: B} of the weights of one chip of a stage; `widths` {field of the precision: bytes}.
 
     `mtp`: one MTP module, which has one MoE layer.
     """
     found = dict.fromkeys(("attention", "dense", "experts", "embedding", "mtp"), 0)
     for row in rows:
-        one = row.stored(model) * row.shape(model, work).weights * widths[row.weights]
-        found[_HELD_IN[row.section]] = found[_HELD_IN[row.section]] + row.layers(model) * one
+        one = stage.stored(row) * row.shape(stage.model, work).weights * widths[row.weights]
+        found[_HELD_IN[row.section]] = found[_HELD_IN[row.section]] + stage.layers(row) * one
         if row.layers in (every_layer, moe_layers):
-            found["mtp"] = found["mtp"] + one
+            found["mtp"] = found["mtp"] + (one if stage.last is None else stage.last * one)
     return found
 
 
 # Block of a step -> layers that hold it, in the order of execution.
 BLOCKS = {row.block: row.layers for row in reversed(OPERATORS) if row.kernel}
 BLOCKS = {name: BLOCKS[name] for name in dict.fromkeys(row.block for row in OPERATORS if row.kernel)}
+BLOCKS["send"] = once  # from one stage of the pipeline of layers to the next

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 from .. import arrays
 from ..formulas import memory, pipelines, roofline
@@ -10,7 +11,7 @@ from ..formulas.constraints import masks
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time
 from ..formulas.shapes import Pointwise
-from . import deployment, phases
+from . import deployment, phases, stages
 from .constraints import LAYOUT, NAMES, STEP, Case
 from .definition import every_layer, moe_layers
 from .kernels import Kernels
@@ -18,33 +19,45 @@ from .operators import BLOCKS, DRAFT, REST, of_phase, weight_bytes
 
 
 def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is):
-    """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + step_s.
+    """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + host time.
 
     `phase`, `pipeline`, `exchange`, `curve`: records of the policies (`phases.Phase`, `pipelines.Pipeline`,
-    `network.Exchange`, `efficiency.Form`). `collective`: function (block, Time) -> Time applied to every collective.
+    `exchange.Exchange`, `efficiency.Form`). `collective`: function (block, Time) -> Time applied to every collective.
     """
     context = phase.context(point.workload)
     point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context))
     split = deployment.split(point.deployment, point.model, context.dtype)
-    result = phase.outcome(point, split)
+    result, load = phase.outcome(point, split), phase.load(point, split)
     kernels = Kernels(point, split, curve, exchange, collective)
 
-    def parts_of(share):  # of the batch
+    @functools.cache
+    def timed_at(share):  # of the batch
         work = phase.work(point, split, share)
-        taken = exchange.cores(point.hardware, work.causal)
+        taken = exchange.cores(point, work.causal)
         # Two batches overlap where there are halves: the cores that copy then are lost to the layer.
         slowed = kernels if taken is None or share == 1.0 else kernels.with_share(1.0 - taken)
-        return _parts(point, split, kernels, slowed, work, result.drafts)
+        return _timed(point, split, kernels, slowed, work, result.drafts)
 
-    time, both = pipeline.overlap(parts_of, 1.0)
-    time = point.workload.software_factor * time + Time(exposed_latency=point.hardware.step_s)
-    parts_of_memory = memory_of(point, split, phase.work(point, split, 1.0), result.drafts)
-    case = Case(point, split, sum(parts_of_memory.values()), pipeline.suits(result.even))
+    def overlapped(stage):
+        return pipeline.overlap(lambda share: _parts(timed_at(share), stage, point.workload.unhidden), 1.0)
+
+    time, both = overlapped(stages.whole(point.model))
+    blocks, parts, work = both.blocks, [stages.whole(point.model)], phase.work(point, split, 1.0)
+    if split.stages is not None:
+        parts, send = stages.stages(point.model, split.counts.pp), kernels.send(work)
+        slowest = [overlapped(stage)[0] for stage in parts]
+        time = stages.in_flight(time, slowest, send, split.stages, load.micro_batches, work.causal)
+        blocks = blocks | {"send": (split.stages - 1.0) * send}
+    time = point.workload.software_factor * time + Time(exposed_latency=point.hardware.step_s + result.host_s)
+    in_flight = None if split.stages is None else load.micro_batches
+    held = [memory_of(point, split, stage, work, result.drafts, in_flight) for stage in parts]
+    held = stages.fullest(held) | kept(point, split, work, exchange)
+    case = Case(point, split, sum(held.values()), pipeline.suits(result.even), work, exchange)
     found = masks(LAYOUT, case) | result.masks | masks(STEP, case)
     return Step(
         time=time,
-        blocks=both.blocks,
-        memory=parts_of_memory,
+        blocks=blocks,
+        memory=held,
         masks={name: found[name] for name in NAMES},
         tokens_per_user=result.tokens_per_user,
         tokens_per_chip=result.tokens_per_chip,
@@ -56,34 +69,52 @@ def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is):
     )
 
 
-def _parts(point, split, kernels, slowed, work, drafts):
-    """`pipelines.Parts` of one micro batch, layers of `slowed` kernels; no MTP module where `drafts` is None."""
+class Timed(NamedTuple):
+    """Times of one micro batch: of every operator, of a MoE layer by part, and of the MTP module."""
+
+    rows: tuple
+    times: dict  # {operator: Time} of one layer, or of what the model has once
+    layer: pipelines.LayerTimes
+    module: Time  # all drafts
+
+
+def _timed(point, split, kernels, slowed, work, drafts):
+    """`Timed` of one micro batch, layers of `slowed` kernels; no MTP module where `drafts` is None."""
     model, rows = point.model, of_phase(work.causal)
     layer_rows = [row for row in rows if row.part != REST]
     others = [row for row in rows if row.part == REST and row.section != DRAFT]
     layer = functools.partial(timed, slowed, layer_rows, model)
-    none = Time(exposed_latency=arrays.zeros_like(model.hidden_size))
     if drafts is None:
-        times, module = layer(work), none
+        times, module = layer(work), Time(exposed_latency=arrays.zeros_like(model.hidden_size))
     else:
-        draft = phases.extended(point, split, work.sequences, 1.0)  # one draft token of every sequence
+        # One draft token of every sequence.
+        draft = phases.extended(point, split, work.sequences, work.all_tokens / work.queries, 1.0)
         times, of_draft = layer(work), layer(draft)
         own = timed(kernels, [row for row in rows if row.section == DRAFT], model, draft)
         module = drafts * (pipelines.in_sequence(_by_part(layer_rows, of_draft)) + pipelines.total(own.values()))
-    times = times | timed(kernels, others, model, work)
-    sparse, dense = moe_layers(model), model.first_k_dense_replace
-    blocks = dict.fromkeys(BLOCKS, none)
-    for row in rows:
+    return Timed(rows, times | timed(kernels, others, model, work), _by_part(layer_rows, times), module)
+
+
+def _parts(of, stage, unhidden):
+    """`pipelines.Parts` of the layers and ends of one stage."""
+    times, none = of.times, Time(exposed_latency=arrays.zeros_like(stage.model.hidden_size))
+    module = of.module if stage.last is None else stage.last * of.module
+    blocks, rest = dict.fromkeys((name for name in BLOCKS if name != "send"), none), []
+    for row in of.rows:
         if row.name in times:
-            blocks[row.block] = blocks[row.block] + row.layers(model) * times[row.name]
-    rest = [row.layers(model) * times[row.name] for row in others if row.name in times]
-    rest += [dense * times[row.name] for row in layer_rows if row.layers is every_layer and row.name in times]
+            taken = stage.layers(row) * times[row.name]
+            blocks[row.block] = blocks[row.block] + taken
+            if row.part == REST:
+                rest.append(taken)
+    dense = stage.model.first_k_dense_replace
+    layer_rows = [row for row in of.rows if row.part != REST and row.layers is every_layer and row.name in times]
+    rest += [dense * times[row.name] for row in layer_rows]
     return pipelines.Parts(
-        layer=_by_part(layer_rows, times),
-        layers=sparse,
+        layer=of.layer,
+        layers=moe_layers(stage.model),
         rest=pipelines.total([*rest, module]),
         blocks=blocks | {"mtp": module},
-        unhidden=point.workload.unhidden,
+        unhidden=unhidden,
     )
 
 
@@ -115,14 +146,32 @@ def _by_part(rows, times):
     return pipelines.LayerTimes(**{part: pipelines.total(some) for part, some in parts.items()})
 
 
-def memory_of(point, split, work, drafts):
-    """{part: B} of one chip (section 8): weights of every operator, KV cache, activations of the largest operator."""
+def memory_of(point, split, stage, work, drafts, micro_batches=None):
+    """{part: B} of one chip of a stage (section 8): weights of every operator, KV cache, activations of the largest.
+
+    `micro_batches` in flight, all of whose sequences the cache keeps; None: one.
+    """
     model, precision = point.model, point.precision
     held = dataclasses.replace(work, experts=split.slots)
+    mean = dataclasses.replace(work, context=point.workload.context)  # of the sequences that a group has
     has_mtp = 0.0 if drafts is None else arrays.where(drafts > 0.0, 1.0, 0.0)
-    weights = weight_bytes(of_phase(work.causal), model, held, vars(precision))
+    modules = has_mtp if stage.last is None else stage.last * has_mtp
+    weights = weight_bytes(of_phase(work.causal), stage, held, vars(precision))
+    cache = memory.kv_cache(model, mean, stage.model.num_hidden_layers + modules, precision.kv_bytes)
     return weights | {
         "mtp": has_mtp * weights["mtp"],
-        "kv_cache": memory.kv_cache(model, work, model.num_hidden_layers + has_mtp, precision.kv_bytes),
-        "activations": precision.activation_bytes * memory.live_elements(model, work),
+        "kv_cache": cache if micro_batches is None else micro_batches * cache,
+        "activations": precision.activation_bytes * memory.live_elements(model, mean),
     }
+
+
+def kept(point, split, work, mode):
+    """{part: B} of what an engine keeps beside (section 8): buffers of its low-latency exchange, and its own memory."""
+    buffered, engine = mode.buffers(point, work.causal), point.engine
+    n_bytes = arrays.zeros_like(work.tokens)
+    if buffered is not False:
+        slots = split.ep * split.slots
+        tokens = work.tokens / work.tp  # of a chip
+        n_bytes = engine.exchange_buffers * tokens * slots * point.model.hidden_size * point.precision.combine_bytes
+        n_bytes = arrays.where((split.dp > 1.0) & buffered, n_bytes, 0.0)
+    return {"exchange": n_bytes, "engine": engine.memory_bytes + arrays.zeros_like(work.tokens)}

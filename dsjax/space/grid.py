@@ -108,6 +108,7 @@ class _Reader:
                 self.sections[other].pop(key, None)
                 self.overridden[target, key] = f"--{'axis' if target == 'axes' else 'fix'} {key}"
         self.choose_lengths({*axes, *fixed})
+        self.choose_load({*axes, *fixed})
 
     def choose_lengths(self, overridden):
         """Either `context`, or `isl` and `osl`: what an option gives takes the place of what the file gives."""
@@ -124,6 +125,17 @@ class _Reader:
         if "osl" in axes.keys() | fixed.keys() and "isl" not in axes.keys() | fixed.keys():
             raise InputError(f"{self.where('axes' if 'osl' in axes else 'fixed', 'osl')}: without isl; expected both")
 
+    def choose_load(self, overridden):
+        """Either `batch` or `concurrency`: the one that an option gives takes the place of the other of the file."""
+        axes, fixed = (self.sections[name] for name in ("axes", "fixed"))
+        given, loads = axes.keys() | fixed.keys(), {"batch", "concurrency"}
+        if len(overridden & loads) == 1:
+            (other,) = loads - overridden
+            axes.pop(other, None), fixed.pop(other, None)
+        elif loads <= given:
+            where = self.where("axes" if "concurrency" in axes else "fixed", "concurrency")
+            raise InputError(f"{where}: beside batch; expected one or the other")
+
     def where(self, section, key):
         return self.overridden.get((section, key), f"{self.file}: [{section}] {key}")
 
@@ -132,7 +144,8 @@ class _Reader:
         given = self.sections["axes"].get("model", ())
         given = (*given, self.sections["fixed"].get("model")) if isinstance(given, list | tuple) else ()
         catalog = reader.load(self.study.records, own, *reader.users(catalogs), models=given)
-        rows = {kind: catalog[kind] for kind in reader.KINDS if kind in self.study.records or self.study.curve}
+        kinds = (*self.study.records, *(("curve",) if self.study.curve else ()))
+        rows = {kind: catalog[kind] for kind in kinds}
         values = AxisReader(self.study, rows, self.file, self.where, self.any_size)
         axes, fixed = values.read(self.sections["axes"], self.sections["fixed"])
         title, later = self.title or self.study.title, {"objective": "", "sense": 1, "by": (), "defined": ()}
@@ -168,10 +181,11 @@ class _Reader:
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
         given = space.axes.keys() | space.fixed.keys()
         unused = {load for phase, load in LOADS.items() if phase not in space.phases}
+        unused |= {"batch" if "concurrency" in given else "concurrency"}
         lengths = {"context"} if "isl" in given else {"isl", "osl"}
         derived = {"chips"} if "ep" in given else {"ep"} if "chips" in given else set()
         fields = (*self.study.workload, *self.study.deployment)
-        return [name for name in fields if name not in unused | derived | lengths | {"shared_tp"}]
+        return [name for name in fields if name not in unused | derived | lengths | {"shared_tp", "pp"}]
 
     def check_curves(self, space):
         """A curve by hardware needs rows of one form, which the rows of the hardware name."""

@@ -18,7 +18,7 @@ from ..units import number
 from .space import numeric_axes
 
 ALONE = {"workload": Workload, "deployment": Deployment}  # records that a grid fills, and no row of a catalog
-RECORDS = ("hardware", "nic", "curve", "precision", "workload")  # whose continuous numbers have an elasticity
+RECORDS = ("hardware", "nic", "engine", "curve", "precision", "workload")  # whose continuous numbers have an elasticity
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")
 
@@ -253,11 +253,12 @@ def _rows_at(space, record):
     if own.all():
         return dims, labels
     hardware = np.array(space.axes.get("hardware", space.fixed.get("hardware")), object)  # a curve by hardware
-    curves = np.reshape([space.rows["hardware"][name]["curve"] for name in hardware.flat], hardware.shape)
-    along = ("hardware",) if hardware.ndim else ()
-    if along:
-        labels, own = labels[..., None], own[..., None]
-    return dims + along, np.where(own, labels, curves.astype(object))
+    engines = np.array(space.axes.get("engine", space.fixed.get("engine")), object)
+    curves = [space.curve_of(chip, engine) for chip in hardware.flat for engine in engines.flat]
+    curves = np.reshape(np.array(curves, object), hardware.shape + engines.shape)
+    along = (("hardware",) if hardware.ndim else ()) + (("engine",) if engines.ndim else ())
+    labels, own = (x.reshape(x.shape + (1,) * len(along)) for x in (labels, own))
+    return dims + along, np.where(own, labels, curves)
 
 
 def chosen(space, at):

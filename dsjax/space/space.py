@@ -5,7 +5,7 @@ import json
 import math
 
 from .. import studies
-from ..catalog import sources
+from ..catalog import reader, sources
 from ..formulas import efficiency
 from ..serving import definition
 from ..specs import fields, records
@@ -13,7 +13,7 @@ from ..specs.variables import LACKING, MEASURES, NEEDS
 from . import ranges
 
 # Defaults for files written before these options existed.
-BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0}
+BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
 LOADS = {"decode": "batch", "prefill": "prompts"}  # {phase: what is batched}
 
 
@@ -56,7 +56,7 @@ class Space:
     @property
     def load(self) -> str:
         """Name of the batched number of a space of one phase: `batch` or `prompts`."""
-        return load_of(self.fixed)
+        return load_of(self.axes | self.fixed)
 
     @property
     def unknown_variables(self) -> list[str]:
@@ -75,12 +75,18 @@ class Space:
         lacking = self.unknown_variables + [name for phase in self.phases for name in LACKING[phase]]
         return tuple(name for name in MEASURES if name not in lacking)
 
-    def rows_of_curve(self, label: str) -> dict[str, dict]:
-        """{label of what varies: row}: one row of a curve of its own, else that of each hardware of the space."""
+    def curve_of(self, hardware: str, engine: str) -> str:
+        """Name of the curve of a chip under an engine: the engine's for the family of the chip, else the chip's."""
+        family = self.rows["hardware"][hardware]["curve"]
+        return self.rows["engine"][engine].get("curves", {}).get(family, family)
+
+    def rows_of_curve(self, label: str) -> list[dict[str, dict]]:
+        """[{label of what varies: row}]: one row of a curve of its own, else those of each hardware, by engine."""
         rows = self.rows["curve"]
         if label in rows:
-            return {label: rows[label]}
-        return {name: rows[self.rows["hardware"][name]["curve"]] for name in self.labels("hardware")}
+            return [{label: rows[label]}]
+        chips = self.labels("hardware")
+        return [{chip: rows[self.curve_of(chip, engine)] for chip in chips} for engine in self.labels("engine")]
 
     def with_rows_in_use(self):
         """The space without the rows that its axes, or what is fixed, do not name.
@@ -89,8 +95,8 @@ class Space:
         """
         used = {record: self.labels(record) for record in self.rows}
         if "curve" in used:
-            hardware = [self.rows["hardware"][name] for name in used["hardware"]]
-            by_hardware = dict.fromkeys(row.get("curve") for row in hardware)
+            engines = used.get("engine", ())
+            by_hardware = dict.fromkeys(self.curve_of(chip, name) for chip in used["hardware"] for name in engines)
             curves = {}
             for name in used["curve"]:
                 row = self.rows["curve"].get(name)
@@ -124,6 +130,8 @@ class Space:
         data = json.loads(text)
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
+        if data["study"].name == "core" and "engine" not in data["rows"]:
+            data["rows"]["engine"] = {"generic": reader.load()["engine"]["generic"]}
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
                 of = efficiency.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
@@ -160,6 +168,7 @@ def group_names(study, axes):
     return names
 
 
-def load_of(fixed):
-    """Name of the batched number, `batch` or `prompts`, at a point {name: value}."""
-    return LOADS[fixed.get("phase", "decode")]
+def load_of(given):
+    """Name of the batched number, `batch`, `concurrency` or `prompts`, at a point, or in a space, {name: value}."""
+    phase = given.get("phase", "decode")
+    return "concurrency" if phase == "decode" and "concurrency" in given else LOADS[phase]

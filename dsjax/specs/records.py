@@ -30,6 +30,10 @@ class Hardware(Chip):
     scale_up_domain: float = size("1", "chips of one scale-up domain")
     scale_up_utilisation: float = share("share of the scale-up bandwidth that transfers reach")
     scale_up_step_s: float = seconds("one step of a collective inside the scale-up domain")
+    scale_up_peer_bytes_per_s: float = feature(
+        "B/s", "link to one other chip of a mesh or torus, one way: two chips share one (0: a switch)"
+    )
+    scale_up_torus: float = feature("1", "dimensions of the torus that the domain is (0: none)")
     all_reduce_start_s: float = feature("s", "fixed time of an all-reduce, a gather or a scatter")
     all_reduce_rise_s: float = feature("s", "how slowly the bandwidth of an all-reduce rises with the message")
     all_reduce_direct: float = feature(
@@ -80,24 +84,54 @@ class Nic(Link):
     )
 
 
+@record
+class Engine:
+    """What the software that serves adds, fuses and keeps; its kernels are curves of its own (`curves` of a row)."""
+
+    step_s: float = seconds("host time of one step that nothing hides")
+    draft_step_s: float = feature("s", "host time of each draft token of a step")
+    request_s: float = feature("s", "host time of each prompt that a step of prefill admits")
+    pointwise_launches: float = share("share of the launches of pointwise kernels that it makes; it fuses the others")
+    fused_projections: float = feature("1", "1: the GEMMs that read the hidden state before attention are one", 1.0)
+    shared_beside: float = feature("1", "1: launches of the shared experts are hidden beside the routed ones", 1.0)
+    library: int = count("what dispatches: 0 gathers, 1 a copy per expert, 2 a copy per domain", low=0, high=2)
+    exchange_share: float = share("share that a dispatch takes of the cores that a chip's `exchange_cores` counts")
+    exchange_buffers: float = feature("1", "buffers for tokens of every expert that a low-latency dispatch keeps")
+    exchange_tokens: float = feature("token", "most tokens of a chip in a low-latency dispatch (0: no limit)")
+    memory_bytes: float = feature("B", "memory kept beside weights, cache, activations and exchange buffers")
+    cache_scale_bytes: float = feature("B", "scale of each block of 128 elements of an 8-bit latent cache")
+    cache_rope_bytes: float = feature("B", "bytes per element of the rotary part of such a cache (0: as the rest)")
+
+
 # What a `*_rate` of a precision may name, in the order of its index.
 RATES = ("bf16", "fp8", "int8", "fp4")
 WIDTHS = (2.0, 1.0, 1.0, 0.5625)  # bytes of their operands; of 4 bit with a scale of one byte for 16
+
+
+def _rate(doc):
+    return count(doc, low=0, high=len(RATES) - 1)
 
 
 @record
 class Precision:
     """Bytes of one element by use, and the rate (index into `RATES`) its GEMMs run at."""
 
-    weight_bytes: float = size("B", "bytes per weight outside the routed and shared experts")
+    weight_bytes: float = size("B", "bytes per weight of attention, router and whatever has no field of its own")
+    dense_bytes: float = like("weight_bytes", size("B", "bytes per weight of dense FFNs"))
+    head_bytes: float = like("weight_bytes", size("B", "bytes per weight of the head"))
+    embedding_bytes: float = like("head_bytes", size("B", "bytes per weight of the embedding"))
+    absorbed_bytes: float = like("weight_bytes", size("B", "bytes per weight of kv_b where decode absorbs it (MLA)"))
     expert_bytes: float = size("B", "bytes per weight of the experts")
     activation_bytes: float = size("B", "bytes per element of activations")
     kv_bytes: float = size("B", "bytes per element of the KV cache")
     dispatch_bytes: float = size("B", "bytes per element sent to the experts")
     combine_bytes: float = size("B", "bytes per element sent back from the experts")
-    weight_rate: int = count("compute rate of the GEMMs outside the experts", low=0, high=len(RATES) - 1)
-    expert_rate: int = count("compute rate of the expert GEMMs", low=0, high=len(RATES) - 1)
-    attention_rate: int = count("compute rate of attention", low=0, high=len(RATES) - 1)
+    weight_rate: int = _rate("compute rate of the GEMMs of attention and router")
+    dense_rate: int = like("weight_rate", _rate("compute rate of dense FFNs"))
+    head_rate: int = like("weight_rate", _rate("compute rate of the head"))
+    absorbed_rate: int = like("weight_rate", _rate("compute rate of the products with an absorbed kv_b"))
+    expert_rate: int = _rate("compute rate of the expert GEMMs")
+    attention_rate: int = _rate("compute rate of attention")
 
 
 @record
@@ -143,10 +177,16 @@ class Workload:
     """Requests and their lengths, and assumptions about the software that serves them."""
 
     context: float = size("token", "tokens in the KV cache of one sequence")
-    isl: float = amount("token", "input sequence length, instead of a context")
-    osl: float = amount("token", "output sequence length, with `isl`")
-    acceptance: float = fraction("probability that a draft token is accepted, given the one before was")
-    expert_imbalance: float = factor("rows of the busiest card over the mean (0: what chance alone makes of it)")
+    isl: float | None = amount("token", "input sequence length, instead of a context")
+    osl: float | None = amount("token", "output sequence length, with `isl`")
+    context_cv: float = amount("1", "spread of the lengths that decode: standard deviation over mean")
+    acceptance: float = fraction("probability that the first draft token is accepted")
+    acceptance_decay: float = fraction(
+        "the same of a later one, given that all before were, over that of the one before"
+    )
+    expert_imbalance: float = factor("rows of the busiest card over the mean (0: what chance and favour make of it)")
+    expert_cv: float = amount("1", "spread of how often experts are chosen: standard deviation over mean")
+    expert_cv_placed: float = amount("1", "the same where redundant experts are placed by load")
     unhidden: float = fraction("share of the shorter of two overlapped stretches that stays unhidden", 0.9)
     software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
     memory_reserve: float = fraction("share of the memory kept free")
@@ -159,13 +199,17 @@ class Deployment:
     # Bounds keep products of two sizes inside 32 bits.
     tp: int = count("tensor parallelism of attention and dense layers", high=2**15)
     moe_tp: int = count("tensor parallelism inside one expert", high=2**15)
-    shared_tp: int = count("tensor parallelism of the shared expert (not given: tp; 1: replicated)", high=2**15)
+    shared_tp: int | None = count("tensor parallelism of the shared expert (not given: tp; 1: replicated)", high=2**15)
     kv_split: int = count("chips of a tensor-parallel group that share the positions of the KV cache", high=2**15)
-    ep: int = count("expert parallelism: groups of chips that share the routed experts", high=2**15)
+    ep: int | None = count("expert parallelism: groups of chips that share the routed experts", high=2**15)
     redundant_experts: int = count("copies of routed experts beyond one of each", low=0, high=2**15)
     sp: int = count("sequence parallelism inside a tensor-parallel group, in prefill", high=2**15)
-    chips: int = count("chips of one instance", high=2**30)
-    batch: int = count("sequences per chip in decode", units="sequence")
+    pp: int | None = count("pipeline parallelism: stages of layers, each on chips of its own", high=2**10)
+    chips: int | None = count("chips of one instance", high=2**30)
+    batch: int | None = count("sequences per chip in decode", units="sequence")
+    concurrency: int | None = count(
+        "sequences in flight in the whole instance in decode, instead of a batch", high=2**24, units="sequence"
+    )
     prompts: int = count("prompts in the whole instance in prefill", units="sequence")
     mtp: int = count("draft tokens per step (multi-token prediction)", low=0, high=8, units="token")
 
@@ -181,8 +225,10 @@ class Point:
     curve: object  # a record of knots of `formulas.efficiency`
     workload: Workload
     deployment: Deployment
+    engine: Engine | None = None  # of the core model; a study has none
 
 
-# Records that rows of a catalog fill, and their classes; a curve's class is that of its form. A study may extend
-# them.
-RECORDS = {"hardware": Hardware, "nic": Nic, "precision": Precision, "model": Model}
+# Records that rows of a catalog fill, and their classes; a curve's class is that of its form. A study extends those it
+# reads.
+STUDIED = {"hardware": Hardware, "nic": Nic, "precision": Precision, "model": Model}
+RECORDS = STUDIED | {"engine": Engine}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import arrays
-from ..formulas import metrics, network, pipelines, roofline, routing
+from ..formulas import exchange, metrics, network, pipelines, roofline, routing
 from ..formulas.constraints import MEMORY
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time, alongside, flops_per_s
@@ -126,12 +126,12 @@ def _layer(point, curve, slips, collective, micro_batch, queries, experts_see_dr
         return expert("up", m, model.hidden_size, 2.0 * width) + expert("down", m, width, model.hidden_size)
 
     def send(element_bytes):
-        n_bytes = network.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
+        n_bytes = exchange.all_to_all_bytes(rows, model.hidden_size, copies, element_bytes)
         if slips.nothing_stays:
             return roofline.transfer(n_bytes, point.nic.scale_out_bytes_per_s)
         links = _links(point)
-        shares = network.copy_per_expert(arrays.asarray(point.deployment.ep, rows.dtype), 1.0, links.domain)
-        return network.all_to_all(n_bytes, shares, 1.0, links)
+        shares = exchange.copy_per_expert(arrays.asarray(point.deployment.ep, rows.dtype), 1.0, links.domain)
+        return exchange.all_to_all(n_bytes, shares, links)
 
     expert_rows = rows if experts_see_drafts else micro_batch
     slots = arrays.asarray(routing.expert_slots(model.n_routed_experts, point.deployment.ep), rows.dtype)
@@ -271,7 +271,7 @@ STUDY = Study(
     path=Path(__file__).with_suffix(".toml"),
     title="GPU decode of DeepSeek-V3, the 2025 study",
     step=step,
-    records=records.RECORDS | {"hardware": Hardware, "nic": records.Link},
+    records=records.STUDIED | {"hardware": Hardware, "nic": records.Link},
     policies={
         "pipeline": Policy("pipeline", {"dual-mbatch": pipelines.dual_micro_batch, "naive": _naive}),
     },

@@ -224,7 +224,7 @@ STUDY = Study(
     path=Path(__file__).with_suffix(".toml"),
     title="DeepSeek-V3 on SG2260E chips, the 2025 deployment study",
     step=step,
-    records=records.RECORDS | {"hardware": Hardware, "nic": Nic},
+    records=records.STUDIED | {"hardware": Hardware, "nic": Nic},
     policies={
         "phase": Policy("phase", {"decode": decode, "prefill": prefill}),
         "pipeline": Policy("pipeline", {"naive": naive, "tbo": two_batch_overlap}),

@@ -90,8 +90,8 @@ CONSTRAINTS = {c.name: c for c in (MEMORY, *LAYOUT, *STEP)}
 def layout(point):
     """(`Layout`, masks): chips = moe_tp ep, dp = chips / tp; of `ep` and `chips` the one that is 0 is derived."""
     d, model = point.deployment, point.model
-    ep = arrays.where(d.ep > 0, d.ep, arrays.maximum(d.chips // d.moe_tp, 1))
-    chips = arrays.where(d.chips > 0, d.chips, d.moe_tp * ep)
+    ep = arrays.maximum(d.chips // d.moe_tp, 1) if d.ep is None else d.ep
+    chips = d.moe_tp * ep if d.chips is None else d.chips
     found = masks(LAYOUT, Case(point, ep, chips))
     chips, dtype = arrays.maximum(chips, 1), point.workload.context.dtype
     numbers = {"tp": d.tp, "moe_tp": d.moe_tp, "ep": ep, "chips": chips}
