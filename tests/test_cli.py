@@ -204,7 +204,7 @@ def test_reproduce():
 
 def test_catalog():
     table, out = json.loads(command("catalog", "--format", "json")), command("catalog")
-    assert {row["catalog"] for row in table} == {"hardware", "nic", "precision", "model", "curve"}
+    assert {row["catalog"] for row in table} == {"hardware", "nic", "precision", "model", "engine", "curve"}
     lines = out.splitlines()
     for row in table:
         assert row["source"] and any(line.split()[1] == row["row"] and row["source"] in line for line in lines)

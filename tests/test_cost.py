@@ -20,7 +20,7 @@ from dsjax.specs.records import Hardware
 from dsjax.studies import decode_gpu_2025_chips
 
 GRID = {"axes": {"hardware": ["H800", "H20"], "batch": [32, 64]}, "fixed": {"ep": 72, "nic": "CX7", "precision": "fp8"}}
-GRID["fixed"] |= {"context": 4096}
+GRID["fixed"] |= {"context": 4096, "expert_imbalance": 1.1}
 GRID |= {"constraints": {"max_cost_per_million_tokens": 0.4}}
 COSTS = ["cost_per_million_tokens", "energy_per_token"]
 STUDY = {"axes": {"hardware": ["H800", "H20"], "batch": [64, 72]}, "study": "decode_gpu_2025"}

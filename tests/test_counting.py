@@ -21,7 +21,7 @@ from dsjax.specs import records
 
 TP = (1, 2, 4, 8, 16, 32, 64, 128)
 H, E, V = 7168, 256, 129280
-WIDTHS = ("weight", "expert", "activation", "kv", "dispatch", "combine")
+WIDTHS = ("weight", "dense", "head", "embedding", "absorbed", "expert", "activation", "kv", "dispatch", "combine")
 MLA = {
     "input_layernorm": [7168],
     "self_attn.q_a_proj": [1536, 7168],
@@ -317,8 +317,14 @@ def test_dispatch_and_combine_volume():
     assert counted["dispatch"] == 58 * 48 * 8 * H * 1 * leaving
     assert counted["combine"] == 58 * 48 * 8 * H * 2 * leaving
     shared = values(dsjax.count(batch=48, ep=ep, moe_tp=4, precision="kv2-w2"), "communication_bytes")
-    assert shared["dispatch_moe_tp"] == 58 * 48 * 8 * H * 1 * 3
     assert (shared["dispatch"], counted["dispatch_moe_tp"]) == (counted["dispatch"], 0)
+    # One card of four chips, each with sequences of its own: every chip lacks the tokens of the three others.
+    card = values(dsjax.count(batch=48, ep=1, moe_tp=4, precision="kv2-w2"), "communication_bytes")
+    assert (card["dispatch"], card["dispatch_moe_tp"]) == (0, pytest.approx(58 * 48 * H * 1 * 3, rel=1e-12))
+    # One group that shares its sequences: every chip has all tokens, and nothing is sent.
+    for layout in ({"ep": 1, "moe_tp": 4}, {"ep": 4, "moe_tp": 1}, {"ep": 2, "moe_tp": 2}):
+        group = values(dsjax.count(batch=48, tp=4, **layout, precision="kv2-w2"), "communication_bytes")
+        assert not any(x for name, x in group.items() if name.startswith(("dispatch", "combine")))
     assert dsjax.count()["total_communication_bytes"] == 0
 
 

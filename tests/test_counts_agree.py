@@ -22,7 +22,9 @@ FIXED |= {"pipeline": "naive", "mtp": 0}
 LOADS = {"decode": {"batch": 32}, "prefill": {"prompts": 64}}
 LAYOUTS = {"tp": [1, 2, 8], "ep": [8, 16]}
 WIDE = 1e9  # bytes of an element, beside which all other bytes are few
-WIDTHS = {f"precision_{name}_bytes": [2.0, WIDE] for name in ("weight", "expert", "kv")}
+# Width of a precision -> what is counted with it.
+KINDS = {"weight": "weight", "dense": "weight", "head": "weight", "absorbed": "weight", "expert": "expert", "kv": "kv"}
+WIDTHS = {f"precision_{name}_bytes": [2.0, WIDE] for name in KINDS}
 TIGHT = 1e-12
 
 
@@ -38,12 +40,14 @@ def step_of(phase, own):
     given = {"phase": phase, "axes": {"model": MODELS, **LAYOUTS, **WIDTHS}, "fixed": FIXED | LOADS[phase]}
     ds = dsjax.sweep(given, catalogs=own)
     hw = dsjax.load_grid(given, catalogs=own).rows["hardware"]["H800"]
-    narrow = dict.fromkeys(WIDTHS, 2.0)
     moved = ds.mbu * ds.step_time * hw["hbm_bytes_per_s"] * ds.chips
-    result = {"flops": (ds.mfu * ds.step_time * hw["bf16_flops_per_s"] * ds.chips).sel(narrow)}
-    for name in WIDTHS:
-        more = moved.sel(narrow | {name: WIDE}, drop=True) - moved.sel(narrow, drop=True)
-        result[name.split("_")[1]] = more / (WIDE - 2.0)
+    result = {"flops": (ds.mfu * ds.step_time * hw["bf16_flops_per_s"] * ds.chips)}
+    narrow = {name: 2.0 for name in WIDTHS if name in moved.dims}
+    result["flops"] = result["flops"].sel({name: 2.0 for name in narrow if name in result["flops"].dims})
+    for name, kind in zip(WIDTHS, KINDS.values(), strict=True):
+        if name in narrow:  # prefill absorbs nothing
+            more = moved.sel(narrow | {name: WIDE}, drop=True) - moved.sel(narrow, drop=True)
+            result[kind] = result.get(kind, 0.0) + more / (WIDE - 2.0)
     return result
 
 

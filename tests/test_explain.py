@@ -192,12 +192,18 @@ def test_would_tbo_pay(b10):
 
 REFUSED = [
     (CORE, H800 | {"tp": 3}, "ok_tp", "tp = 3 does not divide the 128 heads"),
-    (CORE, H800 | {"tp": 16}, "ok_topology", "tp = 16 is more than the 8 chips of a scale-up domain"),
+    (
+        CORE,
+        H800 | {"tp": 3},
+        "ok_topology",
+        "tp = 3 is neither a part of a scale-up domain of 8 chips nor whole ones",
+    ),
     (
         CORE,
         H800 | {"hardware": "A100"},
         "ok_precision",
-        "A100 has not the compute rates that precision fp8 asks for: fp8 for weight, fp8 for expert",
+        "A100 has not the compute rates that precision fp8 asks for: fp8 for weight, fp8 for dense, fp8 for head, "
+        "fp8 for absorbed, fp8 for expert",
     ),
     (
         CORE,

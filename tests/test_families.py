@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -80,8 +81,9 @@ def knots(row, kind, names):
 def test_kernels_take_what_the_forms_of_calibration_say(hardware, rate, width, gemm):
     with jax.enable_x64(True):
         of, row, peaks = kernels(hardware, width, rate)
+        row_of = types.SimpleNamespace(weights="weight_bytes")
         for m, k, n in ((16, 7168, 2112), (4096, 2048, 7168), (64, 512, 576)):
-            time = of.gemm(shapes.Gemm(groups=1.0, m=float(m), k=float(k), n=float(n))).total
+            time = of.gemm(shapes.Gemm(groups=1.0, m=float(m), k=float(k), n=float(n)), row_of).total
             parameters = knots(row, gemm, ("compute", "tail", "memory", "columns", "start_s"))
             expected = forms.gemm(parameters, {"m": m, "k": k, "n": n}, peaks)
             assert float(time) == pytest.approx(float(expected), rel=1e-12), (m, k, n)

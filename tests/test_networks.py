@@ -12,7 +12,7 @@ import pytest
 import dsjax
 from dsjax.calibration import forms
 from dsjax.catalog import reader
-from dsjax.formulas import metrics, network, pipelines, roofline, routing
+from dsjax.formulas import exchange, metrics, network, pipelines, roofline, routing
 from dsjax.space.space import Space
 from dsjax.specs import fields, records
 
@@ -69,8 +69,8 @@ def test_normal_volumes_are_the_mean_over_explicit_routings(ep, domain):
             cards = set(row // (experts // ep))
             outside += len({card // domain for card in cards} - {source // domain})
             inside += sum(card % domain != source % domain for card in cards)
-    split = types.SimpleNamespace(ep=jnp.float64(ep), moe_tp=1.0, slots=experts / ep)
-    shares = network.copy_per_domain(model(k), split, float(domain))
+    split = types.SimpleNamespace(ep=jnp.float64(ep), moe_tp=1.0, slots=experts / ep, tp=1.0, dp=float(ep))
+    shares = exchange.copy_per_domain(model(k), split, float(domain))
     per_row = tokens * ep * k
     assert [float(x) for x in shares] == pytest.approx([inside / per_row, outside / per_row], rel=0.02, abs=1e-12)
 
@@ -79,9 +79,11 @@ def test_normal_sends_no_more_out_of_the_domain_and_no_more_inside_one():
     for ep in (1, 2, 8, 16, 72, 256):
         for domain in (1, 4, 8, 72, 256):
             for groups, reach in ((0, 0), (8, 4), (8, 1)):
-                split = types.SimpleNamespace(ep=jnp.float64(ep), moe_tp=1.0, slots=float(-(-256 // ep)))
-                normal = [float(x) for x in network.copy_per_domain(model(8, groups, reach), split, float(domain))]
-                single = [float(x) for x in network.copy_per_expert(split.ep, 1.0, float(domain))]
+                split = types.SimpleNamespace(
+                    ep=jnp.float64(ep), moe_tp=1.0, slots=float(-(-256 // ep)), tp=1.0, dp=float(ep)
+                )
+                normal = [float(x) for x in exchange.copy_per_domain(model(8, groups, reach), split, float(domain))]
+                single = [float(x) for x in exchange.copy_per_expert(split.ep, 1.0, float(domain))]
                 assert min(normal) >= 0.0 and normal[1] <= single[1] + 1e-12
                 assert domain < ep or normal[0] <= single[0] + 1e-12
                 assert ep > 1 or normal == single == [0.0, 0.0]
@@ -116,9 +118,11 @@ def test_expected_load_is_smooth_and_at_least_one():
 @pytest.mark.parametrize(("ep", "slots", "tokens"), [(1, 256, 3), (8, 32, 1), (64, 4, 1), (256, 1, 5)])
 def test_a_card_has_no_more_rows_than_its_slots_and_the_tokens_allow(ep, slots, tokens):
     """R = min(l k A / ep, A min(k, s)), whatever l is asked for, or chance makes of few tokens."""
-    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots))
+    counts = types.SimpleNamespace(redundant_experts=0)
+    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots), counts=counts)
     for given in (1.0, 2.0, 1e6, 0.0):
-        workload = types.SimpleNamespace(expert_imbalance=jnp.float64(given))
+        favour = {"expert_cv": jnp.float64(0.0), "expert_cv_placed": jnp.float64(9.0)}
+        workload = types.SimpleNamespace(expert_imbalance=jnp.float64(given), **favour)
         rows, _ = routing.routed_rows(model(8), workload, split, jnp.float64(tokens))
         most = tokens * min(8, slots)
         even = 8 * tokens / ep
@@ -150,12 +154,12 @@ def test_the_core_takes_as_long_as_the_calibrated_forms():
         fitted = {"inside": hw.exchange_utilisation, "outside": nic.exchange_utilisation}
         fitted |= {"start_s": hw.exchange_start_s, "outside_s": nic.exchange_start_s}
         shape = {"num_token": 128.0, "topk": 8.0, "hidden_size": 7168.0, "ep_size": ep, "node_num": ep / 8.0}
-        net = network.exchange_links(hw, nic, hw.exchange_utilisation, hw.exchange_start_s)
-        shares = network.copy_per_expert(jnp.float64(ep), 1.0, 8.0)
-        time = network.all_to_all(128.0 * 8.0 * 7168.0, shares, 1.0, net)
+        net = exchange.exchange_links(hw, nic, 8.0, hw.exchange_utilisation, hw.exchange_start_s)
+        shares = exchange.copy_per_expert(jnp.float64(ep), 1.0, 8.0)
+        time = exchange.all_to_all(128.0 * 8.0 * 7168.0, shares, net)
         assert float(time.total) == pytest.approx(float(forms.exchange(fitted, shape, peaks)), rel=1e-12)
-        net = network.exchange_links(hw, nic, hw.exchange_utilisation, hw.exchange_start_s, 7e-6)
-        time = network.all_to_all(128.0 * 8.0 * 7168.0, shares, 1.0, net)
+        net = exchange.exchange_links(hw, nic, 8.0, hw.exchange_utilisation, hw.exchange_start_s, 7e-6)
+        time = exchange.all_to_all(128.0 * 8.0 * 7168.0, shares, net)
         own = forms.exchange_extended(fitted | {"hidden_s": 7e-6}, shape, peaks)
         assert float(time.total) == pytest.approx(float(own), rel=1e-12)
     fitted = {"inside": hw.scale_up_utilisation, "start_s": hw.all_reduce_start_s}

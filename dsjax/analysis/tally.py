@@ -5,9 +5,9 @@ Everything is read off the table of operators (`serving.operators`): what one ch
 
 import dataclasses
 from fractions import Fraction
+from types import SimpleNamespace
 
-from ..formulas import attention, shapes
-from ..formulas.exchange import all_to_all_bytes
+from ..formulas import attention, exchange, shapes
 from ..formulas.routing import expert_slots
 from ..formulas.shapes import over
 from ..formulas.work import Work
@@ -178,11 +178,13 @@ def _collectives(model, batch, work, width, layout):
     """{collective: (block, layers that hold it, bytes all chips send in one layer)}.
 
     All-reduce of b bytes over n chips: each sends 2 (n - 1) / n b; after embedding, attention and FFN. All-gather of
-    the logits: each sends (n - 1) / n of them. Dispatch, combine: k copies of every token, of which (ep - 1) / ep
-    leave the card; the moe_tp chips of a card fetch a share of a copy each and gather it, or sum it in shares. Every
-    chip dispatches its own 1 / tp of the tokens of its group.
+    the logits: each sends (n - 1) / n of them. Dispatch, combine: k copies of every token, of which (ep - h) / ep go
+    to other cards than the h of its group; the moe_tp chips of a card fetch a share of a copy each and share what they
+    lack, each token once (`exchange.gather_share`). Every chip dispatches its own 1 / tp of the tokens of its group.
     """
     n, dense, tokens = model.num_hidden_layers, model.first_k_dense_replace, work.all_tokens
+    sizes = {name: float(getattr(layout, name)) for name in ("tp", "moe_tp", "ep", "dp")}
+    split = SimpleNamespace(**sizes, slots=float(work.experts))
     reduced = 2 * (layout.tp - 1) * tokens * model.hidden_size * width["activation_bytes"]
     logits = (layout.tp - 1) * batch * model.vocab_size * width["activation_bytes"]
     result = {
@@ -193,9 +195,11 @@ def _collectives(model, batch, work, width, layout):
         "head_all_gather": ("head", 1, logits),
     }
     for name in ("dispatch", "combine"):
-        sent = all_to_all_bytes(tokens, model.hidden_size, model.num_experts_per_tok, width[f"{name}_bytes"])
-        result[name] = ("moe", n - dense, over(sent * (layout.ep - 1), layout.ep))
-        result[f"{name}_moe_tp"] = ("moe", n - dense, sent * (layout.moe_tp - 1))
+        sent = exchange.all_to_all_bytes(tokens, model.hidden_size, model.num_experts_per_tok, width[f"{name}_bytes"])
+        other = max(Fraction(0), layout.ep - max(Fraction(1), Fraction(layout.tp, layout.moe_tp)))
+        result[name] = ("moe", n - dense, over(sent * other, layout.ep))
+        lacking = exchange.gather_share(model, split) * tokens * model.hidden_size * width[f"{name}_bytes"]
+        result[f"{name}_moe_tp"] = ("moe", n - dense, float(lacking) * layout.chips if layout.moe_tp > 1 else 0)
     return {name: value for name, value in result.items() if value[1]}
 
 

@@ -75,7 +75,7 @@ def load(records=RECORDS, *own, models=()):
     """
     raw = {record: {} for record in KINDS}
     for file, record in _FILES.items():
-        if record not in records or records[record] is RECORDS[record]:  # else the study has rows of its own
+        if record == "curve" or records.get(record) is RECORDS[record]:  # else a study has rows of its own, or none
             raw[record] |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
     raw["model"] |= _models()
     for tables, file in own:

@@ -48,7 +48,7 @@ def low_latency(point, split, traffic, causal):
     low-latency kernels; dsjax/MODEL.md, section 5.
     """
     del causal
-    shares = copy_per_expert(split.ep, split.moe_tp, point.hardware.scale_up_domain, cards_of_group(split))
+    shares = copy_per_expert(split.ep, split.moe_tp, point.hardware.scale_up_domain, split.tp)
     return *_both(point, split, traffic, (shares, shares), _low_latency_links(point.hardware), 0.0), 0.0
 
 
@@ -58,7 +58,7 @@ def layered(point, split, traffic, causal):
     del causal
     domain = point.hardware.scale_up_domain
     there = copy_per_domain(point.model, split, domain)
-    back = copy_per_expert(split.ep, split.moe_tp, domain, cards_of_group(split))
+    back = copy_per_expert(split.ep, split.moe_tp, domain, split.tp)
     return *_both(point, split, traffic, (there, back), _low_latency_links(point.hardware), 0.0), 0.0
 
 
@@ -95,9 +95,10 @@ def gathered(point, split, traffic, causal):
     net = links(hw, point.nic)
     # Places of a ring: one chip of each group of a domain.
     ring = Links(**vars(net) | {"domain": arrays.maximum(net.domain / split.tp, 1.0)})
-    start = Time(exposed_latency=arrays.where(dp > 1.0, hw.all_reduce_start_s, 0.0))
-    dispatch = all_gather(traffic.dispatch_tokens, dp, ring) + start
-    return dispatch, reduce_scatter(traffic.combine_tokens, dp, ring) + start, 0.0
+    start = Time(exposed_latency=arrays.where(split.several, hw.all_reduce_start_s, 0.0))
+    spans = arrays.where(split.tp < net.domain, split.ep * split.moe_tp > net.domain, split.several)
+    dispatch = all_gather(traffic.dispatch_tokens, dp, ring, spans) + start
+    return dispatch, reduce_scatter(traffic.combine_tokens, dp, ring, spans) + start, 0.0
 
 
 def automatic(point, split, traffic, causal):
@@ -131,7 +132,7 @@ def within_card(n_bytes, split, net):
 
     Nothing where the card is one chip, or every group holds all tokens (dp = 1).
     """
-    some = (split.moe_tp > 1.0) & (split.dp > 1.0)
+    some = (split.moe_tp > 1.0) & split.several
     inside = arrays.minimum(split.moe_tp, net.domain)
     beyond = arrays.where(split.moe_tp > net.domain, split.moe_tp / inside, 1.0)
     seconds = n_bytes / net.inside(inside) + (beyond - 1.0) / beyond * n_bytes / inside / net.out_bytes_per_s
@@ -203,9 +204,19 @@ MODES = {
 }
 
 
-def cards_of_group(split):
+def cards_of_group(tp, moe_tp):
     """Cards whose chips hold the tokens of one group: max(1, tp / moe_tp)."""
-    return arrays.maximum(split.tp / split.moe_tp, 1.0)
+    return arrays.maximum(tp / moe_tp, 1.0)
+
+
+def sent_beyond(ep, moe_tp, domain, tp):
+    """(whether rows go to other cards of the domain, to cards outside): there are cards beyond those of the group.
+
+    Decided by products of whole numbers, as `spans_domains`.
+    """
+    own, spans = arrays.maximum(tp, moe_tp), spans_domains(ep, moe_tp, domain)
+    beyond = ep * moe_tp > own
+    return beyond & (~spans | (domain > own)), beyond & spans
 
 
 def spans_domains(ep, moe_tp, domain):
@@ -221,16 +232,16 @@ def cards_of_domain(ep, moe_tp, domain):
     return arrays.where(spans_domains(ep, moe_tp, domain), arrays.maximum(1.0, arrays.minimum(ep, domain / moe_tp)), ep)
 
 
-def copy_per_expert(ep, moe_tp, domain, held=1.0):
+def copy_per_expert(ep, moe_tp, domain, tp=1.0):
     """(inside the domain, outside) of the rows of a card that are sent, one copy per expert.
 
-    e cards of a domain, h = `held` cards whose chips hold the tokens of a group: max(e - h, 0) / ep and 1 - max(e, h) /
-    ep. Either share is 0 exactly where nothing is sent: h = ep where one group has all tokens.
+    e cards of a domain, h = max(1, tp / moe_tp) whose chips hold the tokens of a group: max(e - h, 0) / ep and
+    1 - max(e, h) / ep. Either share is 0 exactly where nothing is sent: h = ep where one group has all tokens.
     """
-    cards = cards_of_domain(ep, moe_tp, domain)
-    leaves = spans_domains(ep, moe_tp, domain) & (ep > held)
+    cards, held = cards_of_domain(ep, moe_tp, domain), cards_of_group(tp, moe_tp)
+    within, leaves = sent_beyond(ep, moe_tp, domain, tp)
     outside = arrays.where(leaves, 1.0 - arrays.maximum(cards, held) / ep, 0.0)
-    return arrays.maximum(cards - held, 0.0) / ep, outside
+    return arrays.where(within, (cards - held) / ep, 0.0), outside
 
 
 def copy_per_domain(model, split, domain):
@@ -240,9 +251,10 @@ def copy_per_domain(model, split, domain):
     card of the same place in the domain, which forwards it to every card visited, C in all: inside (C / k) (1 - h / e),
     h cards whose chips hold the token already; h > e: none, and outside 1 - h / ep for 1 - 1 / q.
     """
-    ep, moe_tp, held = split.ep, split.moe_tp, cards_of_group(split)
+    ep, moe_tp, held = split.ep, split.moe_tp, cards_of_group(split.tp, split.moe_tp)
     cards, slots, copies = cards_of_domain(ep, moe_tp, domain), ep * split.slots, model.num_experts_per_tok
-    inside = visited(ep, model, slots) / copies * arrays.maximum(1.0 - held / cards, 0.0)
+    within, leaves = sent_beyond(ep, moe_tp, domain, split.tp)
+    inside = arrays.where(within, visited(ep, model, slots) / copies * (1.0 - held / cards), 0.0)
     spans = spans_domains(ep, moe_tp, domain)
     # q as a ratio of whole numbers: ep moe_tp chips of d a domain, or a card in each where none holds a whole one.
     fits_card = moe_tp <= domain
@@ -250,7 +262,7 @@ def copy_per_domain(model, split, domain):
     of = arrays.where(spans & fits_card, domain, 1.0)
     own = arrays.maximum(of / parts, held / ep)
     outside = visited(parts, model, slots, of) / copies * (1.0 - own)
-    return inside, arrays.where(spans & (ep > held), outside, 0.0)
+    return inside, arrays.where(leaves, outside, 0.0)
 
 
 def all_to_all(share, shares, net, cores_bytes_per_s=0.0):

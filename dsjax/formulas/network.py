@@ -61,24 +61,25 @@ def bisected(bytes_per_s, dimensions, chips):
     return arrays.where(some, arrays.minimum(bytes_per_s, limit), bytes_per_s)
 
 
-def all_gather(n_bytes, chips, net):
+def all_gather(n_bytes, chips, net, spans=None):
     """Ring all-gather to b bytes on each of n chips, inside the domains and between them, one after the other.
 
     g = min(n, domain), q = n / g:  (g - 1) / g b / U + (g - 1) t_up + (q - 1) / q (b / g) / O + (q - 1) t_out [s].
     b = `n_bytes` [B], n = `chips` [1]; of the links `net`: U, O bandwidth inside and outside the domain [B/s], t_up,
-    t_out time of one step [s]. One chip: 0. Source: dsjax/MODEL.md, section 5.
+    t_out time of one step [s]. `spans`: whether n > domain, where neither is a whole number. One chip: 0. Source:
+    dsjax/MODEL.md, section 5.
     """
     inside = arrays.minimum(chips, net.domain)
-    domains = arrays.where(chips > net.domain, chips / inside, 1.0)
+    domains = arrays.where(chips > net.domain if spans is None else spans, chips / inside, 1.0)
     seconds = (inside - 1.0) / inside * n_bytes / net.inside(inside)
     seconds = seconds + (domains - 1.0) / domains * (n_bytes / inside) / net.out_bytes_per_s
     steps = (inside - 1.0) * net.up_step_s + (domains - 1.0) * net.out_step_s
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=seconds)
 
 
-def reduce_scatter(n_bytes, chips, net):
+def reduce_scatter(n_bytes, chips, net, spans=None):
     """Ring reduce-scatter of `n_bytes` [B] on each of `chips` [1]: volume and steps are those of `all_gather`."""
-    return all_gather(n_bytes, chips, net)
+    return all_gather(n_bytes, chips, net, spans)
 
 
 def all_reduce(n_bytes, chips, net, start_s=0.0, rise_s=0.0, direct=0.0, peak_bytes_per_s=1.0, peer_bytes_per_s=None):

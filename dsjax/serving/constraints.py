@@ -183,8 +183,8 @@ def says_precision(v):
 
 def says_even_batch(v):
     """Why a batch does not suit a pipeline that halves it."""
-    load = "prompts" if v.get("phase") == "prefill" else "batch"
-    sizes = f"{load} = {v[load]:,.0f}" + (f", dp = {v['dp']:,.4g}" if load == "prompts" else "")
+    load = "prompts" if v.get("phase") == "prefill" else "concurrency" if "concurrency" in v else "batch"
+    sizes = f"{load} = {v[load]:,.0f}" + (f", dp = {v['dp']:,.4g}" if load != "batch" else "")
     return f"{sizes}: the sequences of a group do not make the two equal halves of pipeline {v['pipeline']}"
 
 
@@ -199,7 +199,7 @@ def _exchange(case):
     if buffered is False:
         return np.True_
     most = case.point.engine.exchange_tokens
-    return (most <= 0.0) | (case.work.tokens / case.work.tp <= most) | (case.split.dp <= 1.0) | ~(True & buffered)
+    return (most <= 0.0) | (case.work.tokens <= most * case.work.tp) | ~(case.split.several & buffered)
 
 
 def _says_exchange(v):

@@ -22,6 +22,7 @@ class Split:
     chips: float  # of the instance, all stages of its pipeline
     dp: float
     groups: int  # whole ones: floor(dp), at least 1
+    several: bool  # whether there is more than one: chips > pp tp
     slots: float  # experts one card holds
     counts: Deployment  # the sizes as integers, those that were not given derived: ceilings and divisibility are exact
     stages: float | None  # of the pipeline of layers; None: one, and no other is asked for
@@ -45,4 +46,5 @@ def split(deployment, model, dtype):
     dp, groups = quotient(chips, share, dtype), arrays.maximum(chips // share, 1)
     stages = None if d.pp is None else arrays.asarray(d.pp, dtype)
     slots = arrays.asarray(slots, dtype)
-    return Split(**sizes, dp=dp, groups=groups, slots=slots, counts=counts, stages=stages)
+    of_groups = {"dp": dp, "groups": groups, "several": chips > share}
+    return Split(**sizes, **of_groups, slots=slots, counts=counts, stages=stages)

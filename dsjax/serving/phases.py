@@ -60,7 +60,7 @@ def extended(point, split, sequences, of_all_groups, queries):
     """`Work` of `sequences` sequences of a group, `of_all_groups` of all, that extend by `queries` tokens each."""
     tokens = sequences * queries
     # Groups wait for the one with most positions in its cache.
-    spread = length_spread(point.workload) * largest_normal(split.dp)
+    spread = length_spread(point.workload) * largest_normal(arrays.maximum(split.dp, 1.0))
     context = point.workload.context * (1.0 + spread / arrays.sqrt(sequences))
     rows = {"rows": tokens, "head_rows": tokens, "context": context, "causal": False}
     return _work(point, split, sequences, of_all_groups, queries, **rows)

@@ -173,5 +173,5 @@ def kept(point, split, work, mode):
         slots = split.ep * split.slots
         tokens = work.tokens / work.tp  # of a chip
         n_bytes = engine.exchange_buffers * tokens * slots * point.model.hidden_size * point.precision.combine_bytes
-        n_bytes = arrays.where((split.dp > 1.0) & buffered, n_bytes, 0.0)
+        n_bytes = arrays.where(split.several & buffered, n_bytes, 0.0)
     return {"exchange": n_bytes, "engine": engine.memory_bytes + arrays.zeros_like(work.tokens)}

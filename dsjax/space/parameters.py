@@ -112,7 +112,12 @@ def continuous(record, meta):
 def known(space, records=RECORDS):
     """{`Parameter`: metadata} of every continuous number of the records of a space, of all rows together."""
     fields = ((record, field, meta) for record in records for field, meta in _fields(space, record).items())
-    return {Parameter(record, field): meta for record, field, meta in fields if continuous(record, meta)}
+    given = space.axes.keys() | space.fixed.keys()
+    return {
+        Parameter(record, field): meta
+        for record, field, meta in fields
+        if continuous(record, meta) and (record not in ALONE or field in given)  # else derived, and no number
+    }
 
 
 def resolve(where, text, space):

@@ -14,6 +14,7 @@ from . import ranges
 
 # Defaults for files written before these options existed.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
+BEFORE |= {"context_cv": 0.0, "acceptance_decay": 1.0, "expert_cv": 0.0, "expert_cv_placed": 0.0}
 LOADS = {"decode": "batch", "prefill": "prompts"}  # {phase: what is batched}
 
 
