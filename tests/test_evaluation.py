@@ -77,6 +77,39 @@ def test_compiled_programs_are_kept_until_forgotten(ask, compilations):
     assert compilations
 
 
+def test_points_of_several_spaces_are_those_of_each():
+    """Spaces of two structures (decode, prefill), in any order, each with samples of its own."""
+    at = {"nic": "CX7", "tp": 1, "chips": 32, "precision": "w8a8", "context": 4096}
+    loads = [
+        ("decode", {"batch": 8}),
+        ("prefill", {"prompts": 32}),
+        ("decode", {"batch": 64}),
+        ("decode", {"batch": 9}),
+    ]
+    spaces = []
+    for phase, load in loads:
+        chip = "Ascend-910C" if load == {"batch": 64} else "H800"  # of unknown price
+        fixed = at | load | {"pipeline": "naive", "hardware": chip}
+        space = grid.load({"model": "DeepSeek-V3", "phase": phase, "axes": {"ep": [32]}, "fixed": fixed})
+        spaces.append(space.only({"ep": 32}))
+    values = [{RATE: [1e10, 5e10]}, {}, {("workload", "context"): [1024.0, 2048.0, 8192.0]}, {}]
+    found = evaluation.points(spaces, values)
+    assert [len(x["step_time"]) for x in found] == [2, 1, 3, 1]
+    for space, moved, result in zip(spaces, values, found, strict=True):
+        for i in range(len(result["step_time"])):
+            same = space.with_fixed(**{_name(key): numbers[i] for key, numbers in moved.items()})
+            wanted = evaluation.evaluate(same)
+            assert result.keys() == wanted.keys()
+            for name, (_, value) in wanted.items():
+                assert np.array_equal(result[name][i], value.item(), equal_nan=True), name
+    assert np.isnan(found[0]["ttft"]).all() and found[1]["ttft"] == found[1]["step_time"]
+
+
+def _name(key):
+    record, field = key
+    return field if record == "workload" else f"{record}_{field}"
+
+
 def test_samples_are_the_points_of_an_axis():
     """As many as do not fill a chunk, or fill several; operands that do not vary are those of the point."""
     space = grid.load(STUDY).only(POINT)

@@ -76,7 +76,7 @@ def load(records=RECORDS, *own, models=()):
     raw = {record: {} for record in KINDS}
     for file, record in _FILES.items():
         if record == "curve" or records.get(record) is RECORDS[record]:  # else a study has rows of its own, or none
-            raw[record] |= {name: (file, row) for name, row in read_toml(DATA / file).items()}
+            raw[record] |= {name: (file, row) for name, row in _shared(file).items()}
     raw["model"] |= _models()
     for tables, file in own:
         for record, table in tables.items():
@@ -89,6 +89,12 @@ def load(records=RECORDS, *own, models=()):
         if isinstance(name, str) and name not in raw["model"] and (path := configs.path_of(name)):
             raw["model"][name] = (str(path), configs.read(path))
     return {record: Rows(rows, records, record) for record, rows in raw.items()}
+
+
+@functools.cache
+def _shared(file):
+    """A file of the shared catalog, as parsed: nobody changes it."""
+    return read_toml(DATA / file)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from .caches import forget
 from .choice import compiled
 from .derivatives import substituted
 from .duals import along, continued, tangent, value
-from .lift import evaluate, known, nbytes, numbers, pays, samples, variables
+from .lift import evaluate, known, nbytes, numbers, pays, points, samples, variables
 from .reductions import equations_along, reduction
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "nbytes",
     "numbers",
     "pays",
+    "points",
     "reduction",
     "samples",
     "substituted",

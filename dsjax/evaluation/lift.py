@@ -85,8 +85,45 @@ def samples(space, values, n, names):
     `values` {(record, field): n numbers} of the operands that vary (see `numbers`).
     """
     how, leaves = plan(space)
+    return _sampled(how, leaves, _by_position(how, leaves, values), n, names)
+
+
+def points(spaces, values, function=evaluate_point):
+    """[{variable: its value in each sample}] of spaces of one point, those of one structure evaluated at once.
+
+    `values` [{(record, field): numbers}] of each: the operands that vary, in as many samples as there are numbers (one
+    without any). `function` as in `evaluate`, one for all or a list of one each.
+    """
+    functions = function if isinstance(function, list) else [function] * len(spaces)
+    plans = [plan(space, each) for space, each in zip(spaces, functions, strict=True)]
+    groups: dict = {}
+    for i, (how, _) in enumerate(plans):
+        groups.setdefault(how, []).append(i)
+    found: list = [None] * len(spaces)
+    for how, members in groups.items():
+        counts = [len(next(iter(values[i].values()), (0,))) for i in members]
+        tables = []
+        for i, n in zip(members, counts, strict=True):
+            leaves, varied = plans[i][1], _by_position(how, plans[i][1], values[i])
+            tables.append([np.broadcast_to(varied.get(k, leaf), n) for k, leaf in enumerate(leaves)])
+        columns = [np.concatenate(parts) for parts in zip(*tables, strict=True)]
+        varied = {k: column for k, column in enumerate(columns) if (column != column[0]).any()}
+        wanted = {i: known(spaces[i], layout(how, "float64")) for i in members}
+        names = tuple(dict.fromkeys(name for each in wanted.values() for name in each))
+        result = _sampled(how, [column[0] for column in columns], varied, len(columns[0]), names)
+        for i, end, n in zip(members, np.cumsum(counts), counts, strict=True):
+            found[i] = {name: result[name][end - n : end] for name in wanted[i]}
+    return found
+
+
+def _by_position(how, leaves, values):
+    """{position of an operand: numbers} of {(record, field): numbers}."""
     positions = _positions(how)
-    varied = {positions[key]: np.asarray(array, leaves[positions[key]].dtype) for key, array in values.items()}
+    return {positions[key]: np.asarray(array, leaves[positions[key]].dtype) for key, array in values.items()}
+
+
+def _sampled(how, leaves, varied, n, names):
+    """{variable: value in each of `n` samples} of flat operands; `varied` {position: numbers}."""
     tags = tuple("sample" if i in varied else None for i in range(len(leaves)))
     how = dataclasses.replace(how, axes=("sample",), leaf_axes=tags)
     found: dict = {name: [] for name in names}
