@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from .. import numerics
-from .systems import METRICS
+from .measured import CLASSES, METRICS
 
 FAR = 0.30  # an error above this is named
 
@@ -71,7 +71,11 @@ def order(measured, predicted, which):
 
 
 def statistics(ds):
-    """{name: list of dicts}: "errors" by group, "ratios" within a study, "order" by metric, "bias" by metric."""
+    """{name: list of dicts} of all that is said of a Dataset of `validate`.
+
+    "classes", "engines" and "studies" by `by_group`; `excluded`; over the complete systems "errors" by group, "ratios"
+    within a study, "order" and "bias" by metric.
+    """
     complete = ds["complete"].values
     kinds = {"left_out": "left_out", "fitted": "", "unfitted": "unfitted", "roofline": "roofline_left_out"}
     groups = {"complete": complete, "incomplete": ~complete}
@@ -85,7 +89,74 @@ def statistics(ds):
                 found = summary(ds[f"{prefix}_error".lstrip("_")].values[which])
                 line |= {"rows": int(which.sum())} | {f"{kind}_{k}": v for k, v in found.items() if k != "rows"}
             errors.append(line)
-    return {"errors": errors, **_compared(ds), "bias": _bias(ds)}
+    found = {name: by_group(ds, key, known) for name, key, known in _GROUPS}
+    return found | {"excluded": excluded(ds), "errors": errors, **_compared(ds), "bias": _bias(ds)}
+
+
+_GROUPS = (("classes", "class", tuple(CLASSES)), ("engines", "engine", ()), ("studies", "study", ()))
+
+
+def seconds(ds, name):
+    """A value as a time: larger is slower."""
+    return 1.0 / _speed(ds, name)
+
+
+def counted(ds):
+    """Whether a system is counted: its source gives all that matters, and there is a prediction."""
+    return ds["complete"].values & np.isfinite(ds["unfitted"].values)
+
+
+def excluded(ds):
+    """[{class, reason, rows}] of the systems that are not counted, and of what the catalog cannot describe."""
+    found: dict = {}
+    for kind, why, complete, ok in zip(*(ds[x].values.tolist() for x in ("class", "why", "complete")), counted(ds)):
+        if not ok:
+            key = kind, "no finite prediction" if complete else why
+            found[key] = found.get(key, 0) + 1
+    for why in ds["left_aside_why"].values.tolist():
+        found["", why] = found.get(("", why), 0) + 1
+    return [{"class": kind, "reason": why, "rows": n} for (kind, why), n in found.items()]
+
+
+def by_group(ds, key, known=()):
+    """[statistics of the counted systems of a group] by a coordinate, groups in the order of `known`, and of all.
+
+    `rows` and how many are `counted`; `median`, `p90` of |predicted / measured - 1|, and `bias`, the geometric mean of
+    predicted over measured time, without a factor; the same with one software factor (`one_`), and with one for each
+    engine (`engine_`), the study itself left out; of peak rates (`roofline_`). Pairs of one study and metric: `ratio`,
+    the median |log| of predicted over measured ratio, and `order`, the share as measured. `within_1`, `within_2`: share
+    within one and two `uncertainty` of the prediction; `printed_1`, `printed_2` the same of `kernel_uncertainty`.
+    """
+    values, ok = ds[key].values, counted(ds)
+    names = [name for name in dict.fromkeys([*known, *values.tolist()]) if (values == name).any()]
+    return [_group(ds, name, values == name, ok) for name in names] + [_group(ds, "all", np.ones(len(ok), bool), ok)]
+
+
+_KINDS = {"": "unfitted", "one_": "left_out", "engine_": "by_engine_left_out", "roofline_": "roofline_left_out"}
+
+
+def _group(ds, name, which, ok):
+    ok = which & ok
+    measured, predicted = seconds(ds, "measured"), seconds(ds, "unfitted")
+    line = {"group": name, "rows": int(which.sum()), "counted": int(ok.sum())}
+    for prefix, of in _KINDS.items():
+        found = summary(ds[f"{of}_error"].values[ok])
+        line |= {f"{prefix}{x}": found[x] for x in ("median", "p90")}
+        line[f"{prefix}bias"] = _geometric(seconds(ds, of)[ok] / measured[ok])
+    keys = zip(ds["study"].values.tolist(), ds["metric"].values.tolist(), strict=True)
+    within = pairs([of if counts else i for i, (of, counts) in enumerate(zip(keys, ok, strict=True))])
+    x, y = ratios(measured, predicted, within)
+    line |= {"pairs": len(within), "ratio": float(np.median(np.abs(np.log(y / x)))) if len(within) else np.nan}
+    line["order"] = order(measured, predicted, within)["agree"]
+    off = np.abs(np.log(predicted / measured))[ok]
+    for prefix, of in (("within", "uncertainty"), ("printed", "kernel_uncertainty")):
+        for n in (1, 2):
+            line[f"{prefix}_{n}"] = float(np.mean(off <= n * ds[of].values[ok])) if ok.any() else np.nan
+    return line
+
+
+def _geometric(values):
+    return float(np.exp(np.mean(np.log(values)))) if len(values) else np.nan
 
 
 def _speed(ds, name):

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ..types import Named, Path
-from . import agreement, systems, validate
+from . import agreement, predict, systems, validate
 
 
 def validate_defaults(
@@ -32,7 +32,7 @@ def validate_defaults(
         keys = [repr((sorted(row.used.items()), row.loads[row.used["balance"]])) for row in rows]
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in seen}
         if new:
-            seen.update(zip(new, validate.predictions(new.values(), fixed, settings, catalogs), strict=True))
+            seen.update(zip(new, predict.predictions(new.values(), fixed, settings, catalogs), strict=True))
         return [seen[key] for key in keys]
 
     file, (factor, _) = systems.read(source), validate.factors(source)

@@ -6,13 +6,17 @@ from ...errors import InputError
 from ..common import OUTPUT_OPTIONS, GridRequest
 from ..progress import progress
 from ..tables import records, table
+from . import agreement_tables
+from .agreement_tables import percent
 
 
 @click.command()
 @click.argument("systems", metavar="[SYSTEMS.toml]", required=False)
+@click.option("--rows", "each", is_flag=True, help="Also every system, and whichever is far off.")
 @click.option(
     "--all", "everything", is_flag=True, help="Also every choice made, every pair of a study, and what is left aside."
 )
+@click.option("--engines", is_flag=True, help="Host times and factors of each engine that fit best, and their worth.")
 @click.option("--defaults", is_flag=True, help="What becomes of the errors where one default after the other changes.")
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="For all systems: curve=mine.")
 @click.option(
@@ -26,16 +30,18 @@ from ..tables import records, table
 @click.option("-o", "--output", metavar="FILE.nc", help="Write everything as NetCDF.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.nc.")
 @OUTPUT_OPTIONS
-def validate(systems, everything, defaults, fixed, settings, catalogs, output, force, form, quiet):
+def validate(systems, each, everything, engines, defaults, fixed, settings, catalogs, output, force, form, quiet):
     """Measured end-to-end systems against predictions, with no number set for one system alone.
 
-    What a source leaves open comes from one table of defaults. One software factor is fitted to all systems whose
-    source gives all that matters; "left out" has the factor of the other studies alone. Beside it the roofline: peak
-    rates, no launches, with a factor fitted in the same way. SYSTEMS.toml: measurements of your own; its form is that
-    of dsjax/data/systems.toml.
+    What a source leaves open comes from one table of defaults. Judged by class and by engine: without a factor, with
+    one software factor fitted to all systems whose source gives all that matters, and with one for each engine; the
+    system's own study is left out of both. Beside it the roofline: peak rates, no launches, with a factor fitted in
+    the same way. SYSTEMS.toml: measurements of your own; its form is that of dsjax/data/systems.toml.
 
     \b
     dsjax validate
+    dsjax validate --rows
+    dsjax validate --engines
     dsjax validate --defaults
     dsjax validate --catalog curve.toml --fix curve=mine
     dsjax validate --format csv > systems.csv
@@ -43,16 +49,19 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
     from ...results import files, netcdf
     from ...validation import validate
     from ...validation.defaults import validate_defaults
+    from ...validation.engine_numbers import engine_numbers
     from ...validation.systems import files_of
 
-    if everything and defaults:
-        raise InputError("--defaults: beside --all; expected one of the two")
+    alone = [name for name, given in (("--defaults", defaults), ("--engines", engines)) if given]
+    beside = [name for name, given in (("--rows", each), ("--all", everything)) if given] + alone[1:]
+    if alone and beside:
+        raise InputError(f"{alone[0]}: beside {beside[0]}; expected one of the two")
     if output:
         files.apart([output], files_of(systems, catalogs))
         files.check_netcdf(output, force)
     changes = GridRequest(fixed=fixed, settings=settings, catalogs=catalogs).changes()
     changes.pop("axes")
-    twin = validate_defaults if defaults else validate.validate
+    twin = validate_defaults if defaults else engine_numbers if engines else validate.validate
     with progress("predicting systems", quiet):
         ds = twin(systems, **changes)
     if output:
@@ -61,8 +70,10 @@ def validate(systems, everything, defaults, fixed, settings, catalogs, output, f
         _records(ds, form)
     elif defaults:
         _defaults(ds, quiet)
+    elif engines:
+        agreement_tables.engines(ds, quiet)
     else:
-        _show(ds, everything, quiet)
+        _show(ds, each or everything, everything, quiet)
 
 
 def _records(ds, form):
@@ -70,7 +81,7 @@ def _records(ds, form):
     from ...results import files
     from ...validation import agreement
 
-    dim = "choice" if "choice" in ds.dims else "system"
+    dim = next(name for name in ("choice", "fit", "system") if name in ds.dims)
     columns = {name: x.values for name, x in ds.variables.items() if x.dims == (dim,)}
     rows = files.records({dim: columns.pop(dim)} | columns)
     summary = {name: x for name, x in ds.attrs.items() if name != "title"}
@@ -84,7 +95,7 @@ def _defaults(ds, quiet):
     lines = []
     for i in range(ds.sizes["choice"]):
         x = ds.isel(choice=i)
-        errors = [_percent(x[name], signed=False) for name in ("median", "p90", "open_median", "open_p90")]
+        errors = [percent(x[name], signed=False) for name in ("median", "p90", "open_median", "open_p90")]
         far = [str(int(x[name])) for name in ("far", "open_far")]
         counts = str(int(x["changed"])) if i else ""
         factor = f"{float(x['software_factor']):.3f}"
@@ -110,21 +121,39 @@ def _defaults(ds, quiet):
         )
 
 
-def _show(ds, everything, quiet):
-    """Systems, then statistics, then what is far off and why it may be."""
+def _show(ds, each, everything, quiet):
+    """By class and engine, what was fitted, what is not counted; then systems, what is far off and why it may be."""
     from ...validation.agreement import statistics
 
     stats = statistics(ds)
+    agreement_tables.groups(stats["classes"], "class", _TITLE, quiet)
+    agreement_tables.groups(stats["engines"], "engine", "\nBy engine:", quiet)
+    if not quiet:
+        agreement_tables.uncounted(stats["excluded"])
+        agreement_tables.fits(ds)
+    if each:
+        _each_system(ds, stats, quiet)
+    if not quiet:
+        _remarks(ds, each)
+    if everything:
+        _everything(ds)
+
+
+_TITLE = (
+    "|predicted / measured - 1| of the systems whose source gives all that matters, predicted over measured time\n"
+    "(geometric mean) and the share that lies within the +- of kernel times, without a factor; medians with one\n"
+    "software factor, with one by engine and of the roofline, the study itself left out; pairs of one study:"
+)
+
+
+def _each_system(ds, stats, quiet):
+    agreement_tables.groups(stats["studies"], "study", "\nBy study:", quiet)
     complete = ds["complete"].values
-    _systems(ds.isel(system=complete), "Systems whose source gives all that matters:", quiet)
+    _systems(ds.isel(system=complete), "\nSystems whose source gives all that matters:", quiet)
     if not complete.all():
         _systems(ds.isel(system=~complete), "\nSystems whose source leaves something open (they fit nothing):", quiet)
     _errors(stats["errors"])
     _agreement(stats)
-    if not quiet:
-        _remarks(ds)
-    if everything:
-        _everything(ds)
 
 
 def _systems(ds, title, quiet):
@@ -134,7 +163,7 @@ def _systems(ds, title, quiet):
     for i in range(ds.sizes["system"]):
         x = ds.isel(system=i)
         metric = METRICS[x["metric"].item()]
-        errors = [_percent(x[name]) for name in _ERRORS]
+        errors = [percent(x[name]) for name in _ERRORS]
         values = [_value(float(x[name]), metric) for name in ("measured", "predicted")]
         lines.append([x["system"].item(), x["hardware"].item(), metric.shown, *values, *errors, int(x["assumed"])])
     if not quiet:
@@ -150,19 +179,14 @@ _ERRORS = {
 }
 
 
-def _percent(x, signed=True):
-    value = 100.0 * float(x)
-    return "-" if value != value else f"{value:+.1f}" if signed else f"{value:.1f}"
-
-
 def _value(value, metric):
-    return f"{value if metric.rate else 1e6 * value:,.1f}"
+    return f"{value * metric.scale:,.{2 if metric.shown == 'ms/token' else 1}f}"
 
 
 def _errors(lines):
     shown = []
     for x in lines:
-        numbers = [_percent(x[f"{kind}_{name}"], signed=False) for kind in _KINDS for name in ("median", "p90")]
+        numbers = [percent(x[f"{kind}_{name}"], signed=False) for kind in _KINDS for name in ("median", "p90")]
         far = [f"{x[f'{kind}_far']}" for kind in _KINDS]
         shown.append([x["group"], x["rows"], *numbers[:2], far[0], *numbers[2:4], far[1]])
     click.echo("\n|predicted / measured - 1|, the study itself left out of the fit:")
@@ -171,6 +195,7 @@ def _errors(lines):
 
 
 _KINDS = ("left_out", "roofline")
+MOST = 8  # systems that are far off are named
 
 
 def _agreement(stats):
@@ -180,8 +205,8 @@ def _agreement(stats):
         if x["pairs"]:
             click.echo(
                 f"Ratios of two systems of one study ({among}): {x['pairs']} pairs, median error "
-                f"{_percent(x['median'], False)} %, p90 {_percent(x['p90'], False)} % "
-                f"(roofline {_percent(y['median'], False)} and {_percent(y['p90'], False)} %)"
+                f"{percent(x['median'], False)} %, p90 {percent(x['p90'], False)} % "
+                f"(roofline {percent(y['median'], False)} and {percent(y['p90'], False)} %)"
             )
     for x in (x for x in stats["order"] if x["by"] == "model"):
         y = next(y for y in stats["order"] if y["by"] == "roofline" and y["metric"] == x["metric"])
@@ -196,13 +221,10 @@ def _agreement(stats):
         )
 
 
-def _remarks(ds):
-    """Factors, choices, in-house systems, and every system that is far off, with the reason where it is known."""
+def _remarks(ds, each):
+    """Choices, in-house systems, and systems that are far off, with the reason where it is known; all by `each`."""
     from ...validation.agreement import FAR
 
-    a = ds.attrs
-    fitted, bare, to = a["software_factor"], a["roofline_factor"], a["fitted_to"]
-    click.echo(f"\nSoftware factor {fitted:.3f}, one number fitted to {to}; of the roofline {bare:.3f}.")
     chosen = [key for keys in ds["assumed_keys"].values for key in keys.split()]
     counts = {key: chosen.count(key) for key in sorted(set(chosen), key=lambda key: (-chosen.count(key), key))}
     said = ", ".join(f"{key} {n}" for key, n in counts.items())
@@ -211,24 +233,36 @@ def _remarks(ds):
         + f" ({said})." * bool(said)
     )
     for x in _each(ds, ds["in_house"].values):
-        click.echo(f"Without any factor, {x['system'].item()}: {_percent(x['unfitted_error'])} %.")
+        click.echo(f"Without any factor, {x['system'].item()}: {percent(x['unfitted_error'])} %.")
     left_out = ds["left_out_error"].where(ds["left_out_error"].notnull(), ds["error"])
     far = [(float(left_out[i]), ds.isel(system=i)) for i in (abs(left_out) > FAR).values.nonzero()[0]]
-    for error, x in sorted(far, key=lambda item: -abs(item[0])):
+    far = sorted(far, key=lambda item: -abs(item[0]))
+    for error, x in far if each else far[:MOST]:
         parts = ", ".join(f"{name} {share:.0%}" for name, share in _largest(x))
         click.echo(
-            f"More than {FAR:.0%} off: {x['system'].item()}, {_percent(error)} %; predicted to be bound by "
+            f"More than {FAR:.0%} off: {x['system'].item()}, {percent(error)} %; predicted to be bound by "
             f"{x['bottleneck'].item()}; of its work {parts}"
         )
         reasons = [("left open", "why"), ("noted", "caveat"), ("reason", "known")]
         for said, name in reasons:
             if x[name].item():
                 click.echo(f"    {said}: {x[name].item()}")
-    for x in _each(ds, ds["refused"].values != ""):
-        caveat = f" ({x['caveat'].item()})" if x["caveat"].item() else ""
-        click.echo(f"Measured, but refused by the model: {x['system'].item()}, {x['refused'].item()}{caveat}")
+    if len(far) > MOST and not each:
+        click.echo(f"More than {FAR:.0%} off: {len(far) - MOST} systems more; dsjax validate --rows names them.")
+    _refused(ds, each)
     if ds.sizes.get("left_aside"):
         click.echo(f"{ds.sizes['left_aside']} more measurements are left aside: dsjax validate --all names them.")
+
+
+def _refused(ds, each):
+    """Systems that the model refuses, by constraint, or each of them."""
+    names: dict = {}
+    for x in _each(ds, ds["refused"].values != ""):
+        caveat = f" ({x['caveat'].item()})" if x["caveat"].item() and each else ""
+        names.setdefault(x["refused"].item(), []).append(x["system"].item() + caveat)
+    for masks, some in names.items():
+        known = some if each or len(some) <= MOST else [f"{len(some)} systems"]
+        click.echo(f"Measured, but refused by the model, {masks}: {', '.join(known)}")
 
 
 def _each(ds, which):
@@ -251,7 +285,7 @@ def _everything(ds):
     click.echo(table(["system", "study", "load", "from the defaults", "left open", ""], lines))
     click.echo("\nPairs of one study, the faster over the slower, without a factor:")
     pairs = [
-        [x["faster"], x["slower"], f"{x['measured']:.3f}", f"{x['predicted']:.3f}", _percent(x["error"])]
+        [x["faster"], x["slower"], f"{x['measured']:.3f}", f"{x['predicted']:.3f}", percent(x["error"])]
         for x in pair_rows(ds)
     ]
     click.echo(table(["faster", "slower", "measured", "predicted", "error %"], pairs))
