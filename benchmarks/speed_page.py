@@ -80,9 +80,9 @@ def machine(run):
 TABLES = {"machine": machine, "first": first, "compiling": compiling, "rates": rates}
 
 
-def filled(page, run):
+def filled(page, run, tables):
     """The page with its tables."""
-    return BLOCK.sub(lambda match: match[1] + "\n".join(TABLES[match[2]](run)) + "\n" + match[3], page)
+    return BLOCK.sub(lambda match: match[1] + "\n".join(tables[match[2]](run)) + "\n" + match[3], page)
 
 
 def main():
@@ -90,7 +90,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="change nothing")
     page = FOLDER / "speed.md"
     text = page.read_text(encoding="utf-8")
-    wanted = filled(text, json.loads((FOLDER / "speed.json").read_text(encoding="utf-8")))
+    wanted = filled(text, json.loads((FOLDER / "speed.json").read_text(encoding="utf-8")), TABLES)
     if parser.parse_args().check:
         sys.exit(int(wanted != text))
     page.write_text(wanted, encoding="utf-8")

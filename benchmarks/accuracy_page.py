@@ -1,0 +1,157 @@
+"""Judge dsjax by the measured systems, and fill the tables of docs/accuracy.md with what comes out.
+
+    python benchmarks/accuracy_page.py
+
+The statistics are kept in docs/accuracy.json; between `<!-- table: NAME -->` and `<!-- end -->` of the page stands what
+this makes of them, no figure is written by hand. `--check`: nothing is run; the exit code is 1 where the page differs
+from the statistics that are kept.
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+from speed_page import filled
+
+FOLDER = Path(__file__).parents[1] / "docs"
+DIGITS = 4  # of what is kept
+
+
+def measured():
+    """{name: statistics} of dsjax's own systems."""
+    import dsjax
+    from dsjax.validation import agreement
+    from dsjax.validation.engine_numbers import engine_numbers
+    from dsjax.validation.measured import CLASSES
+
+    ds = dsjax.validate()
+    found = {name: x for name, x in agreement.statistics(ds).items() if name in KEPT}
+    found["factors"] = {
+        "one": ds.attrs["software_factor"],
+        "roofline": ds.attrs["roofline_factor"],
+        "engines_unknown": ds.attrs["engines_unknown"],
+    }
+    refused = {}
+    for masks in filter(None, ds["refused"].values.tolist()):
+        refused[masks] = refused.get(masks, 0) + 1
+    numbers = engine_numbers()
+    columns = {name: numbers[name].values.tolist() for name in [*numbers.coords, *numbers.data_vars] if name != "fit"}
+    found["numbers"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    choices = int(ds["assumed"].sum())
+    return rounded(found | {"rules": CLASSES, "refused": refused, "choices": choices})
+
+
+KEPT = ("classes", "engines", "studies", "excluded")
+
+
+def rounded(x):
+    """Numbers with `DIGITS` digits, null where there is none."""
+    if isinstance(x, dict):
+        return {key: rounded(value) for key, value in x.items()}
+    if isinstance(x, list):
+        return [rounded(value) for value in x]
+    if isinstance(x, float):
+        return None if math.isnan(x) else float(f"{x:.{DIGITS}g}")
+    return x
+
+
+def table(heads, lines):
+    """Lines of a table."""
+    return [f"| {' | '.join(map(str, line))} |" for line in (heads, ["---"] * len(heads), *lines)]
+
+
+def percent(x):
+    """A share as text."""
+    return "" if x is None else f"{100.0 * x:.1f}"
+
+
+def times(x):
+    """A ratio of times as text."""
+    return "" if x is None else f"{x:.2f}"
+
+
+def groups(name):
+    """Statistics by group, one line each."""
+    heads = [name, "counted", "median %", "p90 %", "time ratio", "one factor %", "by engine %", "roofline %"]
+    heads += ["pairs", "ratio %", "order %", "in +- %", "in 2 +- %", "in printed +- %", "in 2 printed +- %"]
+    first, last = ("median", "p90"), ("one_median", "engine_median", "roofline_median")
+    pairs = ("ratio", "order", "within_1", "within_2", "printed_1", "printed_2")
+
+    def lines(run):
+        found = []
+        for x in run[{"class": "classes", "study": "studies"}.get(name, f"{name}s")]:
+            cells = [x["group"], f"{x['counted']} of {x['rows']}", *(percent(x[key]) for key in first)]
+            cells += [times(x["bias"]), *(percent(x[key]) for key in last), x["pairs"]]
+            found.append([*cells, *(percent(x[key]) for key in pairs)])
+        return table(heads, found)
+
+    return lines
+
+
+def rules(run):
+    """The class of a system."""
+    return table(["class", "systems"], run["rules"].items())
+
+
+def fitted(run):
+    """What was fitted to what."""
+    heads = ["numbers", "of", "fitted", "systems", "factor", "step ms", "draft step ms", "request ms"]
+    lines = []
+    for x in run["numbers"]:
+        names = x["fitted_names"].split()
+        host = [f"{1e3 * x[key]:.2f}" if key in names else "" for key in ("step_s", "draft_step_s", "request_s")]
+        numbers = [len(names), x["systems"], f"{x['software_factor']:.3f}", *host]
+        asked = x["names"].replace(" ", ", ")
+        lines.append([asked, x["engine"], *numbers, percent(x["error"]), percent(x["left_out_error"])])
+    return table([*heads, "median error %", "of other studies' numbers %"], lines)
+
+
+def factors(run):
+    """The one factor, and that of the roofline."""
+    x = run["factors"]
+    line = f"One software factor fitted to all counted systems: {x['one']:.3f}; of the roofline: {x['roofline']:.3f}."
+    unknown = f" {x['engines_unknown']} systems name an engine that the catalog does not describe yet: all are one."
+    return [line + unknown * bool(x["engines_unknown"]) + f" Choices from the table of defaults: {run['choices']}."]
+
+
+def uncounted(run):
+    """Systems that are not counted, with the reason."""
+    lines = [[x["class"] or "no class", x["rows"], x["reason"]] for x in run["excluded"]]
+    return table(["class", "systems", "because"], lines)
+
+
+def refused(run):
+    """Systems that were measured and that the model refuses; they are counted like the others."""
+    return table(["constraint", "systems"], run["refused"].items())
+
+
+TABLES = {
+    "rules": rules,
+    "classes": groups("class"),
+    "engines": groups("engine"),
+    "studies": groups("study"),
+    "factors": factors,
+    "fitted": fitted,
+    "uncounted": uncounted,
+    "refused": refused,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="run and change nothing")
+    check = parser.parse_args().check
+    page, kept = FOLDER / "accuracy.md", FOLDER / "accuracy.json"
+    if not check:
+        kept.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    wanted = filled(text, json.loads(kept.read_text(encoding="utf-8")), TABLES)
+    if check:
+        sys.exit(int(wanted != text))
+    page.write_text(wanted, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
