@@ -1,9 +1,9 @@
-"""Judge dsjax by the measured systems, and fill the tables of docs/accuracy.md with what comes out.
+"""Judge dsjax by the measured systems, and fill the tables of docs/accuracy.md and README.md with what comes out.
 
     python benchmarks/accuracy_page.py
 
-The statistics are kept in docs/accuracy.json; between `<!-- table: NAME -->` and `<!-- end -->` of the page stands what
-this makes of them, no figure is written by hand. `--check`: nothing is run; the exit code is 1 where the page differs
+The statistics are kept in docs/accuracy.json; between `<!-- table: NAME -->` and `<!-- end -->` of a page stands what
+this makes of them, no figure is written by hand. `--check`: nothing is run; the exit code is 1 where a page differs
 from the statistics that are kept.
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from speed_page import filled
 
-FOLDER = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+PAGES, STATISTICS = (ROOT / "docs" / "accuracy.md", ROOT / "README.md"), ROOT / "docs" / "accuracy.json"
 DIGITS = 4  # of what is kept
 
 
@@ -90,6 +91,17 @@ def groups(name):
     return lines
 
 
+def summary(run):
+    """A few columns of the statistics by class."""
+    heads = ["class", "systems counted", "median error %", "p90 %", "time ratio", "ratio %", "order %", "in +- %"]
+    lines = []
+    for x in run["classes"]:
+        errors = [percent(x["median"]), percent(x["p90"]), times(x["bias"])]
+        pairs = [percent(x[key]) for key in ("ratio", "order", "within_1")]
+        lines.append([x["group"], f"{x['counted']} of {x['rows']}", *errors, *pairs])
+    return table(heads, lines)
+
+
 def rules(run):
     """The class of a system."""
     return table(["class", "systems"], run["rules"].items())
@@ -128,6 +140,7 @@ def refused(run):
 
 
 TABLES = {
+    "summary": summary,
     "rules": rules,
     "classes": groups("class"),
     "engines": groups("engine"),
@@ -143,14 +156,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="run and change nothing")
     check = parser.parse_args().check
-    page, kept = FOLDER / "accuracy.md", FOLDER / "accuracy.json"
     if not check:
-        kept.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
-    text = page.read_text(encoding="utf-8")
-    wanted = filled(text, json.loads(kept.read_text(encoding="utf-8")), TABLES)
+        STATISTICS.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
+    run = json.loads(STATISTICS.read_text(encoding="utf-8"))
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    wanted = {page: filled(text, run, TABLES) for page, text in texts.items()}
     if check:
-        sys.exit(int(wanted != text))
-    page.write_text(wanted, encoding="utf-8")
+        sys.exit(int(wanted != texts))
+    for page, text in wanted.items():
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ _PUBLIC = {
     "compiled": "evaluation",
     "corrected": "reproduction.corrections",
     "count": "analysis.count",
+    "engine_numbers": "validation.engine_numbers",
     "explain": "analysis.explain",
     "forget": "evaluation",
     "histogram": "search.histogram",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .space.grid import load as _load
     from .sweeps.sweep import sweep as sweep
     from .validation.defaults import validate_defaults as validate_defaults
+    from .validation.engine_numbers import engine_numbers as engine_numbers
     from .validation.validate import validate as validate
 
     load_grid = _load
