@@ -32,7 +32,6 @@ def measured():
     found["factors"] = {
         "one": ds.attrs["software_factor"],
         "roofline": ds.attrs["roofline_factor"],
-        "engines_unknown": ds.attrs["engines_unknown"],
     }
     refused = {}
     for masks in filter(None, ds["refused"].values.tolist()):
@@ -124,8 +123,7 @@ def factors(run):
     """The one factor, and that of the roofline."""
     x = run["factors"]
     line = f"One software factor fitted to all counted systems: {x['one']:.3f}; of the roofline: {x['roofline']:.3f}."
-    unknown = f" {x['engines_unknown']} systems name an engine that the catalog does not describe yet: all are one."
-    return [line + unknown * bool(x["engines_unknown"]) + f" Choices from the table of defaults: {run['choices']}."]
+    return [line + f" Choices from the table of defaults: {run['choices']}."]
 
 
 def uncounted(run):

@@ -185,14 +185,11 @@ system = [{ id = "a", concurrency = 16, value = "20 ms" }]
     assert found.fixed_s + found.scaled_s == pytest.approx(wanted, rel=1e-9)
 
 
-def test_engines_are_passed_where_the_catalog_knows_them(own, rows, monkeypatch):
-    given = sum("engine" in row.given for row in rows.values())
-    assert own.attrs["engines_unknown"] == (0 if measured.knows_engines() else given)
-    row = rows["OSS-H100-TP2-1k-1k-C4"]
-    monkeypatch.setattr(measured, "knows_engines", lambda: True)
-    assert row.grid("decode")["fixed"]["engine"] == "vllm"
-    monkeypatch.setattr(measured, "knows_engines", lambda: False)
-    assert "engine" not in row.grid("decode")["fixed"]
+def test_engines_and_their_libraries_are_passed(rows):
+    fixed = rows["OSS-H100-TP2-1k-1k-C4"].grid("decode")["fixed"]
+    assert fixed["engine"] == "vllm" and "engine_library" not in fixed
+    fixed = rows["SGL-H100-DEC-2K"].grid("decode")["fixed"]
+    assert (fixed["engine"], fixed["engine_library"]) == ("sglang", 1)
 
 
 # How sure a prediction is

@@ -92,10 +92,9 @@ def points(spaces, values, function=evaluate_point):
     """[{variable: its value in each sample}] of spaces of one point, those of one structure evaluated at once.
 
     `values` [{(record, field): numbers}] of each: the operands that vary, in as many samples as there are numbers (one
-    without any). `function` as in `evaluate`, one for all or a list of one each.
+    without any). `function` as in `evaluate`.
     """
-    functions = function if isinstance(function, list) else [function] * len(spaces)
-    plans = [plan(space, each) for space, each in zip(spaces, functions, strict=True)]
+    plans = [plan(space, function) for space in spaces]
     groups: dict = {}
     for i, (how, _) in enumerate(plans):
         groups.setdefault(how, []).append(i)

@@ -97,11 +97,13 @@ class System:
         return {name: self.used[name] * self.used.get("length_factor", 1.0) for name in LENGTHS if name in self.used}
 
     def grid(self, phase, **more):
-        """The system as a grid of dsjax's, a dict; `more` are axes. `batch` is `concurrency` where that is given."""
+        """The system as a grid of dsjax's, a dict; `more` are axes."""
         x = self.used
         moe_tp = 1 if x["ep"] == ALL else x["chips"] // x["ep"]
         fixed = {name: x[name] for name in ("hardware", "nic", "precision", "pipeline", "tp", "chips")}
-        fixed |= {"engine": x["engine"]} if knows_engines() else {}
+        fixed |= {"engine": x["engine"]}
+        if "library" in x:
+            fixed["engine_library"] = x["library"]
         fixed |= {"moe_tp": moe_tp, "expert_imbalance": self.loads[x["balance"]]} | self.lengths
         fixed |= {name: x[name] for name in ("redundant_experts",) if name in x}
         if "isl" in x:
@@ -112,7 +114,9 @@ class System:
             fixed["prompts"] = self.prompts
         else:
             fixed |= {"mtp": x["mtp"]} | self._acceptance()
-            fixed["batch"] = x["concurrency"] if "concurrency" in x else x["batch"]
+            fixed |= {name: x[name] for name in ("concurrency", "batch") if name in x}
+            if "concurrency" in x:
+                fixed.pop("batch", None)
         fixed = self.fixed | fixed
         axes = {"software_factor": [1.0, 2.0], **more}
         fixed = {name: value for name, value in fixed.items() if name not in axes}
@@ -132,14 +136,9 @@ class System:
 
     def _acceptance(self):
         if "tokens_per_step" in self.used:
-            return {"acceptance": acceptance_of(self.used["tokens_per_step"], self.used["mtp"])}
+            one = acceptance_of(self.used["tokens_per_step"], self.used["mtp"])
+            return {"acceptance": one, "acceptance_decay": 1.0}
         return {"acceptance": self.used["acceptance"]} if "acceptance" in self.used else {}
-
-
-@functools.cache
-def knows_engines():
-    """Whether the catalog describes engines: a grid takes none before."""
-    return "engine" in reader.KINDS
 
 
 def acceptance_of(tokens_per_step, drafts):

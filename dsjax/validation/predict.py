@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import arrays, evaluation
+from .. import evaluation
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
-from ..formulas.point import evaluate_point
 from ..space import grid, parameters, provenance
 from ..specs import fields, records
 from . import continuous_batching, measured
@@ -61,7 +60,7 @@ def predictions(rows, fixed=None, settings=None, catalogs=()):
     for key in settings:
         if key not in used:
             raise unknown("--set", "parameter of the systems", key, sorted(used))
-    values = evaluation.points([x.space for x in cases], [x.moved for x in cases], [x.function for x in cases])
+    values = evaluation.points([x.space for x in cases], [x.moved for x in cases])
     phases = iter([_phase(case, value) for case, value in zip(cases, values, strict=True)])
     return [_prediction(row, [next(phases) for _ in row.phases]) for row in rows]
 
@@ -84,7 +83,6 @@ class _Case(NamedTuple):
     row: measured.System
     phase: str
     space: object
-    function: object
     batch: int
     moved: dict  # {(record, field): numbers}
     kinds: dict  # {kind of kernel: relative standard error of its time}
@@ -102,7 +100,6 @@ def _case(row, phase, fixed, settings, catalogs, used):
             raise
         raise InputError(f"{row.where}: {str(error).removeprefix('grid: [fixed] ')}") from None
     space = space.only({"software_factor": 1.0})
-    function = of_instance if "concurrency" in row.used and phase == "decode" else evaluate_point
     numbers = evaluation.numbers(space)
     kinds = _kinds(space, numbers)
     samples = [{}, {FACTOR: 2.0}]
@@ -112,7 +109,7 @@ def _case(row, phase, fixed, settings, catalogs, used):
         samples += [each | {LAYERS: numbers[LAYERS] + 1} for each in samples]
     keys = {key for each in samples for key in each}
     moved = {key: np.array([each.get(key, numbers[key]) for each in samples]) for key in keys}
-    return _Case(row, phase, space, function, given["fixed"]["batch" if phase == "decode" else "prompts"], moved, kinds)
+    return _Case(row, phase, space, given["fixed"][space.load], moved, kinds)
 
 
 def _kinds(space, numbers):
@@ -212,19 +209,6 @@ def _together(row, decode, prefill):
     fixed_s = 2.0 * prefill.step_s[0] - prefill.step_s[1]
     times = zip(decode.step_s, prefill.step_s - fixed_s, strict=True)
     return np.array([continuous_batching.step_time(d, p, shared, mean, groups, pieces, most) for d, p in times])
-
-
-def of_instance(step, point, bounds, **policies):
-    """`evaluate_point` where `batch` counts the sequences of the whole instance: a chip may have part of one.
-
-    A group has batch / dp of them; where a pipeline halves them, that must be even (`ok_even_batch`).
-    """
-    d = point.deployment
-    batch, chips = (arrays.asarray(x, point.workload.context.dtype) for x in (d.batch, d.chips))
-    deployment = dataclasses.replace(d, batch=batch / chips)
-    values = evaluate_point(step, dataclasses.replace(point, deployment=deployment), bounds, **policies)
-    even = policies["pipeline"].suits(batch * arrays.asarray(d.tp, batch.dtype) / chips % 2.0 == 0.0)
-    return values | {"ok_even_batch": values["ok_even_batch"] & even, "feasible": values["feasible"] & even}
 
 
 def _space(given, fixed, settings, catalogs, used):

@@ -45,8 +45,6 @@ def fits(ds):
         for name, factor, n in zip(ds["fitted"].values, ds["engine_factor"].values, ds["engine_systems"].values)
     ]
     click.echo(f"Software factor by engine, one number each, to the complete systems in brackets: {', '.join(own)}.")
-    if a["engines_unknown"]:
-        click.echo(f"{a['engines_unknown']} systems name an engine; the catalog has no engines yet: all are one.")
 
 
 def engines(ds, quiet):
