@@ -241,7 +241,7 @@ def test_a_chip_of_ones_own_has_its_bases_curve_measured_where_it_has_its_rates(
     path.write_text(f'{network}{memory}[curve.mine]\nbase = "hopper"\nsource = "own"\n')
     found = provenance.of_space(space(axes={"hardware": ["Mine", "Rewired", "B200"]}, catalogs=[path]))
     basis = {"Mine": "assumed", "Rewired": "fitted", "B200": "fitted"}
-    assert found == {name: ("blackwell", what) for name, what in basis.items()}
+    assert found == {(name, "generic"): ("blackwell", what) for name, what in basis.items()}
     row = reader.load(records.RECORDS, *reader.users([path]))["curve"]["mine"]
     assert "fitted" not in row and row["gemm8_compute"] == ROWS["curve"]["hopper"]["gemm8_compute"]
 

@@ -177,6 +177,7 @@ system = [{ id = "a", concurrency = 16, value = "20 ms" }]
     row = systems.read(path).systems[0]
     found = predict.predictions([row])[0]
     grids = [row.grid(phase) for phase in ("decode", "prefill")]
+    del grids[0]["fixed"]["concurrency"]
     grids[0]["fixed"]["batch"] = 2  # of a chip
     decode, prefill = (dsjax.sweep(grid).sel(software_factor=1.0) for grid in grids)
     shared = (prefill["block_time"].sel(block="routed") / prefill["block_time"].sum()).item()

@@ -4,7 +4,7 @@ from ..catalog import reader
 from ..formulas import constraints
 from ..specs.variables import VARIABLES
 
-_PREFIXED = ("hardware", "nic", "model")
+_PREFIXED = ("hardware", "nic", "model", "engine")
 
 
 def numbers(space, values):

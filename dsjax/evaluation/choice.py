@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from . import by_numpy, stages
 from .caches import remembered
+from .pruning import pruned
 
 # Results of at most this many elements, and of at most this share of the largest one, are NumPy's in any case.
 SMALL, SHARE = 2**18, 0.1
@@ -49,6 +50,7 @@ def run(assembly, operands, forced=None):
 
     `forced`: True compiled, False by NumPy; None what is sooner, or compiled inside `compiled()`.
     """
+    assembly = pruned(assembly, operands)
     forced = _chosen(assembly) if forced is None else forced
     return program(assembly)(operands) if forced else numpy_program(assembly)(operands)
 

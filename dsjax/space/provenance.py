@@ -16,15 +16,19 @@ ROUNDING = 1e-4  # of float32, between two evaluations of a step
 
 
 def of_space(space):
-    """{hardware: (row of the curves, "fitted" | "sibling" | "assumed")} where a space has one curve for each."""
-    labels = space.axes.get("curve", (space.fixed.get("curve"),))
+    """{(hardware, engine): (row of the curves, "fitted" | "sibling" | "assumed")} where a space has a curve for each.
+
+    A curve of its own holds under every engine; that of a chip may be another under each.
+    """
     if not space.study.curve:
         return {}
-    names = space.axes.get("hardware", (space.fixed.get("hardware"),))
+    labels, chips = space.labels("curve"), space.labels("hardware")
+    both = [(chip, engine) for chip in chips for engine in space.labels("engine")]
     if all(label in space.rows["curve"] for label in labels):
         one = len(labels) == 1 and space.rows["curve"][labels[0]]["form"] == "kernel"
-        return {name: (labels[0], _basis(space, labels[0], name)) for name in names if one}
-    return {name: (curve := space.rows["hardware"][name]["curve"], _basis(space, curve, name)) for name in names}
+        return {(chip, engine): (labels[0], _basis(space, labels[0], chip)) for chip, engine in both if one}
+    curves = {(chip, engine): space.curve_of(chip, engine) for chip, engine in both}
+    return {key: (curve, _basis(space, curve, key[0])) for key, curve in curves.items()}
 
 
 def _basis(space, curve, hardware):
@@ -35,9 +39,9 @@ def _basis(space, curve, hardware):
 
 def remark(space):
     """A sentence: which hardware has which curve, measured or not; empty without a curve by hardware."""
-    chips = {}
-    for hardware, found in of_space(space).items():
-        chips.setdefault(found, []).append(hardware)
+    chips: dict = {}
+    for (hardware, _), found in of_space(space).items():
+        chips.setdefault(found, {})[hardware] = None
     said = {"fitted": "fitted to {}", "sibling": "its siblings {}", "assumed": "{}, not measured"}
     parts = [
         f"{curve}: {said[basis].format(', '.join(names))} (+-{100 * UNCERTAINTY[basis]:.0f} %)"
@@ -47,21 +51,27 @@ def remark(space):
 
 
 def coordinates(space):
-    """Coordinates over `hardware`: the basis of the curve of each chip, and its relative error."""
+    """Coordinates over `hardware`, and `engine` where that decides: the basis of the curve, and its relative error."""
     found = of_space(space)
-    dims = ("hardware",) if "hardware" in space.axes else ()
+    engines = {chip: {found[key] for key in found if key[0] == chip} for chip, _ in found}
+    by_engine = "engine" in space.axes and any(len(several) > 1 for several in engines.values())
+    dims = tuple(axis for axis in ("hardware", "engine") if axis in space.axes and (axis == "hardware" or by_engine))
+    shape = [space.sizes[axis] for axis in dims]
+    kept = list(found.values())
+    if not by_engine:  # the same under every engine
+        kept = kept[:: len(space.labels("engine"))] if found else []
     columns = {
-        "curve_row": ([row for row, _ in found.values()], {"long_name": "curve of the hardware"}),
+        "curve_row": ([row for row, _ in kept], {"long_name": "curve of the hardware"}),
         "curve_basis": (
-            [basis for _, basis in found.values()],
+            [basis for _, basis in kept],
             {"long_name": "fitted to this hardware, to a sibling, or assumed of another design"},
         ),
         "curve_uncertainty": (
-            [UNCERTAINTY[basis] for _, basis in found.values()],
+            [UNCERTAINTY[basis] for _, basis in kept],
             {"units": "1", "long_name": "relative standard error of the time of a kernel"},
         ),
     }
-    return {name: (dims, x if dims else x[0], attrs) for name, (x, attrs) in columns.items() if found}
+    return {name: (dims, np.reshape(x, shape) if dims else x[0], attrs) for name, (x, attrs) in columns.items() if kept}
 
 
 def of_field(space, record, name, field):

@@ -79,7 +79,7 @@ class Space:
     def curve_of(self, hardware: str, engine: str) -> str:
         """Name of the curve of a chip under an engine: the engine's for the family of the chip, else the chip's."""
         family = self.rows["hardware"][hardware]["curve"]
-        return self.rows["engine"][engine].get("curves", {}).get(family, family)
+        return self.rows.get("engine", {}).get(engine, {}).get("curves", {}).get(family, family)
 
     def rows_of_curve(self, label: str) -> list[dict[str, dict]]:
         """[{label of what varies: row}]: one row of a curve of its own, else those of each hardware, by engine."""
@@ -96,7 +96,7 @@ class Space:
         """
         used = {record: self.labels(record) for record in self.rows}
         if "curve" in used:
-            engines = used.get("engine", ())
+            engines = used.get("engine", (None,))
             by_hardware = dict.fromkeys(self.curve_of(chip, name) for chip in used["hardware"] for name in engines)
             curves = {}
             for name in used["curve"]:

@@ -1,12 +1,10 @@
 """One measured system: what was measured, of which deployment, its class, and the same as a grid of dsjax's."""
 
 import dataclasses
-import functools
 import math
 from typing import NamedTuple
 
 from .. import numerics
-from ..catalog import reader
 
 FILLS, ALL = "fills memory", "all chips"  # defaults that are no number
 LENGTHS = ("isl", "osl", "context")
