@@ -1,0 +1,274 @@
+"""Sections 2, 3, 4 and 6 of dsjax/MODEL.md in plain Python, for `oracle_core`: kernels, operators, parts, pipelines.
+
+`s` holds the symbols of a point (`oracle_core.setting`), `z` the sizes of a pass (`oracle_core.sizes`).
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import oracle_network as network
+
+WHOLE_BATCH = ("naive", "windows", "sbo")
+
+# A cost is a vector, so that one expression of a pipeline gives the time and every tally of it.
+SECONDS, FLOPS, BYTES, DISPATCH, COMBINE, ALL_REDUCE, KV_EXCHANGE = range(7)
+
+
+def cost(seconds=0.0, flops=0.0, moved=0.0):
+    return np.array([seconds, flops, moved, 0.0, 0.0, 0.0, 0.0])
+
+
+def message(kind, seconds):
+    """Time on the wire; it is both part of the step and a tally of its own."""
+    c = cost(seconds)
+    c[kind] = seconds
+    return c
+
+
+def alongside(x, y, unhidden=0.0):
+    """Two things at once: the longer one counts as time and a share of the other, the work of both is done."""
+    c = x + y
+    c[SECONDS] = max(x[SECONDS], y[SECONDS]) + unhidden * min(x[SECONDS], y[SECONDS])
+    return c
+
+
+# Section 4
+
+
+def kernel(s, flops, moved, peak, e_c, e_m, start):
+    c, d = flops / (s.cores * peak * e_c), moved / (s.hw.hbm_bytes_per_s * e_m)
+    return cost(start + max(c, d) + (1 - s.hw.roofline_overlap) * min(c, d), flops, moved)
+
+
+def gemm(s, shape, kind, paid=1.0, grouped=False):
+    """A GEMM (g, M, K, N) whose weights are of a kind ("w", "D", "h", "u", "e"); it pays a share of its start."""
+    g, M, K, N = shape
+    b_weights, peak, operand = s.kinds[kind]
+    flops = 2 * g * M * K * N
+    moved = g * K * N * b_weights + g * M * K * min(s.b_a, operand) + g * M * N * s.b_a
+    name = ("expert" if grouped else "gemm") + {2: "", 1: "8", 9 / 16: "4"}[operand]
+
+    def knot(what):
+        return getattr(s.curve, f"{name}_{what}")
+
+    start = paid * knot("start_s")
+    if grouped:
+        return kernel(s, flops, moved, peak, knot("compute") / (1 + knot("rows") / M), knot("memory"), start)
+    e_c = knot("compute") / (1 + knot("tail") / (g * M * N))
+    e_m = knot("memory") / (1 + knot("columns") / (g * N * (1 + M / 512)))
+    return kernel(s, flops, moved, peak, e_c, e_m, start)
+
+
+def pointwise(s, moved, launches):
+    """Memory only; every launch pays its start."""
+    seconds = launches * s.curve.pointwise_start_s + moved / (s.hw.hbm_bytes_per_s * s.curve.pointwise_memory)
+    return cost(seconds, 0.0, moved)
+
+
+def attention(s, z, flops, moved, P):
+    """Of tokens that attend to P positions."""
+    if s.decode:
+        knots, x = s.curve, z.B * P / s.c
+        e_c, e_m = knots.attention_compute / (1 + knots.attention_rows / x), knots.attention_memory
+        joined = knots.attention_split_s / (1 + knots.attention_split_tokens * s.c / P + z.B / 128)
+        return kernel(s, flops, moved, s.P_a, e_c, e_m, knots.attention_start_s + joined)
+    e_c = s.curve.prefill_compute / (1 + s.curve.prefill_rows / P)
+    e_m = s.curve.prefill_memory / (1 + s.curve.prefill_short / s.S)
+    return kernel(s, flops, moved, s.P_a, e_c, e_m, s.curve.prefill_start_s)
+
+
+# Section 3; z.S is the context of the busiest group
+
+
+def core_at(s, z, P):
+    """Of a layer whose tokens attend to P positions."""
+    if s.decode:
+        flops = 2 * z.T * s.hd * P * (s.query + s.result)
+        cached = z.B * P / s.c  # positions on this chip
+    else:
+        flops = 2 * z.B * s.hd * (P * s.S - P**2 / 2) * (s.D_qk + s.D_v)
+        cached = z.T / s.c
+    return attention(s, z, flops, cached * s.y + z.X * s.b_a, P)
+
+
+def core(s, z):
+    """The mean of the layers with a window and of the others."""
+    elsewhere = core_at(s, z, min(z.S, s.k_i) if s.k_i > 0 else z.S)
+    if s.L_s == 0:
+        return elsewhere
+    return (s.L - s.L_s) / s.L * elsewhere + s.L_s / s.L * core_at(s, z, min(z.S, s.W))
+
+
+def index_scores(s, z):
+    """Every position against every token."""
+    queries = z.T_s * s.h_i * s.D_i
+    if s.decode:
+        positions = z.S / s.c
+        return attention(s, z, 2 * queries * positions, z.B * positions * s.key + queries * s.b_a, z.S)
+    return attention(s, z, 2 * queries * s.S / 2, z.B * s.S * s.key + queries * s.b_a, s.S)
+
+
+# Section 2
+
+
+def operators(s, z):
+    """Operators of a layer on one chip; the GEMMs of the dense FFN are here too, under `dense`.
+
+    What the model or the phase does not have is a cost of nothing, without a launch.
+    """
+    o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared", "indexer"), cost())
+    attention_gemms(s, z, o)
+    o["core"] = core(s, z)
+    launches = s.curve.pointwise_kernels * s.eng.pointwise_launches  # each pointwise kernel below has its share
+    if s.n_s > 0:  # an ordinary GEMM to the curve; only its weights and rate are those of experts
+        rows, width, paid = z.T * s.st / s.tp, s.n_s * s.I_e / s.st, 1 - s.eng.shared_beside
+        o["shared"] = gemm(s, (1, rows, s.H, 2 * width), "e", paid) + gemm(s, (1, rows, width, s.H), "e", paid)
+        o["swiglu_shared"] = pointwise(s, 3 * z.T * s.n_s * s.I_e / s.tp * s.b_a, paid * launches / 8)
+    rows, width = z.R / z.G, s.I_e / s.moe_tp
+    o["down"] = gemm(s, (z.G, rows, width, s.H), "e", grouped=True)
+    o["routed"] = gemm(s, (z.G, rows, s.H, 2 * width), "e", grouped=True) + o["down"]
+    o["router"] = gemm(s, (1, z.T_s, s.H, s.E), "w")
+    width = s.I / s.tp
+    o["dense"] = gemm(s, (1, z.T, s.H, 2 * width), "D") + gemm(s, (1, z.T, width, s.H), "D")
+    o["head"] = gemm(s, (1, z.T_h, s.H, s.V / s.tp), "h")  # outside the layers
+    seconds, z.fixed = network.exchange(s, z, s.mode, combining=True)
+    o["combine"] = message(COMBINE, seconds)
+    o["dispatch"] = message(DISPATCH, network.exchange(s, z, s.mode, combining=False)[0])
+    o["all_reduce"] = message(ALL_REDUCE, network.all_reduce(s, z))
+    o["kv_exchange"] = message(KV_EXCHANGE, network.kv_exchange(s, z))
+
+    rotated = 2 * z.T * (s.hd + s.hd_kv) * s.D_qk
+    if s.mla:
+        rotated = z.T * s.hd * (2 * s.D_r if s.decode else 3 * s.D_r + 2 * s.D_n)
+    operand = s.kinds["w"][2]
+    quantised = z.T * s.hd * s.D_v * (s.b_a + operand) if operand < s.b_a else 0
+    by_expert = z.R * s.H * (2 * s.b_d + s.b_c) if s.mode == "normal" else 0
+    norms = 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv) + rotated
+    o["norms"] = pointwise(s, norms * s.b_a, launches / 2)
+    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H * s.b_a + quantised, launches / 4)
+    o["swiglu_routed"] = pointwise(s, 3 * z.R * s.I_e / s.moe_tp * s.b_a + by_expert, launches / 8)
+    o["swiglu_dense"] = pointwise(s, 3 * z.T * s.I / s.tp * s.b_a, launches / 4)
+    return o
+
+
+def attention_gemms(s, z, o):
+    compressed = s.mla and s.R_q > 0  # queries
+    paid = 1 - s.eng.fused_projections  # of the start of kv_a
+    if compressed:
+        o["q_a"] = gemm(s, (1, z.T_s, s.H, s.R_q), "w")
+    o["q_b"] = gemm(s, (1, z.T, s.R_q if compressed else s.H, s.hd * s.D_qk), "w")
+    if not s.mla:
+        o["kv_a"] = gemm(s, (1, z.T, s.H, s.hd_kv * (s.D_qk + s.D_v)), "w", paid)
+    else:
+        o["kv_a"] = gemm(s, (1, z.T_s, s.H, s.R_kv + s.D_r), "w", paid)
+        if s.decode:
+            o["absorb_k"] = gemm(s, (s.hd, z.T, s.D_n, s.R_kv), "u")
+            o["absorb_v"] = gemm(s, (s.hd, z.T, s.R_kv, s.D_v), "u")
+        else:
+            o["kv_b"] = gemm(s, (1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v)), "w")
+    if s.h_i > 0:
+        index_q = gemm(s, (1, z.T_s, s.R_q if compressed else s.H, s.h_i * s.D_i), "w")
+        o["indexer"] = index_q + gemm(s, (1, z.T_s, s.H, s.D_i + s.h_i), "w") + index_scores(s, z)
+    o["o"] = gemm(s, (1, z.T, s.hd * s.D_v, s.H), "w")
+
+
+# Section 6
+
+
+def parts(s, z):
+    """The parts of one MoE layer, and `dense_layer` without its own GEMMs."""
+    o = operators(s, z)
+    p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"])
+    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"] + o["indexer"]
+    after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
+    p.after = after + o["router"]
+    p.shared, p.routed, p.down = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"], o["down"]
+    p.fixed = cost(z.fixed)  # of the combine
+    p.dense_layer = p.before + after + p.closing
+    return p
+
+
+def in_turn(p):
+    return p.before + p.after + alongside(p.dispatch, p.shared) + p.routed + p.combine + p.closing
+
+
+def in_windows(p):
+    """Everything of the layer counts once as work; its time is that of the windows or that of the network alone."""
+    layer = p.before + p.after + p.shared + p.routed + p.dispatch + p.combine + p.closing
+    before, after, shared, routed, dispatch, combine, all_reduce = (
+        part[SECONDS] for part in (p.before, p.after, p.shared, p.routed, p.dispatch, p.combine, p.closing)
+    )
+    attended = before + after - all_reduce  # the all-reduce after attention is as long as `closing`
+    windows = max(dispatch, attended + shared) + max(combine, routed)
+    layer[SECONDS] = max(windows, dispatch + combine + 2 * all_reduce)
+    return layer
+
+
+def micro_batch(s, sizes, pipeline):
+    """The parts of one MoE layer, a dense layer, and the ends, at the batch or the half of it that a pipeline takes."""
+    share = 1.0 if pipeline in WHOLE_BATCH else 0.5
+    taken = s.hw.exchange_cores * s.eng.exchange_share if s.mode == "normal" and share < 1 else 0
+    z = sizes(s, share)
+    whole = operators(s, z)  # on all cores
+    s.cores = 1 - taken
+    p = parts(s, z)
+    p.dense_layer = p.dense_layer + whole["dense"] + whole["swiglu_dense"]
+    p.embedding = pointwise(s, 2 * z.T_s * s.H * s.b_a, 1)
+    p.ends = pointwise(s, 4 * z.T_h * s.H * s.b_a, 1) + whole["head"]
+    for _ in range(int(s.m) if s.decode else 0):
+        z = sizes(s, share, draft=True)
+        s.cores = 1 - taken
+        layer = in_turn(parts(s, z))
+        s.cores = 1.0
+        p.ends = p.ends + pointwise(s, 8 * z.B * s.H * s.b_a, 1) + gemm(s, (1, z.B, 2 * s.H, s.H), "w") + layer
+        p.ends = p.ends + operators(s, z)["head"]
+    s.cores = 1.0
+    return p
+
+
+def through(s, p, pipeline, stage):
+    """Time of one micro batch through the layers of a stage."""
+    rest = stage.L_d * p.dense_layer + stage.first * p.embedding + stage.last * p.ends
+    if pipeline == "naive":
+        return rest + stage.L_m * in_turn(p)
+    if pipeline == "windows":
+        return rest + stage.L_m * in_windows(p)
+    if pipeline == "sbo":
+        layer = p.before + p.after + alongside(p.dispatch, p.shared, s.mu) + (p.routed - p.down) + p.closing
+        return rest + stage.L_m * (layer + alongside(p.combine - p.fixed, p.down, s.mu) + p.fixed)
+    if pipeline == "dual-mbatch":
+        layer = alongside(p.dispatch, p.before + p.shared, s.mu) + p.routed
+        layer = layer + alongside(p.combine, p.after, s.mu) + p.closing
+        return 2 * rest + 2 * stage.L_m * layer
+    compute = 2 * (rest + stage.L_m * (p.before + p.after + p.shared + p.routed + p.closing))
+    return alongside(compute, 2 * stage.L_m * (p.dispatch + p.combine))
+
+
+def whole(s):
+    return SimpleNamespace(L=s.L, L_d=s.L_d, L_m=s.L_m, first=1, last=1)
+
+
+def stages(s):
+    """The first stage, the one before the last and the last; of one stage the whole model."""
+    if s.pp == 1:
+        return [whole(s)]
+    each, more = divmod(s.L, s.pp)
+    found = []
+    for i in dict.fromkeys((0, s.pp - 2, s.pp - 1)):
+        # Of the stages before the last one the last `more` have one layer more.
+        before = i * each + max(0, i - (s.pp - 1 - more))
+        layers = each + (1 if s.pp - 1 - more <= i < s.pp - 1 else 0)
+        dense = min(max(s.L_d - before, 0), layers)
+        at = {"first": int(i == 0), "last": int(i == s.pp - 1)}
+        found.append(SimpleNamespace(L=layers, L_d=dense, L_m=layers - dense, **at))
+    return found
+
+
+def schedule(s, sizes, pipeline):
+    """(cost of one micro batch through all layers, T_pp of all of them)."""
+    p = micro_batch(s, sizes, pipeline)
+    total = through(s, p, pipeline, whole(s))
+    sent = network.send(s, sizes(s))
+    alone = total[SECONDS] + (s.pp - 1) * sent
+    slowest = max(through(s, p, pipeline, stage)[SECONDS] for stage in stages(s)) + (sent if s.pp > 1 else 0)
+    return total, max(alone, s.M * slowest) if s.decode else alone + (s.M - 1) * slowest
