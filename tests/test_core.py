@@ -78,12 +78,13 @@ def compare(ds, catalog, chosen, rtol=1e-12):
 def compare_in_full(ds, catalog, chosen, count):
     """Memory by parts and the time of every kind of block, at some points of a whole batch of every model."""
     for name in ds.model.values:
-        wanted = (point for _, point in points(ds, chosen) if point["model"] == name and point["pipeline"] in WHOLE)
-        for found in (True, False):  # with a cache that is split, and without one
-            some = list(itertools.islice((point for point in wanted if (point["kv_split"] > 1) == found), count))
-            assert len(some) == count, name
-            for point in some:
-                compare_one_in_full(ds, catalog, point)
+        split = (
+            x for _, x in points(ds, chosen) if x["model"] == name and x["pipeline"] in WHOLE and x["kv_split"] > 1
+        )
+        found = list(itertools.islice(split, count))
+        assert len(found) == count, name
+        for point in found:
+            compare_one_in_full(ds, catalog, point)
 
 
 def compare_one_in_full(ds, catalog, point):
@@ -136,7 +137,7 @@ def random_models(rng, tp, seed):
             "intermediate_size": size(6144, 12288), "first_k_dense_replace": size(0, 1, 5),
             **NOTHING_MORE, "num_nextn_predict_layers": 1, "moe_intermediate_size": size(768, 1536, 1408),
             "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "num_experts_per_tok": size(2, 6, 8),
-            "n_group": 16, "topk_group": size(4, 8, 16),
+            "n_group": size(0, 16, 16), "topk_group": size(4, 8, 16),
             "vocab_size": size(49152, 102400, 153600), "tie_word_embeddings": size(0, 1),
         }  # fmt: skip
 
@@ -158,7 +159,7 @@ def random_engine(rng, library):
     return {
         "step_s": 1e-3 * rng.uniform(), "draft_step_s": 1e-3 * rng.uniform(), "request_s": 1e-3 * rng.uniform(),
         "pointwise_launches": rng.uniform(0.1, 1), "fused_projections": rng.uniform(), "shared_beside": rng.uniform(),
-        "library": library, "exchange_share": rng.uniform(0.1, 1), "exchange_buffers": rng.uniform(1, 3),
+        "library": library, "exchange_share": rng.uniform(0.1, 1), "exchange_buffers": float(rng.choice([0, 2.5])),
         "exchange_tokens": int(rng.choice([0, 100, 2000])), "memory_bytes": 1e10 * rng.uniform(),
         "cache_scale_bytes": 16 * rng.uniform() * LAYOUTS, "cache_rope_bytes": float(rng.choice([0, 2])) * LAYOUTS,
     }  # fmt: skip
@@ -226,7 +227,7 @@ def random_numbers(rng, seed, phase):
         "redundant_experts": int(rng.choice([0, rng.integers(1, 65)])), "software_factor": 1.2,
         "memory_reserve": 0.07, "unhidden": 0.3 * rng.uniform(),
         "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
-        "hardware_all_reduce_direct": 0.2,
+        "hardware_all_reduce_direct": float(rng.choice([0, 0.2, 0.9])),
         "hardware_exchange_hidden_s": around(5e-6), "hardware_combine_hidden_s": around(2e-5),
         "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0, "curve_prefill_short": around(90.0),
         "curve_attention_split_s": around(1e-5), "curve_attention_split_tokens": around(1e3),
@@ -257,8 +258,11 @@ def test_oracle_agrees_at_random_points(seed, phase, tmp_path):
     given, own = random_space(seed, phase)
     path = own_catalog(tmp_path / "own.toml", own)
     catalog = reader.load(records.RECORDS, *reader.users(path))
-    with evaluation.compiled() if seed == 1 else contextlib.nullcontext():  # the same formulas either way
+    with (
+        evaluation.compiled() if (seed, phase) == (1, "decode") else contextlib.nullcontext()
+    ):  # the same formulas either way
         ds = dsjax.sweep(given, catalogs=path, blocks=False)
     chosen = np.random.default_rng(seed).permutation(ds.step_time.size)
     compare(ds, catalog, chosen[:350])
-    compare_in_full(ds, catalog, chosen, 1)
+    if seed < 3:
+        compare_in_full(ds, catalog, chosen, 1)
