@@ -228,6 +228,7 @@ def random_numbers(rng, seed, phase):
         "memory_reserve": 0.07, "unhidden": 0.3 * rng.uniform(),
         "hardware_all_reduce_start_s": around(1e-5), "hardware_all_reduce_rise_s": around(1e-5),
         "hardware_all_reduce_direct": float(rng.choice([0, 0.2, 0.9])),
+        "hardware_exchange_cores_bytes_per_s": float(rng.choice([0, around(2e11)])),
         "hardware_exchange_hidden_s": around(5e-6), "hardware_combine_hidden_s": around(2e-5),
         "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0, "curve_prefill_short": around(90.0),
         "curve_attention_split_s": around(1e-5), "curve_attention_split_tokens": around(1e3),
