@@ -185,7 +185,7 @@ def memory_of(s, stage):
     table = s.V * s.H / s.tp
     embedding = stage.first * (1 - s.tied) * table * s.b_m + stage.last * (table * s.b_h + s.H * s.b_w)
     if s.pp > 1:
-        embedding += stage.first * s.tied * table * s.b_h  # a copy of the one table
+        embedding += stage.first * s.tied * table * s.b_m  # a copy of the one table
     around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + s.I_e / s.moe_tp)
     widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
     buffers = s.eng.exchange_buffers * z.T / s.tp * s.ep * s.slots * s.H * s.b_c

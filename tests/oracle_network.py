@@ -8,9 +8,9 @@ import math
 
 def bandwidth(s, g, torus=False):
     """Among g chips of a domain, without utilisation; `torus`: of an even all-to-all."""
-    if s.hw.scale_up_peer_bytes_per_s <= 0:
-        return s.hw.scale_up_bytes_per_s
-    linked = min(s.hw.scale_up_bytes_per_s, max(g - 1, 1) * s.hw.scale_up_peer_bytes_per_s)
+    linked, one = s.hw.scale_up_bytes_per_s, s.hw.scale_up_peer_bytes_per_s
+    if one > 0:
+        linked = min(linked, max(g - 1, 1) * one)
     dimensions = s.hw.scale_up_torus
     if torus and dimensions > 0:
         linked = min(linked, 4 * linked / (dimensions * g ** (1 / dimensions)))
