@@ -16,39 +16,58 @@ from .recording import Graph, Node
 def pruned(assembly, operands):
     """The assembly without what the single numbers among `operands` {node: array} decide against."""
     deciding = _deciding(assembly)
-    if not deciding.wanted:
-        return assembly
-    single = {i: x for i, x in operands.items() if i in assembly.elements}
-    return _without(assembly, tuple(bool(np.asarray(x).ravel()[0]) for x in deciding(single)))
+    return _without(assembly, decided(deciding, operands)) if deciding.wanted else assembly
 
 
 @remembered(256)
 def _deciding(assembly):
-    """`by_numpy.Prepared` of the single numbers that decide: conditions, and factors that may be 0."""
-    return by_numpy.Prepared(assembly.graph, tuple(_deciders(assembly)))
-
-
-def _deciders(assembly):
-    """{node of a single number: None} that select between arrays, or multiply them."""
-    nodes, size, found = assembly.graph.nodes, assembly.elements, {}
-    for node, n in size.items():
-        name, inputs, *_ = nodes[node]
-        if n > 1 and name == "where" and size[inputs[0]] == 1:
-            found[inputs[0]] = None
-        elif n > 1 and name == "multiply":
-            found |= {i: None for i in inputs if size[i] == 1 and i not in assembly.graph.constants}
-    return found
+    return deciding(assembly.graph, assembly.wanted, assembly.elements.__getitem__)
 
 
 @remembered(256)
-def _without(assembly, decided):
-    """An assembly of the same results where conditions and factors are these; False of a factor: it is 0."""
-    known = dict(zip(_deciders(assembly), decided, strict=True))
-    graph, old = Graph((), assembly.dtype), assembly.graph
-    graph.nodes, graph.operands, graph.constants = [], old.operands, dict(old.constants)
-    same: dict = {}  # {node: the one that has its value}
-    zeros: set = set()  # nodes that are 0
+def _without(assembly, decisions):
+    graph, same = without(assembly.graph, decisions)
+    nodes = {
+        name: {picks: same.get(node, node) for picks, node in places.items()} for name, places in assembly.nodes.items()
+    }
+    return _Pruned(assembly.plan, assembly.dtype, assembly.over, nodes, assembly.sizes, assembly.axes, graph)
 
+
+class _Pruned(Assembly):
+    """An assembly of a graph of its own."""
+
+    def __init__(self, plan, dtype, over, nodes, sizes, axes, graph):
+        super().__init__(plan, dtype, over, nodes, sizes, axes)
+        self.__dict__["graph"] = graph
+
+
+def deciding(graph, wanted, size):
+    """`by_numpy.Prepared` of the single numbers that decide on arrays: conditions, and factors that may be 0.
+
+    `size(node)`: elements of a node's result.
+    """
+    nodes, found = graph.nodes, {}
+    for node in graph.needed(wanted):
+        name, inputs, *_ = nodes[node]
+        if name not in ("where", "multiply") or size(node) == 1:
+            continue
+        of = inputs[:1] if name == "where" else inputs
+        found |= {i: None for i in of if i not in graph.constants and size(i) == 1}
+    return by_numpy.Prepared(graph, tuple(found))
+
+
+def decided(deciding, operands):
+    """((node, whether it holds, or is not 0), ...) of what decides at `operands` {node: array}."""
+    single = {i: x for i, x in operands.items() if np.size(x) == 1}
+    return tuple((i, bool(np.ravel(x)[0])) for i, x in zip(deciding.wanted, deciding(single), strict=True))
+
+
+@remembered(64)
+def without(graph, decisions):
+    """(`Graph`, {node: the one that has its value}) of the same results where `decisions` are as given."""
+    known, old, same, zeros = dict(decisions), graph, {}, set()
+    graph = Graph((), old.dtype)
+    graph.nodes, graph.operands, graph.constants = [], old.operands, dict(old.constants)
     for node, (name, inputs, dtype, sources) in enumerate(old.nodes):
         inputs = tuple(same.get(i, i) for i in inputs)
         zero, replaced = _replaced(old.nodes[node], inputs, known, zeros)
@@ -63,10 +82,7 @@ def _without(assembly, decided):
             for i in inputs:
                 sources |= graph.nodes[i].sources
         graph.nodes.append(Node(name, inputs, dtype, sources))
-    places = {
-        name: {picks: same.get(node, node) for picks, node in nodes.items()} for name, nodes in assembly.nodes.items()
-    }
-    return _Pruned(assembly.plan, assembly.dtype, assembly.over, places, assembly.sizes, assembly.axes, graph)
+    return graph, same
 
 
 def _replaced(node, inputs, known, zeros):
@@ -83,11 +99,3 @@ def _replaced(node, inputs, known, zeros):
     if name == "add" and inputs[0] in zeros:
         return False, inputs[1]
     return False, None
-
-
-class _Pruned(Assembly):
-    """An assembly of a graph of its own."""
-
-    def __init__(self, plan, dtype, over, nodes, sizes, axes, graph):
-        super().__init__(plan, dtype, over, nodes, sizes, axes)
-        self.__dict__["graph"] = graph

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from . import by_numpy, reassociate, stages
+from . import by_numpy, pruning, reassociate, stages
 from .caches import remembered
 from .operands import plan
 from .recording import sized
@@ -33,6 +33,7 @@ def reduction(space, function, sizes, kept, inner, dtype="float32"):
     leaves = [leaf if leaf.dtype == np.int32 else leaf.astype(dtype) for leaf in leaves]
     order = (*kept, *inner)
     whole = {axis: space.sizes[axis] for axis in order}
+    decisions = _decisions(how, dtype, whole, leaves)
     shared: dict = {}  # {lengths of a slab: (its program, what all its slabs share)}
 
     def run(window):
@@ -40,7 +41,7 @@ def reduction(space, function, sizes, kept, inner, dtype="float32"):
         spans = [range(*window.get(axis, slice(0, sizes[axis])).indices(whole[axis])) for axis in order]
         lengths = tuple(map(len, spans))
         if lengths not in shared:
-            program = _program(how, dtype, tuple(whole.items()), lengths, len(kept))
+            program = _program(how, dtype, tuple(whole.items()), lengths, len(kept), decisions)
             shared[lengths] = program, program.shared(leaves)
         program, arrays = shared[lengths]
         return program.reduced(leaves, arrays, [span.start for span in spans])
@@ -48,28 +49,40 @@ def reduction(space, function, sizes, kept, inner, dtype="float32"):
     return run
 
 
+def _decisions(how, dtype, whole, leaves):
+    """What the single numbers of a space decide (`pruning.decided`)."""
+    trace = traced(how, dtype)
+    wanted = [node for nodes in trace.nodes.values() for node in nodes.values()]
+    deciding = pruning.deciding(trace.graph, wanted, sized(trace.graph, how.leaf_axes, whole))
+    return pruning.decided(deciding, {i: np.asarray(leaf) for i, leaf in enumerate(leaves) if np.size(leaf) == 1})
+
+
 def equations_along(space, dtype="float32"):
-    """{axis: operations whose results can depend on it} of a space's trace: what an axis costs."""
-    how, found = plan(space)[0], collections.Counter()
-    for node in traced(how, dtype).graph.nodes:
-        if node.name:
-            found.update({axis for i, axis in enumerate(how.leaf_axes) if axis and node.sources >> i & 1})
+    """{axis: elements of the results that can depend on it} of a space's operations: what an axis costs."""
+    (how, leaves), found = plan(space), collections.Counter()
+    graph, same = pruning.without(traced(how, dtype).graph, _decisions(how, dtype, space.sizes, leaves))
+    size = sized(graph, how.leaf_axes, space.sizes)
+    for i, node in enumerate(graph.nodes):
+        if node.name and i not in same:
+            axes = {axis for i, axis in enumerate(how.leaf_axes) if axis and node.sources >> i & 1}
+            found.update(dict.fromkeys(axes, size(i)))
     return found
 
 
 class _Program:
     """Compiled: of slabs of one shape the maxima, or the numbers of points where a mask holds."""
 
-    def __init__(self, how, dtype, whole, lengths, kept):
+    def __init__(self, how, dtype, whole, lengths, kept, decisions):
         self.how, self.dtype, self.whole, self.kept = how, dtype, dict(whole), kept
         self.lengths = dict(zip(self.whole, lengths, strict=True))
         trace, order = traced(how, dtype), list(self.whole)
+        graph, same = pruning.without(trace.graph, decisions)
         supports = [0 if axis is None else 1 << order.index(axis) for axis in how.leaf_axes]
         self.picks = list(trace.nodes)
-        wanted = [node for pick in self.picks for node in trace.nodes[pick].values()]
+        wanted = [same.get(node, node) for pick in self.picks for node in trace.nodes[pick].values()]
         # Of a slab an axis of one point is none.
         slab = [bits if axis and self.lengths[axis] > 1 else 0 for bits, axis in zip(supports, how.leaf_axes)]
-        self.graph, nodes = reassociate.regrouped(trace.graph, wanted, slab, self._in_slab)
+        self.graph, nodes = reassociate.regrouped(graph, wanted, slab, self._in_slab)
         cuts = {axis: math.ceil(n / self.lengths[axis]) for axis, n in self.whole.items()}
         of = (sized(self.graph, how.leaf_axes, lengths) for lengths in (self.whole, self.lengths, cuts))
         self.elements, self.slab_elements, self.parts = of

@@ -132,12 +132,14 @@ def within_card(n_bytes, split, net):
 
     Nothing where the card is one chip, or every group holds all tokens (dp = 1).
     """
-    some = (split.moe_tp > 1.0) & split.several
     inside = arrays.minimum(split.moe_tp, net.domain)
     beyond = arrays.where(split.moe_tp > net.domain, split.moe_tp / inside, 1.0)
     seconds = n_bytes / net.inside(inside) + (beyond - 1.0) / beyond * n_bytes / inside / net.out_bytes_per_s
     steps = (inside - 1.0) * net.up_step_s + (beyond - 1.0) * net.out_step_s
-    seconds, steps = arrays.where(some, seconds, 0.0), arrays.where(some, steps, 0.0)
+    # Whether a card is one chip is often one number, which then decides for all.
+    seconds, steps = (
+        arrays.where(split.moe_tp > 1.0, arrays.where(split.several, x, 0.0), 0.0) for x in (seconds, steps)
+    )
     return Time(exposed_network=seconds, exposed_latency=steps, busy_network=seconds)
 
 

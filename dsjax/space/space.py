@@ -78,7 +78,7 @@ class Space:
 
     def curve_of(self, hardware: str, engine: str) -> str:
         """Name of the curve of a chip under an engine: the engine's for the family of the chip, else the chip's."""
-        family = self.rows["hardware"][hardware]["curve"]
+        family = self.rows["hardware"][hardware].get("curve")
         return self.rows.get("engine", {}).get(engine, {}).get("curves", {}).get(family, family)
 
     def rows_of_curve(self, label: str) -> list[dict[str, dict]]:
