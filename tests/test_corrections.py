@@ -21,7 +21,7 @@ STUDY = "decode_gpu_2025"
 SLIPS = [c.name for c in corrections.CORRECTIONS]
 WEIGHT = {"kv2-w2": 2, "kv1-w2": 2, "kv1-w1": 1}
 KV = {"kv2-w2": 2, "kv1-w2": 1, "kv1-w1": 1}
-NVLINK = {"H800": (200e9, 8), "H20": (450e9, 8), "A100": (300e9, 8), "L20": (32e9, 1)}  # 0.8 of it is used
+NVLINK = {"H800": (200e9, 8), "H20": (450e9, 8), "A100": (300e9, 8), "L20": (32e9, 8)}  # 0.8 of it is used
 DECIMAL = {  # bytes/s, bf16, fp8 (TFLOP/s), GHz x cores
     "H800": (3.3e12, 989.5, 1979, 132 * 1.83),
     "H20": (4e12, 148, 296, 78 * 1.83),

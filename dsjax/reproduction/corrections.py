@@ -182,8 +182,9 @@ def _cores(base, rows):
     """([{variable: values at the rows} of the core model for each curve], which rows borrow the int8 rate for fp8)."""
     shared = reader.load(records.RECORDS, *reader.users())["hardware"]
     lacking = {name for name in base.axes["hardware"] if not shared[name]["fp8_flops_per_s"]}
+    fixed = {name: base.fixed[name] for name in ("context", "acceptance")} | {"tp": 1}
     space = grid.load(
-        {"axes": {**base.axes, "curve": list(CURVES)}, "fixed": {"context": base.fixed["context"], "tp": 1}},
+        {"axes": {**base.axes, "curve": list(CURVES)}, "fixed": fixed},
         settings={f"hardware.{name}.fp8_flops_per_s": shared[name]["int8_flops_per_s"] for name in lacking},
     )
     found = [_points(space, [row | {"curve": curve} for row in rows], "ok_memory") for curve in CURVES]
