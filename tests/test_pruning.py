@@ -5,7 +5,7 @@ import pytest
 
 import dsjax
 from dsjax import evaluation
-from dsjax.evaluation import choice, lift, operands, pruning
+from dsjax.evaluation import assembly, by_numpy, choice, lift, operands, pruning
 from dsjax.space import grid
 
 GRIDS = {
@@ -26,9 +26,10 @@ def steps(space, whole):
     """Operations on arrays that a question takes: of the whole formula, or of what is left of it."""
     how, leaves = operands.plan(space)
     names = lift.known(space, evaluation.variables(space))
-    assembly = lift._assembly(how, "float64", names, leaves)
-    given = {i: lift.by_numpy.lifted(x, a, assembly.axes) for i, (x, a) in enumerate(zip(leaves, how.leaf_axes))}
-    kept = assembly if whole else pruning.pruned(assembly, given)
+    sizes = {axis: len(leaf) for leaf, axis in zip(leaves, how.leaf_axes) if axis}
+    every = assembly.assembly(how, "float64", names, tuple(sizes.items()))
+    given = {i: by_numpy.lifted(x, a, every.axes) for i, (x, a) in enumerate(zip(leaves, how.leaf_axes))}
+    kept = every if whole else pruning.pruned(every, given)
     return sum(n > 1 for node, n in kept.elements.items() if kept.graph.nodes[node].name)
 
 

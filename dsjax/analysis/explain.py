@@ -27,6 +27,8 @@ from . import headroom, refusals
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 # Names that a step gives its collectives, and what a table calls them.
 COLLECTIVES = {"dispatch": "dispatch", "combine": "combine", "all_reduce": "all-reduce", "kv_exchange": "KV exchange"}
+COLLECTIVES |= {"send": "between stages"}
+OFTEN_NONE = ("kv_exchange", "send")  # which most layouts do not have
 
 
 def explain(source: Source = "default", at: Named | None = None, **options: Any) -> xr.Dataset:
@@ -132,7 +134,7 @@ def _network(bare):
     rows = {
         text: tuple(bare[f"network/{name}/{where}"] for where in ("blocks", "step"))
         for name, text in COLLECTIVES.items()
-        if name != "kv_exchange" or bare.get("block/kv_exchange/exposed_network", 0.0) > 0.0
+        if name not in OFTEN_NONE or bare.get(f"block/{name}/exposed_network", 0.0) > 0.0
     }
     seconds, exposed = (np.array(column) for column in zip(*rows.values()))
     return dataset.over(

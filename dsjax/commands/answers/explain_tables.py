@@ -31,8 +31,21 @@ def show(ds, form, quiet=False):
 # What a dispatch mode sends.
 _COPIES = {
     "low-latency": "dispatch and combine send one copy of a token per expert",
+    "layered": "dispatch sends one copy of a token per scale-up domain, forwarded inside; combine as low-latency",
     "normal": "dispatch and combine send one copy of a token per scale-up domain it visits, forwarded inside",
+    "all-gather": "every token is gathered to every chip once, and the sums are scattered",
 }
+# What `auto` stands for, by the engine's library: in decode, in prefill.
+_AUTOMATIC = (("all-gather", "all-gather"), ("low-latency", "normal"), ("layered", "normal"))
+
+
+def _mode_of(space):
+    """The dispatch mode of a point, `auto` resolved; None of a study without modes."""
+    fixed = space["fixed"]
+    if fixed.get("dispatch_mode") != "auto":
+        return fixed.get("dispatch_mode")
+    library = fixed.get("engine_library", space["rows"]["engine"][fixed["engine"]]["library"])
+    return _AUTOMATIC[int(library)][fixed["phase"] == "prefill"]
 
 
 def as_dict(ds):
@@ -54,6 +67,7 @@ def as_dict(ds):
         "arithmetic": arithmetic(ds, space["fixed"]),
         "blocks": blocks(ds),
         "network": rows_over(ds, "collective"),
+        "dispatch_mode": _mode_of(space),
         "critical_path": path,
         "memory": {
             "parts": {row["part"]: row["memory_part"] for row in rows_over(ds, "part")},
@@ -117,11 +131,14 @@ def arithmetic(ds, point):
         )
         return [*lines, f"TTFT {float(ds['ttft']):,.4g} s: the first token after one step", f"{rate} = {whole}"]
     tpot, user = float(ds["tpot"]), float(ds["tps_per_user"])
+    batch = f"{point[load_of(point)]:,.0f} sequences"
+    if load_of(point) == "concurrency":
+        batch = f"{batch} / {v['chips']:,.0f} chips"
     return [
         *lines,
         f"{milliseconds(v['step_time'])} / {v['step_time'] / tpot:.4g} tokens = {milliseconds(tpot)} per token "
         f"= 1 / {user:.6g} tokens/s/user",
-        f"{user:.6g} tokens/s/user x {point['batch']:,.0f} sequences = {whole}",
+        f"{user:.6g} tokens/s/user x {batch} = {whole}",
     ]
 
 
@@ -213,10 +230,11 @@ def _network_table(x):
         [r["collective"], *(f"{1e3 * r[f'transfer_{kind}']:,.3f}" for kind in ("time", "exposed", "hidden"))]
         for r in x["network"]
     ]
-    mode = x["point"].get("dispatch_mode")
-    if mode == "auto":
-        mode = "normal" if x["point"]["phase"] == "prefill" else "low-latency"
-    note = f"\n  {mode}: {_COPIES[mode]}" if mode else ""
+    mode = x["dispatch_mode"]
+    sends = any(r["transfer_time"] for r in x["network"] if r["collective"] in ("dispatch", "combine"))
+    note = f"\n  {mode}: {_COPIES[mode]}" if mode and sends else ""
+    if mode and not sends:
+        note = "\n  no dispatch, no combine: one group has all tokens"
     heading = "Network (transfers; the starts of messages are latency):"
     return f"{heading}\n{table(['', 'ms per step', 'exposed', 'hidden'], rows)}{note}"
 
