@@ -182,7 +182,7 @@ def test_units_change_rates_and_the_capacity_of_l20_only():
                 pytest.approx(2**40 / 1e12),
                 pytest.approx(2**30 / 1e9),
             )
-        assert after["hbm_bytes"] == shared[name]["hbm_bytes"]
+        assert after["hbm_bytes"] == shared[name]["hbm_advertised_bytes"]
         assert (after["hbm_bytes"] == row["hbm_bytes"]) == (name != "L20")
         same = [x for x in row if not x.endswith("_per_s") and x != "hbm_bytes"]
         assert [row[x] for x in same] == [after[x] for x in same]

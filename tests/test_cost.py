@@ -33,13 +33,13 @@ def ds():
 
 
 def test_formula(ds):
-    """H800 at 2 USD/h and 700 W; H20 at 400 W, without a price."""
+    """H800 at 2 USD/h and 700 W; H20 at 500 W, without a price."""
     tps = ds.tps_per_chip
     cost, energy = (ds[name].transpose(*tps.dims) for name in COSTS)
     np.testing.assert_allclose(cost.sel(hardware="H800"), 2 / (3600 * tps.sel(hardware="H800")) * 1e6, rtol=1e-14)
     assert bool(np.isnan(cost.sel(hardware="H20")).all())
     np.testing.assert_allclose(energy.sel(hardware="H800"), 700 / tps.sel(hardware="H800"), rtol=1e-14)
-    np.testing.assert_allclose(energy.sel(hardware="H20"), 400 / tps.sel(hardware="H20"), rtol=1e-14)
+    np.testing.assert_allclose(energy.sel(hardware="H20"), 500 / tps.sel(hardware="H20"), rtol=1e-14)
     assert (cost.attrs["units"], energy.attrs["units"]) == ("USD", "J")
     assert ds.hardware_usd_per_hour.values.tolist() == [2.0, 0.0]
 

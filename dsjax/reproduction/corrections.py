@@ -60,9 +60,7 @@ CORRECTIONS = (
         "copies for the same card are not sent, those for the same server go over its own links",
         {"nothing_stays": False},
     ),
-    Correction(
-        "units", "rates in decimal units; capacities of the catalog (no step time depends on them)", {}, decimal=True
-    ),
+    Correction("units", "rates in decimal units; capacities as sold (no step time depends on them)", {}, decimal=True),
 )
 # What lies between the corrected study and the core model.
 BEYOND = (
@@ -165,8 +163,10 @@ def _space(base, corrections):
     own = reader.load(base.study.records, (tables, base.study.path.name), *reader.users())
     shared = reader.load(records.RECORDS, *reader.users())["hardware"]
     fields = fields_of(study.records["hardware"]).keys() - fields_of(base.study.records["hardware"]).keys()
-    fields = (*fields, "hbm_bytes") if decimal else fields
     hardware = {name: own["hardware"][name] | {f: shared[name][f] for f in fields} for name in base.rows["hardware"]}
+    if decimal:  # capacities as the study has them, as sold
+        sold = {name: shared[name]["hbm_advertised_bytes"] or shared[name]["hbm_bytes"] for name in hardware}
+        hardware = {name: row | {"hbm_bytes": sold[name]} for name, row in hardware.items()}
     nic = {name: own["nic"][name] for name in base.rows["nic"]}
     return dataclasses.replace(base, study=study, rows=base.rows | {"hardware": hardware, "nic": nic})
 

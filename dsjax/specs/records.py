@@ -13,7 +13,7 @@ class Chip:
     """Numbers of an accelerator that every model reads. A study extends it with fields of its own."""
 
     hbm_bytes_per_s: float = rate("B/s", "memory bandwidth")
-    hbm_bytes: float = size("B", "memory capacity")
+    hbm_bytes: float = size("B", "memory capacity, what a process can have")
     bf16_flops_per_s: float = rate("FLOP/s", "dense peak rate, bf16")
     fp8_flops_per_s: float = amount("FLOP/s", "dense peak rate, fp8 (0: the chip has none)")
     int8_flops_per_s: float = amount("FLOP/s", "dense peak rate, int8 (0: the chip has none)")
@@ -26,6 +26,7 @@ class Chip:
 class Hardware(Chip):
     """An accelerator and its scale-up network, as the core model reads them."""
 
+    hbm_advertised_bytes: float = optional("B", "memory capacity as sold, which no formula reads (0: not given)")
     scale_up_bytes_per_s: float = rate("B/s", "bandwidth inside the scale-up domain, per chip, one way")
     scale_up_domain: float = size("1", "chips of one scale-up domain")
     scale_up_utilisation: float = share("share of the scale-up bandwidth that transfers reach")
