@@ -29,7 +29,7 @@ TALLIES |= {"combine_s_per_step": layers.COMBINE, "all_reduce_s_per_step": layer
 TALLIES |= {"kv_exchange_s_per_step": layers.KV_EXCHANGE}
 
 
-def setting(model, hardware, nic, precision, curve, engine, workload, deployment, phase, mode, index_scale_bytes):
+def setting(model, hardware, nic, precision, curve, engine, workload, deployment, phase, mode):
     """Section 1: all symbols that do not depend on the size of the batch."""
     m, hw, net, w = (SimpleNamespace(**record) for record in (model, hardware, nic, workload))
     s = SimpleNamespace(decode=phase == "decode", hw=hw, net=net, w=w)
@@ -44,7 +44,7 @@ def setting(model, hardware, nic, precision, curve, engine, workload, deployment
     s.k_i, s.h_i, s.D_i = m.index_topk, m.index_n_heads, m.index_head_dim
     s.q_n, s.q_b, s.o_b, s.m_b, s.a_s = m.qk_norm, m.qkv_bias, m.o_bias, m.mlp_bias, m.attention_sinks
     s.groups, s.top_groups = (m.n_group, m.topk_group) if m.n_group > 0 else (1, 1)  # G_n and t
-    widths(s, hw, SimpleNamespace(**precision), index_scale_bytes)
+    widths(s, hw, SimpleNamespace(**precision))
     lay_out(s)
     lengths(s)
     s.d, s.t_up = hw.scale_up_domain, hw.scale_up_step_s
@@ -60,14 +60,14 @@ def setting(model, hardware, nic, precision, curve, engine, workload, deployment
     return s
 
 
-def widths(s, hw, p, index_scale_bytes):
+def widths(s, hw, p):
     """Bytes and rates by kind of weight, and what the cache keeps of a position."""
     s.b_w, s.b_D, s.b_h, s.b_m = p.weight_bytes, p.dense_bytes, p.head_bytes, p.embedding_bytes
     s.b_u, s.b_e, s.b_a, s.b_kv = p.absorbed_bytes, p.expert_bytes, p.activation_bytes, p.kv_bytes
     s.b_d, s.b_c = p.dispatch_bytes, p.combine_bytes
     peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s, hw.fp4_flops_per_s)
     kinds = {"w": (s.b_w, p.weight_rate), "D": (s.b_D, p.dense_rate), "h": (s.b_h, p.head_rate)}
-    kinds |= {"u": (s.b_u, p.absorbed_rate), "e": (s.b_e, p.expert_rate)}
+    kinds |= {"u": (s.b_u, p.absorbed_rate), "e": (s.b_e, p.expert_rate), "s": (p.shared_bytes, p.shared_rate)}
     rates = [rate for _, rate in kinds.values()] + [p.attention_rate]
     s.has_rates = all(peaks[int(rate)] > 0 for rate in rates)
 
@@ -84,7 +84,8 @@ def widths(s, hw, p, index_scale_bytes):
     if s.k_i > 0 and s.mla and s.b_kv < 2:  # the layout of the engine
         rotary = s.eng.cache_rope_bytes if s.eng.cache_rope_bytes > 0 else s.b_kv
         s.y = s.R_kv * s.b_kv + s.R_kv / 128 * s.eng.cache_scale_bytes + s.D_r * rotary
-    s.key = s.D_i * (1 + index_scale_bytes / 128)
+    s.key = s.D_i * (1 + INDEX_SCALE_BYTES / 128)
+    s.b_s, s.tile = p.shared_bytes, p.expert_tile
 
 
 def lay_out(s):
@@ -179,14 +180,15 @@ def memory_of(s, stage):
     biases = s.q_b * (s.h * s.D_qk + s.h_kv * (s.D_qk + s.D_v)) + s.o_b * s.H + s.a_s * s.h
     attention += (2 * s.H + s.R_q + s.R_kv + 2 * s.q_n * s.D_qk + 2 * s.D_i + biases / s.tp) * s.b_w
     kept = s.S if s.L_s == 0 else ((s.L - s.L_s) * s.S + s.L_s * min(s.S, s.W)) / s.L
-    routed = s.slots * (3 * s.H * s.I_e + s.m_b * (2 * s.I_e + s.H)) / s.moe_tp
-    experts = (routed + s.n_s * 3 * s.H * s.I_e / s.st) * s.b_e + (s.H + s.m_b) * s.E * s.b_w
+    width = layers.filled(s, s.I_e / s.moe_tp)
+    routed = s.slots * (3 * layers.filled(s, s.H) * width + s.m_b * (2 * s.I_e + s.H) / s.moe_tp)
+    experts = routed * s.b_e + s.n_s * 3 * s.H * s.I_e / s.st * s.b_s + (s.H + s.m_b) * s.E * s.b_w
     mtp = stage.last if s.m > 0 and s.decode else 0
     table = s.V * s.H / s.tp
     embedding = stage.first * (1 - s.tied) * table * s.b_m + stage.last * (table * s.b_h + s.H * s.b_w)
     if s.pp > 1:
         embedding += stage.first * s.tied * table * s.b_m  # a copy of the one table
-    around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + s.I_e / s.moe_tp)
+    around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + width)
     widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
     buffers = s.eng.exchange_buffers * z.T / s.tp * s.ep * s.slots * s.H * s.b_c
     return {
@@ -198,7 +200,7 @@ def memory_of(s, stage):
         "kv_cache": s.M * z.B / s.c * (stage.L + mtp) * (kept * s.y + s.S * s.key),
         "activations": 2 * s.b_a * widest,
         "exchange": buffers if s.buffered else 0.0,
-        "engine": s.eng.memory_bytes,
+        "engine": s.eng.memory_bytes + s.eng.logit_bytes * s.V,
     }
 
 
@@ -229,12 +231,11 @@ def masks(s, pipeline, used):
 
 def evaluate(
     *, model, hardware, nic, precision, curve, engine, workload, deployment, phase, pipeline, mode="auto",
-    index_scale_bytes=INDEX_SCALE_BYTES,
 ):  # fmt: skip
     if phase not in ("decode", "prefill") or pipeline not in PIPELINES or mode not in MODES:
         raise ValueError((phase, pipeline, mode))
     records = (model, hardware, nic, precision, curve, engine, workload, deployment)
-    s = setting(*records, phase, mode, index_scale_bytes)
+    s = setting(*records, phase, mode)
     total, T_pp = layers.schedule(s, sizes, pipeline)
     host = s.eng.step_s + (s.m * s.eng.draft_step_s if s.decode else s.dep.prompts / s.dp * s.eng.request_s)
     step_time = s.w.software_factor * T_pp + s.hw.step_s + host

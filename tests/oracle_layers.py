@@ -3,6 +3,7 @@
 `s` holds the symbols of a point (`oracle_core.setting`), `z` the sizes of a pass (`oracle_core.sizes`).
 """
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,6 +112,11 @@ def index_scores(s, z):
 # Section 2
 
 
+def filled(s, size):
+    """A size of a routed expert with the zeros that kernels keep and compute."""
+    return math.ceil(size / s.tile) * s.tile if s.tile else size
+
+
 def operators(s, z):
     """Operators of a layer on one chip; the GEMMs of the dense FFN are here too, under `dense`.
 
@@ -122,11 +128,11 @@ def operators(s, z):
     launches = s.curve.pointwise_kernels * s.eng.pointwise_launches  # each pointwise kernel below has its share
     if s.n_s > 0:  # an ordinary GEMM to the curve; only its weights and rate are those of experts
         rows, width, paid = z.T * s.st / s.tp, s.n_s * s.I_e / s.st, 1 - s.eng.shared_beside
-        o["shared"] = gemm(s, (1, rows, s.H, 2 * width), "e", paid) + gemm(s, (1, rows, width, s.H), "e", paid)
+        o["shared"] = gemm(s, (1, rows, s.H, 2 * width), "s", paid) + gemm(s, (1, rows, width, s.H), "s", paid)
         o["swiglu_shared"] = pointwise(s, 3 * z.T * s.n_s * s.I_e / s.tp * s.b_a, paid * launches / 8)
-    rows, width = z.R / z.G, s.I_e / s.moe_tp
-    o["down"] = gemm(s, (z.G, rows, width, s.H), "e", grouped=True)
-    o["routed"] = gemm(s, (z.G, rows, s.H, 2 * width), "e", grouped=True) + o["down"]
+    rows, hidden, own = z.R / z.G, filled(s, s.H), filled(s, s.I_e / s.moe_tp)
+    o["down"] = gemm(s, (z.G, rows, own, hidden), "e", grouped=True)
+    o["routed"] = gemm(s, (z.G, rows, hidden, 2 * own), "e", grouped=True) + o["down"]
     o["router"] = gemm(s, (1, z.T_s, s.H, s.E), "w")
     width = s.I / s.tp
     o["dense"] = gemm(s, (1, z.T, s.H, 2 * width), "D") + gemm(s, (1, z.T, width, s.H), "D")
@@ -146,7 +152,7 @@ def operators(s, z):
     norms = 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv) + rotated
     o["norms"] = pointwise(s, norms * s.b_a, launches / 2)
     o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H * s.b_a + quantised, launches / 4)
-    o["swiglu_routed"] = pointwise(s, 3 * z.R * s.I_e / s.moe_tp * s.b_a + by_expert, launches / 8)
+    o["swiglu_routed"] = pointwise(s, 3 * z.R * own * s.b_a + by_expert, launches / 8)
     o["swiglu_dense"] = pointwise(s, 3 * z.T * s.I / s.tp * s.b_a, launches / 4)
     return o
 

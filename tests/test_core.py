@@ -20,9 +20,6 @@ EXPERTS = ("router", "dispatch", "combine", "shared", "routed")
 # What most models lack.
 NOTHING_MORE = {name: meta["default"] for name, meta in fields.fields_of(records.Model).items() if "default" in meta}
 WORKLOAD = fields.fields_of(records.Workload)
-# Caches of sparse models as sections 3 and 8 have them, scales of index keys and the layout of an engine: True once
-# the package charges them.
-LAYOUTS = False
 WHOLE, HALVED = ("naive", "windows", "sbo"), ("dual-mbatch", "tbo")
 MODES = ("auto", "low-latency", "layered", "normal", "all-gather")
 
@@ -47,7 +44,6 @@ def expected(point, catalog):
         phase=point["phase"],
         pipeline=point["pipeline"],
         mode=point["dispatch_mode"],
-        index_scale_bytes=oracle.INDEX_SCALE_BYTES if LAYOUTS else 0,
     )
 
 
@@ -146,12 +142,13 @@ def random_models(rng, tp, seed):
 
 def random_precision(rng):
     """Widths and rates that differ by kind of weight; a row may leave out some, and name a rate that a chip lacks."""
-    kinds = ("weight", "dense", "head", "embedding", "absorbed", "expert")
-    left_out = set(rng.choice(kinds[1:5], 1))
+    kinds = ("weight", "dense", "head", "embedding", "absorbed", "shared", "expert")
+    left_out = set(rng.choice(kinds[1:6], 1))
     widths = {f"{kind}_bytes": float(rng.choice([0.5625, 1, 2])) for kind in kinds if kind not in left_out}
     widths |= {f"{kind}_bytes": float(rng.choice([1, 2])) for kind in ("activation", "kv", "dispatch", "combine")}
     some = ["bf16", "fp8", "int8", "fp4"] if rng.uniform() < 0.3 else ["bf16", "int8"]
     rated = [kind for kind in (*kinds, "attention") if kind not in left_out | {"embedding"}]
+    widths["expert_tile"] = float(rng.choice([0, 96, 128]))
     return widths | {f"{kind}_rate": str(rng.choice(some)) for kind in rated}
 
 
@@ -161,7 +158,8 @@ def random_engine(rng, library):
         "pointwise_launches": rng.uniform(0.1, 1), "fused_projections": rng.uniform(), "shared_beside": rng.uniform(),
         "library": library, "exchange_share": rng.uniform(0.1, 1), "exchange_buffers": float(rng.choice([0, 2.5])),
         "exchange_tokens": int(rng.choice([0, 100, 2000])), "memory_bytes": 1e10 * rng.uniform(),
-        "cache_scale_bytes": 16 * rng.uniform() * LAYOUTS, "cache_rope_bytes": float(rng.choice([0, 2])) * LAYOUTS,
+        "cache_scale_bytes": 16 * rng.uniform(), "cache_rope_bytes": float(rng.choice([0, 2])),
+        "logit_bytes": 1e4 * rng.uniform(),
     }  # fmt: skip
 
 

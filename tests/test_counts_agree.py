@@ -23,7 +23,8 @@ LOADS = {"decode": {"batch": 32}, "prefill": {"prompts": 64}}
 LAYOUTS = {"tp": [1, 2, 8], "ep": [8, 16]}
 WIDE = 1e9  # bytes of an element, beside which all other bytes are few
 # Width of a precision -> what is counted with it.
-KINDS = {"weight": "weight", "dense": "weight", "head": "weight", "absorbed": "weight", "expert": "expert", "kv": "kv"}
+KINDS = {"weight": "weight", "dense": "weight", "head": "weight", "absorbed": "weight"}
+KINDS |= {"expert": "expert", "shared": "expert", "kv": "kv"}
 WIDTHS = {f"precision_{name}_bytes": [2.0, WIDE] for name in KINDS}
 TIGHT = 1e-12
 
@@ -54,7 +55,9 @@ def step_of(phase, own):
 def counted(phase, model, tp, ep, own):
     """{quantity: number} of `dsjax count`, without what the step and memory leave out (dsjax/MODEL.md, 1 and 10)."""
     sequences = LOADS["decode"]["batch"] * ep if phase == "decode" else LOADS["prefill"]["prompts"]
-    ds = dsjax.count(model, phase=phase, batch=sequences, context=FIXED["context"], tp=tp, ep=ep, catalogs=own)
+    ds = dsjax.count(
+        model, phase=phase, batch=sequences, context=FIXED["context"], tp=tp, ep=ep, precision="bf16", catalogs=own
+    )
     names = ds.operator.values.tolist()
 
     def total(variable, keep):

@@ -57,7 +57,7 @@ def test_shapes_are_the_same_under_jit(model, phase, dtype):
     with jax.enable_x64(dtype == "float64"):
         fields = fields_of(records.Model)
         arrays = {k: jnp.asarray(v, jnp.int32 if fields[k]["integer"] else dtype) for k, v in vars(model).items()}
-        sizes = {k: jnp.asarray(float(v), dtype) for k, v in vars(work).items() if k != "causal"}
+        sizes = {k: jnp.asarray(float(v), dtype) for k, v in vars(work).items() if k != "causal" and v is not None}
         traced = jax.jit(numbers)(records.Model(**arrays), dataclasses.replace(work, **sizes))
     for name, value in numbers(model, work).items():
         if name.startswith("rotation"):  # half of what is moved, in floating point

@@ -7,13 +7,13 @@ import dataclasses
 from fractions import Fraction
 from types import SimpleNamespace
 
-from ..formulas import attention, exchange, shapes
+from ..formulas import attention, exchange, layers, shapes
 from ..formulas.routing import expert_slots
 from ..formulas.shapes import over
 from ..formulas.work import Work
 from ..serving.definition import every_layer, moe_layers
 from ..serving.kernels import Kernels
-from ..serving.operators import ATTENTION, DRAFT, SECTIONS, of_phase
+from ..serving.operators import ATTENTION, DRAFT, NORM, SECTIONS, of_phase
 
 # What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
 COUNTS = {
@@ -117,6 +117,7 @@ def work_of(model, phase, batch, context, layout):
         kv_split=1,
         shared_tp=layout.tp,
         moe_tp=layout.moe_tp,
+        expert_tile=None,  # a count is of the model
         causal=phase == "prefill",
     )
 
@@ -163,12 +164,12 @@ def _activations(row, shape, phase):
 def _cached(row, shape, phase, model, kv_bytes):
     """Bytes of the KV cache that attention reads in decode, and that the compression of new tokens writes.
 
-    An element of the indexer's keys takes one byte; a prompt reads them too.
+    `kv_bytes`: of an element, mean of the parts of the cache. A prompt reads the indexer's keys too.
     """
     if row.kernel is Kernels.scores:
-        return shape.kv
+        return attention.key_bytes(shape.kv)
     if row.shape is attention.index_key:
-        return shape.m * model.index_head_dim
+        return attention.key_bytes(shape.m * model.index_head_dim)
     if row.kernel is Kernels.attention:
         return shape.kv * kv_bytes if phase == "decode" else 0
     return shape.outputs * kv_bytes if row.shape is attention.key_value else 0
@@ -203,8 +204,21 @@ def _collectives(model, batch, work, width, layout):
     return {name: value for name, value in result.items() if value[1]}
 
 
-def scalars(operators, model, phase, batch, context, width, layout):
-    """{variable: number}: the totals, and what is no sum over all operators."""
+def checkpoint_bytes(model, phase, widths):
+    """Weights of a checkpoint [B], each once; `widths` {use: mean bytes}, 2 of what it lacks, of norms, biases, router.
+
+    Source: `catalog.checkpoints`, what a config says that its checkpoint stores.
+    """
+    total = 0.0
+    for row in rows_of(model, phase):
+        use = row.weights.removesuffix("_bytes").replace("absorbed", "weight")
+        linear = row.section != NORM and row.active and row.shape is not layers.router
+        total += row.layers(model) * parameters_of(row, model, phase) * (widths.get(use, 2.0) if linear else 2.0)
+    return total
+
+
+def scalars(operators, model, phase, batch, context, width, layout, stored=None):
+    """{variable: number}: the totals, and what is no sum over all operators; `stored` {use: bytes} in a checkpoint."""
     tokens = batch * (context if phase == "prefill" else 1)
     total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
     cores = sum(operators[name].counts["flops"] for name in ("attention", "index_scores") if name in operators)
@@ -213,7 +227,8 @@ def scalars(operators, model, phase, batch, context, width, layout):
         row for row in of_phase(phase == "prefill") if row.section == DRAFT or row.layers in (every_layer, moe_layers)
     ]
     module = sum(parameters_of(row, model, phase) for row in rows)
-    kept, keys = attention.kept_positions(model, context) * width["kv_bytes"], context * model.index_head_dim
+    kept = attention.kept_positions(model, context) * width["kv_bytes"]
+    keys = context * attention.key_bytes(model.index_head_dim)
     n = model.num_hidden_layers
     cache = batch * n * (kept * attention.cache_width(model, 1) + keys)
     on_a_chip = batch * n * (kept * attention.cache_width(model, layout.tp) + keys)
@@ -229,6 +244,7 @@ def scalars(operators, model, phase, batch, context, width, layout):
         "kv_cache_bytes": cache,
         "kv_cache_bytes_per_chip": over(on_a_chip, layout.dp),
         "stored_bytes_per_chip": over(total["stored_bytes"], layout.chips),
+        "checkpoint_bytes": checkpoint_bytes(model, phase, stored or {}),
     }
     return {name: whole(value) for name, value in values.items()}
 

@@ -169,6 +169,26 @@ def cache_width(model, tp):
     return chosen(model.kv_lora_rank, latent_width(model), grouped)
 
 
+def element_bytes(model, precision, engine):
+    """Bytes of an element of the KV cache, mean of its parts: b_kv.
+
+    Of the latent cache of a sparse model in less than 2 bytes as the `engine` lays it out: (R_kv b_kv + R_kv / 128
+    `cache_scale_bytes` + D_r b_r) / (R_kv + D_r), b_r `cache_rope_bytes` [B], or b_kv where that is 0. Source: vLLM,
+    `flashmla_sparse.py` (656 B = 512 + 4 x 4 + 64 x 2); TensorRT-LLM: 576 B, one scale for all.
+    """
+    width, rank = precision.kv_bytes, model.kv_lora_rank
+    sparse = chosen(model.index_topk, rank, 0 * rank)
+    rotary = chosen(engine.cache_rope_bytes, engine.cache_rope_bytes, width)
+    laid_out = rank * width + over(rank, 128) * engine.cache_scale_bytes + model.qk_rope_head_dim * rotary
+    mean = over(laid_out, chosen(sparse, latent_width(model), 1))
+    return chosen(sparse, chosen(2 - width, mean, width), width)
+
+
+def key_bytes(elements):
+    """Bytes of so many elements of the indexer's keys: one each, and a scale of 4 bytes for 128."""
+    return elements + over(elements, 32)
+
+
 def shares(model, context):
     """(P / S of a layer that sees all positions, P / S of a layer with a sliding window): positions a token attends to.
 

@@ -7,6 +7,7 @@ dsjax/MODEL.md, section 2; DeepSeek-V3 (arXiv:2412.19437), section 2.1 (layers, 
 (multi-token prediction).
 """
 
+from .. import arrays
 from . import attention
 from .shapes import Lookup, Pointwise, gemm, like, norm, over, query_width
 
@@ -146,21 +147,34 @@ def routed_up(model, work):
     depend on it.
     """
     rows = over(work.routed_rows, work.experts)
-    return gemm(rows, model.hidden_size, 2 * _routed_width(model, work), work.experts)
+    return gemm(rows, filled(model.hidden_size, work), 2 * routed_width(model, work), work.experts)
 
 
 def routed_swiglu(model, work):
     """SwiGLU of the routed experts: reads 2 R I / moe_tp elements, writes R I / moe_tp."""
-    return _swiglu(over(work.routed_rows, work.experts), _routed_width(model, work), work.experts)
+    return _swiglu(over(work.routed_rows, work.experts), routed_width(model, work), work.experts)
 
 
 def routed_down(model, work):
     """Down projection of the routed experts: G products (R / G, I / moe_tp, H)."""
-    return gemm(over(work.routed_rows, work.experts), _routed_width(model, work), model.hidden_size, work.experts)
+    rows = over(work.routed_rows, work.experts)
+    return gemm(rows, routed_width(model, work), filled(model.hidden_size, work), work.experts)
 
 
-def _routed_width(model, work):
-    return over(model.moe_intermediate_size, work.moe_tp)
+def routed_width(model, work):
+    """Width of a routed expert on a chip: I / moe_tp, filled."""
+    return filled(over(model.moe_intermediate_size, work.moe_tp), work)
+
+
+def filled(size, work):
+    """A size of a routed expert as its kernels have it: the next multiple of `expert_tile`, where there is one.
+
+    Source: vLLM, `mxfp4.py`: sizes of gpt-oss rounded up to 128 (Marlin) and 256 (TensorRT-LLM's kernels).
+    """
+    if work.expert_tile is None:
+        return size
+    tile = arrays.where(work.expert_tile > 0.0, work.expert_tile, 1.0)
+    return arrays.where(work.expert_tile > 0.0, tile * arrays.ceil(size / tile), size)
 
 
 def _swiglu(rows, width, groups=1):

@@ -2,16 +2,17 @@
 
 from .. import arrays
 from . import attention
+from . import layers as operators
 
 
 def kv_cache(model, work, layers, kv_bytes):
-    """KV cache of the sequences of a group in `layers` layers [B]: B L / kv_split (S' w b + S D_i).
+    """KV cache of the sequences of a group in `layers` layers [B]: B L / kv_split (S' w b + S (D_i + D_i / 32)).
 
-    B sequences, L = `layers`, S' `kept_positions`, w `cache_width`, b = `kv_bytes` an element [B]; S context; keys of
-    the indexer have D_i elements of one byte.
+    B sequences, L = `layers`, S' `kept_positions`, w `cache_width`, b = `kv_bytes` an element (`element_bytes`) [B], S
+    context, D_i elements of a key of the indexer (`key_bytes`).
     """
     kept = attention.kept_positions(model, work.context) * attention.cache_width(model, work.tp) * kv_bytes
-    return work.sequences * layers / work.kv_split * (kept + work.context * model.index_head_dim)
+    return work.sequences * layers / work.kv_split * (kept + work.context * attention.key_bytes(model.index_head_dim))
 
 
 def live_elements(model, work):
@@ -23,7 +24,7 @@ def live_elements(model, work):
     hidden, core = model.hidden_size, (attention.unfolded if work.causal else attention.absorbed)(model, work)
     moved = core.inputs + core.outputs + (core.kv if work.causal else 0.0)
     live = work.rows * hidden + moved
-    live = arrays.maximum(live, work.routed_rows * (hidden + model.moe_intermediate_size / work.moe_tp))
+    live = arrays.maximum(live, work.routed_rows * (hidden + operators.routed_width(model, work)))
     return 2.0 * arrays.maximum(
         live, arrays.maximum(4.0 * work.rows * hidden, work.head_rows * model.vocab_size / work.tp)
     )

@@ -26,4 +26,5 @@ class Work:
     kv_split: float
     shared_tp: float
     moe_tp: float
+    expert_tile: float | None  # sizes of a routed expert are filled up to a multiple of it; 0, None: they are not
     causal: bool = dataclasses.field(metadata={"static": True})  # whole prompts, keys and values unfolded; else decode

@@ -164,7 +164,7 @@ def _says_topology(v):
     return "groups of chips are neither parts of a scale-up domain nor whole ones"
 
 
-USES = ("weight", "dense", "head", "absorbed", "expert", "attention")  # of compute rates of a precision
+USES = ("weight", "dense", "head", "absorbed", "expert", "shared", "attention")  # of compute rates of a precision
 
 
 def has_rates(point):

@@ -118,7 +118,8 @@ class Kernels:
         if causal:  # keys and values are read as activations, and the cache is written
             positions, moved = work.context, moved + shape.kv
             cached = work.tokens * attention.cache_width(model, work.tp) / split
-        moved, cached = moved * precision.activation_bytes, cached * precision.kv_bytes
+        moved = moved * precision.activation_bytes
+        cached = cached * attention.element_bytes(model, precision, self.point.engine)
 
         def time(share):  # of the positions
             pairs, read = (attention.causal_pairs(share), 1.0) if causal else (share, share)
@@ -128,9 +129,9 @@ class Kernels:
         return attention.mean_of_layers(model, [time(share) for share in attention.shares(model, work.context)])
 
     def scores(self, shape, row, work):
-        """The indexer's scores, whose keys have one byte an element (section 3)."""
+        """The indexer's scores, whose keys have one byte an element and scales (section 3)."""
         del row
-        n_bytes = shape.inputs * self.precision.activation_bytes + shape.kv
+        n_bytes = shape.inputs * self.precision.activation_bytes + attention.key_bytes(shape.kv)
         positions = work.context if work.causal else work.context / work.kv_split
         reached = self._curve.attention(self.point.curve, positions, work.sequences, positions, work.causal)
         if reached.start_s is not None:  # nothing else takes time where there is no indexer

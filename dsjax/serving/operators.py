@@ -91,7 +91,7 @@ def _dense(name, shape):
 
 
 def _experts(name, block, part, kernel, shape, **options):
-    return Operator(name, MOE, block, part, kernel, shape, moe_layers, "expert_bytes", **options)
+    return Operator(name, MOE, block, part, kernel, shape, moe_layers, **{"weights": "expert_bytes"} | options)
 
 
 def _collective(name, part, kernel, shape, block=None, **options):
@@ -137,9 +137,9 @@ OPERATORS = (
     # A MoE FFN, all others.
     Operator("router", MOE, "router", "after", Kernels.gemm, layers.router, moe_layers, replicated=True),
     _experts("dispatch", "dispatch", "dispatch", Kernels.dispatch, layers.routed_states, counted=False),
-    _experts("shared_gate_up", "shared", "shared", Kernels.expert, layers.shared_up),
+    _experts("shared_gate_up", "shared", "shared", Kernels.expert, layers.shared_up, weights="shared_bytes"),
     _experts("shared_swiglu", "pointwise", "shared", Kernels.beside, layers.shared_swiglu, launches=0.125),
-    _experts("shared_down", "shared", "shared", Kernels.expert, layers.shared_down),
+    _experts("shared_down", "shared", "shared", Kernels.expert, layers.shared_down, weights="shared_bytes"),
     _experts("routed_gate_up", "routed", "routed", Kernels.routed_up, layers.routed_up, routed=True),
     _experts(
         "routed_swiglu", "pointwise", "routed", Kernels.sorting, layers.routed_swiglu, launches=0.125, routed=True

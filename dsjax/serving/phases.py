@@ -113,6 +113,7 @@ def _work(point, split, sequences, of_all_groups, queries, **rows):
         kv_split=split.kv_split,
         shared_tp=split.shared_tp,
         moe_tp=split.moe_tp,
+        expert_tile=point.precision.expert_tile,
         **rows,
     )
 

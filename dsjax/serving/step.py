@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from .. import arrays
-from ..formulas import memory, pipelines, roofline
+from ..formulas import attention, memory, pipelines, roofline
 from ..formulas.constraints import masks
 from ..formulas.metrics import Step
 from ..formulas.roofline import Time
@@ -157,7 +157,8 @@ def memory_of(point, split, stage, work, drafts, micro_batches=None):
     has_mtp = 0.0 if drafts is None else arrays.where(drafts > 0.0, 1.0, 0.0)
     modules = has_mtp if stage.last is None else stage.last * has_mtp
     weights = weight_bytes(of_phase(work.causal), stage, held, vars(precision))
-    cache = memory.kv_cache(model, mean, stage.model.num_hidden_layers + modules, precision.kv_bytes)
+    element = attention.element_bytes(model, precision, point.engine)
+    cache = memory.kv_cache(model, mean, stage.model.num_hidden_layers + modules, element)
     return weights | {
         "mtp": has_mtp * weights["mtp"],
         "kv_cache": cache if micro_batches is None else micro_batches * cache,
@@ -174,4 +175,5 @@ def kept(point, split, work, mode):
         tokens = work.tokens / work.tp  # of a chip
         n_bytes = engine.exchange_buffers * tokens * slots * point.model.hidden_size * point.precision.combine_bytes
         n_bytes = arrays.where(split.several & buffered, n_bytes, 0.0)
-    return {"exchange": n_bytes, "engine": engine.memory_bytes + arrays.zeros_like(work.tokens)}
+    own = engine.memory_bytes + engine.logit_bytes * point.model.vocab_size
+    return {"exchange": n_bytes, "engine": own + arrays.zeros_like(work.tokens)}

@@ -100,6 +100,7 @@ class Engine:
     exchange_buffers: float = feature("1", "buffers for tokens of every expert that a low-latency dispatch keeps")
     exchange_tokens: float = feature("token", "most tokens of a chip in a low-latency dispatch (0: no limit)")
     memory_bytes: float = feature("B", "memory kept beside weights, cache, activations and exchange buffers")
+    logit_bytes: float = feature("B", "memory kept for a token of the vocabulary: logits of many sequences at once")
     cache_scale_bytes: float = feature("B", "scale of each block of 128 elements of an 8-bit latent cache")
     cache_rope_bytes: float = feature("B", "bytes per element of the rotary part of such a cache (0: as the rest)")
 
@@ -123,6 +124,8 @@ class Precision:
     embedding_bytes: float = like("head_bytes", size("B", "bytes per weight of the embedding"))
     absorbed_bytes: float = like("weight_bytes", size("B", "bytes per weight of kv_b where decode absorbs it (MLA)"))
     expert_bytes: float = size("B", "bytes per weight of the experts")
+    shared_bytes: float = like("expert_bytes", size("B", "bytes per weight of shared experts"))
+    expert_tile: float = feature("1", "kernels fill the sizes of a routed expert up to a multiple of it (0: of none)")
     activation_bytes: float = size("B", "bytes per element of activations")
     kv_bytes: float = size("B", "bytes per element of the KV cache")
     dispatch_bytes: float = size("B", "bytes per element sent to the experts")
@@ -132,6 +135,7 @@ class Precision:
     head_rate: int = like("weight_rate", _rate("compute rate of the head"))
     absorbed_rate: int = like("weight_rate", _rate("compute rate of the products with an absorbed kv_b"))
     expert_rate: int = _rate("compute rate of the expert GEMMs")
+    shared_rate: int = like("expert_rate", _rate("compute rate of shared experts"))
     attention_rate: int = _rate("compute rate of attention")
 
 
