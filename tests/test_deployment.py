@@ -228,10 +228,10 @@ def test_a_dense_model_sends_nothing_to_experts_and_has_none(own_models):
     assert bool((ds.block_time.sel(block="dense") > 0).all())
     point = dsjax.explain(ds, at={"tp": 8})
     assert float(point.memory_part.sel(part="experts")) == 0.0
-    weights = 61 * (3 * 7168 * 18432 + (16 + 1) * 320 * 7168 * 8) + 2 * 129280 * 7168
+    weights = 61 * (3 * 7168 * 18432 + (16 + 1) * 320 * 7168 * 8) + 2 * 2 * 129280 * 7168
     parts = point.memory_part.sel(part=["attention", "dense", "embedding"]).sum()
     norms = (2 * 61 + 1) * 7168  # on every chip
-    np.testing.assert_allclose(float(parts), weights / 8 + norms, rtol=1e-12)  # fp8: one byte
+    np.testing.assert_allclose(float(parts), weights / 8 + norms, rtol=1e-12)  # fp8, both ends bf16
 
 
 def test_both_kinds_of_attention_in_one_sweep(own_models):

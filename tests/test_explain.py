@@ -202,8 +202,8 @@ REFUSED = [
         CORE,
         H800 | {"hardware": "A100"},
         "ok_precision",
-        "A100 has not the compute rates that precision fp8 asks for: fp8 for weight, fp8 for dense, fp8 for head, "
-        "fp8 for absorbed, fp8 for expert",
+        "A100 has not the compute rates that precision fp8 asks for: fp8 for weight, fp8 for dense, fp8 for expert, "
+        "fp8 for shared",
     ),
     (
         CORE,

@@ -209,7 +209,7 @@ def test_explain_names_the_numbers_that_the_step_reads():
     for unread in (
         "hardware.H800.fp4_flops_per_s",
         "hardware.H800.normal_start_s",
-        "curve.hopper.gemm_compute",
+        "curve.hopper.gemm4_compute",
         "nic.CX7.scale_out_step_s",
     ):
         assert unread not in kinds
