@@ -161,9 +161,9 @@ def test_sparse_attention_reads_what_the_indexer_picks():
         expected = 61 * (core * min(context, 2048) + score * context)
         assert attention_flops("DeepSeek-V3.2", context=context) == expected
     ds = dsjax.count("DeepSeek-V3.2", context=50_000)
-    assert ds["kv_cache_bytes"] == 61 * 50_000 * (576 * 2 + 128)
+    assert ds["kv_cache_bytes"] == 61 * 50_000 * (576 * 2 + 132)
     read = dict(zip(ds["operator"].values.tolist(), ds["kv_bytes"].values.tolist()))
-    assert read["attention"] == 61 * 2048 * 576 * 2 and read["index_scores"] == 61 * 50_000 * 128
+    assert read["attention"] == 61 * 2048 * 576 * 2 and read["index_scores"] == 61 * 50_000 * 132
 
 
 # ---- configs as users have them
@@ -254,8 +254,8 @@ def test_sliding_layers():
         (
             {
                 "quant_method": "compressed-tensors",
-                "kv_cache_scheme": {"num_bits": 3},
-                "config_groups": {"a": {"input_activations": {"num_bits": 3}, "weights": {"num_bits": 4}}},
+                "kv_cache_scheme": {"num_bits": 8},
+                "config_groups": {"a": {"input_activations": {"num_bits": 8}, "weights": {"num_bits": 4}}},
             },
             4,
         ),
@@ -263,7 +263,7 @@ def test_sliding_layers():
 )
 def test_bits_of_a_checkpoint(given, bits):
     row = configs.row(TOY | {"quantization_config": given}, "toy")
-    assert row["quantisation"] == {"method": given["quant_method"], "bits": bits}
+    assert (row["quantisation"]["method"], row["quantisation"]["bits"]) == (given["quant_method"], bits)
     assert f"{bits} bit" in row["source"]
 
 
@@ -282,6 +282,7 @@ def test_a_precision_of_other_weights_is_said(tmp_path):
 
 # ---- bad input
 
+COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 8}}}}
 BAD = [
     (TOY, {"architectures": ["MambaForCausalLM"]}, "architectures 'MambaForCausalLM' LlamaForCausalLM"),
     (TOY, {"architectures": ["LlamaForCausalM"]}, "did you mean 'LlamaForCausalLM'"),
@@ -313,6 +314,15 @@ BAD = [
     (TOY, {"quantization_config": {"quant_method": "magic"}}, "quant_method 'magic' fp8"),
     (TOY, {"quantization_config": {"quant_method": "gptq"}}, "bits missing"),
     (TOY, {"quantization_config": {"quant_method": "awq", "bits": 5}}, "bits 5"),
+    (TOY, {"quantization_config": {"quant_method": "awq", "bits": 4}}, "group_size missing q_group_size"),
+    (TOY, {"quantization_config": {"quant_method": "bitsandbytes"}}, "bits missing load_in_4bit"),
+    (TOY, {"quantization_config": {"quant_method": "modelopt"}}, "quant_algo 'None' NVFP4"),
+    (TOY, {"quantization_config": {"quant_algo": "FP5"}}, "quant_algo 'FP5' FP8"),
+    (TOY, {"quantization_config": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP6"}}, "cache FP6 num_bits"),
+    (TOY, {"quantization_config": {"quant_algo": "MIXED_PRECISION"}}, "quantized_layers None quant_algo"),
+    (TOY, {"quantization_config": {"quant_method": "compressed-tensors"}}, "config_groups None weights"),
+    (TOY, {"quantization_config": COMPRESSED | {"config_groups": {"a": {}}}}, "weights None num_bits"),
+    (TOY, {"quantization_config": COMPRESSED | {"ignore": ["re:(.*"]}}, "re:(.* regular expression"),
     (TOY, {"quantization_config": "fp8"}, "quantization_config fp8 object"),
 ]
 

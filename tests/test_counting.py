@@ -21,7 +21,8 @@ from dsjax.specs import records
 
 TP = (1, 2, 4, 8, 16, 32, 64, 128)
 H, E, V = 7168, 256, 129280
-WIDTHS = ("weight", "dense", "head", "embedding", "absorbed", "expert", "activation", "kv", "dispatch", "combine")
+WIDTHS = ("weight", "dense", "head", "embedding", "absorbed", "expert", "shared")
+WIDTHS += ("activation", "kv", "dispatch", "combine")
 MLA = {
     "input_layernorm": [7168],
     "self_attn.q_a_proj": [1536, 7168],
@@ -275,7 +276,7 @@ def test_expected_distinct_experts_by_enumeration(experts, top_k, tokens):
 
 
 def test_experts_are_read_only_where_hit():
-    one, all_hit = dsjax.count(), dsjax.count(batch=10**6)
+    one, all_hit = dsjax.count(precision="bf16"), dsjax.count(batch=10**6, precision="bf16")
     read = values(one, "weight_bytes")
     assert read["routed_down"] == 58 * 8 * H * 2048 * 2
     assert values(all_hit, "weight_bytes")["routed_down"] == 58 * 256 * H * 2048 * 2
@@ -424,9 +425,9 @@ def command(*args, code=0):
 
 def test_command_prints_the_count():
     out = command("DeepSeek-V3", "--batch", "64", "--tp", "8", "--ep", "64")
-    assert "64 x 4,096 tokens in bf16 on 64 chips (tp 8 x dp 8 = moe_tp 1 x ep 64)" in out
+    assert "64 x 4,096 tokens in fp8 on 64 chips (tp 8 x dp 8 = moe_tp 1 x ep 64)" in out
     assert "parameters 671,026,404,352" in out
-    assert "tp multiplies q_a, kv_a, router and the norms" in out
+    assert "tp multiplies q_a, kv_a, router, norms" in out
     rows = list(csv.DictReader(io.StringIO(command("--batch", "64", "--tp", "8", "--ep", "64", "--format", "csv"))))
     whole = json.loads(command("--batch", "64", "--tp", "8", "--ep", "64", "--format", "json"))
     ds = dsjax.count(batch=64, tp=8, ep=64)

@@ -8,14 +8,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import xarray as xr
 
 from .. import __version__
-from ..catalog import reader
+from ..catalog import checkpoints, reader
 from ..errors import InputError, unknown
-from ..formulas import shapes
+from ..formulas import attention, shapes
 from ..formulas.shapes import over
 from ..specs import records
 from ..specs.fields import fields_of
@@ -36,9 +37,11 @@ SCALARS = {
     "kv_cache_bytes": ("B", "KV cache of all sequences, each stored once"),
     "kv_cache_bytes_per_chip": ("B", "KV cache on one chip, mean"),
     "stored_bytes_per_chip": ("B", "weights on one chip"),
+    "checkpoint_bytes": ("B", "weights of the checkpoint as it stores them, without MTP module"),
 }
 # Expectations and means: floating point whatever the values
 _REAL = ("weight_bytes", "communication_bytes", "bytes_moved", "kv_cache_bytes_per_chip", "stored_bytes_per_chip")
+_REAL += ("checkpoint_bytes",)
 _INT64 = 2**63 - 1
 
 
@@ -48,7 +51,7 @@ def count(
     phase: str = "decode",
     batch: int = 1,
     context: int = 4096,
-    precision: str = "bf16",
+    precision: str | None = None,
     tp: int = 1,
     ep: int | None = None,
     moe_tp: int = 1,
@@ -59,24 +62,35 @@ def count(
 
     Decode: one new token per sequence, attending to `context`. Prefill: whole prompts of `context` tokens. `model`
     and `precision` are rows of the catalog; a model may be the path of a Hugging Face config.json too, and `catalogs`
-    are paths of catalogs of one's own. Without `ep`, the experts are spread over the fewest chips that tp and moe_tp
-    allow. Counts are int64; where one passes 2^63 - 1, float64 with a `comment`. Reads of weights (an expectation),
-    communication and means per chip are float64.
+    are paths of catalogs of one's own. Without `precision`, the row that says what the checkpoint stores. Without `ep`,
+    the experts are spread over the fewest chips that tp and moe_tp allow. Counts are int64; where one passes 2^63 - 1,
+    float64 with a `comment`. Reads of weights (an expectation), communication and means per chip are float64.
     """
     loaded = reader.load(records.RECORDS, *reader.users(catalogs), models=[model])
-    _known("precision", precision, loaded["precision"])
     _known("phase", phase, PHASES)
     shape = shape_of(model, loaded["model"])
+    row, why = checkpoints.row_of(model, loaded["model"][model], loaded["precision"])
+    precision = row if precision is None else precision
+    _known("precision", precision, loaded["precision"])
     sequences = fields_of(records.Deployment)["batch"]
     batch = number("count: batch", batch, sequences)
     context = number("count: context", context, sequences | {"units": "token"})
     layout = _layout(shape, tp, ep, moe_tp)
-    width = {key: whole(Fraction(b)) for key, b in loaded["precision"][precision].items() if key.endswith("_bytes")}
+    width = _widths(shape, loaded["precision"][precision], loaded["engine"]["generic"])
     operators = tally.exact(shape, phase, batch, context, width, layout)
-    totals = tally.scalars(operators, shape, phase, batch, context, width, layout)
+    stored = checkpoints.widths(loaded["model"][model])
+    totals = tally.scalars(operators, shape, phase, batch, context, width, layout, stored)
     layout = dataclasses.asdict(layout) | {"dp": layout.dp, "chips": layout.chips}
     fixed = {"model": model, "phase": phase, "batch_total": batch, "context": context, "precision": precision} | layout
-    return _dataset(operators, totals, fixed)
+    ds = _dataset(operators, totals, fixed)
+    return ds.assign_attrs(checkpoint=why if precision == row else why.partition(": ")[2])
+
+
+def _widths(model, precision, engine):
+    """{field of the precision: exact bytes}, of the cache the mean over its parts."""
+    width = {key: whole(Fraction(b)) for key, b in precision.items() if key.endswith("_bytes")}
+    kept = SimpleNamespace(**{key: whole(Fraction(engine[key])) for key in ("cache_scale_bytes", "cache_rope_bytes")})
+    return width | {"kv_bytes": attention.element_bytes(model, SimpleNamespace(**width), kept)}
 
 
 def shape_of(name, models):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError, unknown
 from ..specs import fields, records
-from . import quantisation
+from . import checkpoints
 
 LARGEST = 4_000_000  # bytes; those of real models have a few thousand
 MOST = 2**31 - 1  # of any size
@@ -98,18 +98,21 @@ def read(path):
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); expected a Hugging Face config.json") from None
-    return row(config, str(path))
+    return row(config, str(path), checkpoints.file_beside(path))
 
 
-def row(config, where):
-    """{field of `records.Model`: number} of a parsed config, with its `quantisation` and where they come from."""
+def row(config, where, beside=None):
+    """{field of `records.Model`: number} of a parsed config, with its `quantisation` and where they come from.
+
+    `beside`: (path, what it holds) of a `hf_quant_config.json`, None where there is none.
+    """
     if not isinstance(config, dict):
         raise InputError(f"{where}: a {type(config).__name__}; expected an object of a Hugging Face config.json")
     name = architecture_of(config, where)
     numbers = _Reader(config, where).numbers(ARCHITECTURES[name])
     source = config.get("_source")
     found = numbers | {"source": source if isinstance(source, str) and source.strip() else f"{where}, {name}"}
-    if stored := quantisation.of(config, where):
+    if stored := checkpoints.of(config, where, numbers, beside):
         found["quantisation"] = stored
         found["source"] += f"; weights stored in {stored['method']}, {stored['bits']} bit"
     return found | {key: config[f"_{key}"] for key in ("kind", "sources", "unverified") if f"_{key}" in config}

@@ -1,48 +1,184 @@
-"""Width of the weights of a checkpoint, from its `quantization_config`; it does not choose a precision."""
+"""The settings of a `quantization_config`, method by method: a format of the linear layers, and which have another."""
+
+import re
+from typing import NamedTuple
 
 from ..errors import InputError, unknown
 
-# Bits of a weight by `quant_method`; None: the config gives them, under one of `_BITS`.
-QUANTISATIONS = {"fp8": 8, "fbgemm_fp8": 8, "mxfp4": 4, "nvfp4": 4, "w8a8_int8": 8, "gptq": None, "awq": None}
-QUANTISATIONS |= {"compressed-tensors": None, "bitsandbytes": None, "modelopt": None}
-_NOT_WEIGHTS = ("input_activations", "output_activations", "kv_cache_scheme")
-_BITS = ("bits", "w_bit", "num_bits", "quant_algo")
-_ALGORITHMS = {"FP8": 8, "NVFP4": 4, "W4A16_AWQ": 4, "MXFP4": 4, "W8A8_SQ_PER_CHANNEL": 8, "INT8": 8}
+
+class Format(NamedTuple):
+    """How weights are stored, scales of 4-bit formats included, and the rate that their GEMMs are computed at."""
+
+    name: str
+    n_bytes: float
+    rate: str
+    bits: int
 
 
-def of(config, where):
-    """{"method", "bits"} of the weights a checkpoint stores, None where they are not quantised."""
-    given = config.get("quantization_config")
-    if given is None:
-        return None
+PLAIN = Format("bf16", 2.0, "bf16", 16)
+FP8, INT8 = Format("fp8", 1.0, "fp8", 8), Format("int8", 1.0, "int8", 8)
+NVFP4, MXFP4 = Format("nvfp4", 0.5625, "fp4", 4), Format("mxfp4", 0.53125, "bf16", 4)
+
+
+class Scheme(NamedTuple):
+    """Format of the linear layers, which keep another one, and bytes of an element of the cache."""
+
+    format: Format
+    kept: tuple = ()  # patterns of layers left in bf16: names, globs, regular expressions ("re:")
+    own: tuple = ()  # (pattern, format) of layers that have another
+    kv_bytes: float = 2.0
+    experts_alone: bool = False  # all other layers are left in bf16
+
+
+# ---- methods: settings -> Scheme
+
+
+def _fp8(given, where):
+    del where
+    return Scheme(FP8, _listed(given, "modules_to_not_convert", "ignored_layers"))
+
+
+def _mxfp4(given, where):
+    del given, where
+    return Scheme(MXFP4, experts_alone=True)
+
+
+def _nvfp4(given, where):
+    del where
+    return Scheme(NVFP4, _listed(given, "ignore", "exclude_modules", "modules_to_not_convert"))
+
+
+def _int8(given, where):
+    del where
+    return Scheme(INT8, _listed(given, "ignore", "modules_to_not_convert"))
+
+
+def _grouped(given, where):
+    """AWQ and GPTQ: integers of some bits in groups with a scale, and a zero point unless they are symmetric."""
+    bits = _one(given, where, ("bits", "w_bit"), "bits of a weight", lambda x: x in (2, 3, 4, 8))
+    size = _one(given, where, ("group_size", "q_group_size"), "weights of a group", lambda x: x == -1 or x > 0)
+    zero = given.get("zero_point", not given.get("sym", True))
+    return Scheme(_integers(bits, size, zero), _listed(given, "modules_to_not_convert"))
+
+
+def _bitsandbytes(given, where):
+    four = given.get("load_in_4bit")
+    if not four and not given.get("load_in_8bit"):
+        raise InputError(f"{where}: bits: missing; expected load_in_4bit or load_in_8bit")
+    stored = Format("nf4", 0.5 + 4 / 64, "bf16", 4) if four else INT8
+    return Scheme(stored, _listed(given, "llm_int8_skip_modules"))
+
+
+_ALGORITHMS = {"FP8": FP8, "FP8_PB_WO": FP8, "FP8_PER_CHANNEL_PER_TOKEN": FP8, "NVFP4": NVFP4, "MXFP4": MXFP4}
+_ALGORITHMS |= {"W8A8_SQ_PER_CHANNEL": INT8, "INT8": INT8, "W4A16_AWQ": Format("int4", 0.515625, "bf16", 4)}
+
+
+def _modelopt(given, where):
+    """NVIDIA's: an algorithm for all, or MIXED_PRECISION with one for each of `quantized_layers`."""
+    algorithm, own = given.get("quant_algo"), ()
+    if algorithm == "MIXED_PRECISION":
+        layers = given.get("quantized_layers")
+        if not isinstance(layers, dict) or not all(isinstance(x, dict) for x in layers.values()):
+            raise InputError(f"{where}: quantized_layers: {str(layers)[:60]}; expected layers and their quant_algo")
+        own = tuple((name, _algorithm(x.get("quant_algo"), f"{where}: {name}")) for name, x in layers.items())
+        stored = FP8 if given.get("quant_method") == "fp8" else PLAIN
+    else:
+        stored = _algorithm(algorithm, where)
+    cache = given.get("kv_cache_quant_algo", given.get("kv_cache_scheme"))
+    kept = _listed(given, "ignore", "exclude_modules")
+    return Scheme(stored, kept, own, _cache_bytes(cache, where))
+
+
+def _algorithm(name, where):
+    if not isinstance(name, str) or name not in _ALGORITHMS:
+        raise unknown(f"{where}: quant_algo", "quantisation", name, [*_ALGORITHMS, "MIXED_PRECISION"])
+    return _ALGORITHMS[name]
+
+
+def _compressed(given, where):
+    """Groups of layers, by class or by name, each with the numbers that its weights and activations are."""
+    groups = given.get("config_groups")
+    if not isinstance(groups, dict) or not groups or not all(isinstance(group, dict) for group in groups.values()):
+        raise InputError(f"{where}: config_groups: {str(groups)[:60]}; expected groups and their weights")
+    stored, own = PLAIN, []
+    for name, group in groups.items():
+        found, targets = _numbers(group, f"{where}: {name}"), _listed(group, "targets") or ("Linear",)
+        named = [target for target in targets if "." in target or target.startswith("re:")]
+        own += [(target, found) for target in named]
+        stored = stored if named else found
+    cache = _cache_bytes(given.get("kv_cache_scheme"), where)
+    return Scheme(stored, _listed(given, "ignore"), tuple(own), cache)
+
+
+def _numbers(group, where):
+    """Format of {weights: {num_bits, type, group_size}, input_activations}."""
+    weights = group.get("weights")
+    if not isinstance(weights, dict):
+        raise InputError(f"{where}: weights: {str(weights)[:60]}; expected num_bits and type")
+    bits = _one(weights, f"{where}: weights", ("num_bits",), "bits of a weight", lambda x: x in (2, 3, 4, 8))
+    size, computed = weights.get("group_size") or -1, bool(group.get("input_activations"))
+    if weights.get("type", "float" if bits == 8 else "int") == "int":
+        return INT8 if computed and bits == 8 else _integers(bits, size, not weights.get("symmetric", True))
+    if bits == 8:
+        return FP8 if computed else FP8._replace(rate="bf16")
+    if bits != 4 or size not in (16, 32):
+        raise InputError(f"{where}: weights: {bits} bit in groups of {size}; expected 8, or 4 in groups of 16 or 32")
+    return (NVFP4 if size == 16 else MXFP4)._replace(rate="fp4" if computed else "bf16")
+
+
+def _integers(bits, size, zero):
+    """Weights computed in bf16; of a group of `size` (-1: a whole column) a scale of 2 bytes, and a zero point."""
+    beside = 0.0 if size < 0 else (2.0 + (bits / 8 if zero else 0.0)) / size
+    return Format(f"int{bits}", bits / 8 + beside, "bf16", bits)
+
+
+METHODS = {"fp8": _fp8, "fbgemm_fp8": _fp8, "mxfp4": _mxfp4, "nvfp4": _nvfp4, "w8a8_int8": _int8, "gptq": _grouped}
+METHODS |= {"awq": _grouped, "compressed-tensors": _compressed, "bitsandbytes": _bitsandbytes, "modelopt": _modelopt}
+
+
+def scheme_of(given, where):
+    """(method, Scheme) of a `quantization_config`."""
     if not isinstance(given, dict):
-        raise InputError(f"{where}: quantization_config: {str(given)[:60]}; expected an object")
+        raise InputError(f"{where}: {str(given)[:60]}; expected an object")
     method = given.get("quant_method")
-    if not isinstance(method, str) or method not in QUANTISATIONS:
-        raise unknown(f"{where}: quantization_config: quant_method", "quantisation", method, QUANTISATIONS)
-    bits = QUANTISATIONS[method] or _bits(given, f"{where}: quantization_config")
-    return {"method": method, "bits": bits}
+    by_nvidia = "quant_algo" in given and (method in (None, "modelopt") or given["quant_algo"] == "MIXED_PRECISION")
+    if by_nvidia or method in ("modelopt_fp4", "modelopt_fp8"):
+        method = "modelopt"
+    if not isinstance(method, str) or method not in METHODS:
+        raise unknown(f"{where}: quant_method", "quantisation", method, METHODS)
+    scheme = METHODS[method](given, where)
+    for pattern in (*scheme.kept, *(name for name, _ in scheme.own)):
+        if pattern.startswith("re:"):
+            try:
+                re.compile(pattern[3:])
+            except re.error as error:
+                raise InputError(f"{where}: {pattern[:60]!r}: {error}; expected a regular expression") from None
+    return method, scheme
 
 
-def _bits(given, where):
-    """Bits of a weight of a method that leaves them open, wherever in its settings they are."""
-    if given.get("load_in_4bit") or given.get("load_in_8bit"):
-        return 4 if given.get("load_in_4bit") else 8
-    for key in _BITS:
-        value = _find(given, key)
-        bits = _ALGORITHMS.get(value) if isinstance(value, str) else value
-        if type(bits) is int and bits in (2, 3, 4, 8):
-            return bits
-        if value is not None:
-            raise InputError(f"{where}: {key}: {value!r}; expected bits of a weight, or {', '.join(_ALGORITHMS)}")
-    raise InputError(f"{where}: bits: missing; expected the bits of a weight, as one of {', '.join(_BITS)}")
+# ---- settings
 
 
-def _find(settings, key, depth=5):
-    """The first value of `key` in nested settings, those of activations and of the cache apart."""
-    if not isinstance(settings, dict) or depth == 0:
-        return None
-    if settings.get(key) is not None:
-        return settings[key]
-    found = (_find(inner, key, depth - 1) for name, inner in settings.items() if name not in _NOT_WEIGHTS)
-    return next((value for value in found if value is not None), None)
+def _listed(given, *keys):
+    found = next((given[key] for key in keys if given.get(key)), [])
+    return tuple(x for x in found if isinstance(x, str)) if isinstance(found, list | tuple) else ()
+
+
+def _one(given, where, keys, meaning, good):
+    key = next((key for key in keys if given.get(key) is not None), None)
+    if key is None:
+        raise InputError(f"{where}: {keys[0]}: missing; expected the {meaning}, as one of {', '.join(keys)}")
+    value = given[key]
+    if type(value) is not int or not good(value):
+        raise InputError(f"{where}: {key}: {value!r}; expected the {meaning}")
+    return value
+
+
+def _cache_bytes(given, where):
+    """Bytes of an element of the cache, of "FP8" or {num_bits}."""
+    if given is None:
+        return 2.0
+    bits = given.get("num_bits") if isinstance(given, dict) else {"FP8": 8, "INT8": 8, "NVFP4": 4}.get(given)
+    if bits not in (4, 8):
+        raise InputError(f"{where}: cache: {str(given)[:60]}; expected FP8, or num_bits 8 or 4")
+    return 0.5625 if bits == 4 else 1.0

@@ -138,7 +138,8 @@ def _row(raw, records, record, name):
         if key not in allowed:
             raise unknown(where, "key", key, sorted({*allowed, *sources.KEYS}))
     merged = completed(fields, merged)
-    missing = allowed - merged.keys() | ({"source"} - written.keys() if len(chain) == 1 else set())
+    missing = {key for key in allowed - merged.keys() if "like" not in fields.get(key, {})}  # those need the other one
+    missing |= {"source"} - written.keys() if len(chain) == 1 else set()
     if missing:
         raise InputError(f"{where}: missing {', '.join(sorted(missing))}; expected every field of {record}")
     numbers = {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}

@@ -91,7 +91,17 @@ class GridRequest:
     quiet: bool = False
 
     def ask(self, command, needs="points", any_size=False):
-        """`Asked` of the source, see `sources.ask`."""
+        """`Asked` of the source, see `sources.ask`; what it chose for its user is said beside the answer."""
+        asked = self._asked(command, needs, any_size)
+        self.say_chosen(asked.space)
+        return asked
+
+    def say_chosen(self, space):
+        """Sentences on what was chosen for the user, a precision by its checkpoint."""
+        for why in () if self.quiet else space.chosen.values():
+            click.echo(why, err=True)
+
+    def _asked(self, command, needs, any_size):
         from ..sweeps import sources
 
         if not sources.is_results(self.source):

@@ -36,7 +36,7 @@ def against_published(model="DeepSeek-V3"):
     if model != data["model"]:
         raise InputError(f"count: model: {model!r} has no published figures; expected {data['model']}")
     shape = shape_of(model, reader.load()["model"])
-    counted = functools.cache(lambda point: count(model, **data["at"][point]))
+    counted = functools.cache(lambda point: count(model, **{"precision": "bf16"} | data["at"][point]))
     result = []
     for values in data["rows"]:
         row = dict(zip(data["columns"], values, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import studies, types
-from ..catalog import reader
+from ..catalog import checkpoints, reader
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
@@ -148,8 +148,12 @@ class _Reader:
         rows = {kind: catalog[kind] for kind in kinds}
         values = AxisReader(self.study, rows, self.file, self.where, self.any_size)
         axes, fixed = values.read(self.sections["axes"], self.sections["fixed"])
+        chosen = self.checkpoints(axes, fixed, rows)
+        fixed |= {name: value for name, (value, _) in chosen.items()}
+        why = {name: text for name, (_, text) in chosen.items()}
         title, later = self.title or self.study.title, {"objective": "", "sense": 1, "by": (), "defined": ()}
-        space = Space(study=self.study, title=title, axes=axes, fixed=fixed, rows=rows, bounds={}, text=text, **later)
+        given = {"axes": axes, "fixed": fixed, "chosen": why}
+        space = Space(study=self.study, title=title, rows=rows, bounds={}, text=text, **given, **later)
         for name in (*rows, *self.study.policies, *self.needed(space)):
             if name not in axes and name not in fixed:
                 raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
@@ -162,6 +166,19 @@ class _Reader:
         self.check_limits(space)
         margin = limits.margin(self.sections["constraints"], self.where)
         return dataclasses.replace(space, bounds=bounds, margin=margin, objective=objective, sense=sense, by=by)
+
+    def checkpoints(self, axes, fixed, rows):
+        """{"precision": (row, why)} that the checkpoints of the models have, where none is given to the core model."""
+        models = axes.get("model", (fixed.get("model"),))
+        if self.study.name != "core" or "precision" in axes.keys() | fixed.keys():
+            return {}
+        found = {name: checkpoints.row_of(name, rows["model"][name], rows["precision"]) for name in models}
+        if len({row for row, _ in found.values()}) > 1:
+            rows = ", ".join(f"{row} of {name}" for name, (row, _) in found.items())
+            raise InputError(
+                f"{self.file}: [axes] precision: missing, and checkpoints differ: {rows}; expected an axis"
+            )
+        return {"precision": (next(iter(found.values()))[0], "; ".join(text for _, text in found.values()))}
 
     def check_limits(self, space):
         """Refuse a limit on a variable that no phase defines: it would refuse nothing.

@@ -15,6 +15,7 @@ from . import ranges
 # Defaults for files written before these options existed.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
 BEFORE |= {"context_cv": 0.0, "acceptance_decay": 1.0, "expert_cv": 0.0, "expert_cv_placed": 0.0}
+KEPT = ("memory_bytes", "exchange_buffers", "exchange_tokens", "cache_scale_bytes", "cache_rope_bytes")  # were not
 LOADS = {"decode": "batch", "prefill": "prompts"}  # {phase: what is batched}
 
 
@@ -34,6 +35,7 @@ class Space:
     defined: tuple  # variables that every phase of the space defines
     text: str  # the grid as given
     margin: float = 0.0  # by which `bounds` are tighter than the grid says (`slo_margin`)
+    chosen: dict = dataclasses.field(default_factory=dict)  # {axis: why it has its value, where nobody gave one}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -132,7 +134,8 @@ class Space:
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
         if data["study"].name == "core" and "engine" not in data["rows"]:
-            data["rows"]["engine"] = {"generic": reader.load()["engine"]["generic"]}
+            generic = reader.load()["engine"]["generic"]
+            data["rows"]["engine"] = {"generic": generic | {name: 0.0 for name in generic if name in KEPT}}
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
                 of = efficiency.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]

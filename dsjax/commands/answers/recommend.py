@@ -53,6 +53,7 @@ def recommend(request, prefill, **asked):
     from ...analysis import demand, recommend
 
     spaces = demand.spaces_of(request.source, prefill, asked, request.changes())
+    request.say_chosen(spaces[0])
     points = sum(space.points for space in spaces)
     with progress(f"evaluating {points:,} points", request.quiet):
         ds = recommend.of_spaces(*spaces, asked, request.dtype or "float64")

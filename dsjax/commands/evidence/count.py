@@ -25,7 +25,7 @@ _COLUMNS = {
 @click.option(
     "--context", default="4096", show_default=True, help="Tokens in the KV cache (decode), of a prompt (prefill)."
 )
-@click.option("--precision", default="bf16", show_default=True, help="Row of the precisions.")
+@click.option("--precision", help="Row of the precisions (default: that of the checkpoint).")
 @click.option("--tp", default="1", show_default=True, help="Chips that share attention and dense layers.")
 @click.option("--ep", help="Cards that share the experts (default: as few as tp and MoE TP allow).")
 @click.option("--moe-tp", default="1", show_default=True, help="Chips that share one expert: a card.")
@@ -115,19 +115,21 @@ def _table(ds, operators, quiet):
     if quiet:
         return
     v = {name: _number(x.item()) for name, x in ds.data_vars.items() if not x.dims}
-    replicated = ", ".join(row["operator"] for row in operators if row["replicated"] and row["flops"])
+    replicated = [row["operator"] for row in operators if row["replicated"] and row["flops"]]
+    grouped = any(row["block"] == "gqa" for row in operators)
     kind = "absorbed" if point["phase"] == "decode" else "causal"
     click.echo(f"  parameters {v['total_parameters']}; an MTP module beside them {v['mtp_parameters']}")
     active, embedded = v["active_parameters_without_embedding"], v["total_active_parameters"]
     click.echo(f"  active per token {active}, with the embedding {embedded}")
     click.echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention, {kind}, {v['attention_flops']}")
     click.echo(f"    attention with keys and values of every head, no causal half: {v['attention_flops_unfolded']}")
-    click.echo(f"    tp multiplies {replicated} and the norms: {v['replicated_flops']} FLOPs are repeats")
+    click.echo(f"    tp multiplies {', '.join([*replicated, 'norms'])}: {v['replicated_flops']} FLOPs are repeats")
     click.echo(f"  bytes moved {v['bytes_moved']}, sent {v['total_communication_bytes']}")
-    click.echo(
-        f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, a copy on each of tp chips"
-    )
+    copies = "split over tp chips, as far as there are heads of keys" if grouped else "a copy on each of tp chips"
+    click.echo(f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, {copies}")
     click.echo(f"    on one chip {v['stored_bytes_per_chip']} and {v['kv_cache_bytes_per_chip']}")
+    held = ds["checkpoint_bytes"].item()
+    click.echo(f"  {ds.attrs['checkpoint']}: {_number(held)} B = {held / 2**30:,.2f} GiB as it is")
 
 
 def _cells(row):

@@ -48,6 +48,7 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     for path in outputs:
         large_sweep.check(path, force, results=path is output)
     space = grid.load(request.source, **request.changes(), any_size=machine.disk(output) if output else False)
+    request.say_chosen(space)
     if written := large_sweep.in_parts(space, output, resume, request.scheduler):
         how = (blocks, devices, resume, force, csv_all or csv_feasible)
         ds, found, counts = large_sweep.swept(request, space, output, *how)
