@@ -41,7 +41,7 @@ def setting(model, hardware, nic, precision, curve, engine, workload, deployment
     s.n_s, s.k, s.V, s.tied = m.n_shared_experts, m.num_experts_per_tok, m.vocab_size, m.tie_word_embeddings
     s.h_kv, s.D_qk, s.mla = m.num_key_value_heads, s.D_n + s.D_r, s.R_kv > 0
     s.W, s.L_s, s.modules = m.sliding_window, m.sliding_layers, m.num_nextn_predict_layers
-    s.k_i, s.h_i, s.D_i = m.index_topk, m.index_n_heads, m.index_head_dim
+    s.k_i, s.h_i, s.D_i, s.L_i = m.index_topk, m.index_n_heads, m.index_head_dim, m.index_layers
     s.q_n, s.q_b, s.o_b, s.m_b, s.a_s = m.qk_norm, m.qkv_bias, m.o_bias, m.mlp_bias, m.attention_sinks
     s.groups, s.top_groups = (m.n_group, m.topk_group) if m.n_group > 0 else (1, 1)  # G_n and t
     widths(s, hw, SimpleNamespace(**precision))
@@ -76,7 +76,8 @@ def widths(s, hw, p):
 
     # {kind: (bytes of a weight, peak rate, bytes of an operand)}
     s.kinds = {kind: (width, peak(rate), OPERANDS[int(rate)]) for kind, (width, rate) in kinds.items()}
-    s.P_a = peak(p.attention_rate)
+    s.P_a, s.P_i = peak(p.attention_rate), peak(p.index_rate)
+    s.eight, s.cast = int(p.attention_rate) > 0, p.kv_bytes < 2  # of the kernels of attention
     s.hd_kv = max(1, s.h_kv / s.dep.tp)
     # What a head of the core takes and gives in decode, and bytes of a position in the cache.
     s.query, s.result = (s.R_kv + s.D_r, s.R_kv) if s.mla else (s.D_qk, s.D_v)
@@ -139,6 +140,8 @@ def sizes(s, share=1.0, draft=False):
         z.T_s, z.T_h = z.T / s.dep.sp, z.B
         z.A = s.of_all * s.S * share
         mla, gqa = s.hd * (2 * s.D_n + s.D_r + 2 * s.D_v) + s.D_r, (s.hd + s.hd_kv) * (s.D_qk + s.D_v)
+        if 0 < s.k_i < s.S:
+            mla = s.hd * (2 * s.R_kv + s.D_r) + s.R_kv + s.D_r
         z.X = z.T * (mla if s.mla else gqa)
     load = s.l if s.l > 0 else expected_load(s, z.A)
     z.R = min(load * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
@@ -176,9 +179,9 @@ def memory_of(s, stage):
         attention += s.R_kv * s.h * (s.D_n + s.D_v) / s.tp * absorbed
     else:
         attention = s.H * (s.hd + s.hd_kv) * (s.D_qk + s.D_v) * s.b_w
-    attention += ((s.R_q or s.H) * s.h_i * s.D_i + s.H * (s.D_i + s.h_i)) * s.b_w
+    indexer = ((s.R_q or s.H) * s.h_i * s.D_i + s.H * (s.D_i + s.h_i) + 2 * s.D_i) * s.b_w
     biases = s.q_b * (s.h * s.D_qk + s.h_kv * (s.D_qk + s.D_v)) + s.o_b * s.H + s.a_s * s.h
-    attention += (2 * s.H + s.R_q + s.R_kv + 2 * s.q_n * s.D_qk + 2 * s.D_i + biases / s.tp) * s.b_w
+    attention += (2 * s.H + s.R_q + s.R_kv + 2 * s.q_n * s.D_qk + biases / s.tp) * s.b_w
     kept = s.S if s.L_s == 0 else ((s.L - s.L_s) * s.S + s.L_s * min(s.S, s.W)) / s.L
     width = layers.filled(s, s.I_e / s.moe_tp)
     routed = s.slots * (3 * layers.filled(s, s.H) * width + s.m_b * (2 * s.I_e + s.H) / s.moe_tp)
@@ -192,12 +195,12 @@ def memory_of(s, stage):
     widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
     buffers = s.eng.exchange_buffers * z.T / s.tp * s.ep * s.slots * s.H * s.b_c
     return {
-        "attention": stage.L * attention,
+        "attention": stage.L * attention + stage.L * s.L_i / s.L * indexer,
         "dense": stage.L_d * (3 * s.H * s.I + s.m_b * (2 * s.I + s.H)) / s.tp * s.b_D,
         "experts": stage.L_m * experts,
         "embedding": embedding,
-        "mtp": mtp * (attention + experts + (2 * s.H**2 + 3 * s.H) * s.b_w),
-        "kv_cache": s.M * z.B / s.c * (stage.L + mtp) * (kept * s.y + s.S * s.key),
+        "mtp": mtp * (attention + indexer + experts + (2 * s.H**2 + 3 * s.H) * s.b_w),
+        "kv_cache": s.M * z.B / s.c * ((stage.L + mtp) * kept * s.y + (stage.L * s.L_i / s.L + mtp) * s.S * s.key),
         "activations": 2 * s.b_a * widest,
         "exchange": buffers if s.buffered else 0.0,
         "engine": s.eng.memory_bytes + s.eng.logit_bytes * s.V,

@@ -1,4 +1,4 @@
-"""Sections 2, 3, 4 and 6 of dsjax/MODEL.md in plain Python, for `oracle_core`: kernels, operators, parts, pipelines.
+"""Sections 2, 4 and 6 of dsjax/MODEL.md in plain Python, for `oracle_core`: kernels, operators, parts, pipelines.
 
 `s` holds the symbols of a point (`oracle_core.setting`), `z` the sizes of a pass (`oracle_core.sizes`).
 """
@@ -7,6 +7,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import oracle_attention as attention
 import oracle_network as network
 
 WHOLE_BATCH = ("naive", "windows", "sbo")
@@ -66,49 +67,6 @@ def pointwise(s, moved, launches):
     return cost(seconds, 0.0, moved)
 
 
-def attention(s, z, flops, moved, P):
-    """Of tokens that attend to P positions."""
-    if s.decode:
-        knots, x = s.curve, z.B * P / s.c
-        e_c, e_m = knots.attention_compute / (1 + knots.attention_rows / x), knots.attention_memory
-        joined = knots.attention_split_s / (1 + knots.attention_split_tokens * s.c / P + z.B / 128)
-        return kernel(s, flops, moved, s.P_a, e_c, e_m, knots.attention_start_s + joined)
-    e_c = s.curve.prefill_compute / (1 + s.curve.prefill_rows / P)
-    e_m = s.curve.prefill_memory / (1 + s.curve.prefill_short / s.S)
-    return kernel(s, flops, moved, s.P_a, e_c, e_m, s.curve.prefill_start_s)
-
-
-# Section 3; z.S is the context of the busiest group
-
-
-def core_at(s, z, P):
-    """Of a layer whose tokens attend to P positions."""
-    if s.decode:
-        flops = 2 * z.T * s.hd * P * (s.query + s.result)
-        cached = z.B * P / s.c  # positions on this chip
-    else:
-        flops = 2 * z.B * s.hd * (P * s.S - P**2 / 2) * (s.D_qk + s.D_v)
-        cached = z.T / s.c
-    return attention(s, z, flops, cached * s.y + z.X * s.b_a, P)
-
-
-def core(s, z):
-    """The mean of the layers with a window and of the others."""
-    elsewhere = core_at(s, z, min(z.S, s.k_i) if s.k_i > 0 else z.S)
-    if s.L_s == 0:
-        return elsewhere
-    return (s.L - s.L_s) / s.L * elsewhere + s.L_s / s.L * core_at(s, z, min(z.S, s.W))
-
-
-def index_scores(s, z):
-    """Every position against every token."""
-    queries = z.T_s * s.h_i * s.D_i
-    if s.decode:
-        positions = z.S / s.c
-        return attention(s, z, 2 * queries * positions, z.B * positions * s.key + queries * s.b_a, z.S)
-    return attention(s, z, 2 * queries * s.S / 2, z.B * s.S * s.key + queries * s.b_a, s.S)
-
-
 # Section 2
 
 
@@ -124,7 +82,7 @@ def operators(s, z):
     """
     o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared", "indexer"), cost())
     attention_gemms(s, z, o)
-    o["core"] = core(s, z)
+    o["core"] = attention.core(s, z, kernel)
     launches = s.curve.pointwise_kernels * s.eng.pointwise_launches  # each pointwise kernel below has its share
     if s.n_s > 0:  # an ordinary GEMM to the curve; only its weights and rate are those of experts
         rows, width, paid = z.T * s.st / s.tp, s.n_s * s.I_e / s.st, 1 - s.eng.shared_beside
@@ -174,18 +132,18 @@ def attention_gemms(s, z, o):
             o["kv_b"] = gemm(s, (1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v)), "w")
     if s.h_i > 0:
         index_q = gemm(s, (1, z.T_s, s.R_q if compressed else s.H, s.h_i * s.D_i), "w")
-        o["indexer"] = index_q + gemm(s, (1, z.T_s, s.H, s.D_i + s.h_i), "w") + index_scores(s, z)
+        o["indexer"] = index_q + gemm(s, (1, z.T_s, s.H, s.D_i + s.h_i), "w") + attention.index_scores(s, z, kernel)
     o["o"] = gemm(s, (1, z.T, s.hd * s.D_v, s.H), "w")
 
 
 # Section 6
 
 
-def parts(s, z):
-    """The parts of one MoE layer, and `dense_layer` without its own GEMMs."""
+def parts(s, z, indexed):
+    """The parts of one MoE layer, and `dense_layer` without its own GEMMs; a share `indexed` of them has an indexer."""
     o = operators(s, z)
     p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"])
-    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"] + o["indexer"]
+    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"] + indexed * o["indexer"]
     after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
     p.after = after + o["router"]
     p.shared, p.routed, p.down = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"], o["down"]
@@ -217,14 +175,14 @@ def micro_batch(s, sizes, pipeline):
     z = sizes(s, share)
     whole = operators(s, z)  # on all cores
     s.cores = 1 - taken
-    p = parts(s, z)
+    p = parts(s, z, s.L_i / s.L)
     p.dense_layer = p.dense_layer + whole["dense"] + whole["swiglu_dense"]
     p.embedding = pointwise(s, 2 * z.T_s * s.H * s.b_a, 1)
     p.ends = pointwise(s, 4 * z.T_h * s.H * s.b_a, 1) + whole["head"]
     for _ in range(int(s.m) if s.decode else 0):
         z = sizes(s, share, draft=True)
         s.cores = 1 - taken
-        layer = in_turn(parts(s, z))
+        layer = in_turn(parts(s, z, 1.0))
         s.cores = 1.0
         p.ends = p.ends + pointwise(s, 8 * z.B * s.H * s.b_a, 1) + gemm(s, (1, z.B, 2 * s.H, s.H), "w") + layer
         p.ends = p.ends + operators(s, z)["head"]

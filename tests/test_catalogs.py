@@ -198,7 +198,7 @@ def test_gradients_are_finite_and_time_is_homogeneous(model):
     rates = ["hardware.hbm_bytes_per_s", "hardware.fp8_flops_per_s", "hardware.bf16_flops_per_s"]
     rates += ["hardware.scale_up_bytes_per_s", "nic.scale_out_bytes_per_s"]
     knots = efficiency.Kernel.__dataclass_fields__
-    starts = [f"curve.{knot}" for knot in knots if knot.endswith("_start_s")]
+    starts = [f"curve.{knot}" for knot in knots if knot.endswith("_s")]
     grid = {"axes": {"ep": [8], "batch": [16, 32]}, "fixed": fixed | {"context": 10_000}}
     ds = dsjax.sensitivity(grid, of="step_time", wrt=[*rates, *starts, "context"], at={"ep": 8, "batch": 16})
     slopes = dict(zip(ds.parameter.values.tolist(), ds.elasticity.values.tolist()))

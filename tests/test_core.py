@@ -11,6 +11,7 @@ import pytest
 import dsjax
 from dsjax import evaluation
 from dsjax.catalog import reader
+from dsjax.formulas import attention_kernels
 from dsjax.serving.core import CORE
 from dsjax.specs import fields, records
 
@@ -91,6 +92,7 @@ def compare_one_in_full(ds, catalog, point):
     model = catalog["model"][point["model"]]
     once, layers, dense = right["operators"], model["num_hidden_layers"], model["first_k_dense_replace"]
     seconds = {name: once[name] * layers for name in ATTENTION}
+    seconds["indexer"] = once["indexer"] * model["index_layers"]
     seconds |= {name: once[name] * (layers - dense) for name in EXPERTS}
     seconds["dense"] = (once["dense"] + once["swiglu_dense"]) * dense
     seconds["kv_b"] = (once["absorb_k"] + once["absorb_v"] + once["kv_b"]) * layers  # one block in either phase
@@ -114,6 +116,7 @@ def random_models(rng, tp, seed):
     # Contexts are drawn on both sides of these.
     window = {"sliding_window": int(rng.choice([50, 4000])), "sliding_layers": int(rng.choice([7, 24]))}
     sparse = {"index_topk": int(rng.choice([60, 3000])), "index_n_heads": 5, "index_head_dim": 96}
+    sparse["index_layers"] = int(rng.choice([1, 7, 24]))
     some_tp = sorted(tp)[1]  # of the three of `tp` one is below that many KV heads and one above
     kinds = {
         "whole-queries": {"q_lora_rank": 0, "n_shared_experts": 2} | (sparse if seed % 2 else {}),
@@ -131,7 +134,8 @@ def random_models(rng, tp, seed):
             "num_key_value_heads": size(1, 6, 48), "q_lora_rank": size(768, 1000), "kv_lora_rank": size(256, 500),
             "qk_nope_head_dim": size(64, 128, 192), "qk_rope_head_dim": size(0, 32, 64), "v_head_dim": size(64, 128),
             "intermediate_size": size(6144, 12288), "first_k_dense_replace": size(0, 1, 5),
-            **NOTHING_MORE, "num_nextn_predict_layers": 1, "moe_intermediate_size": size(768, 1536, 1408),
+            **NOTHING_MORE, "index_layers": 24, "num_nextn_predict_layers": 1,
+            "moe_intermediate_size": size(768, 1536, 1408),
             "n_routed_experts": size(64, 160, 384), "n_shared_experts": 1, "num_experts_per_tok": size(2, 6, 8),
             "n_group": size(0, 16, 16), "topk_group": size(4, 8, 16),
             "vocab_size": size(49152, 102400, 153600), "tie_word_embeddings": size(0, 1),
@@ -228,9 +232,19 @@ def random_numbers(rng, seed, phase):
         "hardware_all_reduce_direct": float(rng.choice([0, 0.2, 0.9])),
         "hardware_exchange_cores_bytes_per_s": float(rng.choice([0, around(2e11)])),
         "hardware_exchange_hidden_s": around(5e-6), "hardware_combine_hidden_s": around(2e-5),
-        "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0, "curve_prefill_short": around(90.0),
-        "curve_attention_split_s": around(1e-5), "curve_attention_split_tokens": around(1e3),
+        "curve_gemm_tail": around(1e5), "curve_pointwise_kernels": 11.0,
+        "precision_index_rate": int(rng.integers(0, 3)), **attention_knots(rng),
     }  # fmt: skip
+
+
+def attention_knots(rng):
+    """{knot of a kernel of attention: a number of its own}."""
+    found = {}
+    for knot, meta in fields.fields_of(attention_kernels.AttentionKnots).items():
+        typical = 1e-5 if knot.endswith("_s") else 40.0 if knot.endswith("_tile") else 300.0
+        number = rng.uniform(0.2, 1.0) if meta["high"] == 1.0 else typical * np.exp(rng.uniform(-1, 1))
+        found[f"curve_{knot}"] = float(number)
+    return found
 
 
 def random_space(seed, phase):

@@ -370,7 +370,13 @@ def test_kinds_of_layers(dense):
     sizes = dict.fromkeys((f.name for f in dataclasses.fields(records.Model)), 8)
     model = records.Model(
         **sizes
-        | {"num_hidden_layers": 4, "first_k_dense_replace": dense, "num_experts_per_tok": 2, "tie_word_embeddings": 0}
+        | {
+            "num_hidden_layers": 4,
+            "index_layers": 4,
+            "first_k_dense_replace": dense,
+            "num_experts_per_tok": 2,
+            "tie_word_embeddings": 0,
+        }
     )
     options = (model, "decode", 2, 16, {f"{k}_bytes": 1 for k in WIDTHS}, tally.Layout())
     operators = tally.exact(*options)

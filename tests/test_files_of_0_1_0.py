@@ -3,8 +3,8 @@
 data/results_0_1_0.tar.gz holds core.nc (the core model: decode on three chips, ep x batch x precision) and study.zarr
 (the 2025 study), data/answers_0_1_0.json what `answers` returned of them under 0.1.0. Best points, fronts and
 histograms read the files. `explain` and `sensitivity` evaluate the records in the files again, at points that no
-mended fault touches (bf16, one scale-up domain, no normal dispatch): no number may change, but for the weights of
-norms, which memory includes since.
+mended fault touches (bf16, one scale-up domain, no normal dispatch): no number of the study may change. The core
+model's kernels of attention have other forms since, which read the file's knots: it is answered, with today's times.
 """
 
 import json
@@ -17,6 +17,7 @@ import pytest
 import dsjax
 
 DATA = Path(__file__).parent / "data"
+AGAIN = ("explain", "sensitivity")  # questions that evaluate records again
 POINTS = {
     "core.nc": {"hardware": "H800", "ep": 8, "batch": 16, "precision": "bf16"},
     "study.zarr": {"hardware": "H20", "ep": 72, "precision": "kv1-w1"},
@@ -63,6 +64,9 @@ def test_answers_are_those_of_0_1_0(folder, name):
     assert dsjax.open_netcdf(folder / name).attrs["dsjax_version"] == "0.1.0"
     assert sum(len(variables) for variables in then.values()) > 150
     for question, variables in then.items():
+        if name == "core.nc" and question in AGAIN:
+            assert variables.keys() - set(NEW) <= now[question].keys()
+            continue
         for variable in variables.keys() - set(NEW):
             assert_same(variables, now[question], variable, f"{name}: {question}: {variable}")
 

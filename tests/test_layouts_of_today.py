@@ -107,7 +107,7 @@ def test_buffers_of_a_low_latency_exchange():
         ds = dsjax.explain({"phase": "decode", "axes": {"batch": [batch]}, "fixed": R1 | {"tp": 1, "ep": 64}})
         held[tokens] = float(ds.memory_part.sel(part="exchange"))
         assert bool(ds.ok_exchange) == (tokens <= 1024)
-    assert held[128] == pytest.approx(1.88e9, rel=1e-2) and held[1024] == pytest.approx(15e9, rel=1e-2)
+    assert held[128] == pytest.approx(1.908e9, rel=1e-3) and held[1024] == pytest.approx(15.3e9, rel=1e-2)
     for fixed in ({"dispatch_mode": "normal"}, {"engine": "vllm"}, {"tp": 8, "ep": 8}):
         grid_ = {"phase": "decode", "axes": {"batch": [128]}, "fixed": R1 | {"tp": 1, "ep": 64} | fixed}
         assert float(dsjax.explain(grid_).memory_part.sel(part="exchange")) == 0.0

@@ -127,7 +127,9 @@ def _layout(model, tp, ep, moe_tp):
 
 
 def _dataset(operators, scalars, fixed):
-    held = {o.block for o in operators.values()}
+    held = {o.block: 0 for o in operators.values()}
+    for o in operators.values():  # an operator that some layers of a block lack is shared out over all of them
+        held[o.block] = max(held[o.block], o.layers)
     kinds = {
         kind: {name: o for name, o in operators.items() if o.block in blocks}
         for kind, blocks in LAYER_KINDS.items()
@@ -136,7 +138,7 @@ def _dataset(operators, scalars, fixed):
     data = {}
     for name, (units, text) in COUNTS.items():
         every = {key: o.counts[name] for key, o in operators.items()}
-        each = [sum(over(every[key], o.layers) for key, o in layer.items()) for layer in kinds.values()]
+        each = [sum(over(every[key], held[o.block]) for key, o in layer.items()) for layer in kinds.values()]
         data[name] = _variable(name, ("operator",), list(every.values()), units, f"{text}; all layers")
         data[f"layer_{name}"] = _variable(name, ("layer",), each, units, f"{text}; one layer")
         data[f"total_{name}"] = _variable(name, (), [scalars[f"total_{name}"]], units, f"{text}; all operators")

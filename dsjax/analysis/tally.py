@@ -11,7 +11,7 @@ from ..formulas import attention, exchange, layers, shapes
 from ..formulas.routing import expert_slots
 from ..formulas.shapes import over
 from ..formulas.work import Work
-from ..serving.definition import every_layer, moe_layers
+from ..serving.definition import OF_A_LAYER
 from ..serving.kernels import Kernels
 from ..serving.operators import ATTENTION, DRAFT, NORM, SECTIONS, of_phase
 
@@ -223,15 +223,13 @@ def scalars(operators, model, phase, batch, context, width, layout, stored=None)
     total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
     cores = sum(operators[name].counts["flops"] for name in ("attention", "index_scores") if name in operators)
     repeated = sum(o.counts["flops"] for o in operators.values() if o.replicated)
-    rows = [
-        row for row in of_phase(phase == "prefill") if row.section == DRAFT or row.layers in (every_layer, moe_layers)
-    ]
+    rows = [row for row in of_phase(phase == "prefill") if row.section == DRAFT or row.layers in OF_A_LAYER]
     module = sum(parameters_of(row, model, phase) for row in rows)
-    kept = attention.kept_positions(model, context) * width["kv_bytes"]
-    keys = context * attention.key_bytes(model.index_head_dim)
     n = model.num_hidden_layers
-    cache = batch * n * (kept * attention.cache_width(model, 1) + keys)
-    on_a_chip = batch * n * (kept * attention.cache_width(model, layout.tp) + keys)
+    kept = n * attention.kept_positions(model, context) * width["kv_bytes"]
+    keys = model.index_layers * context * attention.key_bytes(model.index_head_dim)
+    cache = batch * (kept * attention.cache_width(model, 1) + keys)
+    on_a_chip = batch * (kept * attention.cache_width(model, layout.tp) + keys)
     pairs = tokens * context * attention.mean_of_layers(model, attention.shares(model, context))
     values = {f"total_{name}": value for name, value in total.items()} | {
         "active_parameters_without_embedding": total["active_parameters"] - operators["embedding"].counts["parameters"],

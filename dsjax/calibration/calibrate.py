@@ -25,9 +25,10 @@ PRECISIONS = {
     "fp4": ("fp4", 0.5, 2.0),
     "nvfp4": ("fp4", 0.5 + 1.0 / 16.0, 2.0),
 }
-_WIDTH = {"bf16": "", "fp8": "8", "int8": "8", "fp4": "4"}  # in the names of a curve's knots of GEMMs
+_WIDTH = {"bf16": "", "fp8": "8", "int8": "8", "fp4": "4"}  # in the names of a curve's knots
+_KERNELS = ("gemm", "expert", "attention", "gqa_prefill", "gqa", "prefill")  # what these names begin with
 _SPELT = {"bfloat16": "bf16", "half": "bf16", "float16": "bf16", "fp8_block": "fp8", "float8": "fp8"}
-_DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype", "allreduce_dtype", "nccl_dtype")
+_DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype", "attn_dtype", "allreduce_dtype", "nccl_dtype")
 _KV_DTYPES = ("kv_cache_dtype", "kv_dtype")
 _DEFAULT = {"dispatch": "fp8", "combine": "bf16", "all-reduce": "bf16"}
 FAST = 3.0  # so much faster than memory or network can be the work of a cache; more is a wrong unit
@@ -49,11 +50,11 @@ def calibrate(
 ) -> xr.Dataset:
     """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
 
-    `kind`: gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine, all-reduce; columns: see
-    `measurements`. `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks. `precision` bf16, fp8,
-    int8, fp4, nvfp4, where no column says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count
-    ("device=H100", "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", or
-    "extended", with five parameters where they pay.
+    `kind`: gemm, grouped-gemm, experts, mla-decode, gqa-decode, mla-prefill, gqa-prefill, dispatch, combine,
+    all-reduce; columns: see `measurements`. `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks.
+    `precision` bf16, fp8, int8, fp4, nvfp4, where no column says it; `peak` [FLOP/s] in place of the row's rate.
+    `where`: lines that count ("device=H100", "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms".
+    `form`: "kernel", or "extended", with more parameters where they pay.
 
     Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of
     each `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;
@@ -94,6 +95,7 @@ def calibrate(
         "kind": kind,
         "hardware": hardware,
         "precision": precision,
+        "kv_bytes": peaks["kv_bytes"],
         "form": form,
         "file": str(path),
         "where": ", ".join(where),
@@ -133,9 +135,10 @@ def row_of(ds, name=None, base=None):
         x = ds.sel(parameter=parameter)
         if not np.isinf(float(x["uncertainty"])):  # else the base row's stays
             record, field = field.split(".") if field.startswith("nic.") else (tables[0], field)
-            field = parameter if record == "fit" else _knot(field, a["precision"]) if record == "curve" else field
+            field = parameter if record == "fit" else _knot(field, a) if record == "curve" else field
             found.setdefault(record, []).append(f"{field} = {float(x['value']):.5g}")
     for field, value in json.loads(a["fixed"]).items():
+        field = _knot(field, a) if a["is_curve"] else field
         found.setdefault(tables[0], []).append(f"{field} = {value:.5g}")
     of = {"hardware": base or a["hardware"], "nic": a["nic"], "curve": base or a["curve"]}
     text = []
@@ -156,10 +159,14 @@ def _tables(attrs, fields):
     return ("hardware", "nic") if known.issuperset(fields.values()) else ("fit",)
 
 
-def _knot(field, precision):
-    """The knot of a curve for the width of the operands."""
-    kind, _, name = field.partition("_")
-    return f"{kind}{_WIDTH[PRECISIONS[precision][0]]}_{name}" if kind in ("gemm", "expert") else field
+def _knot(field, attrs):
+    """The knot of a curve for the width of the operands, and of the cache."""
+    kind, name = next((x, field.removeprefix(f"{x}_")) for x in _KERNELS if field.startswith(f"{x}_"))
+    width = _WIDTH[PRECISIONS[attrs["precision"]][0]]
+    if attrs["kind"].endswith("-decode") and not width and attrs["kv_bytes"] < 2.0:
+        return f"{kind}_cast_{name}"
+    width = "8" if width and kind not in ("gemm", "expert") else width
+    return f"{kind}{width}_{name}"
 
 
 def write_row(ds, path, name=None, base=None, force=False):

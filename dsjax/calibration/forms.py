@@ -10,7 +10,7 @@ measurement can beat. The shares of peak of kernels are those of the `kernel` cu
 
 from .. import arrays
 from ..formulas import network
-from ..formulas.efficiency import cached, causal, filled, wide
+from ..formulas.efficiency import filled, wide
 
 
 def gemm_work(shape, peaks):
@@ -70,47 +70,6 @@ def experts(parameters, shape, peaks):
     products, between = _experts(shape)
     activation = between * peaks["result_bytes"] / (POINTWISE * peaks["hbm_bytes_per_s"])
     return sum(grouped_gemm(parameters, product, peaks) for product in products) + activation
-
-
-def mla_decode_work(shape, peaks):
-    """Seconds of absorbed MLA at peak: 2 B q h S (2 R + D_r) / P; (B S (R + D_r) b_kv + B q h (2 R + D_r) b') / BW."""
-    rank, rope = shape["kv_lora_rank"], shape["qk_rope_head_dim"]
-    heads = shape["batch"] * shape["queries"] * shape["heads"] * (2.0 * rank + rope)
-    moved = shape["batch"] * shape["kv_len"] * (rank + rope) * peaks["kv_bytes"] + heads * peaks["result_bytes"]
-    return 2.0 * heads * shape["kv_len"] / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
-
-
-def mla_decode(parameters, shape, peaks):
-    """t0 + max(flops / (P e_c) (1 + w / (B S)), bytes / (BW e_m)): few cached tokens leave cores idle."""
-    return mla_decode_extended(parameters | {"split_s": 0.0, "split_tokens": 0.0}, shape, peaks)
-
-
-def mla_decode_extended(parameters, shape, peaks):
-    """t0 + t1 / (1 + s1 / S + B / 128) + max(flops / (P e_c), bytes / (BW e_m)): long caches are split and joined."""
-    efficiency = cached({"rows": 0.0} | parameters, shape["kv_len"], shape["batch"])
-    return kernel(mla_decode_work(shape, peaks), efficiency)
-
-
-def mla_prefill_work(shape, peaks):
-    """Seconds of causal attention of B prompts at peak: 2 B h (S^2 / 2) (D_n + D_r + D_v) / P; Q, K, V, O once / BW.
-
-    K and V of h / `heads_per_kv` heads.
-    """
-    width = shape["qk_nope_head_dim"] + shape["qk_rope_head_dim"] + shape["v_head_dim"]
-    elements = shape["batch"] * shape["isl"] * shape["heads"] * width
-    moved = elements * (1.0 + 1.0 / shape["heads_per_kv"]) * peaks["result_bytes"]
-    return elements * shape["isl"] / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
-
-
-def mla_prefill(parameters, shape, peaks):
-    """t0 + max(flops / (P e_c) (1 + s0 / S), bytes / (BW e_m)): blocks on the diagonal are half empty, and short rows
-    start often."""
-    return mla_prefill_extended(parameters | {"short": 0.0}, shape, peaks)
-
-
-def mla_prefill_extended(parameters, shape, peaks):
-    """t0 + max(flops / (P e_c) (1 + s0 / S), bytes / (BW e_m) (1 + s1 / S)): prompts below a tile take a whole one."""
-    return kernel(mla_prefill_work(shape, peaks), causal(parameters, shape["isl"], shape["isl"]))
 
 
 def exchange_volumes(shape, element_bytes):

@@ -9,14 +9,17 @@ Columns that a kind needs (names in brackets are read too):
                   topk [num_topk] where it is not 8; rows spread evenly over the experts
     mla-decode    batch [batch_size] kv_len; where they differ from 128, 1, 512, 64: heads [num_heads], queries,
                   kv_lora_rank, qk_rope_head_dim
-    mla-prefill   batch [batch_size; else 1] isl [seq_or_sq]; heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
-                  heads_per_kv where several heads read one key and value (128 of an absorbed kernel; else 1)
+    gqa-decode    batch kv_len heads kv_heads [num_key_value_heads, num_kv_heads] head_dim; queries where not 1
+    mla-prefill   batch [batch_size; else 1] isl [seq_or_sq, seq_len]; heads, qk_nope_head_dim, qk_rope_head_dim,
+                  v_head_dim; heads_per_kv where several heads read one key and value (128 where absorbed; else 1)
+    gqa-prefill   batch [else 1] isl heads kv_heads head_dim
     dispatch,     ep_size [ep, moe_ep_size] num_token [tokens_per_rank, num_tokens] hidden_size [hidden];
     combine       topk [num_topk], node_num [1]
     all-reduce    num_gpus, bytes; or message_size, in elements of the precision measured
 
 and a time whose name says its unit: latency_us (_s, _ms, _ns; also time_us, us, ms, us_derived, dispatch_us,
-dispatch_avg_t_us). Other columns are labels: `where` picks lines by them. Lines without a time or a size are left out
+dispatch_avg_t_us). Other columns are labels: `where` picks lines by them; one that speaks of another
+kernel (head_dim in a table of MLA, a sliding window) is an error. Lines without a time or a size are left out
 and counted; lines of one shape are merged into their geometric mean where they agree within a factor of `APART`.
 """
 
@@ -35,6 +38,7 @@ from .kinds import KINDS
 APART = 1.5  # largest over smallest time of one shape that are still the same measurement
 LIMIT = 10**6  # lines
 _CHIPS = ("device", "hardware")
+_WINDOWS = ("window_size", "sliding_window")
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _TIMES = ("latency", "time", "avg_t", "mean", "derived", "transmit", "")
 _ALSO = {
@@ -42,7 +46,8 @@ _ALSO = {
     "m_per_group": ("tokens_per_expert",),
     "batch": ("batch_size",),
     "heads": ("num_heads",),
-    "isl": ("seq_or_sq",),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
+    "isl": ("seq_or_sq", "seq_len"),
     "ep_size": ("ep", "moe_ep_size"),
     "num_token": ("tokens_per_rank", "num_tokens"),
     "hidden_size": ("hidden",),
@@ -75,6 +80,7 @@ def read(path, kind, where=(), time=None):
         raise unknown("calibrate", "kind", kind, KINDS)
     header, lines = _lines(path)
     chosen = _chosen(path, header, lines, where)
+    _own(path, kind, header, chosen)
     times = _time_columns(path, header, kind, time)
     points = [point for line in chosen for point in _points(path, header, line, kind, times)]
     complete = [(shape, seconds) for shape, seconds in points if seconds is not None and None not in shape.values()]
@@ -152,6 +158,18 @@ def _chosen(path, header, lines, where):
     return lines
 
 
+def _own(path, kind, header, chosen):
+    """Refuses a table of another kernel: a column that this one does not have, a sliding window."""
+    for column, other in KINDS[kind].foreign.items():
+        if column in header:
+            raise InputError(f"{path}: column {column} is of {other}, not of {kind}; expected a table of {kind}")
+    for column in _WINDOWS:
+        found = {line.get(column, "") for _, line in chosen} - {"", "0"}
+        if found and KINDS[kind].foreign:
+            value = min(found)
+            raise InputError(f"{path}: column {column} has {value}; expected attention to all (--where {column}=0)")
+
+
 def _time_columns(path, header, kind, time):
     """[(column, factor to seconds)]: two for the pair of a grouped GEMM, else one."""
     if time:
@@ -198,7 +216,7 @@ def _points(path, header, line, kind, times):
     pair = len(times) == 2
     if pair:
         aliases |= {"n": "intermediate_size", "k": "hidden_size"}
-    optional = KINDS[kind].optional | ({"batch": 1.0} if kind == "mla-prefill" else {})
+    optional = KINDS[kind].optional | ({"batch": 1.0} if kind.endswith("-prefill") else {})
     for name, column in aliases.items():
         if (column is None and name not in optional) or (column and column not in header):
             raise InputError(f"{path}: column {column or name} is missing; expected {_wanted(kind)}")

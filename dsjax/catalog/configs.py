@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError, unknown
 from ..specs import fields, records
-from . import checkpoints
+from . import checkpoints, per_layer
 
 LARGEST = 4_000_000  # bytes; those of real models have a few thousand
 MOST = 2**31 - 1  # of any size
@@ -182,8 +182,9 @@ class _Reader:
         found["num_nextn_predict_layers"] = self.whole("num_nextn_predict_layers", 0, low=0)
         found |= self.latent() if kind.latent else self.grouped(found)
         found |= self.experts(kind, found) | self.positions(kind, found) | self.extras(kind) | kind.fixed
-        left = {name: meta["default"] for name, meta in fields.fields_of(records.Model).items() if "default" in meta}
-        return {name: found.get(name, left.get(name)) for name in fields.fields_of(records.Model)}
+        known = fields.fields_of(records.Model)
+        found = fields.completed(known, found)
+        return {name: found[name] for name in known}
 
     def latent(self):
         """Attention of a config with MLA."""
@@ -228,7 +229,7 @@ class _Reader:
             "n_shared_experts": self.whole("n_shared_experts", 0, low=0),
             "num_experts_per_tok": chosen,
             "moe_intermediate_size": self.whole(kind.expert_width),
-            "first_k_dense_replace": self.dense_layers(kind, n),
+            "first_k_dense_replace": per_layer.dense_layers(self, kind, n),
         } | self.groups(kind, experts, chosen)
 
     def groups(self, kind, experts, chosen):
@@ -242,45 +243,15 @@ class _Reader:
             self.fail("topk_group", f"groups with num_experts_per_tok {chosen} experts at least")
         return {"n_group": groups, "topk_group": reach} if reach < groups else {}
 
-    def dense_layers(self, kind, n):
-        """Layers without experts: the first ones, those that a step leaves out, those that a list names."""
-        first = self.whole(kind.dense_layers, 0, low=0) if kind.dense_layers else 0
-        if first > n:
-            self.fail(kind.dense_layers, f"at most num_hidden_layers {n}")
-        step = self.whole(kind.every, 1) if kind.every else 1
-        listed = self.config.get("mlp_only_layers") or []
-        if not isinstance(listed, list) or not all(type(i) is int and 0 <= i < n for i in listed):
-            self.fail("mlp_only_layers", f"a list of layers from 0 to {n - 1}")
-        offset = (
-            0 if kind.dense_layers else 1
-        )  # a step counts layers from 0 where the first ones are dense, else from 1
-        sparse = [i for i in range(first, n) if (i + offset) % step == 0 and i not in listed]
-        return n - len(sparse)
-
     def positions(self, kind, found):
         """Sliding windows, and the indexer of sparse attention."""
         if kind.sparse:
-            return {key: self.whole(key) for key in ("index_topk", "index_n_heads", "index_head_dim")}
+            return per_layer.indexer(self, found["num_hidden_layers"])
         window = self.whole("sliding_window", 0, low=0) if kind.windows else 0
         if not window or not self.flag("use_sliding_window", default=True):
             return {}
-        sliding = self.sliding_layers(found["num_hidden_layers"])
+        sliding = per_layer.sliding_layers(self, found["num_hidden_layers"])
         return {"sliding_window": window, "sliding_layers": sliding} if sliding else {}
-
-    def sliding_layers(self, n):
-        """Layers with a sliding window: those of `layer_types` or of its summary; else all after the first ones."""
-        types, summary = self.config.get("layer_types"), self.config.get("layer_types_summary")
-        known = ("full_attention", "sliding_attention")
-        if types is not None:
-            if not isinstance(types, list) or not all(kind in known for kind in types) or len(types) != n:
-                self.fail("layer_types", f"a list of num_hidden_layers {n} names, {' or '.join(known)}")
-            return types.count("sliding_attention")
-        if summary is None:
-            return max(0, n - self.whole("max_window_layers", 0, low=0))
-        counts = isinstance(summary, dict) and all(k in known and type(x) is int for k, x in summary.items())
-        if not counts or sum(summary.values()) != n:
-            self.fail("layer_types_summary", f"numbers of {' and '.join(known)} that add up to num_hidden_layers {n}")
-        return summary.get("sliding_attention", 0)
 
     def extras(self, kind):
         """Biases, and norms of queries and keys."""

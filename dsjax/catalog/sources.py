@@ -83,6 +83,8 @@ def restored(row):
 
 def _left_out(meta):
     """Entry of a field that neither a row nor its bases give."""
+    if meta.get("default"):
+        return {"kind": "assumed", "text": f"{LEFT_OUT}: the usual"}
     if "like" in meta:
         return {"kind": "derived", "text": f"{LEFT_OUT}: as {meta['like']}"}
     return {"kind": NONE if meta.get("lent", True) else UNKNOWN, "text": LEFT_OUT}

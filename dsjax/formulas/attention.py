@@ -88,6 +88,36 @@ def unfolded(model, work):
     )
 
 
+def absorbed_prompt(model, work):
+    """The core of whole prompts on a latent cache, causal: B hd S^2 (2 R_kv + D_r) [FLOP], all positions attended to.
+
+    Queries (R_kv + D_r wide) in, results (R_kv) out, the cache read once: all that tokens of a prompt gather stays in
+    the caches of the chip.
+    """
+    own, rank, keys = heads(model, work.tp), model.kv_lora_rank, latent_width(model)
+    return Attention(
+        flops=work.tokens * work.context * own * (keys + rank),
+        inputs=work.tokens * own * keys,
+        kv=work.tokens * keys,
+        outputs=work.tokens * own * rank,
+    )
+
+
+def prompt(model, work):
+    """The core of whole prompts as kernels run it: `absorbed_prompt` where an indexer picks positions, else `unfolded`.
+
+    It picks where there are more than `index_topk`; engines compute shorter prompts unfolded, over all positions.
+    """
+    picked = picks(model, work.context)
+    absorbed, dense = vars(absorbed_prompt(model, work)), vars(unfolded(model, work))
+    return Attention(**{name: chosen(picked, absorbed[name], dense[name]) for name in dense})
+
+
+def picks(model, context):
+    """Positions of a latent cache that an indexer leaves out (> 0: kernels of sparse attention run; else 0 or less)."""
+    return model.kv_lora_rank * model.index_topk * (context - model.index_topk)
+
+
 def pair_flops(model):
     """FLOPs of one token with one position, keys and values unfolded: 2 h (D_qk + D_v)."""
     return 2 * model.num_attention_heads * (query_width(model) + model.v_head_dim)
@@ -95,9 +125,16 @@ def pair_flops(model):
 
 def attended(model, work, shape):
     """The core of attention, mean of all layers: less where it is sparse or has a sliding window."""
-    share = mean_of_layers(model, [causal_pairs(x) if work.causal else x for x in shares(model, work.context)])
-    read = 1 if work.causal else share  # keys and values of a prompt are read once whoever attends to them
+    pair = shares(model, work.context)
+    share = mean_of_layers(model, [causal_pairs(x) if work.causal else x for x in pair])
+    # Keys and values of a prompt are read once whoever attends to them; in decode every token gathers its own picks.
+    read = 1 if work.causal else share * gathers(model, work)
     return Attention(flops=share * shape.flops, inputs=shape.inputs, kv=read * shape.kv, outputs=shape.outputs)
+
+
+def gathers(model, work):
+    """Times that the positions of a sequence are read in decode: once, or by each of its tokens what it picks."""
+    return chosen(picks(model, work.context), work.queries, 1)
 
 
 def rotation(model, work):
@@ -143,6 +180,13 @@ def index_scores(model, work):
     )
 
 
+def index_selection(model, work):
+    """Scores among which the best are selected: T / sp S / kv_split (half of it if causal); none if all are taken."""
+    split = 2 if work.causal else work.kv_split
+    some = chosen(picks(model, work.context) * model.index_n_heads, 1, 0)
+    return Pointwise(weights=0, inputs=over(some * work.rows * work.context, split), outputs=0)
+
+
 # ---- sizes
 
 
@@ -155,6 +199,11 @@ def kv_heads(model, tp):
     """Heads of keys and values on one chip of GQA: max(1, h_kv / tp)."""
     own = over(model.num_key_value_heads, tp)
     return max(1, own) if isinstance(own, int | Fraction) else arrays.maximum(1.0, own)
+
+
+def key_heads(model, tp):
+    """Heads that have keys of their own on a chip: one latent of MLA, max(1, h_kv / tp) of GQA."""
+    return chosen(model.kv_lora_rank, 1, kv_heads(model, tp))
 
 
 def query_input(model):

@@ -2,9 +2,10 @@
 
 A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, rate)`, `expert_gemm(curve, side, m, k,
 n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `records.RATES`, `attention(curve,
-positions, sequences, length, is_causal)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks
-a form and gives its knots. Sizes m, k, n, groups, rows, positions and sequences are numbers [1]; shares are of the
-peak [1]; start times are in seconds. Equations: dsjax/MODEL.md, section 4.
+call, is_causal)` of an `attention_kernels.Core`, `scores(curve, positions, is_causal)`, `selection(curve, rows,
+positions)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks a form and gives its knots.
+Sizes m, k, n, groups, rows and positions are numbers [1]; shares are of the peak [1]; start times are in seconds.
+Equations: dsjax/MODEL.md, section 4.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import NamedTuple
 
 from .. import arrays
 from ..specs.fields import amount, feature, like, record, seconds, share
+from . import attention_kernels
+from .attention_kernels import AttentionKnots
 
 
 @record
@@ -44,8 +47,8 @@ class DeepGemmTable(A100Guide):
 
 
 @record
-class Kernel:
-    """Smooth kernel times, at most five parameters each (dsjax/MODEL.md, section 4).
+class Kernel(AttentionKnots):
+    """Smooth kernel times, a few parameters each (dsjax/MODEL.md, section 4).
 
     GEMMs have a set of knots for operands of 16, 8 and 4 bit; a row may leave out the narrower ones.
     """
@@ -77,21 +80,6 @@ class Kernel:
     expert4_rows: float = like("expert8_rows", amount("1", "grouped GEMM, 4 bit: rows at which half of it is reached"))
     expert4_memory: float = like("expert8_memory", share("grouped GEMM, 4 bit: share of memory bandwidth"))
     expert4_start_s: float = like("expert8_start_s", seconds("grouped GEMM, 4 bit: launch and ramp"))
-    attention_compute: float = share("attention of decode: share of peak compute of a long one")
-    attention_rows: float = amount("token", "attention of decode: cached tokens at which half of that is reached")
-    attention_memory: float = share("attention of decode: share of memory bandwidth")
-    attention_start_s: float = seconds("attention of decode: launch and ramp")
-    attention_split_s: float = feature("s", "attention of decode: time to join the parts of a long cache")
-    attention_split_tokens: float = feature(
-        "token", "attention of decode: cached tokens at which half of it is reached"
-    )
-    prefill_compute: float = like("attention_compute", share("attention of prefill: share of peak, long prompt"))
-    prefill_rows: float = like(
-        "attention_rows", amount("token", "attention of prefill: tokens at which half is reached")
-    )
-    prefill_memory: float = like("attention_memory", share("attention of prefill: share of memory bandwidth"))
-    prefill_start_s: float = like("attention_start_s", seconds("attention of prefill: launch and ramp"))
-    prefill_short: float = feature("token", "attention of prefill: prompt at which half of its bandwidth is reached")
     pointwise_memory: float = share("norms, residuals, activations: share of memory bandwidth")
     pointwise_start_s: float = seconds("norms, residuals, activations: launch of one kernel")
     pointwise_kernels: float = amount("1", "norms, residuals, activations: launches per layer")
@@ -178,26 +166,8 @@ def wide(knots, m, n, groups=1.0):
 
 
 def filled(knots, size):
-    """`Efficiency` with e_c = compute / (1 + rows / x), x = `size`: rows of an expert, or tokens of attention."""
+    """`Efficiency` with e_c = compute / (1 + rows / x), x = `size`: rows of an expert."""
     return Efficiency(knots["compute"] / (1.0 + knots["rows"] / size), knots["memory"], knots["start_s"])
-
-
-SPLIT = 128.0  # sequences at which half of them are not split any more: about the cores of a chip
-
-
-def cached(knots, positions, sequences):
-    """`filled` by x = sequences x positions, t0 = start_s + split_s / (1 + split_tokens / positions + sequences / 128).
-
-    A cache of many positions is split over the cores and its parts are joined; many sequences fill them whole.
-    """
-    parts = 1.0 / (1.0 + knots["split_tokens"] / positions + sequences / SPLIT)
-    efficiency = filled(knots, sequences * positions)
-    return efficiency._replace(start_s=knots["start_s"] + knots["split_s"] * parts)
-
-
-def causal(knots, positions, length):
-    """`filled` by the positions a token attends to, and e_m = memory / (1 + short / length): prompts below a tile."""
-    return filled(knots, positions)._replace(memory=knots["memory"] / (1.0 + knots["short"] / length))
 
 
 def kernel_gemm(curve, m, k, n, groups=1.0, rate=0):
@@ -216,15 +186,19 @@ def _of_rate(curve, kinds, rate, names):
     return {name: arrays.choose(rate, *(getattr(curve, f"{kind}_{name}") for kind in kinds)) for name in names}
 
 
-def kernel_attention(curve, positions, sequences, length, is_causal=False):
-    """`causal` with the `prefill_` knots in prefill, `cached` with the `attention_` knots in decode.
+def kernel_attention(curve, call, is_causal=False):
+    """The core of attention, an `attention_kernels.Core`, with the knots of the kernel that runs."""
+    return Efficiency(*attention_kernels.core(curve, call, is_causal))
 
-    `positions`: those that a token attends to on this chip; `sequences` on it; `length` of one prompt [token].
-    """
-    kind, more = ("prefill", ("short",)) if is_causal else ("attention", ("split_s", "split_tokens"))
-    names = ("compute", "rows", "memory", "start_s", *more)
-    knots = {name: getattr(curve, f"{kind}_{name}") for name in names}
-    return causal(knots, positions, length) if is_causal else cached(knots, positions, sequences)
+
+def kernel_scores(curve, positions, is_causal=False):
+    """Scores of an indexer over so many positions, with the `index_` knots."""
+    return Efficiency(*attention_kernels.scores(curve, positions, is_causal))
+
+
+def kernel_selection(curve, rows, positions):
+    """Selection of the best scores of so many tokens, with the `select_` knots."""
+    return Efficiency(*attention_kernels.selection(curve, rows, positions))
 
 
 def kernel_pointwise(curve, layers=None):
@@ -250,11 +224,15 @@ class Form(NamedTuple):
     expert_gemm: Callable
     attention: Callable = perfect
     pointwise: Callable = perfect
+    scores: Callable = perfect
+    selection: Callable = perfect
 
 
 FORMS = {
     "a100-guide": Form(A100Guide, a100_gemm, a100_expert_gemm),
     "deepgemm-table": Form(DeepGemmTable, a100_gemm, deepgemm_expert_gemm),
     "by-hardware": Form(ByHardware, perfect, perfect),
-    "kernel": Form(Kernel, kernel_gemm, kernel_expert_gemm, kernel_attention, kernel_pointwise),
+    "kernel": Form(
+        Kernel, kernel_gemm, kernel_expert_gemm, kernel_attention, kernel_pointwise, kernel_scores, kernel_selection
+    ),
 }

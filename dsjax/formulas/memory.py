@@ -5,14 +5,15 @@ from . import attention
 from . import layers as operators
 
 
-def kv_cache(model, work, layers, kv_bytes):
-    """KV cache of the sequences of a group in `layers` layers [B]: B L / kv_split (S' w b + S (D_i + D_i / 32)).
+def kv_cache(model, work, layers, index_layers, kv_bytes):
+    """KV cache of the sequences of a group [B]: B / kv_split (L S' w b + L_i S (D_i + D_i / 32)).
 
-    B sequences, L = `layers`, S' `kept_positions`, w `cache_width`, b = `kv_bytes` an element (`element_bytes`) [B], S
-    context, D_i elements of a key of the indexer (`key_bytes`).
+    B sequences, L = `layers`, L_i = `index_layers` of them with an indexer, S' `kept_positions`, w `cache_width`, b = `kv_bytes` an element (`element_bytes`) [B]; S context, D_i elements of a key
+    of the indexer (`key_bytes`).
     """
     kept = attention.kept_positions(model, work.context) * attention.cache_width(model, work.tp) * kv_bytes
-    return work.sequences * layers / work.kv_split * (kept + work.context * attention.key_bytes(model.index_head_dim))
+    keys = work.context * attention.key_bytes(model.index_head_dim)
+    return work.sequences / work.kv_split * (layers * kept + index_layers * keys)
 
 
 def live_elements(model, work):
@@ -21,7 +22,7 @@ def live_elements(model, work):
     In this order: a norm; the residual stream beside what the core of attention reads and writes (X); the routed rows
     with their gate; the logits.
     """
-    hidden, core = model.hidden_size, (attention.unfolded if work.causal else attention.absorbed)(model, work)
+    hidden, core = model.hidden_size, (attention.prompt if work.causal else attention.absorbed)(model, work)
     moved = core.inputs + core.outputs + (core.kv if work.causal else 0.0)
     live = work.rows * hidden + moved
     live = arrays.maximum(live, work.routed_rows * (hidden + operators.routed_width(model, work)))

@@ -55,6 +55,11 @@ def every_layer(model):
     return model.num_hidden_layers
 
 
+def index_layers(model):
+    """Layers with an indexer of their own, where attention is sparse."""
+    return model.index_layers
+
+
 def dense_layers(model):
     """Layers with a dense FFN."""
     return model.first_k_dense_replace
@@ -63,3 +68,7 @@ def dense_layers(model):
 def moe_layers(model):
     """Layers with experts."""
     return model.num_hidden_layers - model.first_k_dense_replace
+
+
+# What the one layer of an MTP module holds: it is a MoE layer, with an indexer of its own.
+OF_A_LAYER = (every_layer, index_layers, moe_layers)

@@ -10,9 +10,12 @@ import operator
 
 from .. import arrays
 from ..formulas import attention, exchange, network, roofline
+from ..formulas.attention_kernels import Core
 from ..formulas.roofline import Cost, Time
 from ..formulas.shapes import Gemm, Pointwise
 from ..specs.records import WIDTHS
+
+SCORE_BYTES = 4.0  # of a score of an indexer
 
 
 def quantised_bytes(precision):
@@ -113,30 +116,63 @@ class Kernels:
         """The core of attention, mean of all layers (section 3)."""
         del row
         precision, model, causal = self.precision, self.point.model, work.causal
-        split, cached = work.kv_split, shape.kv
-        positions, moved = work.context / split, shape.inputs + shape.outputs
+        cached, moved = shape.kv, shape.inputs + shape.outputs
         if causal:  # keys and values are read as activations, and the cache is written
-            positions, moved = work.context, moved + shape.kv
-            cached = work.tokens * attention.cache_width(model, work.tp) / split
+            moved = moved + shape.kv
+            cached = work.tokens * attention.cache_width(model, work.tp) / work.kv_split
         moved = moved * precision.activation_bytes
         cached = cached * attention.element_bytes(model, precision, self.point.engine)
+        picked, gathered = attention.picks(model, work.context), attention.gathers(model, work)
 
         def time(share):  # of the positions
-            pairs, read = (attention.causal_pairs(share), 1.0) if causal else (share, share)
-            reached = self._curve.attention(self.point.curve, share * positions, work.sequences, positions, causal)
+            pairs, read = (attention.causal_pairs(share), 1.0) if causal else (share, share * gathered)
+            call = self._core(work, share, picked, moved / (read * cached))
+            reached = self._curve.attention(self.point.curve, call, causal)
+            if causal:  # kernels compute as many picks for every token, also where fewer positions are before it
+                whole = arrays.where(picked > 0.0, 1.0 - 0.5 * share, 1.0)
+                reached = reached._replace(compute=whole * reached.compute)
             return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, reached)
 
         return attention.mean_of_layers(model, [time(share) for share in attention.shares(model, work.context)])
+
+    def _core(self, work, share, picked, beside):
+        """`Core` of a layer whose tokens attend to a `share` of all positions."""
+        model, causal = self.point.model, work.causal
+        own, keys = attention.heads(model, work.tp), attention.key_heads(model, work.tp)
+        return Core(
+            latent=model.kv_lora_rank,
+            picked=picked,
+            rate=self.precision.attention_rate,
+            kv_bytes=self.precision.kv_bytes,
+            positions=attention.causal_pairs(share) * work.context if causal else share * work.context / work.kv_split,
+            sequences=work.sequences if causal else work.sequences * keys,
+            queries=own if causal else work.queries * work.kv_split * own / keys,
+            length=work.context,
+            width=attention.query_width(model) + model.v_head_dim,
+            beside=beside,
+        )
 
     def scores(self, shape, row, work):
         """The indexer's scores, whose keys have one byte an element and scales (section 3)."""
         del row
         n_bytes = shape.inputs * self.precision.activation_bytes + attention.key_bytes(shape.kv)
-        positions = work.context if work.causal else work.context / work.kv_split
-        reached = self._curve.attention(self.point.curve, positions, work.sequences, positions, work.causal)
+        reached = self._curve.scores(self.point.curve, work.context, work.causal)
         if reached.start_s is not None:  # nothing else takes time where there is no indexer
             reached = reached._replace(start_s=arrays.where(shape.flops > 0.0, reached.start_s, 0.0))
-        return self._time(shape.flops, n_bytes, self.precision.attention_rate, reached)
+        return self._time(shape.flops, n_bytes, self.precision.index_rate, reached)
+
+    def selection(self, shape, row, work):
+        """The best scores of every token, each read once (section 3)."""
+        del row
+        positions = 0.5 * work.context if work.causal else work.context / work.kv_split
+        reached = self._curve.selection(self.point.curve, work.rows, positions)
+        n_bytes = SCORE_BYTES * shape.inputs
+        seconds = n_bytes / (self.hw.hbm_bytes_per_s * reached.memory)
+        start = reached.start_s
+        if start is not None:
+            start = arrays.where(n_bytes > 0.0, start, 0.0)
+        ideal = n_bytes / self.hw.hbm_bytes_per_s
+        return Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
 
     # ---- pointwise work
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .. import arrays
 from ..formulas import attention, layers
-from .definition import dense_layers, every_layer, moe_layers, once
+from .definition import OF_A_LAYER, dense_layers, every_layer, index_layers, moe_layers, once
 from .kernels import Kernels
 
 
@@ -90,6 +90,10 @@ def _dense(name, shape):
     return Operator(name, DENSE, "dense", REST, Kernels.gemm, shape, dense_layers, "dense_bytes")
 
 
+def _indexer(name, kernel, shape, **options):
+    return Operator(name, ATTENTION, "indexer", "before", kernel, shape, index_layers, replicated=True, **options)
+
+
 def _experts(name, block, part, kernel, shape, **options):
     return Operator(name, MOE, block, part, kernel, shape, moe_layers, **{"weights": "expert_bytes"} | options)
 
@@ -120,19 +124,20 @@ OPERATORS = (
     _projection("q_b", "before", attention.query_up, grouped="q"),
     _projection("kv_b", "before", attention.key_value_up, causal=True),
     _projection("absorb_k", "before", attention.absorb_keys, "kv_b", causal=False, weights="absorbed_bytes"),
-    _projection("index_q", "before", attention.index_query, "indexer", replicated=True),
-    _projection("index_k", "before", attention.index_key, "indexer", replicated=True),
-    Operator("index_scores", ATTENTION, "indexer", "before", Kernels.scores, attention.index_scores, replicated=True),
+    _indexer("index_q", Kernels.gemm, attention.index_query),
+    _indexer("index_k", Kernels.gemm, attention.index_key),
+    _indexer("index_scores", Kernels.scores, attention.index_scores),
+    _indexer("index_selection", Kernels.selection, attention.index_selection, counted=False),
     # Its core, and what follows up to the FFN.
     Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.absorbed, causal=False),
-    Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.unfolded, causal=True),
+    Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.prompt, causal=True),
     _collective("kv_exchange", "after", Kernels.kv_exchange, layers.split_attention, causal=False),
     _projection("absorb_v", "after", attention.absorb_values, "kv_b", causal=False, weights="absorbed_bytes"),
     _projection("o", "after", attention.output),
     _collective("all_reduce", "reduce", Kernels.all_reduce, layers.hidden_states),
     _norm("ffn_norm", layers.stream_norm, part="after", kernel=Kernels.quantising, launches=0.25),
     _norm("qk_norm", layers.head_norms, part=REST, kernel=None),
-    _norm("index_k_norm", layers.index_key_norm, part=REST, kernel=None),
+    _norm("index_k_norm", layers.index_key_norm, part=REST, kernel=None, layers=index_layers),
     _bias("attention_bias", NORM, "o", layers.attention_bias, every_layer),
     # A MoE FFN, all others.
     Operator("router", MOE, "router", "after", Kernels.gemm, layers.router, moe_layers, replicated=True),
@@ -199,13 +204,13 @@ class Stage:
 def weight_bytes(rows, stage, work, widths):
     """{part of the memory: B} of the weights of one chip of a stage; `widths` {field of the precision: bytes}.
 
-    `mtp`: one MTP module, which has one MoE layer.
+    `mtp`: one MTP module, which has one MoE layer, with an indexer where attention is sparse.
     """
     found = dict.fromkeys(("attention", "dense", "experts", "embedding", "mtp"), 0)
     for row in rows:
         one = stage.stored(row) * row.shape(stage.model, work).weights * widths[row.weights]
         found[_HELD_IN[row.section]] = found[_HELD_IN[row.section]] + stage.layers(row) * one
-        if row.layers in (every_layer, moe_layers):
+        if row.layers in OF_A_LAYER:
             found["mtp"] = found["mtp"] + (one if stage.last is None else stage.last * one)
     return found
 

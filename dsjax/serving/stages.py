@@ -35,7 +35,11 @@ def stages(model, pp):
         own = arrays.clip(dense - start, 0.0, n)
         ratio = n / layers
         few = dataclasses.replace(
-            model, num_hidden_layers=n, first_k_dense_replace=own, sliding_layers=ratio * model.sliding_layers
+            model,
+            num_hidden_layers=n,
+            first_k_dense_replace=own,
+            sliding_layers=ratio * model.sliding_layers,
+            index_layers=ratio * model.index_layers,
         )
         return Stage(few, **ends)
 

@@ -13,7 +13,7 @@ from ..formulas.roofline import Time
 from ..formulas.shapes import Pointwise
 from . import deployment, phases, stages
 from .constraints import LAYOUT, NAMES, STEP, Case
-from .definition import every_layer, moe_layers
+from .definition import index_layers, moe_layers
 from .kernels import Kernels
 from .operators import BLOCKS, DRAFT, REST, of_phase, weight_bytes
 
@@ -73,7 +73,8 @@ class Timed(NamedTuple):
     """Times of one micro batch: of every operator, of a MoE layer by part, and of the MTP module."""
 
     rows: tuple
-    times: dict  # {operator: Time} of one layer, or of what the model has once
+    times: dict  # {operator: Time} of one layer that holds it, or of what the model has once
+    mean: dict  # {operator: Time} of one layer, the mean of those that hold it and those that do not
     layer: pipelines.LayerTimes
     module: Time  # all drafts
 
@@ -92,7 +93,10 @@ def _timed(point, split, kernels, slowed, work, drafts):
         times, of_draft = layer(work), layer(draft)
         own = timed(kernels, [row for row in rows if row.section == DRAFT], model, draft)
         module = drafts * (pipelines.in_sequence(_by_part(layer_rows, of_draft)) + pipelines.total(own.values()))
-    return Timed(rows, times | timed(kernels, others, model, work), _by_part(layer_rows, times), module)
+    # A layer is the mean of those with an indexer of their own and of those without; that of an MTP module has one.
+    indexed = model.index_layers / model.num_hidden_layers
+    mean = times | {row.name: indexed * times[row.name] for row in layer_rows if row.layers is index_layers}
+    return Timed(rows, times | timed(kernels, others, model, work), mean, _by_part(layer_rows, mean), module)
 
 
 def _parts(of, stage, unhidden):
@@ -106,12 +110,11 @@ def _parts(of, stage, unhidden):
             blocks[row.block] = blocks[row.block] + taken
             if row.part == REST:
                 rest.append(taken)
-    dense = stage.model.first_k_dense_replace
-    layer_rows = [row for row in of.rows if row.part != REST and row.layers is every_layer and row.name in times]
-    rest += [dense * times[row.name] for row in layer_rows]
+    model, layer_rows = stage.model, [row for row in of.rows if row.part != REST and row.name in times]
+    rest += [model.first_k_dense_replace * of.mean[row.name] for row in layer_rows if row.layers is not moe_layers]
     return pipelines.Parts(
         layer=of.layer,
-        layers=moe_layers(stage.model),
+        layers=moe_layers(model),
         rest=pipelines.total([*rest, module]),
         blocks=blocks | {"mtp": module},
         unhidden=unhidden,
@@ -158,7 +161,8 @@ def memory_of(point, split, stage, work, drafts, micro_batches=None):
     modules = has_mtp if stage.last is None else stage.last * has_mtp
     weights = weight_bytes(of_phase(work.causal), stage, held, vars(precision))
     element = attention.element_bytes(model, precision, point.engine)
-    cache = memory.kv_cache(model, mean, stage.model.num_hidden_layers + modules, element)
+    layers = stage.model.num_hidden_layers + modules, stage.model.index_layers + modules  # a module has both
+    cache = memory.kv_cache(model, mean, *layers, element)
     return weights | {
         "mtp": has_mtp * weights["mtp"],
         "kv_cache": cache if micro_batches is None else micro_batches * cache,

@@ -91,9 +91,9 @@ def fraction(doc, high=1.0):
     return _field("1", doc, open_low=False, high=high)
 
 
-def count(doc, *, low=1, high=None, units="1"):
+def count(doc, *, low=1, high=None, units="1", default=None):
     """A whole number, kept as an integer so that ceilings and divisibility are exact in float32 too."""
-    return _field(units, doc, low=low, open_low=False, high=high, integer=True)
+    return _field(units, doc, low=low, open_low=False, high=high, integer=True, default=default)
 
 
 def fields_of(cls):

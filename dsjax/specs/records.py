@@ -110,8 +110,8 @@ RATES = ("bf16", "fp8", "int8", "fp4")
 WIDTHS = (2.0, 1.0, 1.0, 0.5625)  # bytes of their operands; of 4 bit with a scale of one byte for 16
 
 
-def _rate(doc):
-    return count(doc, low=0, high=len(RATES) - 1)
+def _rate(doc, default=None):
+    return count(doc, low=0, high=len(RATES) - 1, default=default)
 
 
 @record
@@ -137,6 +137,7 @@ class Precision:
     expert_rate: int = _rate("compute rate of the expert GEMMs")
     shared_rate: int = like("expert_rate", _rate("compute rate of shared experts"))
     attention_rate: int = _rate("compute rate of attention")
+    index_rate: int = _rate("compute rate of the scores of an indexer; bf16 where the chip lacks it", default=1)
 
 
 @record
@@ -170,6 +171,9 @@ class Model:
     index_topk: float = feature("token", "positions that sparse attention picks for a token (0: attends to all)")
     index_n_heads: float = feature("1", "heads of the indexer that picks them")
     index_head_dim: float = feature("1", "head width of the indexer, one key of which every position keeps")
+    index_layers: float = like(
+        "num_hidden_layers", amount("1", "layers with an indexer of their own; others take the picks of one before")
+    )
     qk_norm: float = feature("1", "1: norms of the query and key heads, one each of head width (counted only)", 1.0)
     qkv_bias: float = feature("1", "1: biases of queries, keys and values (counted only)", 1.0)
     o_bias: float = feature("1", "1: bias of the output projection of attention (counted only)", 1.0)

@@ -16,7 +16,8 @@ STRANGE_SHOWN = 10
 @click.option(
     "--kind",
     required=True,
-    help="gemm, grouped-gemm, experts, mla-decode, mla-prefill, dispatch, combine or all-reduce.",
+    help="gemm, grouped-gemm, experts, mla-decode, mla-prefill, gqa-decode, gqa-prefill, dispatch, combine or "
+    "all-reduce.",
 )
 @click.option("--hardware", required=True, metavar="ROW", help="The chip measured, a row of the hardware catalog.")
 @click.option("--nic", default="CX7", show_default=True, metavar="ROW", help="Its NIC, for dispatch and combine.")
@@ -28,7 +29,7 @@ STRANGE_SHOWN = 10
     "model",
     default="kernel",
     show_default=True,
-    help="kernel: four parameters (a GEMM five); extended: five of all but grouped GEMMs, closer.",
+    help="kernel: four parameters (a GEMM five); extended: more of all but GEMMs, closer.",
 )
 @click.option("--peak", metavar="RATE", help='Peak rate in place of the catalog\'s, "9000 TFLOP/s".')
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
@@ -44,10 +45,12 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
 
     \b
     Columns: gemm: m n k; grouped-gemm: num_groups m_per_group n k; mla-decode: batch kv_len;
-    mla-prefill: batch isl; dispatch, combine: ep_size num_token hidden_size [topk, node_num];
+    mla-prefill: batch isl; gqa-decode, gqa-prefill: likewise, and heads kv_heads head_dim;
+    dispatch, combine: ep_size num_token hidden_size [topk, node_num];
     all-reduce: num_gpus bytes, or message_size in elements of the precision measured;
     and a time whose name says its unit: latency_us, latency_ms, latency_s.
-    Other columns are labels for --where. Times faster than the peak rate are flagged and left out.
+    Other columns are labels for --where; those of another kernel are refused.
+    Times faster than the peak rate are flagged and left out.
 
     \b
     dsjax calibrate gemm.csv --kind gemm --hardware H800 --precision fp8 -o curve.toml
