@@ -37,9 +37,10 @@ def alongside(x, y, unhidden=0.0):
 # Section 4
 
 
-def kernel(s, flops, moved, peak, e_c, e_m, start):
-    c, d = flops / (s.cores * peak * e_c), moved / (s.hw.hbm_bytes_per_s * e_m)
-    return cost(start + max(c, d) + (1 - s.hw.roofline_overlap) * min(c, d), flops, moved)
+def kernel(s, flops, moved, peak, e_c, e_m, start, loss=0.0, core=0.0):
+    roofs = flops / (s.cores * peak * e_c), moved / (s.hw.hbm_bytes_per_s * e_m), core
+    hidden = s.hw.roofline_overlap * (1 - loss)
+    return cost(start + max(roofs) + (1 - hidden) * (sum(roofs) - max(roofs)), flops, moved)
 
 
 def gemm(s, shape, kind, paid=1.0, grouped=False):
@@ -49,16 +50,20 @@ def gemm(s, shape, kind, paid=1.0, grouped=False):
     flops = 2 * g * M * K * N
     moved = g * K * N * b_weights + g * M * K * min(s.b_a, operand) + g * M * N * s.b_a
     name = ("expert" if grouped else "gemm") + {2: "", 1: "8", 9 / 16: "4"}[operand]
+    if operand == 2 and b_weights < 2:  # widened on their way to the arithmetic
+        name += "_w4" if b_weights < 1 else "_w8"
 
     def knot(what):
         return getattr(s.curve, f"{name}_{what}")
 
     start = paid * knot("start_s")
     if grouped:
-        return kernel(s, flops, moved, peak, knot("compute") / (1 + knot("rows") / M), knot("memory"), start)
-    e_c = knot("compute") / (1 + knot("tail") / (g * M * N))
-    e_m = knot("memory") / (1 + knot("columns") / (g * N * (1 + M / 512)))
-    return kernel(s, flops, moved, peak, e_c, e_m, start)
+        e_c = knot("compute") * (M + knot("rows")) / (M + 2 * knot("rows")) * K / (K + knot("fill"))
+        start += s.slots * knot("slot_s")
+    else:
+        tiles = g * N * (M + 128)
+        e_c = knot("compute") * tiles / (tiles + knot("tail"))
+    return kernel(s, flops, moved, peak, e_c, knot("memory"), start, knot("loss"), K * knot("depth_s"))
 
 
 def pointwise(s, moved, launches):

@@ -23,6 +23,8 @@ POINTS = {
     "study.zarr": {"hardware": "H20", "ep": 72, "precision": "kv1-w1"},
 }
 NORMS = {"memory_per_chip": 5e-5, "memory_part": 2e-4}  # relative: at most what the weights of norms add
+RETIMED = {"core.nc": ("explain", "sensitivity")}  # questions that time kernels again
+COMPUTE = ("busy_compute", "block_compute", "exposed_compute")  # of few rows: at most what they were
 NEW = ("transfer_time", "transfer_exposed", "transfer_hidden")  # 0.1.0 took them from slopes, today from the blocks
 
 
@@ -68,10 +70,11 @@ def test_answers_are_those_of_0_1_0(folder, name):
             assert variables.keys() - set(NEW) <= now[question].keys()
             continue
         for variable in variables.keys() - set(NEW):
-            assert_same(variables, now[question], variable, f"{name}: {question}: {variable}")
+            retimed = question in RETIMED.get(name, ())
+            assert_same(variables, now[question], variable, f"{name}: {question}: {variable}", retimed)
 
 
-def assert_same(then, now, name, said):
+def assert_same(then, now, name, said, retimed=False):
     """Equal at every label of then: tables may have got rows (a constraint, a block) since."""
     assert now[name]["dims"] == then[name]["dims"], said
     was, found = (np.array(side[name]["values"], dtype=object) for side in (then, now))
@@ -85,5 +88,9 @@ def assert_same(then, now, name, said):
         assert was.tolist() == found.tolist(), said
     else:
         close = 1e-7 if name in ("elasticity_below", "elasticity_above") else 1e-9  # those are differences
-        close = NORMS.get(name, close)
-        np.testing.assert_allclose(found[known].astype(float), was[known].astype(float), close, 1e-15, err_msg=said)
+        close, found, was = NORMS.get(name, close), found[known].astype(float), was[known].astype(float)
+        if retimed and name in COMPUTE:
+            assert (found <= was * (1.0 + 1e-9)).all(), said
+            return
+        least = 0.025 * np.abs(was).max(initial=0.0) if retimed else 1e-15
+        np.testing.assert_allclose(found, was, close, least, err_msg=said)

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 
 from ..formulas import attention, exchange, layers, shapes
 from ..formulas.routing import expert_slots
-from ..formulas.shapes import over
-from ..formulas.work import Work
+from ..formulas.shapes import Work, over
 from ..serving.definition import OF_A_LAYER
 from ..serving.kernels import Kernels
 from ..serving.operators import ATTENTION, DRAFT, NORM, SECTIONS, of_phase

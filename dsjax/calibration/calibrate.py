@@ -11,23 +11,28 @@ import xarray as xr
 from .. import __version__, types
 from ..catalog import reader
 from ..errors import InputError, unknown
+from ..formulas import products
 from ..specs import records
 from ..specs.fields import fields_of
 from ..units import number
 from . import fitting, measurements
 from .kinds import FORMS
 
-# precision -> (rate, bytes of an element read, of one written); nvfp4 has a scale of one byte for 16 elements
+# precision -> (rate, bytes of an element of a weight, of another one read, of one written); nvfp4 has a scale of one
+# byte for 16 elements, mxfp4 for 32, int4 one of two bytes for 32
 PRECISIONS = {
-    "bf16": ("bf16", 2.0, 2.0),
-    "fp8": ("fp8", 1.0, 2.0),
-    "int8": ("int8", 1.0, 2.0),
-    "fp4": ("fp4", 0.5, 2.0),
-    "nvfp4": ("fp4", 0.5 + 1.0 / 16.0, 2.0),
+    "bf16": ("bf16", 2.0, 2.0, 2.0),
+    "fp8": ("fp8", 1.0, 1.0, 2.0),
+    "int8": ("int8", 1.0, 1.0, 2.0),
+    "fp4": ("fp4", 0.5, 0.5, 2.0),
+    "nvfp4": ("fp4", 0.5 + 1.0 / 16.0, 0.5 + 1.0 / 16.0, 2.0),
+    "w8a16": ("bf16", 1.0, 2.0, 2.0),
+    "int4-a16": ("bf16", 0.5 + 2.0 / 32.0, 2.0, 2.0),
+    "mxfp4-a16": ("bf16", 0.5 + 1.0 / 32.0, 2.0, 2.0),
 }
-_WIDTH = {"bf16": "", "fp8": "8", "int8": "8", "fp4": "4"}  # in the names of a curve's knots
-_KERNELS = ("gemm", "expert", "attention", "gqa_prefill", "gqa", "prefill")  # what these names begin with
+_KERNELS = ("gemm", "expert", "attention", "gqa_prefill", "gqa", "prefill")  # what names of knots begin with
 _SPELT = {"bfloat16": "bf16", "half": "bf16", "float16": "bf16", "fp8_block": "fp8", "float8": "fp8"}
+_SPELT |= {"int8_wo": "w8a16", "int4_wo": "int4-a16", "w4a16_mxfp4": "mxfp4-a16"}
 _DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype", "attn_dtype", "allreduce_dtype", "nccl_dtype")
 _KV_DTYPES = ("kv_cache_dtype", "kv_dtype")
 _DEFAULT = {"dispatch": "fp8", "combine": "bf16", "all-reduce": "bf16"}
@@ -50,11 +55,12 @@ def calibrate(
 ) -> xr.Dataset:
     """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
 
-    `kind`: gemm, grouped-gemm, experts, mla-decode, gqa-decode, mla-prefill, gqa-prefill, dispatch, combine,
-    all-reduce; columns: see `measurements`. `hardware`, `nic`: rows of the catalog (and of `catalogs`) with the peaks.
-    `precision` bf16, fp8, int8, fp4, nvfp4, where no column says it; `peak` [FLOP/s] in place of the row's rate.
-    `where`: lines that count ("device=H100", "kv_len>=256"). `time`: the column of the time, "COLUMN" or "COLUMN=ms".
-    `form`: "kernel", or "extended", with more parameters where they pay.
+    `kind`: gemm, grouped-gemm, experts, fused-experts, mla-decode, gqa-decode, mla-prefill, gqa-prefill, dispatch,
+    combine, all-reduce; columns: see `measurements`. `hardware`, `nic`: rows of the catalog (and of `catalogs`) with
+    the peaks. `precision` bf16, fp8, int8, fp4, nvfp4, of weights alone w8a16, int4-a16, mxfp4-a16, where no column
+    says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count ("device=H100", "kv_len>=256").
+    `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", or "extended", with more parameters
+    where they pay.
 
     Variables: `value` and `uncertainty` (of its logarithm; NaN at a bound, infinite where nothing depends on it) of
     each `parameter`; `measured`, `predicted`, `cross_validated` [s], `used`, `faster_than_memory` of each `point`;
@@ -133,12 +139,12 @@ def row_of(ds, name=None, base=None):
     tables = _tables(a, fields)
     for parameter, field in fields.items():
         x = ds.sel(parameter=parameter)
-        if not np.isinf(float(x["uncertainty"])):  # else the base row's stays
+        if field and not np.isinf(float(x["uncertainty"])):  # else the base row's stays
             record, field = field.split(".") if field.startswith("nic.") else (tables[0], field)
             field = parameter if record == "fit" else _knot(field, a) if record == "curve" else field
             found.setdefault(record, []).append(f"{field} = {float(x['value']):.5g}")
     for field, value in json.loads(a["fixed"]).items():
-        field = _knot(field, a) if a["is_curve"] else field
+        field = _knot(field, a) if tables[0] == "curve" else field
         found.setdefault(tables[0], []).append(f"{field} = {value:.5g}")
     of = {"hardware": base or a["hardware"], "nic": a["nic"], "curve": base or a["curve"]}
     text = []
@@ -162,11 +168,12 @@ def _tables(attrs, fields):
 def _knot(field, attrs):
     """The knot of a curve for the width of the operands, and of the cache."""
     kind, name = next((x, field.removeprefix(f"{x}_")) for x in _KERNELS if field.startswith(f"{x}_"))
-    width = _WIDTH[PRECISIONS[attrs["precision"]][0]]
-    if attrs["kind"].endswith("-decode") and not width and attrs["kv_bytes"] < 2.0:
+    rate, weight_bytes = PRECISIONS[attrs["precision"]][:2]
+    if kind in products.KNOTS:
+        return f"{kind}{list(products.SETS)[int(products.operands(records.RATES.index(rate), weight_bytes))]}_{name}"
+    if attrs["kind"].endswith("-decode") and rate == "bf16" and attrs["kv_bytes"] < 2.0:
         return f"{kind}_cast_{name}"
-    width = "8" if width and kind not in ("gemm", "expert") else width
-    return f"{kind}{width}_{name}"
+    return f"{kind}{'' if rate == 'bf16' else '8'}_{name}"
 
 
 def write_row(ds, path, name=None, base=None, force=False):
@@ -205,7 +212,7 @@ def _rows(hardware, nic, catalogs):
 
 def _peaks(kind, chip, link, hardware, precision, peak, labels):
     """Peaks of the chip and its NIC `link`, and bytes per element, as the forms read them."""
-    rate, read, written = PRECISIONS[precision]
+    rate, weights, read, written = PRECISIONS[precision]
     flops = chip.get(f"{rate}_flops_per_s", 0.0)
     if peak is not None:
         flops = number("calibrate: peak", peak, fields_of(records.Hardware)["bf16_flops_per_s"])
@@ -221,9 +228,10 @@ def _peaks(kind, chip, link, hardware, precision, peak, labels):
         "hbm_bytes_per_s": chip["hbm_bytes_per_s"],
         "scale_up_bytes_per_s": chip["scale_up_bytes_per_s"],
         "scale_out_bytes_per_s": link["scale_out_bytes_per_s"],
+        "weight_bytes": weights,
         "operand_bytes": read,
         "result_bytes": written,
-        "kv_bytes": PRECISIONS.get(kv.pop() if kv else precision, (None, read))[1],
+        "kv_bytes": PRECISIONS.get(kv.pop() if kv else precision, (None, None, read))[2],
     }
 
 

@@ -28,7 +28,10 @@ class Fit(NamedTuple):
 
 
 def fit(kind, shapes, seconds, peaks, robust=True):
-    """`Fit` of a kind's form to times `seconds` [point] of `shapes` {column: [point]} on a chip with `peaks`."""
+    """`Fit` of a kind's form to times `seconds` [point] of `shapes` {column: [point]} on a chip with `peaks`.
+
+    Peaks are numbers, or one of every point: then the chips of a family are fitted together.
+    """
     optimiser = _optimiser()
     names = list(kind.parameters)
     low, high = (np.log([getattr(p, end) for p in kind.parameters.values()]) for end in ("low", "high"))
@@ -71,9 +74,13 @@ def cross_validate(kind, shapes, seconds, peaks, robust=True):
     predicted = np.empty(len(seconds))
     for left_out in np.unique(fold):
         out = fold == left_out
-        rest = fit(kind, {name: x[~out] for name, x in shapes.items()}, seconds[~out], peaks, robust)
-        predicted[out] = predict(kind, rest.parameters, {name: x[out] for name, x in shapes.items()}, peaks)
+        rest = fit(kind, _at(shapes, ~out), seconds[~out], _at(peaks, ~out), robust)
+        predicted[out] = predict(kind, rest.parameters, _at(shapes, out), _at(peaks, out))
     return predicted, len(np.unique(fold))
+
+
+def _at(numbers, points):
+    return {name: x[points] if np.ndim(x) else x for name, x in numbers.items()}
 
 
 def summary(predicted, seconds):

@@ -2,74 +2,97 @@
 
 A form is a scalar function (parameters, shape, peaks) -> seconds, three dicts of numbers in SI units: `parameters` are
 fitted, `shape` comes from a measurement, `peaks` from the catalog: `flops_per_s` (P) at the precision measured,
-`hbm_bytes_per_s` (BW), `scale_up_bytes_per_s` (U), `scale_out_bytes_per_s` (O), `operand_bytes` (of an element read),
-`result_bytes` (of an element written), `kv_bytes`. Every fixed time is a `*_s` parameter, so that all rates x a and all
-of these / a give time / a. A work function (shape, peaks) -> (s at peak rate, s at peak bandwidth) is what no
-measurement can beat. The shares of peak of kernels are those of the `kernel` curves (`efficiency.wide`, `filled`).
+`hbm_bytes_per_s` (BW), `scale_up_bytes_per_s` (U), `scale_out_bytes_per_s` (O), `weight_bytes` (of an element of a
+weight), `operand_bytes` (of another element read), `result_bytes` (of one written), `kv_bytes`. Every fixed time is a
+`*_s` parameter, so that all rates x a and all of these / a give time / a. A work function (shape, peaks) -> (s at peak
+rate, s at peak bandwidth) is what no measurement can beat. The shares of peak of kernels are those of the `kernel`
+curves (`efficiency.wide`, `grouped`, `filled`).
 """
 
 from .. import arrays
 from ..formulas import network
-from ..formulas.efficiency import filled, wide
+from ..formulas.efficiency import grouped, wide
+
+POINTWISE = 0.7  # share of memory bandwidth, as in the core model's curves
 
 
 def gemm_work(shape, peaks):
-    """Seconds of (M, K) x (K, N) at peak: 2 M N K / P; ((M + N) K b + M N b') / BW."""
+    """Seconds of (M, K) x (K, N) at peak: 2 M N K / P; (N K b_w + M K b + M N b') / BW."""
     m, n, k = shape["m"], shape["n"], shape["k"]
-    moved = (m + n) * k * peaks["operand_bytes"] + m * n * peaks["result_bytes"]
+    moved = n * k * peaks["weight_bytes"] + m * k * peaks["operand_bytes"] + m * n * peaks["result_bytes"]
     return 2.0 * m * n * k / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
 
 
 def kernel(work, efficiency):
-    """t0 + max(c / e_c, d / e_m) of work (c, d) [s] at the peaks: `roofline.kernel` with perfect overlap."""
-    compute, moved = work
-    return efficiency.start_s + arrays.maximum(compute / efficiency.compute, moved / efficiency.memory)
+    """t0 + longest of c / e_c, d / e_m, l + loss x the other two, of work (c, d) [s] at the peaks: `roofline.kernel`
+    with perfect overlap."""
+    compute, moved = (seconds / reached for seconds, reached in zip(work, efficiency[:2], strict=True))
+    longest = arrays.maximum(compute, moved)
+    if efficiency.loss is None:
+        return efficiency.start_s + longest
+    longest = arrays.maximum(longest, efficiency.core_s)
+    others = compute + moved + efficiency.core_s - longest
+    return efficiency.start_s + longest + efficiency.loss * others
 
 
 def gemm(parameters, shape, peaks):
-    """t0 + max(2 M N K / (P e_c) (1 + tail / (M N)), bytes / (BW e_m) (1 + columns / (N (1 + M / 512)))): few result
-    elements leave cores idle, few columns leave too few of them reading weights."""
-    return kernel(gemm_work(shape, peaks), wide(parameters, shape["m"], shape["n"]))
+    """t0 + longest of c, d, l + loss x the other two, c = 2 M N K / (P e_c) (1 + tail / (N (M + 128))), d = bytes /
+    (BW e_m), l = K t1: few tiles leave cores idle, and one core works its way along K in l. Where `quantised` is 1 the
+    time holds a pass that makes the rows' operands, M K (b' + b) / (0.7 BW)."""
+    made = shape["m"] * shape["k"] * (peaks["result_bytes"] + peaks["operand_bytes"]) / peaks["hbm_bytes_per_s"]
+    time = kernel(gemm_work(shape, peaks), wide(parameters, shape["m"], shape["k"], shape["n"]))
+    return time + shape["quantised"] * made / POINTWISE
 
 
 def grouped_work(shape, peaks):
-    """Seconds of G products of m rows at peak, w = N K weights each: 2 G m w / P; (G w b + G m (K b + N b')) / BW."""
+    """Seconds of G products of m rows at peak, w = N K weights each: 2 G m w / P; (G w b_w + G m (K b + N b')) / BW."""
     rows = shape["num_groups"] * shape["m_per_group"]
     weights = shape["n"] * shape["k"]
-    moved = (shape["num_groups"] * weights + rows * shape["k"]) * peaks["operand_bytes"]
+    moved = shape["num_groups"] * weights * peaks["weight_bytes"] + rows * shape["k"] * peaks["operand_bytes"]
     moved = moved + rows * shape["n"] * peaks["result_bytes"]
     return 2.0 * rows * weights / peaks["flops_per_s"], moved / peaks["hbm_bytes_per_s"]
 
 
 def grouped_gemm(parameters, shape, peaks):
-    """t0 + max(2 G (m + m0) N K / (P e_c), bytes / (BW e_m)): tiles are filled up by m0 rows."""
-    return kernel(grouped_work(shape, peaks), filled(parameters, shape["m_per_group"]))
-
-
-POINTWISE = 0.7  # share of memory bandwidth, as in the core model's curves
+    """t0 + s t1 + longest of c, d, l + loss x the other two, c = 2 G m N K / (P e_c) (1 + rows / (m + rows)) (1 + fill
+    / K), d = bytes / (BW e_m), l = K t2: tiles of few rows are half empty, and each takes `fill` elements of K to start
+    and finish. t1 of fused experts: s are held, of which G have rows."""
+    knots, held = {"slot_s": 0.0} | parameters, shape.get("slots", shape["num_groups"])
+    return kernel(grouped_work(shape, peaks), grouped(knots, shape["m_per_group"], shape["k"], held))
 
 
 def _experts(shape):
-    """Both products of the G experts of a card that have rows, spread evenly; (shapes, elements between them)."""
+    """Both products of the G experts of a card that have rows, spread evenly; (shapes, rows)."""
     rows = shape["num_tokens"] * shape["topk"] / shape["ep_size"]
-    hit = arrays.minimum(shape["num_experts"] / shape["ep_size"], rows)
-    hidden, width = shape["hidden_size"], shape["inter_size"]
-    both = {"num_groups": hit, "m_per_group": rows / hit}
-    return [both | {"n": 2.0 * width, "k": hidden}, both | {"n": hidden, "k": width}], 3.0 * rows * width
+    slots = shape["num_experts"] / shape["ep_size"]
+    hit = arrays.minimum(slots, rows)
+    hidden, width = shape["hidden_size"], shape["inter_size"] / shape["moe_tp_size"]
+    both = {"num_groups": hit, "m_per_group": rows / hit, "slots": slots}
+    return [both | {"n": 2.0 * width, "k": hidden}, both | {"n": hidden, "k": width}], rows
 
 
 def experts_work(shape, peaks):
-    """Seconds at peak of both grouped GEMMs, `grouped_work`, and of the activation between them."""
-    products, between = _experts(shape)
-    (up, read_up), (down, read_down) = (grouped_work(product, peaks) for product in products)
-    return up + down, read_up + read_down + between * peaks["result_bytes"] / peaks["hbm_bytes_per_s"]
+    """Seconds at peak of both grouped GEMMs, `grouped_work`."""
+    (up, read_up), (down, read_down) = (grouped_work(product, peaks) for product in _experts(shape)[0])
+    return up + down, read_up + read_down
 
 
 def experts(parameters, shape, peaks):
     """`grouped_gemm` of gate + up and of down, and 3 R I b' / (0.7 BW) of the activation between them."""
-    products, between = _experts(shape)
+    products, rows = _experts(shape)
+    between = 3.0 * rows * shape["inter_size"] / shape["moe_tp_size"]
     activation = between * peaks["result_bytes"] / (POINTWISE * peaks["hbm_bytes_per_s"])
     return sum(grouped_gemm(parameters, product, peaks) for product in products) + activation
+
+
+def fused_experts(parameters, shape, peaks):
+    """`experts` + R H b' / (0.7 BW) of the results' sum + idle (T k - R) (H + 3 I) b' / BW: without a dispatch, a card
+    sees the T tokens of all, and walks over the rows of other cards' experts."""
+    width, hidden = shape["inter_size"] / shape["moe_tp_size"], shape["hidden_size"]
+    all_rows = shape["num_tokens"] * shape["topk"]
+    rows = all_rows / shape["ep_size"]
+    summed = rows * hidden / POINTWISE + parameters["idle"] * (all_rows - rows) * (hidden + 3.0 * width)
+    return experts(parameters, shape, peaks) + summed * peaks["result_bytes"] / peaks["hbm_bytes_per_s"]
 
 
 def exchange_volumes(shape, element_bytes):

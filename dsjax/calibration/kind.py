@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Parameter(NamedTuple):
-    """A number to fit: its units, meaning, first guess, bounds (all positive), and its field in a catalog row."""
+    """A number to fit: its units, meaning, first guess, bounds (all positive), its field in a catalog row, if any."""
 
     units: str
     doc: str
@@ -35,6 +35,16 @@ def share(doc, field, guess=0.7):
     return Parameter("1", doc, guess, 0.01, 1.0, field)
 
 
-def start(field, doc="launch and ramp", guess=5e-6, high=1e-2):
+def start(field, doc="launch and ramp", guess=5e-6, high=1e-2, low=1e-8):
     """A fixed time."""
-    return Parameter("s", doc, guess, 1e-8, high, field)
+    return Parameter("s", doc, guess, low, high, field)
+
+
+def loss(field):
+    """A share of what overlaps."""
+    return Parameter("1", "share of what is not longest that is not hidden", 0.2, 1e-3, 1.0, field)
+
+
+def depth(field):
+    """Time of one core on its way along K."""
+    return start(field, "time of one core per element of K", 5e-10, 7e-9, low=1e-12)

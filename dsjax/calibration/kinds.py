@@ -10,27 +10,40 @@ from .forms import (
     exchange_work,
     experts,
     experts_work,
+    fused_experts,
     gemm,
     gemm_work,
     grouped_gemm,
     grouped_work,
 )
-from .kind import Kind, Parameter, share, start
+from .kind import Kind, Parameter, depth, loss, share, start
 
 _GEMM = {
     "compute": share("share of peak compute of a large one", "gemm_compute"),
     "tail": Parameter("1", "result elements at which half of that is reached", 2e5, 1.0, 1e9, "gemm_tail"),
-    "memory": share("share of memory bandwidth of a wide one", "gemm_memory"),
-    "columns": Parameter("1", "columns at which half of that is reached", 1e2, 1e-2, 1e5, "gemm_columns"),
+    "memory": share("share of memory bandwidth", "gemm_memory", 0.85),
     "start_s": start("gemm_start_s"),
+    "depth_s": depth("gemm_depth_s"),
+    "loss": loss("gemm_loss"),
 }
 
 
 _GROUPED = {
-    "compute": share("share of peak compute with many rows per expert", "expert_compute"),
-    "rows": Parameter("1", "rows per expert at which half of that is reached", 1e2, 1e-3, 1e5, "expert_rows"),
-    "memory": share("share of memory bandwidth", "expert_memory"),
+    "compute": share("share of peak compute with many rows per expert and a long K", "expert_compute"),
+    "rows": Parameter("1", "rows of one expert at which 2/3 of that are reached", 30.0, 1e-2, 1e4, "expert_rows"),
+    "fill": Parameter("1", "elements of K at which half of that is reached", 3e2, 1.0, 1e4, "expert_fill"),
+    "memory": share("share of memory bandwidth", "expert_memory", 0.85),
     "start_s": start("expert_start_s"),
+    "depth_s": depth("expert_depth_s"),
+    "loss": loss("expert_loss"),
+}
+
+
+# Of kernels that take the place of a dispatch: a card holds more experts than have rows, so that both tell apart; and
+# `idle` is no number of the core model, so of no row.
+_FUSED = _GROUPED | {
+    "slot_s": start("expert_slot_s", "time of every expert that a card holds", 1e-8, 1e-5, low=1e-11),
+    "idle": Parameter("1", "times that rows of other cards' experts are walked over", 1.0, 1e-3, 30.0, ""),
 }
 
 
@@ -55,6 +68,15 @@ _ALL_REDUCE = {
 _MNK = {"n": ("1", "columns of the weight"), "k": ("1", "inner size")}
 
 
+_EXPERTS = {
+    "num_tokens": ("token", "tokens of all cards"),
+    "hidden_size": ("1", "elements of a token"),
+    "inter_size": ("1", "width of one expert, whole"),
+    "num_experts": ("1", "routed experts"),
+    "ep_size": ("1", "cards that share them"),
+}
+
+
 _TOKENS = {
     "ep_size": ("1", "chips that exchange"),
     "num_token": ("token", "tokens of one chip"),
@@ -63,7 +85,7 @@ _TOKENS = {
 
 
 KINDS = {
-    "gemm": Kind("GEMM", gemm, gemm_work, _GEMM, {"m": ("1", "rows"), **_MNK}, ("n", "k")),
+    "gemm": Kind("GEMM", gemm, gemm_work, _GEMM, {"m": ("1", "rows"), **_MNK}, ("n", "k"), {"quantised": 0.0}),
     "grouped-gemm": Kind(
         "grouped GEMM of the experts of one card",
         grouped_gemm,
@@ -71,21 +93,26 @@ KINDS = {
         _GROUPED,
         {"num_groups": ("1", "experts"), "m_per_group": ("1", "rows of one expert"), **_MNK},
         ("num_groups", "n", "k"),
+        fixed={"expert_slot_s": 0.0},
     ),
     "experts": Kind(
-        "routed experts of one card: gate + up, activation, down",
+        "routed experts of one card after a dispatch: gate + up, activation, down",
         experts,
         experts_work,
         _GROUPED,
-        {
-            "num_tokens": ("token", "tokens of all cards"),
-            "hidden_size": ("1", "elements of a token"),
-            "inter_size": ("1", "width of one expert"),
-            "num_experts": ("1", "routed experts"),
-            "ep_size": ("1", "cards that share them"),
-        },
+        _EXPERTS,
         ("num_tokens", "ep_size"),
-        {"topk": 8.0},
+        {"topk": 8.0, "moe_tp_size": 1.0},
+        fixed={"expert_slot_s": 0.0},
+    ),
+    "fused-experts": Kind(
+        "routed experts of one card without a dispatch: order of the rows, gate + up, activation, down, sum",
+        fused_experts,
+        experts_work,
+        _FUSED,
+        _EXPERTS,
+        ("hidden_size", "inter_size", "num_experts", "ep_size", "moe_tp_size"),
+        {"topk": 8.0, "moe_tp_size": 1.0},
     ),
     **attention.KINDS,
     "dispatch": Kind(

@@ -2,11 +2,12 @@
 
 Columns that a kind needs (names in brackets are read too):
 
-    gemm          m n k
+    gemm          m n k; quantised (1) where the time holds a pass that makes the rows' operands
     grouped-gemm  num_groups [num_local_experts] m_per_group [tokens_per_expert] n k; or with hidden_size and
                   intermediate_size in place of n and k, and up_proj_us, down_proj_us: two measurements in a line
-    experts       num_tokens (of all cards) hidden_size [hidden] inter_size num_experts ep_size [ep, moe_ep_size];
-                  topk [num_topk] where it is not 8; rows spread evenly over the experts
+    experts,      num_tokens (of all cards) hidden_size [hidden] inter_size num_experts ep_size [ep, moe_ep_size];
+    fused-experts topk [num_topk] where it is not 8, moe_tp_size where an expert is split; rows spread evenly over the
+                  experts; fused: the rows are put in order and the results summed in that time, without a dispatch
     mla-decode    batch [batch_size] kv_len; where they differ from 128, 1, 512, 64: heads [num_heads], queries,
                   kv_lora_rank, qk_rope_head_dim
     gqa-decode    batch kv_len heads kv_heads [num_key_value_heads, num_kv_heads] head_dim; queries where not 1
@@ -221,7 +222,7 @@ def _points(path, header, line, kind, times):
         if (column is None and name not in optional) or (column and column not in header):
             raise InputError(f"{path}: column {column or name} is missing; expected {_wanted(kind)}")
     shape = {
-        name: _positive(f"{where} {column}", values[column]) if column else optional[name]
+        name: _positive(f"{where} {column}", values[column], optional.get(name) == 0.0) if column else optional[name]
         for name, column in aliases.items()
     }
     shape = {name: optional.get(name) if x is None else x for name, x in shape.items()}
@@ -250,12 +251,12 @@ def _number(where, text):
     return value
 
 
-def _positive(where, text):
-    """A positive number; None where the cell is empty."""
+def _positive(where, text, or_zero=False):
+    """A positive number, `or_zero`; None where the cell is empty."""
     if not text:
         return None
     value = _number(where, text)
-    if not 1e-12 < value < 1e18:
+    if not (1e-12 < value < 1e18 or (or_zero and value == 0.0)):
         raise InputError(f"{where}: {text[:40]} is out of range; expected a positive number, in the unit of its name")
     return value
 

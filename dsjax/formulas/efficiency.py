@@ -1,19 +1,19 @@
 """Efficiency curves: the share of peak a GEMM reaches, as differentiable data.
 
-A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, rate)`, `expert_gemm(curve, side, m, k,
-n, rate)` with `side` "up" (gate and up, fused) or "down" and `rate` an index into `records.RATES`, `attention(curve,
-call, is_causal)` of an `attention_kernels.Core`, `scores(curve, positions, is_causal)`, `selection(curve, rows,
-positions)`, `pointwise(curve)`; each returns an `Efficiency`. A row of the catalog picks a form and gives its knots.
-Sizes m, k, n, groups, rows and positions are numbers [1]; shares are of the peak [1]; start times are in seconds.
-Equations: dsjax/MODEL.md, section 4.
+A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, operands)`, `expert_gemm(curve, side, m,
+k, n, operands, slots)` with `side` "up" (gate and up, fused) or "down", `operands` an index into `products.SETS` and
+`slots` the experts that a card holds, `attention(curve, call, is_causal)` of an `attention_kernels.Core`,
+`scores(curve, positions, is_causal)`, `selection(curve, rows, positions)`, `pointwise(curve)`; each returns an
+`Efficiency`. A row of the catalog picks a form and gives its knots. Sizes m, k, n, groups, slots, rows and positions
+are numbers [1]; shares are of the peak [1]; start times are in seconds. Equations: dsjax/MODEL.md, section 4.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import arrays
-from ..specs.fields import amount, feature, like, record, seconds, share
-from . import attention_kernels
+from ..specs.fields import amount, record, seconds, share
+from . import attention_kernels, products
 from .attention_kernels import AttentionKnots
 
 
@@ -47,39 +47,10 @@ class DeepGemmTable(A100Guide):
 
 
 @record
+@products.with_knots
 class Kernel(AttentionKnots):
-    """Smooth kernel times, a few parameters each (dsjax/MODEL.md, section 4).
+    """Smooth kernel times, at most eight parameters each (dsjax/MODEL.md, section 4)."""
 
-    GEMMs have a set of knots for operands of 16, 8 and 4 bit; a row may leave out the narrower ones.
-    """
-
-    gemm_compute: float = share("GEMM, 16 bit: share of peak compute of a large one")
-    gemm_tail: float = amount("1", "GEMM, 16 bit: result elements at which half of that is reached")
-    gemm_memory: float = share("GEMM, 16 bit: share of memory bandwidth of a wide one")
-    gemm_columns: float = feature("1", "GEMM, 16 bit: columns at which half of that is reached")
-    gemm_start_s: float = seconds("GEMM, 16 bit: launch and ramp")
-    gemm8_compute: float = like("gemm_compute", share("GEMM, 8 bit: share of peak compute of a large one"))
-    gemm8_tail: float = like("gemm_tail", amount("1", "GEMM, 8 bit: result elements at which half of it is reached"))
-    gemm8_memory: float = like("gemm_memory", share("GEMM, 8 bit: share of memory bandwidth of a wide one"))
-    gemm8_columns: float = like("gemm_columns", amount("1", "GEMM, 8 bit: columns at which half of that is reached"))
-    gemm8_start_s: float = like("gemm_start_s", seconds("GEMM, 8 bit: launch and ramp"))
-    gemm4_compute: float = like("gemm8_compute", share("GEMM, 4 bit: share of peak compute of a large one"))
-    gemm4_tail: float = like("gemm8_tail", amount("1", "GEMM, 4 bit: result elements at which half of it is reached"))
-    gemm4_memory: float = like("gemm8_memory", share("GEMM, 4 bit: share of memory bandwidth of a wide one"))
-    gemm4_columns: float = like("gemm8_columns", amount("1", "GEMM, 4 bit: columns at which half of that is reached"))
-    gemm4_start_s: float = like("gemm8_start_s", seconds("GEMM, 4 bit: launch and ramp"))
-    expert_compute: float = share("grouped GEMM, 16 bit: share of peak compute with many rows per expert")
-    expert_rows: float = amount("1", "grouped GEMM, 16 bit: rows per expert at which half of that is reached")
-    expert_memory: float = share("grouped GEMM, 16 bit: share of memory bandwidth")
-    expert_start_s: float = seconds("grouped GEMM, 16 bit: launch and ramp")
-    expert8_compute: float = like("expert_compute", share("grouped GEMM, 8 bit: share of peak compute, many rows"))
-    expert8_rows: float = like("expert_rows", amount("1", "grouped GEMM, 8 bit: rows at which half of it is reached"))
-    expert8_memory: float = like("expert_memory", share("grouped GEMM, 8 bit: share of memory bandwidth"))
-    expert8_start_s: float = like("expert_start_s", seconds("grouped GEMM, 8 bit: launch and ramp"))
-    expert4_compute: float = like("expert8_compute", share("grouped GEMM, 4 bit: share of peak compute, many rows"))
-    expert4_rows: float = like("expert8_rows", amount("1", "grouped GEMM, 4 bit: rows at which half of it is reached"))
-    expert4_memory: float = like("expert8_memory", share("grouped GEMM, 4 bit: share of memory bandwidth"))
-    expert4_start_s: float = like("expert8_start_s", seconds("grouped GEMM, 4 bit: launch and ramp"))
     pointwise_memory: float = share("norms, residuals, activations: share of memory bandwidth")
     pointwise_start_s: float = seconds("norms, residuals, activations: launch of one kernel")
     pointwise_kernels: float = amount("1", "norms, residuals, activations: launches per layer")
@@ -91,14 +62,20 @@ class ByHardware:
 
 
 class Efficiency(NamedTuple):
-    """Efficiency of a kernel: shares of peak compute and of memory bandwidth [1], and its start [s]; None: no start."""
+    """Efficiency of a kernel: shares of peak compute and of memory bandwidth [1], its start [s]; None: no start.
+
+    loss: share of what is not longest that a perfect overlap leaves unhidden [1]; None: no loss. core_s: time of one
+    core, beside that of all [s]; None: none.
+    """
 
     compute: float
     memory: float = 1.0
     start_s: float | None = None
+    loss: float | None = None
+    core_s: float | None = None
 
 
-def a100_gemm(curve, m, k, n, groups=1.0, rate=0):
+def a100_gemm(curve, m, k, n, groups=1.0, operands=0):
     """Share of peak of one GEMM (m, k) x (k, n), by its smallest side.
 
     K < min(M, N): a line in log2 K through (64, small) and (512, middle), `large` from 1024 on, never below `small`.
@@ -108,7 +85,7 @@ def a100_gemm(curve, m, k, n, groups=1.0, rate=0):
 
     Source: NVIDIA, Matrix Multiplication Background User's Guide (A100 figures), linearised by the 2025 decode study.
     """
-    del groups, rate  # the guide's shapes are those of one product, and its shares those of every precision
+    del groups, operands  # the guide's shapes are those of one product, and its shares those of every precision
     small_mn = arrays.minimum(m, n)
     by_k = _line(k, 6.0, curve.gemm_small_k, 9.0, curve.gemm_middle_k)
     by_k = arrays.where(_from(k, 1024), curve.gemm_large_k, arrays.where(_from(k, 64), by_k, curve.gemm_small_k))
@@ -129,61 +106,58 @@ def _line(x, log2_x0, y0, log2_x1, y1):
     return y0 + (y1 - y0) / (log2_x1 - log2_x0) * (arrays.log2(x) - log2_x0)
 
 
-def a100_expert_gemm(curve, side, m, k, n, rate=0):
+def a100_expert_gemm(curve, side, m, k, n, operands=0, slots=0.0):
     """`a100_gemm` of one expert GEMM (m, k) x (k, n): the guide knows no grouped GEMM."""
-    del side, rate
+    del side, operands, slots
     return a100_gemm(curve, m, k, n)
 
 
-def deepgemm_expert_gemm(curve, side, m, k, n, rate=0):
+def deepgemm_expert_gemm(curve, side, m, k, n, operands=0, slots=0.0):
     """Share of peak by the rows m of one expert: the knot of the last step reached, per `side` ("up" or "down").
 
     Source: DeepGEMM's published performance table (H800).
     """
-    del k, n, rate
+    del k, n, operands, slots
     value = getattr(curve, f"expert_{side}_64")
     for rows in (128, 256, 512, 1024):
         value = arrays.where(_from(m, rows), getattr(curve, f"expert_{side}_{rows}"), value)
     return Efficiency(value)
 
 
-# What the knots of GEMMs are called at each of `records.RATES`: by the width of the operands.
-GEMMS, EXPERTS = ("gemm", "gemm8", "gemm8", "gemm4"), ("expert", "expert8", "expert8", "expert4")
+TILE = 128.0  # rows of a GEMM below which fewer rows do not leave more cores idle: the tile is what it is
 
 
-READERS = 512.0  # rows of a GEMM from which its tiles along the rows read too
+def wide(knots, m, k, n, groups=1.0):
+    """`Efficiency` of g GEMMs: e_c = compute / (1 + tail / (g N (M + 128))), e_m = memory, l = K depth_s.
 
-
-def wide(knots, m, n, groups=1.0):
-    """`Efficiency` of a GEMM: e_c = compute / (1 + tail / (g M N)), e_m = memory / (1 + columns / (g N (1 + M / 512))).
-
-    Few result elements leave cores idle, and few columns leave too few of them reading weights; many rows make up for
-    it, beyond what was measured: no public file has memory-bound GEMMs of few columns and many rows. `knots`
-    {name: number}.
+    Few tiles leave cores idle. One core works its way along K in l, whatever the memory bandwidth: on H100 and H200, of
+    the same cores, 8-bit GEMMs of few rows and up to about 2,500 columns take equally long. `knots` {name: number}.
     """
-    memory = knots["memory"] / (1.0 + knots["columns"] / (groups * n * (1.0 + m / READERS)))
-    return Efficiency(knots["compute"] / (1.0 + knots["tail"] / (groups * m * n)), memory, knots["start_s"])
+    compute = knots["compute"] / (1.0 + knots["tail"] / (groups * n * (m + TILE)))
+    return Efficiency(compute, knots["memory"], knots["start_s"], knots["loss"], k * knots["depth_s"])
 
 
-def filled(knots, size):
-    """`Efficiency` with e_c = compute / (1 + rows / x), x = `size`: rows of an expert."""
-    return Efficiency(knots["compute"] / (1.0 + knots["rows"] / size), knots["memory"], knots["start_s"])
+def grouped(knots, m, k, slots):
+    """`Efficiency` of a grouped GEMM: e_c = compute / ((1 + rows / (M + rows)) (1 + fill / K)), e_m = memory.
+
+    t0 = start_s + s slot_s, s `slots` that a card holds; l = K depth_s. Tiles of few rows are half empty, and starting
+    and finishing a tile takes the time of `fill` elements of K. Where rows are few, work per row is a constant: then
+    the weights' bytes alone set the time.
+    """
+    compute = knots["compute"] / ((1.0 + knots["rows"] / (m + knots["rows"])) * (1.0 + knots["fill"] / k))
+    start = knots["start_s"] + slots * knots["slot_s"]
+    return Efficiency(compute, knots["memory"], start, knots["loss"], k * knots["depth_s"])
 
 
-def kernel_gemm(curve, m, k, n, groups=1.0, rate=0):
-    """`wide` of `groups` GEMMs (m, k) x (k, n), with the knots for the operand width of `RATES[rate]`."""
-    del k
-    return wide(_of_rate(curve, GEMMS, rate, ("compute", "tail", "memory", "columns", "start_s")), m, n, groups)
+def kernel_gemm(curve, m, k, n, groups=1.0, operands=0):
+    """`wide` of `groups` GEMMs (m, k) x (k, n), with the knots of the set `operands` (`products.SETS`)."""
+    return wide(products.knots(curve, "gemm", operands), m, k, n, groups)
 
 
-def kernel_expert_gemm(curve, side, m, k, n, rate=0):
-    """`filled` by the m rows of one expert, with the knots for the operand width of `RATES[rate]`."""
-    del side, k, n
-    return filled(_of_rate(curve, EXPERTS, rate, ("compute", "rows", "memory", "start_s")), m)
-
-
-def _of_rate(curve, kinds, rate, names):
-    return {name: arrays.choose(rate, *(getattr(curve, f"{kind}_{name}") for kind in kinds)) for name in names}
+def kernel_expert_gemm(curve, side, m, k, n, operands=0, slots=0.0):
+    """`grouped` of experts with m rows each, (m, k) x (k, n), with the knots of the set `operands`."""
+    del side, n
+    return grouped(products.knots(curve, "expert", operands), m, k, slots)
 
 
 def kernel_attention(curve, call, is_causal=False):

@@ -8,8 +8,8 @@ from . import layers as operators
 def kv_cache(model, work, layers, index_layers, kv_bytes):
     """KV cache of the sequences of a group [B]: B / kv_split (L S' w b + L_i S (D_i + D_i / 32)).
 
-    B sequences, L = `layers`, L_i = `index_layers` of them with an indexer, S' `kept_positions`, w `cache_width`, b = `kv_bytes` an element (`element_bytes`) [B]; S context, D_i elements of a key
-    of the indexer (`key_bytes`).
+    B sequences, L = `layers`, L_i = `index_layers` of them with an indexer, S' `kept_positions`, w `cache_width`, b =
+    `kv_bytes` an element (`element_bytes`) [B]; S context, D_i elements of a key of the indexer (`key_bytes`).
     """
     kept = attention.kept_positions(model, work.context) * attention.cache_width(model, work.tp) * kv_bytes
     keys = work.context * attention.key_bytes(model.index_head_dim)

@@ -92,21 +92,31 @@ def of_use(time, share):
 
 
 def kernel(cost, flops_per_s, bytes_per_s, efficiency, overlap):
-    """Time of one kernel: start + max(c, d) + (1 - overlap) min(c, d).
+    """Time of one kernel: start + longest of c, d, l + (1 - overlap (1 - loss)) x the other two.
 
     c = charged flops [FLOP] / (flops_per_s [FLOP/s] x efficiency.compute [1]), d = bytes [B] / (bytes_per_s [B/s] x
-    efficiency.memory [1]), start = efficiency.start_s [s]; overlap 1 [1] is the roofline (Williams et al., CACM 52(4),
-    2009), 0 the sum. dsjax/MODEL.md, section 4.
+    efficiency.memory [1]), l = efficiency.core_s [s] of one core, start = efficiency.start_s [s], loss =
+    efficiency.loss [1]; overlap 1 [1] of the chip and loss 0 of the kernel are the roofline (Williams et al., CACM
+    52(4), 2009), either end of the other the sum. dsjax/MODEL.md, section 4.
     """
     c = cost.charged_flops / (flops_per_s * efficiency.compute)
     d = cost.bytes / (bytes_per_s * efficiency.memory)
-    unhidden = 1.0 - overlap
+    unhidden = 1.0 - (overlap if efficiency.loss is None else overlap * (1.0 - efficiency.loss))
+    latency, core = efficiency.start_s, efficiency.core_s
+    if core is None:
+        by_compute = by_others = c >= d
+    else:
+        by_core = core > d
+        by_compute = c >= arrays.maximum(d, core)
+        by_others = by_compute | by_core
+        others = unhidden * core
+        latency = _plus(latency, arrays.where(by_compute, others, arrays.where(by_core, core, others)))
     return Time(
-        exposed_compute=arrays.where(c >= d, c, unhidden * c),
-        exposed_memory=arrays.where(c >= d, unhidden * d, d),
+        exposed_compute=arrays.where(by_compute, c, unhidden * c),
+        exposed_memory=arrays.where(by_others, unhidden * d, d),
         busy_compute=c,
         busy_memory=d,
-        exposed_latency=efficiency.start_s,
+        exposed_latency=latency,
         ideal_compute=cost.flops / flops_per_s,
         ideal_memory=cost.bytes / bytes_per_s,
     )

@@ -11,6 +11,7 @@ import operator
 from .. import arrays
 from ..formulas import attention, exchange, network, roofline
 from ..formulas.attention_kernels import Core
+from ..formulas.products import operands
 from ..formulas.roofline import Cost, Time
 from ..formulas.shapes import Gemm, Pointwise
 from ..specs.records import WIDTHS
@@ -69,22 +70,25 @@ class Kernels:
 
     def joined(self, shape, row, work=None):
         """A GEMM of the operand of the one before it, whose launch and ramp an engine that fuses them does not pay."""
-        time = self.gemm(shape, row, work)
-        return _started(time, 1.0 - self.point.engine.fused_projections)
+        return self.gemm(shape, row, work, 1.0 - self.point.engine.fused_projections)
 
-    def gemm(self, shape, row, work=None):
-        """A GEMM outside the routed experts, weights and rate of its operator."""
+    def gemm(self, shape, row, work=None, paid=None):
+        """A GEMM outside the routed experts, weights and rate of its operator; `paid` of its start (None: all)."""
         del work
         rate = getattr(self.precision, row.weights.replace("_bytes", "_rate"))
-        return self._product(shape, getattr(self.precision, row.weights), rate, self._curve.gemm)
+        return self._product(shape, getattr(self.precision, row.weights), rate, self._curve.gemm, paid)
 
     def expert(self, shape, row, work=None):
         """A GEMM of the shared experts, launched beside the routed ones where the engine does so."""
-        return _started(self.gemm(shape, row, work), 1.0 - self.point.engine.shared_beside)
+        return self.gemm(shape, row, work, 1.0 - self.point.engine.shared_beside)
 
     def beside(self, shape, row, work=None):
         """Pointwise work of the shared experts, launched as they are."""
-        return _started(self.pointwise(shape, row, work), 1.0 - self.point.engine.shared_beside)
+        time = self.pointwise(shape, row, work)
+        if time.exposed_latency is None:
+            return time
+        paid = 1.0 - self.point.engine.shared_beside
+        return dataclasses.replace(time, exposed_latency=paid * time.exposed_latency)
 
     def routed_up(self, shape, row=None, work=None):
         """Gate and up of the routed experts: one grouped GEMM."""
@@ -97,18 +101,21 @@ class Kernels:
         return self._grouped(shape, "down")
 
     def _grouped(self, shape, side):
-        def efficiency(knots, m, k, n, groups, rate):
+        def efficiency(knots, m, k, n, groups, operands):
             del groups
-            return self._curve.expert_gemm(knots, side, m, k, n, rate)
+            return self._curve.expert_gemm(knots, side, m, k, n, operands, self.split.slots)
 
         return self._product(shape, self.precision.expert_bytes, self.precision.expert_rate, efficiency)
 
-    def _product(self, shape, weight_bytes, rate, efficiency):
+    def _product(self, shape, weight_bytes, rate, efficiency, paid=None):
         present, (g, m, k, n) = _present(shape.groups, shape.m, shape.k, shape.n)
         shape = Gemm(groups=g, m=m, k=k, n=n)
         n_bytes = shape.weights * weight_bytes + shape.inputs * operand_bytes(self.precision, rate)
         n_bytes = n_bytes + shape.outputs * self.precision.activation_bytes
-        return present * self._time(shape.flops, n_bytes, rate, efficiency(self.point.curve, m, k, n, g, rate))
+        reached = efficiency(self.point.curve, m, k, n, g, operands(rate, weight_bytes))
+        if paid is not None and reached.start_s is not None:
+            reached = reached._replace(start_s=paid * reached.start_s)
+        return present * self._time(shape.flops, n_bytes, rate, reached)
 
     # ---- attention
 
@@ -254,13 +261,6 @@ class Kernels:
         both = both + network.reduce_scatter(results, work.kv_split, self._links())
         starts = Time(exposed_latency=2.0 * arrays.where(work.kv_split > 1.0, self.hw.all_reduce_start_s, 0.0))
         return self._collective(row.block, both + starts)
-
-
-def _started(time, share):
-    """`time` with a `share` of its launch and ramp."""
-    if time.exposed_latency is None:
-        return time
-    return dataclasses.replace(time, exposed_latency=share * time.exposed_latency)
 
 
 def _present(*sizes):

@@ -10,7 +10,7 @@ from .. import arrays
 from ..formulas.constraints import masks
 from ..formulas.metrics import accepted_tokens
 from ..formulas.routing import largest_normal, routed_rows
-from ..formulas.work import Work
+from ..formulas.shapes import Work
 from ..specs.fields import record
 from . import constraints
 

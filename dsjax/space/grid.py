@@ -1,6 +1,7 @@
 """Grid files -> a `Space`: named axes over catalog rows, parameters and policies, all names and numbers checked."""
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -208,8 +209,8 @@ class _Reader:
         """A curve by hardware needs rows of one form, which the rows of the hardware name."""
         labels = space.labels("curve") if "curve" in space.rows else ()
         if any(space.rows["curve"][name]["form"] == "by-hardware" for name in labels):
-            for name in space.labels("hardware"):
-                curve, where = space.rows["hardware"][name].get("curve"), f"hardware {name}: curve"
+            for name, engine in itertools.product(space.labels("hardware"), space.labels("engine")):
+                curve, where = space.curve_of(name, engine), f"hardware {name}: curve"
                 if curve is None:
                     study = f"study {self.study.name}"
                     raise InputError(f"{where}: the hardware of {study} names none; expected a curve of its own knots")

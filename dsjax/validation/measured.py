@@ -100,8 +100,6 @@ class System:
         moe_tp = 1 if x["ep"] == ALL else x["chips"] // x["ep"]
         fixed = {name: x[name] for name in ("hardware", "nic", "precision", "pipeline", "tp", "chips")}
         fixed |= {"engine": x["engine"]}
-        if "library" in x:
-            fixed["engine_library"] = x["library"]
         fixed |= {"moe_tp": moe_tp, "expert_imbalance": self.loads[x["balance"]]} | self.lengths
         fixed |= {name: x[name] for name in ("redundant_experts",) if name in x}
         if "isl" in x:

@@ -21,10 +21,9 @@ FILE = FILES[0]
 _TEXTS = ("id", "date", "source", "evidence", "metric", "model", "hardware", "nic", "precision", "pipeline", "balance")
 _TEXTS += ("engine", "engine_version", "caveat", "why", "known")
 _COUNTS = ("chips", "tp", "ep", "batch", "concurrency", "prefill_tokens", "mtp", "redundant_experts")
-_LIBRARY = "library"  # what dispatches, where a source says that it is not the engine's default
 _FLAGS = ("complete", "in_house")
 _OTHERS = ("value", "length_factor", "acceptance", "tokens_per_step", "scale_out_bytes_per_s")
-KEYS = (*_TEXTS, *_COUNTS, _LIBRARY, *LENGTHS, *_FLAGS, *_OTHERS)
+KEYS = (*_TEXTS, *_COUNTS, *LENGTHS, *_FLAGS, *_OTHERS)
 REQUIRED = ("id", "date", "source", "metric", "model", "hardware", "precision", "chips", "value")
 DEFAULTS = ("nic", "tp", "ep", "pipeline", "balance", "engine", "mtp", "acceptance", "prefill_tokens", "isl", "batch")
 BALANCES = ("perfect", "redundant", "none")
@@ -32,7 +31,6 @@ SECTIONS = ("defaults", "alternatives", "fixed", "roofline", "balance", "study",
 _RULES = {"batch": FILLS, "ep": ALL}  # defaults that are no number
 _METAS = {  # domain of a number
     **{key: fields.count(key).metadata for key in _COUNTS},
-    _LIBRARY: fields.fields_of(records.Engine)["library"],
     **{key: fields.size("token", key).metadata for key in LENGTHS},
     "length_factor": fields.share("mean over nominal length").metadata,
     "mtp": fields.fields_of(records.Deployment)["mtp"],

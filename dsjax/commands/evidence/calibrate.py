@@ -16,12 +16,15 @@ STRANGE_SHOWN = 10
 @click.option(
     "--kind",
     required=True,
-    help="gemm, grouped-gemm, experts, mla-decode, mla-prefill, gqa-decode, gqa-prefill, dispatch, combine or "
-    "all-reduce.",
+    help="gemm, grouped-gemm, experts, fused-experts, mla-decode, mla-prefill, gqa-decode, gqa-prefill, dispatch, "
+    "combine or all-reduce.",
 )
 @click.option("--hardware", required=True, metavar="ROW", help="The chip measured, a row of the hardware catalog.")
 @click.option("--nic", default="CX7", show_default=True, metavar="ROW", help="Its NIC, for dispatch and combine.")
-@click.option("--precision", help="bf16, fp8, int8, fp4, nvfp4, where no column says it.")
+@click.option(
+    "--precision",
+    help="bf16, fp8, int8, fp4, nvfp4, of weights alone w8a16, int4-a16, mxfp4-a16, where no column says it.",
+)
 @click.option("--where", multiple=True, metavar="CONDITION", help='Lines that count: device=H100, "kv_len>=256".')
 @click.option("--time", metavar="COLUMN[=UNIT]", help="Column of the time where it is not latency_us: latency=ms.")
 @click.option(
@@ -29,7 +32,7 @@ STRANGE_SHOWN = 10
     "model",
     default="kernel",
     show_default=True,
-    help="kernel: four parameters (a GEMM five); extended: more of all but GEMMs, closer.",
+    help="kernel: what GEMMs and most files need; extended: more parameters of attention and exchanges, closer.",
 )
 @click.option("--peak", metavar="RATE", help='Peak rate in place of the catalog\'s, "9000 TFLOP/s".')
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
@@ -44,8 +47,10 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     """Fit efficiencies to measured times: least squares on log time, checked on shapes left out.
 
     \b
-    Columns: gemm: m n k; grouped-gemm: num_groups m_per_group n k; mla-decode: batch kv_len;
-    mla-prefill: batch isl; gqa-decode, gqa-prefill: likewise, and heads kv_heads head_dim;
+    Columns: gemm: m n k [quantised]; grouped-gemm: num_groups m_per_group n k; experts (after a dispatch),
+    fused-experts (without one): num_tokens hidden_size inter_size num_experts ep_size [topk, moe_tp_size];
+    mla-decode: batch kv_len; mla-prefill: batch isl;
+    gqa-decode, gqa-prefill: likewise, and heads kv_heads head_dim;
     dispatch, combine: ep_size num_token hidden_size [topk, node_num];
     all-reduce: num_gpus bytes, or message_size in elements of the precision measured;
     and a time whose name says its unit: latency_us, latency_ms, latency_s.
