@@ -123,6 +123,7 @@ def lengths(s):
         square += (w.osl / (math.sqrt(12) * s.S)) ** 2
     s.kappa = math.sqrt(square)
     s.l, s.mu = w.expert_imbalance, w.unhidden
+    s.one_group = s.N <= s.pp * s.tp
     s.sigma = w.expert_cv_placed if s.dep.redundant_experts > 0 else w.expert_cv
 
 
@@ -145,7 +146,9 @@ def sizes(s, share=1.0, draft=False):
         z.X = z.T * (mla if s.mla else gqa)
     load = s.l if s.l > 0 else expected_load(s, z.A)
     z.R = min(load * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
-    z.G = s.slots * (1 - (1 - s.k / (s.ep * s.slots)) ** z.A)
+    share = s.k / (s.ep * s.slots)
+    x = -z.A * math.log1p(-share) if share < 1 else math.inf
+    z.G = s.slots * (1 - ((1 + s.sigma**2 * x) ** (-1 / s.sigma**2) if s.sigma else math.exp(-x)))
     return z
 
 
@@ -185,7 +188,7 @@ def memory_of(s, stage):
     kept = s.S if s.L_s == 0 else ((s.L - s.L_s) * s.S + s.L_s * min(s.S, s.W)) / s.L
     width = layers.filled(s, s.I_e / s.moe_tp)
     routed = s.slots * (3 * layers.filled(s, s.H) * width + s.m_b * (2 * s.I_e + s.H) / s.moe_tp)
-    experts = routed * s.b_e + s.n_s * 3 * s.H * s.I_e / s.st * s.b_s + (s.H + s.m_b) * s.E * s.b_w
+    experts = routed * s.b_e + s.n_s * 3 * s.H * s.I_e / s.st * s.b_s + (s.H + s.m_b) * s.E * s.b_h
     mtp = stage.last if s.m > 0 and s.decode else 0
     table = s.V * s.H / s.tp
     embedding = stage.first * (1 - s.tied) * table * s.b_m + stage.last * (table * s.b_h + s.H * s.b_w)

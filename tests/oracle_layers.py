@@ -63,7 +63,7 @@ def gemm(s, shape, kind, paid=1.0, grouped=False):
     else:
         tiles = g * N * (M + 128)
         e_c = knot("compute") * tiles / (tiles + knot("tail"))
-    return kernel(s, flops, moved, peak, e_c, knot("memory"), start, knot("loss"), K * knot("depth_s"))
+    return kernel(s, flops, moved, peak, e_c, knot("memory"), start, knot("loss"), paid * K * knot("depth_s"))
 
 
 def pointwise(s, moved, launches):
@@ -92,11 +92,13 @@ def operators(s, z):
     if s.n_s > 0:  # an ordinary GEMM to the curve; only its weights and rate are those of experts
         rows, width, paid = z.T * s.st / s.tp, s.n_s * s.I_e / s.st, 1 - s.eng.shared_beside
         o["shared"] = gemm(s, (1, rows, s.H, 2 * width), "s", paid) + gemm(s, (1, rows, width, s.H), "s", paid)
-        o["swiglu_shared"] = pointwise(s, 3 * z.T * s.n_s * s.I_e / s.tp * s.b_a, paid * launches / 8)
+        width, operand = z.T * s.n_s * s.I_e / s.tp, s.kinds["s"][2]
+        made = s.eng.quantising * (s.b_a + operand) * width if operand < s.b_a else 0
+        o["swiglu_shared"] = pointwise(s, 3 * width * s.b_a + made, paid * launches / 8)
     rows, hidden, own = z.R / z.G, filled(s, s.H), filled(s, s.I_e / s.moe_tp)
     o["down"] = gemm(s, (z.G, rows, own, hidden), "e", grouped=True)
     o["routed"] = gemm(s, (z.G, rows, hidden, 2 * own), "e", grouped=True) + o["down"]
-    o["router"] = gemm(s, (1, z.T_s, s.H, s.E), "w")
+    o["router"] = gemm(s, (1, z.T_s, s.H, s.E), "h")
     width = s.I / s.tp
     o["dense"] = gemm(s, (1, z.T, s.H, 2 * width), "D") + gemm(s, (1, z.T, width, s.H), "D")
     o["head"] = gemm(s, (1, z.T_h, s.H, s.V / s.tp), "h")  # outside the layers
@@ -111,12 +113,24 @@ def operators(s, z):
         rotated = z.T * s.hd * (2 * s.D_r if s.decode else 3 * s.D_r + 2 * s.D_n)
     operand = s.kinds["w"][2]
     quantised = z.T * s.hd * s.D_v * (s.b_a + operand) if operand < s.b_a else 0
+
+    def made(kind, elements):
+        """By passes of their own, where norms and SwiGLU do not write them."""
+        width = s.kinds[kind][2]
+        return s.eng.quantising * (s.b_a + width) * elements if width < s.b_a else 0
+
+    latent = z.T_s * s.R_q + (0 if s.decode else z.T * s.R_kv) if s.mla else 0
     by_expert = z.R * s.H * (2 * s.b_d + s.b_c) if s.mode == "normal" else 0
+    if s.mode == "all-gather" or s.one_group:
+        by_expert = z.R * s.H * s.b_c
     norms = 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv) + rotated
-    o["norms"] = pointwise(s, norms * s.b_a, launches / 2)
-    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H * s.b_a + quantised, launches / 4)
-    o["swiglu_routed"] = pointwise(s, 3 * z.R * own * s.b_a + by_expert, launches / 8)
-    o["swiglu_dense"] = pointwise(s, 3 * z.T * s.I / s.tp * s.b_a, launches / 4)
+    o["norms"] = pointwise(s, norms * s.b_a + made("w", z.T_s * s.H + latent), launches / 2)
+    before_ffn = quantised + made("e" if s.L_m else "D", z.T_s * s.H)
+    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H * s.b_a + before_ffn, launches / 4)
+    width = z.R * own
+    o["swiglu_routed"] = pointwise(s, 3 * width * s.b_a + made("e", width) + by_expert, launches / 8)
+    width = z.T * s.I / s.tp
+    o["swiglu_dense"] = pointwise(s, 3 * width * s.b_a + made("D", width), launches / 4)
     return o
 
 

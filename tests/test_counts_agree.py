@@ -17,7 +17,14 @@ tie_word_embeddings = 1
 source = "a test"
 """
 MODELS = [*reader.load()["model"], "tied"]
-FIXED = {"hardware": "H800", "nic": "CX7", "precision": "bf16", "context": 4096, "expert_imbalance": 1.0}
+FIXED = {
+    "hardware": "H800",
+    "nic": "CX7",
+    "precision": "bf16",
+    "context": 4096,
+    "expert_imbalance": 1.0,
+    "expert_cv": 0.0,
+}
 FIXED |= {"pipeline": "naive", "mtp": 0, "precision_index_rate": 0}  # one rate: flops are seconds at its peak
 LOADS = {"decode": {"batch": 32}, "prefill": {"prompts": 64}}
 LAYOUTS = {"tp": [1, 2, 8], "ep": [8, 16]}

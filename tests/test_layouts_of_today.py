@@ -259,7 +259,7 @@ def test_what_an_engine_fuses_and_hides_is_not_paid():
         assert float(less.step_time) < float(more.step_time) and float(less.exposed_latency) < float(
             more.exposed_latency
         )
-        np.testing.assert_allclose(less.exposed_memory, more.exposed_memory, rtol=1e-12)
+        assert (less.exposed_memory >= more.exposed_memory).all()  # what hid beside a core on its way along K shows
     fixed = OF_DRAFTS | {"tp": 8, "moe_tp": 8, "ep": 1, "concurrency": 1}
     slow = swept({"mtp": [0, 2]}, fixed | {"engine_step_s": 1e-3, "engine_draft_step_s": 2e-3})
     bare = swept({"mtp": [0, 2]}, fixed | {"engine_step_s": 0.0, "engine_draft_step_s": 0.0})

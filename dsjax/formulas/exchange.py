@@ -49,7 +49,13 @@ def low_latency(point, split, traffic, causal):
     """
     del causal
     shares = copy_per_expert(split.ep, split.moe_tp, point.hardware.scale_up_domain, split.tp)
-    return *_both(point, split, traffic, (shares, shares), _low_latency_links(point.hardware), 0.0), 0.0
+    times = _both(point, split, traffic, (shares, shares), _low_latency_links(point.hardware), 0.0)
+    return *times, summed(split, traffic, 0.0)
+
+
+def summed(split, traffic, n_bytes):
+    """Bytes re-ordered: `n_bytes`, or where one group has all tokens the results of a token, read to be summed [B]."""
+    return arrays.where(split.several, n_bytes, traffic.combine_rows)
 
 
 def layered(point, split, traffic, causal):
@@ -59,7 +65,8 @@ def layered(point, split, traffic, causal):
     domain = point.hardware.scale_up_domain
     there = copy_per_domain(point.model, split, domain)
     back = copy_per_expert(split.ep, split.moe_tp, domain, split.tp)
-    return *_both(point, split, traffic, (there, back), _low_latency_links(point.hardware), 0.0), 0.0
+    times = _both(point, split, traffic, (there, back), _low_latency_links(point.hardware), 0.0)
+    return *times, summed(split, traffic, 0.0)
 
 
 def _low_latency_links(hw):
@@ -81,7 +88,7 @@ def normal(point, split, traffic, causal):
     shares = copy_per_domain(point.model, split, hw.scale_up_domain)
     reached = 2 * ((hw.normal_utilisation, hw.normal_start_s),)
     times = _both(point, split, traffic, (shares, shares), reached, hw.exchange_cores * hw.exchange_cores_bytes_per_s)
-    return *times, 2.0 * traffic.dispatch_rows + traffic.combine_rows
+    return *times, summed(split, traffic, 2.0 * traffic.dispatch_rows + traffic.combine_rows)
 
 
 def gathered(point, split, traffic, causal):
@@ -98,7 +105,8 @@ def gathered(point, split, traffic, causal):
     start = Time(exposed_latency=arrays.where(split.several, hw.all_reduce_start_s, 0.0))
     spans = arrays.where(split.tp < net.domain, split.ep * split.moe_tp > net.domain, split.several)
     dispatch = all_gather(traffic.dispatch_tokens, dp, ring, spans) + start
-    return dispatch, reduce_scatter(traffic.combine_tokens, dp, ring, spans) + start, 0.0
+    combine = reduce_scatter(traffic.combine_tokens, dp, ring, spans) + start
+    return dispatch, combine, traffic.combine_rows
 
 
 def automatic(point, split, traffic, causal):

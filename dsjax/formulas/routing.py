@@ -39,8 +39,13 @@ def imbalance(model, workload, split, tokens):
     Experts are chosen with the spread `expert_cv`, `expert_cv_placed` where there are redundant ones, placed by load.
     """
     given = workload.expert_imbalance
-    favour = arrays.where(split.counts.redundant_experts > 0, workload.expert_cv_placed, workload.expert_cv)
-    return arrays.where(given > 0.0, given, expected_imbalance(model, split.ep, split.slots, tokens, favour))
+    chance = expected_imbalance(model, split.ep, split.slots, tokens, favour(workload, split))
+    return arrays.where(given > 0.0, given, chance)
+
+
+def favour(workload, split):
+    """Standard deviation over mean of how often experts are chosen: less where redundant ones are placed by load."""
+    return arrays.where(split.counts.redundant_experts > 0, workload.expert_cv_placed, workload.expert_cv)
 
 
 def expected_imbalance(model, ep, slots, tokens, favour=0.0):
@@ -89,12 +94,19 @@ def routed_rows(model, workload, split, tokens):
     copies = model.num_experts_per_tok
     busiest = imbalance(model, workload, split, tokens)
     rows = tokens * arrays.minimum(busiest * copies / split.ep, arrays.minimum(copies, split.slots))
-    return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens)
+    return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens, favour(workload, split))
 
 
-def slots_hit(slots, all_slots, copies, tokens):
-    """Expected number of a card's slots that are hit, and so read: s (1 - (1 - k / M)^A).
+def slots_hit(slots, all_slots, copies, tokens, spread=0.0):
+    """Expected number of a card's slots that are hit, and so read: s (1 - (1 + v x)^(-1 / v)), x = -A ln(1 - k / M).
 
-    s `slots` of the card, M `all_slots` of all cards, of which A tokens choose k evenly (dsjax/MODEL.md, section 2).
+    s `slots` of the card, M `all_slots` of all cards, of which A tokens choose k; slots are favoured as a Gamma
+    distribution of mean 1 and standard deviation `spread` has them, v its variance; 0: s (1 - e^-x) (dsjax/MODEL.md,
+    section 2).
     """
-    return slots * -arrays.expm1(tokens * arrays.log1p(-copies / all_slots))
+    tried = -tokens * arrays.log1p(-copies / all_slots)
+    variance = spread * spread
+    some = variance > 0.0
+    v = arrays.where(some, variance, 1.0)
+    missed = arrays.where(some, arrays.log1p(v * tried) / v, tried)
+    return slots * -arrays.expm1(-missed)

@@ -13,18 +13,18 @@ from ..formulas import attention, exchange, network, roofline
 from ..formulas.attention_kernels import Core
 from ..formulas.products import operands
 from ..formulas.roofline import Cost, Time
-from ..formulas.shapes import Gemm, Pointwise
+from ..formulas.shapes import Gemm, Pointwise, chosen
 from ..specs.records import WIDTHS
 
 SCORE_BYTES = 4.0  # of a score of an indexer
 
 
-def quantised_bytes(precision):
-    """Bytes moved to make an operand of a GEMM outside the experts from an activation: b_a + w where w < b_a, else 0.
+def quantised_bytes(precision, index):
+    """Bytes moved to make an element of an operand at `RATES[index]` from an activation: b_a + w where w < b_a, else 0.
 
     w: width of the operands of the rate, 2 B (bf16), 1 B (fp8, int8), 9/16 B (fp4).
     """
-    width, read = _width(precision.weight_rate), precision.activation_bytes
+    width, read = _width(index), precision.activation_bytes
     return arrays.where(width < read, read + width, 0.0)
 
 
@@ -73,7 +73,7 @@ class Kernels:
         return self.gemm(shape, row, work, 1.0 - self.point.engine.fused_projections)
 
     def gemm(self, shape, row, work=None, paid=None):
-        """A GEMM outside the routed experts, weights and rate of its operator; `paid` of its start (None: all)."""
+        """A GEMM outside the routed experts, weights and rate of its operator; `paid` of its latency (None: all)."""
         del work
         rate = getattr(self.precision, row.weights.replace("_bytes", "_rate"))
         return self._product(shape, getattr(self.precision, row.weights), rate, self._curve.gemm, paid)
@@ -83,8 +83,9 @@ class Kernels:
         return self.gemm(shape, row, work, 1.0 - self.point.engine.shared_beside)
 
     def beside(self, shape, row, work=None):
-        """Pointwise work of the shared experts, launched as they are."""
-        time = self.pointwise(shape, row, work)
+        """SwiGLU of the shared experts, launched as they are."""
+        made = self._made(self.precision.shared_rate, shape.outputs)
+        time = self.pointwise(shape, row, work, made)
         if time.exposed_latency is None:
             return time
         paid = 1.0 - self.point.engine.shared_beside
@@ -115,6 +116,8 @@ class Kernels:
         reached = efficiency(self.point.curve, m, k, n, g, operands(rate, weight_bytes))
         if paid is not None and reached.start_s is not None:
             reached = reached._replace(start_s=paid * reached.start_s)
+            if reached.core_s is not None:
+                reached = reached._replace(core_s=paid * reached.core_s)
         return present * self._time(shape.flops, n_bytes, rate, reached)
 
     # ---- attention
@@ -202,14 +205,37 @@ class Kernels:
         del work
         return self.pointwise(Pointwise(weights=0, inputs=shape.outputs, outputs=shape.outputs), row)
 
+    def _made(self, index, elements):
+        """Bytes of passes that make operands at `RATES[index]` after a norm or an activation, where not fused [B]."""
+        return self.point.engine.quantising * quantised_bytes(self.precision, index) * elements
+
+    def normed(self, shape, row, work):
+        """Norms and rotation before the core of attention, and the operands of the GEMMs there."""
+        model = self.point.model
+        latent = work.rows * model.q_lora_rank + (work.tokens * model.kv_lora_rank if work.causal else 0.0)
+        elements = work.rows * model.hidden_size + chosen(model.kv_lora_rank, latent, 0.0)
+        return self.pointwise(shape, row, n_bytes=self._made(self.precision.weight_rate, elements))
+
     def quantising(self, shape, row, work):
-        """The norm before the FFN, and the results of attention made an operand of the output projection."""
-        results = attention.output(self.point.model, work).inputs
-        return self.pointwise(shape, row, n_bytes=results * quantised_bytes(self.precision))
+        """The norm before the FFN, the operands of its GEMMs, and that of the output projection of attention."""
+        model, precision = self.point.model, self.precision
+        results = attention.output(model, work).inputs * quantised_bytes(precision, precision.weight_rate)
+        hidden = work.rows * model.hidden_size
+        ffn = chosen(
+            model.num_hidden_layers - model.first_k_dense_replace,
+            self._made(precision.expert_rate, hidden),
+            self._made(precision.dense_rate, hidden),
+        )
+        return self.pointwise(shape, row, n_bytes=results + ffn)
+
+    def activated(self, shape, row, work):
+        """SwiGLU of a dense FFN, and the operand of its second GEMM."""
+        return self.pointwise(shape, row, work, self._made(self.precision.dense_rate, shape.outputs))
 
     def sorting(self, shape, row, work):
-        """SwiGLU of the routed experts, and the rows that a dispatch mode has to move by expert."""
-        return self.pointwise(shape, row, n_bytes=self._exchanged(work)[2])
+        """SwiGLU of the routed experts, the operand of their second GEMM, and the rows that have to move by expert."""
+        made = self._made(self.precision.expert_rate, shape.outputs)
+        return self.pointwise(shape, row, n_bytes=made + self._exchanged(work)[2])
 
     # ---- collectives
 

@@ -115,7 +115,7 @@ OPERATORS = (
         stored=untied,
     ),
     # Attention, up to its core.
-    _norm("attention_norm", layers.stream_norm, launches=0.5),
+    _norm("attention_norm", layers.stream_norm, kernel=Kernels.normed, launches=0.5),
     _norm("q_a_norm", layers.query_norm, fused=True),
     _norm("kv_a_norm", layers.latent_norm, fused=True),
     Operator("rotation", NORM, "pointwise", "before", Kernels.pointwise, attention.rotation, fused=True, counted=False),
@@ -140,7 +140,7 @@ OPERATORS = (
     _norm("index_k_norm", layers.index_key_norm, part=REST, kernel=None, layers=index_layers),
     _bias("attention_bias", NORM, "o", layers.attention_bias, every_layer),
     # A MoE FFN, all others.
-    Operator("router", MOE, "router", "after", Kernels.gemm, layers.router, moe_layers, replicated=True),
+    Operator("router", MOE, "router", "after", Kernels.gemm, layers.router, moe_layers, "head_bytes", replicated=True),
     _experts("dispatch", "dispatch", "dispatch", Kernels.dispatch, layers.routed_states, counted=False),
     _experts("shared_gate_up", "shared", "shared", Kernels.expert, layers.shared_up, weights="shared_bytes"),
     _experts("shared_swiglu", "pointwise", "shared", Kernels.beside, layers.shared_swiglu, launches=0.125),
@@ -151,12 +151,12 @@ OPERATORS = (
     ),
     _experts("routed_down", "routed", "down", Kernels.routed_down, layers.routed_down, routed=True),
     _experts("combine", "combine", "combine", Kernels.combine, layers.routed_states, counted=False),
-    _bias("router_bias", MOE, "router", layers.router_bias, moe_layers, replicated=True),
+    _bias("router_bias", MOE, "router", layers.router_bias, moe_layers, weights="head_bytes", replicated=True),
     _bias("routed_bias", MOE, "routed", layers.routed_bias, moe_layers, weights="expert_bytes", routed=True),
     _collective("all_reduce_ffn", "closing", Kernels.all_reduce, layers.hidden_states, "all_reduce"),
     # A dense FFN, the first layers.
     _dense("dense_gate_up", layers.dense_up),
-    Operator("dense_swiglu", DENSE, "dense", REST, Kernels.pointwise, layers.dense_swiglu, dense_layers, launches=0.25),
+    Operator("dense_swiglu", DENSE, "dense", REST, Kernels.activated, layers.dense_swiglu, dense_layers, launches=0.25),
     _dense("dense_down", layers.dense_down),
     _bias("dense_bias", DENSE, "dense", layers.dense_bias, dense_layers, weights="dense_bytes"),
     # Both ends, and the MTP module beside its layer.

@@ -95,6 +95,7 @@ class Engine:
     pointwise_launches: float = share("share of the launches of pointwise kernels that it makes; it fuses the others")
     fused_projections: float = feature("1", "1: the GEMMs that read the hidden state before attention are one", 1.0)
     shared_beside: float = feature("1", "1: launches of the shared experts are hidden beside the routed ones", 1.0)
+    quantising: float = feature("1", "share of 8- and 4-bit operands that passes of their own make after a norm", 1.0)
     library: int = count("what dispatches: 0 gathers, 1 a copy per expert, 2 a copy per domain", low=0, high=2)
     exchange_share: float = share("share that a dispatch takes of the cores that a chip's `exchange_cores` counts")
     exchange_buffers: float = feature("1", "buffers for tokens of every expert that a low-latency dispatch keeps")
@@ -118,9 +119,9 @@ def _rate(doc, default=None):
 class Precision:
     """Bytes of one element by use, and the rate (index into `RATES`) its GEMMs run at."""
 
-    weight_bytes: float = size("B", "bytes per weight of attention, router and whatever has no field of its own")
+    weight_bytes: float = size("B", "bytes per weight of attention and whatever has no field of its own")
     dense_bytes: float = like("weight_bytes", size("B", "bytes per weight of dense FFNs"))
-    head_bytes: float = like("weight_bytes", size("B", "bytes per weight of the head"))
+    head_bytes: float = like("weight_bytes", size("B", "bytes per weight of head and router"))
     embedding_bytes: float = like("head_bytes", size("B", "bytes per weight of the embedding"))
     absorbed_bytes: float = like("weight_bytes", size("B", "bytes per weight of kv_b where decode absorbs it (MLA)"))
     expert_bytes: float = size("B", "bytes per weight of the experts")
@@ -130,9 +131,9 @@ class Precision:
     kv_bytes: float = size("B", "bytes per element of the KV cache")
     dispatch_bytes: float = size("B", "bytes per element sent to the experts")
     combine_bytes: float = size("B", "bytes per element sent back from the experts")
-    weight_rate: int = _rate("compute rate of the GEMMs of attention and router")
+    weight_rate: int = _rate("compute rate of the GEMMs of attention")
     dense_rate: int = like("weight_rate", _rate("compute rate of dense FFNs"))
-    head_rate: int = like("weight_rate", _rate("compute rate of the head"))
+    head_rate: int = like("weight_rate", _rate("compute rate of head and router"))
     absorbed_rate: int = like("weight_rate", _rate("compute rate of the products with an absorbed kv_b"))
     expert_rate: int = _rate("compute rate of the expert GEMMs")
     shared_rate: int = like("expert_rate", _rate("compute rate of shared experts"))
