@@ -55,7 +55,7 @@ class System:
     used: dict  # `given` and what comes from the defaults
     assumed: tuple  # keys that come from the defaults
     where: str  # what errors call it
-    loads: dict  # {balance: rows of the busiest card over the mean}
+    loads: dict  # {balance: standard deviation over mean of how often experts are chosen}
     fixed: dict  # keys of a grid, the same for all systems
 
     @property
@@ -100,7 +100,9 @@ class System:
         moe_tp = 1 if x["ep"] == ALL else x["chips"] // x["ep"]
         fixed = {name: x[name] for name in ("hardware", "nic", "precision", "pipeline", "tp", "chips")}
         fixed |= {"engine": x["engine"]}
-        fixed |= {"moe_tp": moe_tp, "expert_imbalance": self.loads[x["balance"]]} | self.lengths
+        spread = self.loads[x["balance"]]
+        fixed |= {"moe_tp": moe_tp, "expert_cv": spread, "expert_cv_placed": spread} | self.lengths
+        fixed["expert_imbalance"] = 1 if x["balance"] == "perfect" else 0
         fixed |= {name: x[name] for name in ("redundant_experts",) if name in x}
         if "isl" in x:
             fixed.setdefault("osl", 0)

@@ -92,7 +92,7 @@ def read(path=None, replaced=None):
 def _default(where, key, value):
     """One checked value of [defaults] or of [balance]."""
     if key in BALANCES:
-        return number(f"{where} {key}", value, fields.fields_of(records.Workload)["expert_imbalance"])
+        return number(f"{where} {key}", value, fields.fields_of(records.Workload)["expert_cv"])
     return value if _RULES.get(key) == value else _value(where, key, value)
 
 
