@@ -28,7 +28,14 @@ POINT = {
 }
 RATE = ("nic", "scale_out_bytes_per_s")
 # Tests of the evaluator's own parts.
-INSIDE = {"test_choice.py", "test_duals.py", "test_gradients.py", "test_recording.py", "test_streams.py"}
+INSIDE = {
+    "test_pruning.py",
+    "test_choice.py",
+    "test_duals.py",
+    "test_gradients.py",
+    "test_recording.py",
+    "test_streams.py",
+}
 
 
 def taken(path):

@@ -50,9 +50,10 @@ def run(assembly, operands, forced=None):
 
     `forced`: True compiled, False by NumPy; None what is sooner, or compiled inside `compiled()`.
     """
-    assembly = pruned(assembly, operands)
-    forced = _chosen(assembly) if forced is None else forced
-    return program(assembly)(operands) if forced else numpy_program(assembly)(operands)
+    left = assembly if forced else pruned(assembly, operands)
+    forced = _chosen(left) if forced is None else forced
+    # A program is of all branches: other numbers do not compile another one.
+    return program(assembly)(operands) if forced else numpy_program(left)(operands)
 
 
 def _chosen(assembly):

@@ -23,7 +23,14 @@ OWN = ("model", "hardware", "phase", "chips", "tp", "moe_tp", "ep", "batch", "pr
 OWN += ("software_factor", "engine")
 STEP = 1e-4  # of the logarithm of a kernel's time
 FACTOR, LAYERS = ("workload", "software_factor"), ("model", "num_hidden_layers")
-SLOWER = {"_compute": -1, "_memory": -1, "_start_s": 1, "_split_s": 1}  # knots whose powers make all of a kernel's time
+SLOWER = {
+    "_compute": -1,
+    "_memory": -1,
+    "_start_s": 1,
+    "_split_s": 1,
+    "_depth_s": 1,
+    "_slot_s": 1,
+}  # knots whose powers make all of a kernel's time
 UNMEASURED = ("pointwise",)  # kinds of kernel that are assumed on every chip
 
 
