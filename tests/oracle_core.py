@@ -124,7 +124,7 @@ def lengths(s):
     s.kappa = math.sqrt(square)
     s.l, s.mu = w.expert_imbalance, w.unhidden
     s.one_group = s.N <= s.pp * s.tp
-    s.sigma = w.expert_cv_placed if s.dep.redundant_experts > 0 else w.expert_cv
+    s.sigma = w.expert_cv_placed if s.ep * s.slots > s.E else w.expert_cv
 
 
 def sizes(s, share=1.0, draft=False):
@@ -148,7 +148,7 @@ def sizes(s, share=1.0, draft=False):
     z.R = min(load * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
     share = s.k / (s.ep * s.slots)
     x = -z.A * math.log1p(-share) if share < 1 else math.inf
-    z.G = s.slots * (1 - ((1 + s.sigma**2 * x) ** (-1 / s.sigma**2) if s.sigma else math.exp(-x)))
+    z.G = s.slots * (1 - math.exp(-math.log1p(s.sigma**2 * x) / s.sigma**2 if s.sigma else -x))
     return z
 
 

@@ -27,7 +27,7 @@ def double():
 
 
 def model(k, groups=0, reach=0):
-    sizes = {"num_experts_per_tok": k, "n_group": groups, "topk_group": reach}
+    sizes = {"num_experts_per_tok": k, "n_group": groups, "topk_group": reach, "n_routed_experts": 256}
     return types.SimpleNamespace(**{name: jnp.float64(x) for name, x in sizes.items()})
 
 
@@ -118,8 +118,7 @@ def test_expected_load_is_smooth_and_at_least_one():
 @pytest.mark.parametrize(("ep", "slots", "tokens"), [(1, 256, 3), (8, 32, 1), (64, 4, 1), (256, 1, 5)])
 def test_a_card_has_no_more_rows_than_its_slots_and_the_tokens_allow(ep, slots, tokens):
     """R = min(l k A / ep, A min(k, s)), whatever l is asked for, or chance makes of few tokens."""
-    counts = types.SimpleNamespace(redundant_experts=0)
-    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots), counts=counts)
+    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots))
     for given in (1.0, 2.0, 1e6, 0.0):
         favour = {"expert_cv": jnp.float64(0.0), "expert_cv_placed": jnp.float64(9.0)}
         workload = types.SimpleNamespace(expert_imbalance=jnp.float64(given), **favour)

@@ -36,16 +36,20 @@ def visited(parts, model, slots, over=1.0):
 def imbalance(model, workload, split, tokens):
     """Rows of the busiest card over the mean: `expert_imbalance`, or `expected_imbalance` where that is 0.
 
-    Experts are chosen with the spread `expert_cv`, `expert_cv_placed` where there are redundant ones, placed by load.
+    Experts are chosen with the spread of `favour`.
     """
     given = workload.expert_imbalance
-    chance = expected_imbalance(model, split.ep, split.slots, tokens, favour(workload, split))
+    chance = expected_imbalance(model, split.ep, split.slots, tokens, favour(model, workload, split))
     return arrays.where(given > 0.0, given, chance)
 
 
-def favour(workload, split):
-    """Standard deviation over mean of how often experts are chosen: less where redundant ones are placed by load."""
-    return arrays.where(split.counts.redundant_experts > 0, workload.expert_cv_placed, workload.expert_cv)
+def favour(model, workload, split):
+    """Standard deviation over mean of how often experts are chosen: less where slots hold copies, placed by load.
+
+    Those are all slots beyond one of each expert, M > E, whether asked for or left over.
+    """
+    copies = split.ep * split.slots > model.n_routed_experts
+    return arrays.where(copies, workload.expert_cv_placed, workload.expert_cv)
 
 
 def expected_imbalance(model, ep, slots, tokens, favour=0.0):
@@ -94,7 +98,7 @@ def routed_rows(model, workload, split, tokens):
     copies = model.num_experts_per_tok
     busiest = imbalance(model, workload, split, tokens)
     rows = tokens * arrays.minimum(busiest * copies / split.ep, arrays.minimum(copies, split.slots))
-    return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens, favour(workload, split))
+    return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens, favour(model, workload, split))
 
 
 def slots_hit(slots, all_slots, copies, tokens, spread=0.0):

@@ -196,7 +196,7 @@ class Workload:
     )
     expert_imbalance: float = factor("rows of the busiest card over the mean (0: what chance and favour make of it)")
     expert_cv: float = amount("1", "spread of how often experts are chosen: standard deviation over mean")
-    expert_cv_placed: float = amount("1", "the same where redundant experts are placed by load")
+    expert_cv_placed: float = amount("1", "the same where slots are left for copies, placed by load")
     unhidden: float = fraction("share of the shorter of two overlapped stretches that stays unhidden", 0.9)
     software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
     memory_reserve: float = fraction("share of the memory kept free")
