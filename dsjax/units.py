@@ -51,7 +51,7 @@ def expected(meta):
     if math.isinf(low):
         bounds = ""
     elif high is not None:
-        bounds = f" {'above' if meta['open_low'] else 'from'} {low:g} to {high:g}"
+        bounds = f" {'above' if meta['open_low'] else 'from'} {low:g} to {high:.10g}"
     else:
         bounds = f" {'above' if meta['open_low'] else 'of at least'} {low:g}"
     bounds += ", or 0" if meta.get("or_zero") else ""

@@ -11,7 +11,7 @@ def knot(s, sparse, name):
     """The knot of the kernel that runs, 0 where it has none of that name."""
     kind = "sparse" if sparse else ("attention" if s.decode else "") if s.mla else "gqa"
     kind = kind if s.decode else "_".join(filter(None, (kind, "prefill")))
-    for variant in ("8" if s.eight else "", "_cast" if s.cast and not s.eight else "", ""):
+    for variant in ("8" if s.eight else "_cast" if s.cast else "", ""):
         if hasattr(s.curve, f"{kind}{variant}_{name}"):
             return getattr(s.curve, f"{kind}{variant}_{name}")
     return 0

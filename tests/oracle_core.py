@@ -229,6 +229,7 @@ def masks(s, pipeline, used):
         "ok_prompts": s.decode or (dep.prompts % s.whole_dp == 0 and dep.prompts // s.whole_dp % s.M == 0),
         "ok_even_batch": pipeline in layers.WHOLE_BATCH or sequences % 2 == 0,
         "ok_topology": s.N <= s.d or (s.N % s.d == 0 and fits),
+        "ok_engine": s.whole_dp >= s.eng.fewest_groups,
         "ok_exchange": not (s.buffered and most > 0) or sizes(s).T / s.tp <= most,
         "ok_precision": s.has_rates,
         "ok_memory": used <= s.hw.hbm_bytes * (1 - s.w.memory_reserve),

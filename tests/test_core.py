@@ -160,7 +160,7 @@ def random_engine(rng, library):
     return {
         "step_s": 1e-3 * rng.uniform(), "draft_step_s": 1e-3 * rng.uniform(), "request_s": 1e-3 * rng.uniform(),
         "pointwise_launches": rng.uniform(0.1, 1), "fused_projections": rng.uniform(), "shared_beside": rng.uniform(),
-        "quantising": rng.uniform(),
+        "quantising": rng.uniform(), "fewest_groups": int(rng.choice([0, 3])),
         "library": library, "exchange_share": rng.uniform(0.1, 1), "exchange_buffers": float(rng.choice([0, 2.5])),
         "exchange_tokens": int(rng.choice([0, 100, 2000])), "memory_bytes": 1e10 * rng.uniform(),
         "cache_scale_bytes": 16 * rng.uniform(), "cache_rope_bytes": float(rng.choice([0, 2])),

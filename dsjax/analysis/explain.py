@@ -81,7 +81,7 @@ def values_of(space, dtype):
 def _explained(space, dtype):
     values = values_of(space, dtype)
     # As if software and host took no time: blocks less what is hidden make the step.
-    bare = values_of(space.with_fixed(software_factor=1.0, hardware_step_s=0.0), dtype)
+    bare = values_of(space.with_fixed(software_factor=1.0, **headroom.HOST), dtype)
     rates = {f"hardware_{rate}_flops_per_s": UNIT for rate in records.RATES}
     units = values_of(space.with_fixed(hardware_hbm_bytes_per_s=UNIT, **rates), dtype)
     plain = {name: ((), np.array(value)) for name, value in values.items() if "/" not in name}

@@ -6,8 +6,9 @@ import numpy as np
 
 from .. import evaluation
 from ..results.dataset import over, variable
-from . import refusals
 
+# Absolute times of a step on the host.
+HOST = dict.fromkeys(("hardware_step_s", "engine_step_s", "engine_draft_step_s", "engine_request_s"), 0.0)
 MOST_SEQUENCES = 2**16  # how far the search for the largest batch goes
 CHUNK = 2**10  # batches evaluated at once
 
@@ -40,10 +41,14 @@ def pipelines(space, values, dtype):
     )
     if not {"tbo", "naive"} <= set(choices):
         return table
-    host = refusals.numbers(space, values).get("hardware_step_s", 0.0)
+    sent = [values[f"block_time/{name}"] for name in ("dispatch", "combine") if f"block_time/{name}" in values]
+    if sent and not any(sent):  # one group has all tokens, or there are no experts
+        return table
     load = space.load
+    bare = at(every.with_fixed(**HOST))["step_time"][choices.index(space.fixed["pipeline"])]
+    host = values["step_time"] - float(bare)
     quiet = {load: 2 * space.fixed[load], "precision_dispatch_bytes": 0.0, "precision_combine_bytes": 0.0}
-    twice = at(every.with_fixed(hardware_step_s=0.0, **quiet))["step_time"][choices.index("tbo")]
+    twice = at(every.with_fixed(**HOST, **quiet))["step_time"][choices.index("tbo")]
     free = float(twice) / 2.0 + host
     rate = values["tps_per_user"] * values["step_time"] / free
     return table | {

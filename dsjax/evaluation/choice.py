@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from . import by_numpy, stages
 from .caches import remembered
-from .pruning import pruned
+from .pruning import LASTING, pruned
 
 # Results of at most this many elements, and of at most this share of the largest one, are NumPy's in any case.
 SMALL, SHARE = 2**18, 0.1
@@ -52,8 +52,9 @@ def run(assembly, operands, forced=None):
     """
     left = assembly if forced else pruned(assembly, operands)
     forced = _chosen(left) if forced is None else forced
-    # A program is of all branches: other numbers do not compile another one.
-    return program(assembly)(operands) if forced else numpy_program(left)(operands)
+    if forced:  # a program keeps all branches but those of other models and engines: other numbers compile no other
+        return program(pruned(assembly, operands, LASTING))(operands)
+    return numpy_program(left)(operands)
 
 
 def _chosen(assembly):

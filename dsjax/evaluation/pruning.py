@@ -7,21 +7,35 @@ Values are those of the whole formula, bit for bit but for the sign of a zero.
 
 import numpy as np
 
+from ..specs import trees
 from . import by_numpy
 from .assembly import Assembly
 from .caches import remembered
 from .recording import Graph, Node
 
+# Records whose rows questions keep: a program is without what they decide against.
+LASTING = ("model", "engine")
 
-def pruned(assembly, operands):
-    """The assembly without what the single numbers among `operands` {node: array} decide against."""
-    deciding = _deciding(assembly)
+
+def pruned(assembly, operands, records=None):
+    """The assembly without what the single numbers among `operands` {node: array} decide against.
+
+    `records`: only what numbers of these decide alone; None: of all.
+    """
+    deciding = _deciding(assembly, records)
     return _without(assembly, decided(deciding, operands)) if deciding.wanted else assembly
 
 
 @remembered(256)
-def _deciding(assembly):
-    return deciding(assembly.graph, assembly.wanted, assembly.elements.__getitem__)
+def _deciding(assembly, records):
+    found = deciding(assembly.graph, assembly.wanted, assembly.elements.__getitem__)
+    if records is None:
+        return found
+    plan = assembly.plan
+    of, *_ = trees.filled(plan.structure, range(len(plan.leaf_axes)))
+    bits = sum(1 << i for name in records if name in of for i in trees.leaves(of[name]))
+    nodes = assembly.graph.nodes
+    return by_numpy.Prepared(assembly.graph, [i for i in found.wanted if not nodes[i].sources & ~bits])
 
 
 @remembered(256)

@@ -207,6 +207,17 @@ def _says_exchange(v):
     return f"a low-latency dispatch of engine {v['engine']} takes at most {most:,.0f} tokens of a chip"
 
 
+def _engine(case):
+    """Kernels that run after a dispatch are for layouts that dispatch."""
+    return case.split.groups >= case.point.engine.fewest_groups
+
+
+def _says_engine(v):
+    return (
+        f"engine {v['engine']} is for {v['engine_fewest_groups']:g} groups of attention or more, and dp = {v['dp']:g}"
+    )
+
+
 # Of the deployment, whatever the phase.
 LAYOUT = (
     Constraint("chips", _chips, _says_chips),
@@ -215,6 +226,7 @@ LAYOUT = (
     Constraint("shared_tp", _shared_tp, _says_shared_tp),
     Constraint("kv_split", _kv_split, _says_kv_split),
     Constraint("pp", _pp, _says_pp),
+    Constraint("engine", _engine, _says_engine),
 )
 # Of one phase; in the other one they hold.
 DECODE = (Constraint("sp", _no_sp, says_sp), Constraint("mtp", _mtp, _says_mtp))
@@ -230,6 +242,6 @@ STEP = (
 # In the order in which a result has their masks.
 NAMES = (
     *("memory", "chips", "tp", "moe_tp", "sp", "shared_tp", "kv_split", "pp", "mtp", "prompts"),
-    *("topology", "precision", "even_batch", "exchange"),
+    *("topology", "precision", "even_batch", "exchange", "engine"),
 )
 CONSTRAINTS = {c.name: c for c in (*LAYOUT, *DECODE, *PREFILL, *STEP)}

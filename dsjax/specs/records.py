@@ -97,6 +97,7 @@ class Engine:
     shared_beside: float = feature("1", "1: launches of the shared experts are hidden beside the routed ones", 1.0)
     quantising: float = feature("1", "share of 8- and 4-bit operands that passes of their own make after a norm", 1.0)
     library: int = count("what dispatches: 0 gathers, 1 a copy per expert, 2 a copy per domain", low=0, high=2)
+    fewest_groups: int = count("groups of attention that its kernels are for, at the least (0: any)", low=0, default=0)
     exchange_share: float = share("share that a dispatch takes of the cores that a chip's `exchange_cores` counts")
     exchange_buffers: float = feature("1", "buffers for tokens of every expert that a low-latency dispatch keeps")
     exchange_tokens: float = feature("token", "most tokens of a chip in a low-latency dispatch (0: no limit)")

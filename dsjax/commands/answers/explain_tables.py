@@ -234,7 +234,8 @@ def _network_table(x):
     sends = any(r["transfer_time"] for r in x["network"] if r["collective"] in ("dispatch", "combine"))
     note = f"\n  {mode}: {_COPIES[mode]}" if mode and sends else ""
     if mode and not sends:
-        note = "\n  no dispatch, no combine: one group has all tokens"
+        routed = any(r["seconds"] for r in x["blocks"] if r["block"] == "routed")
+        note = "\n  no dispatch, no combine: one group has all tokens" if routed else ""
     heading = "Network (transfers; the starts of messages are latency):"
     return f"{heading}\n{table(['', 'ms per step', 'exposed', 'hidden'], rows)}{note}"
 

@@ -21,7 +21,7 @@ _COLUMNS = {
 @click.command()
 @click.argument("model", default="DeepSeek-V3")
 @click.option("--phase", default="decode", show_default=True, help="decode or prefill.")
-@click.option("--batch", default="1", show_default=True, help="Sequences in the whole instance.")
+@click.option("--batch", default="1", show_default=True, help="Sequences in the instance: a grid's `concurrency`.")
 @click.option(
     "--context", default="4096", show_default=True, help="Tokens in the KV cache (decode), of a prompt (prefill)."
 )
