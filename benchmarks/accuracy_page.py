@@ -17,7 +17,7 @@ from speed_page import filled
 
 ROOT = Path(__file__).parents[1]
 PAGES, STATISTICS = (ROOT / "docs" / "accuracy.md", ROOT / "README.md"), ROOT / "docs" / "accuracy.json"
-DIGITS = 4  # of what is kept
+DIGITS = 6  # of what is kept
 
 
 def measured():
@@ -40,9 +40,35 @@ def measured():
     columns = {name: numbers[name].values.tolist() for name in [*numbers.coords, *numbers.data_vars] if name != "fit"}
     found["numbers"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     choices = int(ds["assumed"].sum())
-    return rounded(found | {"rules": CLASSES, "refused": refused, "choices": choices})
+    return rounded(found | {"rules": CLASSES, "refused": refused, "choices": choices, "unhidden": unhidden()})
 
 
+def unhidden():
+    """What two micro batches do not hide, fitted by least squares of ln(predicted / measured time), in steps of `STEP`.
+
+    Of the complete systems that have two: {"systems", "best", "studies": {study left out: best of the others}, "tried":
+    [(value, geometric mean of predicted over measured time, root mean square of ln)]}.
+    """
+    import numpy as np
+
+    from dsjax.validation import predict, systems
+
+    rows = [row for row in systems.read().systems if row.complete and row.used["pipeline"] in ("dual-mbatch", "tbo")]
+    measured = np.array([1.0 / x if row.metric.rate else x for row in rows for x in [row.used["value"]]])
+    values = np.round(np.arange(0.0, 0.7, STEP), 2)
+    found = [predict.predictions(rows, {"unhidden": float(value)}) for value in values]
+    off = np.log([[x.fixed_s + x.scaled_s for x in each] for each in found] / measured)
+    studies = np.array([row.used["study"] for row in rows])
+
+    def best(which):
+        return float(values[np.argmin((off[:, which] ** 2).sum(axis=1))])
+
+    tried = [(float(v), float(np.exp(x.mean())), float(np.sqrt((x**2).mean()))) for v, x in zip(values, off)]
+    left_out = {study: best(studies != study) for study in dict.fromkeys(studies.tolist())}
+    return {"systems": len(rows), "best": best(studies != ""), "studies": left_out, "tried": tried[::2]}
+
+
+STEP = 0.05
 KEPT = ("classes", "engines", "studies", "excluded")
 
 
@@ -126,6 +152,17 @@ def factors(run):
     return [line + f" Choices from the table of defaults: {run['choices']}."]
 
 
+def overlap(run):
+    """What is not hidden, and how far the systems of two micro batches are off with it."""
+    x = run["unhidden"]
+    others = ", ".join(f"{value:.2f} without {study}" for study, value in x["studies"].items())
+    lines = table(
+        ["`unhidden`", "time ratio", "root mean square of ln, %"],
+        [[f"{value:.1f}", times(ratio), percent(error)] for value, ratio, error in x["tried"]],
+    )
+    return [f"Least squares over {x['systems']} systems: {x['best']:.2f}; {others}.", "", *lines]
+
+
 def uncounted(run):
     """Systems that are not counted, with the reason."""
     lines = [[x["class"] or "no class", x["rows"], x["reason"]] for x in run["excluded"]]
@@ -145,6 +182,7 @@ TABLES = {
     "studies": groups("study"),
     "factors": factors,
     "fitted": fitted,
+    "overlap": overlap,
     "uncounted": uncounted,
     "refused": refused,
 }

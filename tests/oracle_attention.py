@@ -18,13 +18,13 @@ def knot(s, sparse, name):
 
 
 def picks(s, z):
-    """Whether an indexer picks positions."""
+    """Whether an indexer picks some of the positions."""
     return s.mla and 0 < s.k_i < z.S
 
 
 def core_at(s, z, P, kernel):
     """Of a layer whose tokens attend to P positions."""
-    sparse = picks(s, z)
+    sparse = s.mla and s.k_i > 0 if s.decode else picks(s, z)
     if s.decode:
         flops = 2 * z.T * s.hd * P * (s.query + s.result)
         cached = (z.T if sparse else z.B) * P / s.c  # positions read on this chip

@@ -53,8 +53,10 @@ def setting(model, hardware, nic, precision, curve, engine, workload, deployment
     if mode == "auto":
         library = ("all-gather", "low-latency", "layered")[int(s.eng.library)]
         s.mode = library if s.decode or library == "all-gather" else "normal"
-    s.buffered = s.dp > 1 and (
-        mode in ("low-latency", "layered") or (mode == "auto" and s.decode and s.eng.library > 0)
+    s.buffered = (
+        s.dp > 1
+        and s.L_m > 0
+        and (mode in ("low-latency", "layered") or (mode == "auto" and s.decode and s.eng.library > 0))
     )
     s.cores = 1.0
     return s
@@ -146,9 +148,7 @@ def sizes(s, share=1.0, draft=False):
         z.X = z.T * (mla if s.mla else gqa)
     load = s.l if s.l > 0 else expected_load(s, z.A)
     z.R = min(load * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
-    share = s.k / (s.ep * s.slots)
-    x = -z.A * math.log1p(-share) if share < 1 else math.inf
-    z.G = s.slots * (1 - math.exp(-math.log1p(s.sigma**2 * x) / s.sigma**2 if s.sigma else -x))
+    z.G = slots_hit(s, z.A)
     return z
 
 
@@ -166,6 +166,19 @@ def expected_load(s, A):
     M, mean, m = s.ep * s.slots, A * s.k / s.ep, largest(s.ep)
     theta = max(M - s.k, 0) / max(M - 1, 1)
     return 1 + m * math.sqrt(theta / mean + s.sigma**2 / s.slots) + max(m**2 - 0.6, 0) / 6 * theta / mean
+
+
+def slots_hit(s, A):
+    """Section 2: slots of a card that are hit, in the mean where l is given, else of the card with most of them."""
+    M, m, share = s.ep * s.slots, largest(s.ep), s.k / (s.ep * s.slots)
+    x = -A * math.log1p(-share) if share < 1 else math.inf
+    g = s.slots * (1 - math.exp(-math.log1p(s.sigma**2 * x) / s.sigma**2 if s.sigma else -x))
+    if s.l > 0:
+        return g
+    phi = (M - s.slots) / max(M - 1, 1)
+    v = g * (1 - g / s.slots) * phi
+    skew = max(m**2 - 0.6, 0) / 6 * max(1 - 2 * g / s.slots, 0) * phi
+    return min(s.slots, A * min(s.k, s.slots), g + m * math.sqrt(v) + skew)
 
 
 def memory(s):

@@ -217,7 +217,7 @@ def through(s, p, pipeline, stage):
     if pipeline == "windows":
         return rest + stage.L_m * in_windows(p)
     if pipeline == "sbo":
-        layer = p.before + p.after + alongside(p.dispatch, p.shared, s.mu) + (p.routed - p.down) + p.closing
+        layer = p.before + p.after + alongside(p.dispatch, p.shared) + (p.routed - p.down) + p.closing
         return rest + stage.L_m * (layer + alongside(p.combine - p.fixed, p.down, s.mu) + p.fixed)
     if pipeline == "dual-mbatch":
         layer = alongside(p.dispatch, p.before + p.shared, s.mu) + p.routed

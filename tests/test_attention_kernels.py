@@ -132,7 +132,8 @@ def test_fp8_of_dense_mla_on_hopper_takes_the_time_of_its_cache_and_says_that_it
 
 
 def test_sources_of_a_row_say_chip_engine_and_errors_of_every_kernel():
-    measured = {"hopper": "H100, H200", "blackwell": "B200", "blackwell-ultra": "B300", "ampere": "A100"}
+    measured = {"hopper": "H100, H200", "blackwell": "B200", "blackwell-ultra": "B300"}
+    measured["ampere-tensorrt-llm"] = "A100"
     for name, chips in measured.items():
         row = CURVES[name]
         for knot in ("gqa_memory", "attention_memory", "gqa_prefill_compute"):
@@ -182,10 +183,12 @@ def test_every_draft_token_gathers_its_own_positions():
         kv_lora_rank, index_topk = 512, 2048
 
     class Job:
-        context, queries = 50_000, 3
+        context, queries, causal = 50_000, 3, False
 
     assert attention.gathers(Sizes, Job) == 3
-    Job.context = 2048
+    Job.context = 1024
+    assert attention.gathers(Sizes, Job) == 3  # by the same kernel
+    Sizes.index_topk = 0
     assert attention.gathers(Sizes, Job) == 1  # all there is, once a sequence
     ratio = {}
     for mtp in (0, 1):

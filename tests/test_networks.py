@@ -118,7 +118,7 @@ def test_expected_load_is_smooth_and_at_least_one():
 @pytest.mark.parametrize(("ep", "slots", "tokens"), [(1, 256, 3), (8, 32, 1), (64, 4, 1), (256, 1, 5)])
 def test_a_card_has_no_more_rows_than_its_slots_and_the_tokens_allow(ep, slots, tokens):
     """R = min(l k A / ep, A min(k, s)), whatever l is asked for, or chance makes of few tokens."""
-    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots))
+    split = types.SimpleNamespace(ep=jnp.float64(ep), slots=jnp.float64(slots), copies=False)
     for given in (1.0, 2.0, 1e6, 0.0):
         favour = {"expert_cv": jnp.float64(0.0), "expert_cv_placed": jnp.float64(9.0)}
         workload = types.SimpleNamespace(expert_imbalance=jnp.float64(given), **favour)
@@ -263,7 +263,7 @@ def test_single_batch_overlap_hides_the_combine_behind_the_second_gemm():
     )
     parts = pipelines.Parts(layer=layer, layers=10.0, rest=network_time(7.0), blocks={}, unhidden=0.1)
     time, _ = pipelines.single_batch_overlap(lambda batch: parts, 1.0)
-    assert float(time.total) == pytest.approx(7.0 + 10.0 * (2.0 + 0.1 * 1.0 + 5.0 + 4.0 + 0.1 * 3.0))
+    assert float(time.total) == pytest.approx(7.0 + 10.0 * (2.0 + 5.0 + 4.0 + 0.1 * 3.0))
     twice = dataclasses.replace(parts).twice()
     assert twice.unhidden == 0.1 and float(twice.layer.combine.total) == 8.0
 

@@ -31,7 +31,7 @@ def test_needed_flops_depend_on_no_overlap_and_no_core(phase, mode):
 
 def test_needed_flops_of_blocks_and_of_a_known_point():
     fixed = FIXED | PHASES["prefill"] | {"pipeline": "dual-mbatch"}
-    fixed["expert_imbalance"] = 1.1
+    fixed |= {"expert_imbalance": 1.1, "unhidden": 0.1}
     axes = {"hardware_exchange_cores": [0.0, 0.18]}
     free, lent = (dsjax.explain({"phase": "prefill", "axes": axes, "fixed": fixed}, {"hardware_exchange_cores": x})
                   for x in axes["hardware_exchange_cores"])  # fmt: skip

@@ -108,14 +108,14 @@ def prompt(model, work):
 
     It picks where there are more than `index_topk`; engines compute shorter prompts unfolded, over all positions.
     """
-    picked = picks(model, work.context)
+    picked = picks(model, work)
     absorbed, dense = vars(absorbed_prompt(model, work)), vars(unfolded(model, work))
     return Attention(**{name: chosen(picked, absorbed[name], dense[name]) for name in dense})
 
 
-def picks(model, context):
-    """Positions of a latent cache that an indexer leaves out (> 0: kernels of sparse attention run; else 0 or less)."""
-    return model.kv_lora_rank * model.index_topk * (context - model.index_topk)
+def picks(model, work):
+    """Whether kernels of sparse attention run (> 0): always in decode, of a prompt where positions are left out."""
+    return model.kv_lora_rank * model.index_topk * (work.context - model.index_topk if work.causal else 1)
 
 
 def pair_flops(model):
@@ -134,7 +134,7 @@ def attended(model, work, shape):
 
 def gathers(model, work):
     """Times that the positions of a sequence are read in decode: once, or by each of its tokens what it picks."""
-    return chosen(picks(model, work.context), work.queries, 1)
+    return chosen(picks(model, work), work.queries, 1)
 
 
 def rotation(model, work):
@@ -183,7 +183,8 @@ def index_scores(model, work):
 def index_selection(model, work):
     """Scores among which the best are selected: T / sp S / kv_split (half of it if causal); none if all are taken."""
     split = 2 if work.causal else work.kv_split
-    some = chosen(picks(model, work.context) * model.index_n_heads, 1, 0)
+    left_out = model.kv_lora_rank * model.index_topk * (work.context - model.index_topk)
+    some = chosen(left_out * model.index_n_heads, 1, 0)
     return Pointwise(weights=0, inputs=over(some * work.rows * work.context, split), outputs=0)
 
 

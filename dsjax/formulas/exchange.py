@@ -187,14 +187,14 @@ def never(point, causal):
 
 
 def always(point, causal):
-    """The low-latency modes keep them."""
-    del point, causal
-    return True
+    """The low-latency modes keep them, for models that have routed experts."""
+    del causal
+    return point.model.num_hidden_layers > point.model.first_k_dense_replace
 
 
 def by_library(point, causal):
     """The automatic mode keeps them in decode, where the engine has a library."""
-    return False if causal else point.engine.library > 0
+    return False if causal else always(point, causal) & (point.engine.library > 0)
 
 
 class Exchange(NamedTuple):

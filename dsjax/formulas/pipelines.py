@@ -93,7 +93,8 @@ def single_batch_overlap(parts, batch):
     """SBO: the whole batch; dispatch beside the shared expert, combine beside the routed experts' down-projection.
 
     T = rest + layers (before + after + reduce + max(dispatch, shared) + routed + max(data, down) + fixed + closing),
-    and `unhidden` of the shorter side of either max: what an expert has finished is sent while others compute.
+    and `unhidden` of the shorter side of the second max: what an expert has finished is sent while others compute. The
+    first is that of `naive`.
     `fixed`, the absolute times of the combine, come after the last data and stay; `data` is the rest of it.
     Source: SGLang's single-batch overlap (2025).
     """
@@ -101,7 +102,7 @@ def single_batch_overlap(parts, batch):
     y = x.layer
     fixed = Time(exposed_latency=y.combine.exposed_latency)
     data = dataclasses.replace(y.combine, exposed_latency=None)
-    layer = y.before + y.after + y.reduce + alongside(y.dispatch, y.shared, x.unhidden) + y.routed
+    layer = y.before + y.after + y.reduce + alongside(y.dispatch, y.shared) + y.routed
     layer = layer + alongside(data, y.down, x.unhidden) + fixed + y.closing
     return x.rest + x.layers * layer, x
 

@@ -39,17 +39,16 @@ def imbalance(model, workload, split, tokens):
     Experts are chosen with the spread of `favour`.
     """
     given = workload.expert_imbalance
-    chance = expected_imbalance(model, split.ep, split.slots, tokens, favour(model, workload, split))
+    chance = expected_imbalance(model, split.ep, split.slots, tokens, favour(workload, split))
     return arrays.where(given > 0.0, given, chance)
 
 
-def favour(model, workload, split):
+def favour(workload, split):
     """Standard deviation over mean of how often experts are chosen: less where slots hold copies, placed by load.
 
     Those are all slots beyond one of each expert, M > E, whether asked for or left over.
     """
-    copies = split.ep * split.slots > model.n_routed_experts
-    return arrays.where(copies, workload.expert_cv_placed, workload.expert_cv)
+    return arrays.where(split.copies, workload.expert_cv_placed, workload.expert_cv)
 
 
 def expected_imbalance(model, ep, slots, tokens, favour=0.0):
@@ -91,14 +90,18 @@ def expert_slots(n_routed_experts, ep):
 
 
 def routed_rows(model, workload, split, tokens):
-    """(rows of the busiest card, slots of a card that are hit and so read) for `tokens` tokens of all groups.
+    """(rows of the busiest card, slots that are hit of the card with most of them) for `tokens` tokens of all groups.
 
-    R = min(l k A / ep, A min(k, s)); l of `imbalance`, s slots of a card.
+    R = min(l k A / ep, A min(k, s)); l of `imbalance`, s slots of a card. Slots hit: `most_slots_hit`, no more than
+    A min(k, s), or `slots_hit` of the mean card where `expert_imbalance` says how cards differ.
     """
     copies = model.num_experts_per_tok
     busiest = imbalance(model, workload, split, tokens)
     rows = tokens * arrays.minimum(busiest * copies / split.ep, arrays.minimum(copies, split.slots))
-    return rows, slots_hit(split.slots, split.ep * split.slots, copies, tokens, favour(model, workload, split))
+    hit = slots_hit(split.slots, split.ep * split.slots, copies, tokens, favour(workload, split))
+    most = most_slots_hit(hit, split.slots, split.ep)
+    most = arrays.minimum(most, tokens * arrays.minimum(copies, split.slots))
+    return rows, arrays.where(workload.expert_imbalance > 0.0, hit, most)
 
 
 def slots_hit(slots, all_slots, copies, tokens, spread=0.0):
@@ -114,3 +117,23 @@ def slots_hit(slots, all_slots, copies, tokens, spread=0.0):
     v = arrays.where(some, variance, 1.0)
     missed = arrays.where(some, arrays.log1p(v * tried) / v, tried)
     return slots * -arrays.expm1(-missed)
+
+
+def most_slots_hit(hit, slots, ep):
+    """Expected slots hit of the card with most of them, of `ep` cards with s = `slots` each, g = `hit` in the mean.
+
+    A slot is hit or not, with variance g (1 - g / s) phi, phi = (M - s) / (M - 1) for what other cards lack, M = ep s;
+    with m and the term of skewness as in `expected_imbalance`:
+
+        min(s, g + m sqrt(g (1 - g / s) phi) + max(0, m^2 - 0.6) / 6 max(0, 1 - 2 g / s) phi)
+
+    Against simulation within 8 % where g >= 1.
+    """
+    largest, share = largest_normal(ep), hit / slots
+    elsewhere = (ep - 1.0) * slots / arrays.maximum(ep * slots - 1.0, 1.0)
+    variance = hit * (1.0 - share) * elsewhere
+    # A root of a positive number, so that its derivative is finite also where every slot is hit.
+    deviation = arrays.where(variance > 0.0, arrays.sqrt(arrays.where(variance > 0.0, variance, 1.0)), 0.0)
+    skewed = arrays.maximum(largest * largest - 0.6, 0.0) / 6.0
+    skewed = skewed * arrays.maximum(1.0 - 2.0 * share, 0.0) * elsewhere
+    return arrays.minimum(slots, hit + deviation * largest + skewed)

@@ -24,6 +24,7 @@ class Split:
     groups: int  # whole ones: floor(dp), at least 1
     several: bool  # whether there is more than one: chips > pp tp
     slots: float  # experts one card holds
+    copies: bool  # whether cards have more slots than there are experts
     counts: Deployment  # the sizes as integers, those that were not given derived: ceilings and divisibility are exact
     stages: float | None  # of the pipeline of layers; None: one, and no other is asked for
 
@@ -45,6 +46,6 @@ def split(deployment, model, dtype):
     share = d.tp if d.pp is None else d.pp * d.tp  # chips that hold one group, all layers
     dp, groups = quotient(chips, share, dtype), arrays.maximum(chips // share, 1)
     stages = None if d.pp is None else arrays.asarray(d.pp, dtype)
-    slots = arrays.asarray(slots, dtype)
+    copies, slots = ep * slots > model.n_routed_experts, arrays.asarray(slots, dtype)
     of_groups = {"dp": dp, "groups": groups, "several": chips > share}
-    return Split(**sizes, **of_groups, slots=slots, counts=counts, stages=stages)
+    return Split(**sizes, **of_groups, slots=slots, copies=copies, counts=counts, stages=stages)

@@ -132,7 +132,7 @@ class Kernels:
             cached = work.tokens * attention.cache_width(model, work.tp) / work.kv_split
         moved = moved * precision.activation_bytes
         cached = cached * attention.element_bytes(model, precision, self.point.engine)
-        picked, gathered = attention.picks(model, work.context), attention.gathers(model, work)
+        picked, gathered = attention.picks(model, work), attention.gathers(model, work)
 
         def time(share):  # of the positions
             pairs, read = (attention.causal_pairs(share), 1.0) if causal else (share, share * gathered)

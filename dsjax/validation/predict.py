@@ -20,7 +20,7 @@ from . import continuous_batching, measured
 FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for
 # What differs from system to system, or is fitted.
 OWN = ("model", "hardware", "phase", "chips", "tp", "moe_tp", "ep", "batch", "prompts", "mtp", "isl", "osl", "context")
-OWN += ("software_factor", "engine")
+OWN += ("concurrency", "pp", "software_factor", "engine")
 STEP = 1e-4  # of the logarithm of a kernel's time
 FACTOR, LAYERS = ("workload", "software_factor"), ("model", "num_hidden_layers")
 SLOWER = {
