@@ -39,7 +39,7 @@ COMMANDS = {
             "calibrate": "Fit efficiencies to measured times: least squares on log time, checked on shapes left out.",
             "reproduce": "Published results against computed ones; exit code 1 if one is outside its tolerance.",
             "count": "Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.",
-            "catalog": "Rows of the catalogs: hardware, nics, models, precisions, curves, in SI units.",
+            "catalog": "Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.",
         },
     ),
 }

@@ -66,6 +66,7 @@ def exact(model, phase, batch, context, width, layout):
     for row in rows_of(model, phase):
         layers, shape = row.layers(model), _shape(row, model, work)
         absent = not shape.flops if row.section == ATTENTION else row.kernel is None and not shape.weights
+        absent |= isinstance(shape, shapes.Gemm) and not shape.weights  # as a shared expert that a model lacks
         if absent or not layers:
             continue
         everywhere, weight, read = layers * layout.chips, width[row.weights], shape.weights

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..search.pareto import of_dataset
+from ..space.space import load_of
 from . import canvas, selection
 from .labels import Note, annotate_curves
 
@@ -24,7 +25,7 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     shown, count = selection.leaders(cut, by, mask)
     front = of_dataset(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
-    load = "batch" if "tps_per_user" in space.defined else "prompts"
+    load = load_of(space.axes | space.fixed | {"phase": space.phases[-1]})
     (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))
 
     ax = figure.add_subplot()

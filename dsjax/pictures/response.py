@@ -7,7 +7,7 @@ import numpy as np
 from ..analysis import solve, targets
 from ..errors import InputError, unknown
 from ..space.parameters import resolve
-from ..space.space import numeric_axes
+from ..space.space import LOADS, numeric_axes
 from ..specs.variables import SENSE
 from ..units import number
 from . import canvas, response_curves, selection
@@ -101,7 +101,7 @@ def _along(space, x, between):
     """(name, None) of an axis, (name, `Input`) of another number."""
     numeric = numeric_axes(space.study)
     if x is None:
-        x = next((a for a in ("batch", "prompts") if a in space.axes), None)
+        x = next((a for loads in LOADS.values() for a in loads if a in space.axes), None)
         x = x or max(space.axes, key=lambda a: (a in numeric, space.sizes[a]))
     axis = str(x).replace(".", "_")
     if axis in space.axes:

@@ -29,8 +29,11 @@ class AxisReader:
 
     def read(self, axes, fixed):
         """({axis: values}, {name: value}) as given -> validated; the defaults of the study are fixed too."""
-        if not axes:
+        if not axes and not fixed:
             raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
+        if not axes:  # one configuration: a grid of one point, along the axis of the first name
+            name = "hardware" if "hardware" in fixed else next(iter(fixed))
+            axes, fixed = {name: [fixed[name]]}, {k: x for k, x in fixed.items() if k != name}
         if len(axes) > MOST_AXES:
             raise InputError(f"{self.file}: [axes]: {len(axes)} axes; expected at most {MOST_AXES}")
         self.check_points(axes)

@@ -131,8 +131,11 @@ class _Reader:
         axes, fixed = (self.sections[name] for name in ("axes", "fixed"))
         given, loads = axes.keys() | fixed.keys(), {"batch", "concurrency"}
         if len(overridden & loads) == 1:
-            (other,) = loads - overridden
+            (own,), (other,) = overridden & loads, loads - overridden
             axes.pop(other, None), fixed.pop(other, None)
+            by = self.sections["objective"].get("by")
+            if isinstance(by, list | tuple):
+                self.sections["objective"]["by"] = [own if name == other else name for name in by]
         elif loads <= given:
             where = self.where("axes" if "concurrency" in axes else "fixed", "concurrency")
             raise InputError(f"{where}: beside batch; expected one or the other")
@@ -157,7 +160,9 @@ class _Reader:
         space = Space(study=self.study, title=title, rows=rows, bounds={}, text=text, **given, **later)
         for name in (*rows, *self.study.policies, *self.needed(space)):
             if name not in axes and name not in fixed:
-                raise InputError(f"{self.file}: [axes] {name}: missing; expected an axis or a [fixed] value")
+                other = " (or concurrency)" if name == "batch" and self.study.name == "core" else ""
+                raise InputError(f"{self.file}: [axes] {name}{other}: missing; expected an axis or a [fixed] value")
+        self.check_load(space)
         self.check_curves(space)
         space = parameters.replaced(space.with_rows_in_use(), settings)
         self.check_overrides(space)
@@ -186,8 +191,7 @@ class _Reader:
 
         A phase that an option chose among several of the file leaves the file's limits for the others as they are.
         """
-        own = self.phases_of_file if set(space.phases) <= set(self.phases_of_file) else space.phases
-        lacking = undefined(own)
+        lacking = undefined(self.own_phases(space))
         for key in self.sections["constraints"]:
             name = key.partition("_")[2]
             if name in lacking:
@@ -198,12 +202,24 @@ class _Reader:
     def needed(self, space):
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
         given = space.axes.keys() | space.fixed.keys()
-        unused = {load for phase, load in LOADS.items() if phase not in space.phases}
+        unused = {load for phase, loads in LOADS.items() if phase not in space.phases for load in loads}
         unused |= {"batch" if "concurrency" in given else "concurrency"}
         lengths = {"context"} if "isl" in given else {"isl", "osl"}
         derived = {"chips"} if "ep" in given else {"ep"} if "chips" in given else set()
         fields = (*self.study.workload, *self.study.deployment)
         return [name for name in fields if name not in unused | derived | lengths | {"shared_tp", "pp"}]
+
+    def own_phases(self, space):
+        """Phases of the file where an option chose among them, else those of the space."""
+        return self.phases_of_file if set(space.phases) <= set(self.phases_of_file) else space.phases
+
+    def check_load(self, space):
+        """Refuse a load, given by an option, that no phase of the space, or of its file, reads."""
+        read = [load for phase in self.own_phases(space) for load in LOADS.get(phase, ())]
+        for section, name in self.overridden:
+            if name not in read and any(name in loads for loads in LOADS.values()):
+                phases, expected = " or ".join(space.phases), " or ".join(read)
+                raise InputError(f"{self.where(section, name)}: {phases} does not read it; expected {expected}")
 
     def check_curves(self, space):
         """A curve by hardware needs rows of one form, which the rows of the hardware name."""

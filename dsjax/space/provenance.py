@@ -133,7 +133,23 @@ def remarks(space, shown):
             if (fields := [field for field in sources.of_kind(row, kind) if field not in unread])
         ]
         lines += [f"{text}: {', '.join(found)}"] if found else []
-    return [*lines, *filter(None, [remark(space)]), *of_checkpoints(space)]
+    return [*lines, *filter(None, [remark(space)]), *of_engines(space), *of_checkpoints(space)]
+
+
+def of_engines(space):
+    """Sentences about chips on which nobody measured the kernels of an engine that has kernels of its own."""
+    lines = []
+    for engine, row in space.rows.get("engine", {}).items():
+        own = row.get("curves", {})
+        found = {
+            chip: curve
+            for (chip, name), (curve, _) in of_space(space).items()
+            if own and name == engine and curve not in own.values() and curve == space.curve_of(chip, engine)
+        }
+        if found:
+            chips = ", ".join(f"{chip} (curve {curve})" for chip, curve in found.items())
+            lines.append(f"engine {engine}: no kernels of its own measured on {chips}, whose row stands for them")
+    return lines
 
 
 def of_checkpoints(space):

@@ -16,7 +16,7 @@ from . import ranges
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
 BEFORE |= {"context_cv": 0.0, "acceptance_decay": 1.0, "expert_cv": 0.0, "expert_cv_placed": 0.0}
 KEPT = ("memory_bytes", "exchange_buffers", "exchange_tokens", "cache_scale_bytes", "cache_rope_bytes")  # were not
-LOADS = {"decode": "batch", "prefill": "prompts"}  # {phase: what is batched}
+LOADS = {"decode": ("concurrency", "batch"), "prefill": ("prompts",)}  # {phase: what is batched, one of these}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,5 +174,5 @@ def group_names(study, axes):
 
 def load_of(given):
     """Name of the batched number, `batch`, `concurrency` or `prompts`, at a point, or in a space, {name: value}."""
-    phase = given.get("phase", "decode")
-    return "concurrency" if phase == "decode" and "concurrency" in given else LOADS[phase]
+    loads = LOADS[given.get("phase", "decode")]
+    return next((name for name in loads if name in given), loads[-1])

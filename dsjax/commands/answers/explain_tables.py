@@ -120,8 +120,11 @@ def arithmetic(ds, point):
     step = f"{milliseconds(made)} of blocks"
     if v["hidden_time"]:
         step += f" - {milliseconds(v['hidden_time'])} hidden by pipeline {point['pipeline']}"
-    if not math.isclose(float(ds["time_of_pipeline"]), v["step_time"], rel_tol=1e-6):
-        step += f" = {milliseconds(float(ds['time_of_pipeline']))}, with software and host time"
+    pipeline = float(ds["time_of_pipeline"])
+    if not math.isclose(made - v["hidden_time"], pipeline, rel_tol=1e-6):  # stages of layers
+        step += f" + {milliseconds(pipeline - made + v['hidden_time'])} of other micro batches in the slowest stage"
+    if not math.isclose(pipeline, v["step_time"], rel_tol=1e-6):
+        step += f" = {milliseconds(pipeline)}, with software and host time"
     lines = [f"{step} = {milliseconds(v['step_time'])} per step"]
     whole = f"{v['tps_per_chip']:,.6g} tokens/s/chip x {v['chips']:,.0f} chips = {v['tps_total']:,.0f} tokens/s"
     if load_of(point) == "prompts":
@@ -168,7 +171,7 @@ def _sections(ds, x, quiet):
     yield "\n".join(f"  {line}" for line in x["arithmetic"]) + "\n" + _utilisation(x["metrics"])
     if x["refused"]:
         yield "Refused:\n" + "\n".join(f"  {name}: {text}" for name, text in x["refused"].items())
-    yield _blocks_table(x["blocks"])
+    yield _blocks_table(x["blocks"], x["point"].get("pp", 1))
     yield _network_table(x)
     yield _path_table(x)
     yield _memory_bar(x)
@@ -209,7 +212,7 @@ def _utilisation(m):
     return f"  {', '.join(texts)}, bound by {m['bottleneck']}"
 
 
-def _blocks_table(rows):
+def _blocks_table(rows, stages=1):
     lines = []
     for r in rows:
         if not r["seconds"]:
@@ -222,6 +225,8 @@ def _blocks_table(rows):
     note = (
         "  of light: needed flops or bytes at the peak of the chip / seconds. Before overlap; GFLOP, MB per step, chip."
     )
+    if stages > 1:
+        note += f"\n  Of one micro batch through all {stages} stages; network and critical path below are of the step."
     return f"{table(headings, lines)}\n{note}"
 
 

@@ -13,7 +13,7 @@ from ..tables import records, table
 @click.argument("record", required=False)
 @OUTPUT_OPTIONS
 def catalog(record, form, quiet):
-    """Rows of the catalogs: hardware, nics, models, precisions, curves, in SI units.
+    """Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.
 
     Every row has a source, every number a kind: published, measured, fitted, derived, assumed, or unverified: nobody
     has checked it against a good source. A source is shown where it is not the row's own (", as in the line above).
@@ -54,6 +54,8 @@ def _flat(row, form):
 
     entries = {field: sources.of_field(row, field) for field in reader.numbers(row)}
     texts = {key: " ".join(x) for key, x in row.items() if isinstance(x, list)}
+    if "curves" in row:
+        texts["curves"] = " ".join(f"{family}:{own}" for family, own in row["curves"].items())
     if "quantisation" in row:
         texts["quantisation"] = "{method}, {bits} bit".format(**row["quantisation"])
     if doubted := sources.of_kind(row, "unverified"):
@@ -80,5 +82,6 @@ def _fields(row):
             shown.append([field, value, entry["kind"], '"' if source and source == above else source])
             above = source
     texts = [[key, " ".join(x), "", ""] for key, x in row.items() if isinstance(x, list)]
+    texts += [["kernels", f"{family}: {own}", "", ""] for family, own in row.get("curves", {}).items()]
     texts += [[key, row[key], "", ""] for key in ("form", "curve") if key in row]
     return shown + texts, ", ".join(left_out)

@@ -117,11 +117,12 @@ def _table(ds, operators, quiet):
     v = {name: _number(x.item()) for name, x in ds.data_vars.items() if not x.dims}
     replicated = [row["operator"] for row in operators if row["replicated"] and row["flops"]]
     grouped = any(row["block"] == "gqa" for row in operators)
-    kind = "absorbed" if point["phase"] == "decode" else "causal"
-    click.echo(f"  parameters {v['total_parameters']}; an MTP module beside them {v['mtp_parameters']}")
+    kind = ", causal," if point["phase"] == "prefill" else "" if grouped else ", absorbed,"
+    module = f"; an MTP module beside them {v['mtp_parameters']}" if ds["mtp_parameters"].item() else ""
+    click.echo(f"  parameters {v['total_parameters']}{module}")
     active, embedded = v["active_parameters_without_embedding"], v["total_active_parameters"]
     click.echo(f"  active per token {active}, with the embedding {embedded}")
-    click.echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention, {kind}, {v['attention_flops']}")
+    click.echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention{kind} {v['attention_flops']}")
     click.echo(f"    attention with keys and values of every head, no causal half: {v['attention_flops_unfolded']}")
     click.echo(f"    tp multiplies {', '.join([*replicated, 'norms'])}: {v['replicated_flops']} FLOPs are repeats")
     click.echo(f"  bytes moved {v['bytes_moved']}, sent {v['total_communication_bytes']}")
