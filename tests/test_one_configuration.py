@@ -1,4 +1,4 @@
-"""One configuration asked for by its names, loads by theirs: commands, files, pictures; the first answer in README.md."""
+"""One configuration asked for by its names, loads by theirs: commands, files, pictures; the answer in README.md."""
 
 from pathlib import Path
 
