@@ -98,6 +98,20 @@ def round(x):
     return namespace(x).round(x)
 
 
+def floor(x):
+    """The largest whole number that is not above x."""
+    return namespace(x).floor(x)
+
+
+def erf(x):
+    """The error function; of NumPy arrays that of SciPy, which JAX brings along."""
+    if namespace(x) is np:
+        from scipy import special
+    else:
+        from jax.scipy import special
+    return special.erf(x)
+
+
 def isnan(x):
     """Whether a number is NaN."""
     return namespace(x).isnan(x)

@@ -1,0 +1,164 @@
+"""Servers with steps of a simple time, and random cases of them: for tests and for `benchmarks/bench_serving.py`.
+
+`Step` is what the analytic model takes; its `tau` is the same in plain Python, for the simulator.  `drawn` draws a
+case: lengths, a server and its load, from ranges as wide as those of servers of today.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import server_simulator
+
+from dsjax import arrays
+from dsjax.serving.server import closed_loop, lengths, open_loop, profiles, quantiles
+from dsjax.serving.server.prompts import chunked, secant
+from dsjax.serving.server.roots import root
+
+BATCHINGS = ("prefill-first", "chunked")
+LOOPS = ("open", "closed")
+MOST_LOAD = 0.85  # of the rate at which a server of a case is full
+
+
+def beside(x, other):
+    """A number of a point, with one axis more where `other` has one."""
+    return arrays.asarray(x)[..., None] if np.ndim(other) > np.ndim(x) else x
+
+
+class Step(NamedTuple):
+    """t_0 + max(w (1 - e^(-x / h)), x / r) + a B S + b p [s], x = B + n: weights that are read, then computation."""
+
+    weights_s: float  # w
+    half: float  # h: tokens
+    tokens_per_s: float  # r
+    start_s: float  # t_0
+    position_s: float  # a: of a position that a sequence attends to
+    pair_s: float  # b
+    context: float = 0.0  # S
+
+    def tau(self, B, S, n, p):
+        tokens = B + n
+        read = self.weights_s * (1.0 - math.exp(-tokens / self.half))
+        return self.start_s + max(read, tokens / self.tokens_per_s) + self.position_s * B * S + self.pair_s * p
+
+    def mixed(self, B, n, p):
+        own = Step(*(beside(x, B + n) for x in self))
+        tokens = B + n
+        read = -own.weights_s * arrays.expm1(-tokens / own.half)
+        longest = arrays.maximum(read, tokens / own.tokens_per_s)
+        return own.start_s + longest + own.position_s * B * own.context + own.pair_s * p
+
+    def decode(self, B):
+        return self.mixed(B, 0.0, 0.0)
+
+    def prompts(self, n, p):
+        return self.mixed(0.0, n, p)
+
+    alone = prompts  # one group
+
+
+class Case(NamedTuple):
+    """A server, its requests and how they come."""
+
+    step: Step
+    load: lengths.Load
+    server: open_loop.Server
+    amount: float  # requests per second of an open loop, users of a closed one
+
+
+def between(rng, low, high):
+    """Even in the logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def drawn(rng, batching, loop, load=None):
+    """`Case`, at a share of what its server can do that is drawn too where `load` is None."""
+    step = Step(
+        between(rng, 0.003, 0.06), between(rng, 4, 80), between(rng, 4e3, 8e4), between(rng, 5e-4, 0.01),
+        between(rng, 2e-10, 4e-9), between(rng, 2e-12, 4e-11),
+    )  # fmt: skip
+    isl, osl = between(rng, 256, 5e4), between(rng, 64, 6e3)
+    variations = [float(rng.choice([0.0, rng.uniform()], p=[0.25, 0.75])) for _ in range(2)]
+    hit = float(rng.choice([0.0, rng.uniform(0.0, 0.9)]))
+    requests = lengths.Load(isl, osl, *variations, hit)
+    places = 1000.0 if rng.random() < 0.8 else math.floor(between(rng, 24, 256))
+    budget = round(between(rng, 1024, 32768))
+    if batching == "chunked":
+        budget = max(budget, places + 512)
+    server = open_loop.Server(float(budget), float(places), batching == "chunked")
+    share, users = rng.uniform(0.2, MOST_LOAD), round(between(rng, 1, 400))
+    if loop == "closed":
+        return Case(step, requests, server, float(users))
+    share = share if load is None else load
+    return Case(step, requests, server, share * most_requests(Case(step, requests, server, 0.0)))
+
+
+def prepared(case):
+    """(step at the mean context, `Lengths`)."""
+    sizes = lengths.lengths(case.load)
+    return case.step._replace(context=sizes.context), sizes
+
+
+def stacked(several):
+    """One `Case` of arrays; all of one batching."""
+    several = [case._replace(server=case.server._replace(chunked=0.0)) for case in several]
+    parts = [zip(*(getattr(case, name) for case in several), strict=True) for name in ("step", "load", "server")]
+    step, load, server = ([np.array(column, float) for column in part] for part in parts)
+    load, server = lengths.Load(*load), open_loop.Server(*server)
+    return Case(Step(*step), load, server, np.array([case.amount for case in several]))
+
+
+def of_kind(case, batching):
+    """A `Case` of arrays with what decides its equations."""
+    server = case.server._replace(chunked=batching == "chunked")
+    return case._replace(load=case.load._replace(uniform=arrays.asarray(case.load.uniform) > 0.5), server=server)
+
+
+def most_requests(case):
+    """Requests per second that a server can do.
+
+    A server of chunks is full of prompts before it is full of sequences where these, q of each prompt's steps long, are
+    fewer: B = q C / E[n].
+    """
+    step, sizes = prepared(case)
+    server, q = case.server, sizes.steps
+    most = arrays.maximum(server.groups * server.budget / sizes.mean_new, 1.0)
+    if not server.chunked:
+        first, each = secant(step, sizes, most)
+        return 1.0 / (each + first / most + q * step.decode(server.cap) / server.cap)
+    held = arrays.minimum(server.cap, q * server.groups * server.budget / (sizes.mean_new + q))
+    decode_s = step.decode(held)
+
+    def prompts(rate):
+        return chunked(step, sizes, rate, held, decode_s, server.budget, server.groups)
+
+    rate = root(lambda rate: rate * q * decode_s / (1.0 - prompts(rate).share) - held, 1e-9, 1e5 + 0.0 * held)
+    return arrays.minimum(rate, 0.999 / prompts(rate).service)
+
+
+def means(case, closed):
+    """(`Means` of the loop, step, `Lengths`)."""
+    step, sizes = prepared(case)
+    found = closed_loop.means if closed else open_loop.means
+    return found(step, sizes, case.server, arrays.asarray(case.amount)), step, sizes
+
+
+def outputs(case, closed):
+    """{variable: value} of the analytic model, under the names of `server_simulator.Result.summary`."""
+    m, _, sizes = means(case, closed)
+    profile = profiles.of_closed_loop if closed else profiles.of_open_loop
+    seen = profile(m, sizes, case.server, arrays.asarray(case.amount))
+    served = m.rate if closed else case.amount
+    own = {"requests_per_s_served": served, "ttft_mean": m.ttft, "tpot_mean": m.tpot}
+    return own | quantiles.outputs(seen, sizes)
+
+
+def simulated(case, closed, requests, seed=0):
+    """The same of the simulator."""
+    load, server = case.load, case.server
+    amount = {"concurrency": int(case.amount)} if closed else {"requests_per_s": float(case.amount)}
+    own = load.isl, load.osl, load.isl_cv, load.osl_cv, load.uniform, load.cached_fraction
+    came = server_simulator.Load(*own, **amount)
+    batching = BATCHINGS[server.chunked]
+    one = server_simulator.Server(case.step.tau, batching, int(server.budget), math.inf, int(server.cap))
+    return server_simulator.simulate(came, one, requests, seed).summary()
