@@ -175,7 +175,9 @@ def test_front_of_the_study_is_what_best_finds_at_its_ends(sweep):
 
 
 def test_senses_are_those_of_the_variables_and_can_be_turned(sweep):
-    assert {name for name in MEASURES if name not in SENSE} == {"dp", "ep"}
+    assert {name for name in MEASURES if name not in SENSE} == {
+        *("dp", "ep", "balanced_ratio", "prefill_share", "mixed_share")
+    }
     assert SENSE["cost_per_million_tokens"] == SENSE["tpot"] == SENSE["memory_per_chip"] == -SENSE["mfu"] == -1
     by_time, by_rate = dsjax.pareto(sweep, x="tpot"), dsjax.pareto(sweep)
     assert by_time.tps_per_chip.values.tolist() == by_rate.tps_per_chip.values[::-1].tolist()

@@ -141,6 +141,9 @@ def test_a_billion_values(monkeypatch):
     space = grid.load(STUDY, axes={"batch": long}, fixed=FIXED, any_size=True)
     assert space.sizes["batch"] == 10**9 and space.axes["batch"][123456788] == 123456789
     assert len(space.to_json()) < 20_000
+    with monkeypatch.context() as patched:  # counting values does not make them
+        patched.setattr(ranges.Range, "array", lambda *_: pytest.fail("a billion values were made"))
+        assert np.size(ranges.Operand(space.axes["batch"], np.dtype("int32"))) == 10**9
     layout = cells.layout_of(space, (), "float32")
     assert np.prod(layout.shape(space.sizes)) < 2 * cells.CELLS
     with pytest.raises(dsjax.InputError, match="batch: 1e.09 values do not fit in memory; expected a larger step"):

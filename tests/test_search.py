@@ -8,7 +8,7 @@ import dsjax
 from dsjax.results import dataset
 from dsjax.search import ranking
 from dsjax.space import grid
-from dsjax.specs.variables import undefined
+from dsjax.specs.variables import OF_POOLS, OF_SERVERS, undefined
 
 AXES = {
     "hardware": ["H800", "A100"],
@@ -179,8 +179,12 @@ def test_a_limit_that_no_phase_defines_is_an_error(phases, limits, message):
 
 
 def test_what_no_phase_defines():
-    assert undefined(["decode"]) == ["ttft"] and undefined(["prefill"]) == ["tpot", "tps_per_user"]
-    assert undefined(["decode", "prefill"]) == []
+    of_servers = [*OF_SERVERS, *OF_POOLS]
+    assert undefined(["decode"]) == ["ttft", *of_servers]
+    assert undefined(["prefill"]) == ["tpot", "tps_per_user", *of_servers]
+    assert undefined(["decode", "prefill"]) == of_servers
+    assert undefined(["serve"]) == ["block_time", *OF_POOLS]
+    assert undefined(["disaggregated"]) == ["dp", "ep", "block_time"]
 
 
 KNOTS = {

@@ -2,7 +2,7 @@
 
 Formulas are those of the model: what a variable needs of them runs once more on numbers that carry derivatives
 (`evaluation.substituted`). The tangent of a parameter has the rank of the axes that it meets, which keeps most of it
-cheap over a grid.
+cheap over a grid. Of a server, whose queues are roots and quantiles, slopes are differences on both sides.
 """
 
 import functools
@@ -24,6 +24,7 @@ from ..types import Named, Names, Source
 from . import envelope as relaxation
 
 STEP = 1e-6  # relative step of one-sided slopes
+STEP_OF_SERVERS = 1e-5  # roots are found to 1e-11
 SHARP = 1e-4  # difference of one-sided elasticities that makes a kink; smooth parts differ by about 1e-6
 # Slopes are evaluated again on both sides of every point up to this many points x parameters.
 MOST_WITH_KINKS = 2_000_000
@@ -70,6 +71,8 @@ def sensitivity(
     check_output(space, of)
     if at is None and not envelope:
         return over_grid(asked, of, names, kinks)
+    if envelope and space.study.requests:
+        raise InputError("envelope: relaxes the load of one step; expected a grid of steps, or no envelope")
     if isinstance(at, str) and at != "best":
         raise InputError(f"at: {at!r}; expected 'best' or {{axis: value}}")
     swept = functools.cache(lambda: asked.swept(of if envelope else space.objective))
@@ -124,23 +127,41 @@ def one_sided(space, of, names):
     def values(at):
         return evaluation.evaluate(at, "float64", (of,))[of]
 
+    step = STEP_OF_SERVERS if space.study.requests else STEP
     dims, y = values(space)
-    inverse = 1.0 / (STEP * np.where(y == 0.0, np.inf, y))
+    inverse = 1.0 / (step * np.where(y == 0.0, np.inf, y))
     sides = []
     for name in names:
-        below, above = (values(parameters.multiplied(space, name, 1.0 + s * STEP))[1] for s in (-1.0, 1.0))
+        below, above = (values(parameters.multiplied(space, name, 1.0 + s * step))[1] for s in (-1.0, 1.0))
         sides.append(((y - below) * inverse, (above - y) * inverse))
     return dims, sides
 
 
+def one_sided_of_server(space, of, names):
+    """The same of a server at one point, all parameters at once: each moves in two samples of its own."""
+    numbers, n = evaluation.numbers(space), 2 * len(names) + 1
+    moved = {}
+    for i, name in enumerate(names):
+        key = name.record, name.field
+        if key in numbers:
+            moved.setdefault(key, np.full(n, numbers[key], float))
+            moved[key][2 * i + 1 : 2 * i + 3] *= 1.0 - STEP_OF_SERVERS, 1.0 + STEP_OF_SERVERS
+    y = evaluation.samples(space, moved, n, (of,))[of]
+    inverse = 0.0 if y[0] == 0.0 else 1.0 / (STEP_OF_SERVERS * y[0])
+    return [((y[0] - y[i]) * inverse, (y[i + 1] - y[0]) * inverse) for i in range(1, n, 2)]
+
+
 def at_point(space, of, names, whole):
     """`sensitivity` at the one point of a space, in float64; `whole` has the rows that are not in use there."""
-    found = evaluation.evaluate(space, function=slopes(of, names))
+    server = bool(space.study.requests)
+    found = evaluation.evaluate(space) if server else evaluation.evaluate(space, function=slopes(of, names))
     plain = {name: value for name, value in found.items() if "/" not in name}
     ds = dataset.to_dataset(space, {k: plain[k] for k in evaluation.known(space, plain)}, "dsjax sensitivity")
     used = [parameters.in_use(space, name)[1] for name in names]
-    ad = np.array([found[f"elasticity/{i}"][1] if used[i] else 0.0 for i in range(len(names))])
-    below, above = np.array(one_sided(space, of, names)[1]).T
+    sides = one_sided_of_server(space, of, names) if server else one_sided(space, of, names)[1]
+    below, above = (np.where(used, side, 0.0) if server else side for side in np.array(sides).T)
+    own = 0.5 * (below + above) if server else [found[f"elasticity/{i}"][1] for i in range(len(names))]
+    ad = np.where(used, own, 0.0)
     ds = ds.assign_coords(_coordinate(names)).assign(
         elasticity=_variable(("parameter",), ad, of),
         elasticity_below=_variable(("parameter",), below, of, ", for less of x"),
@@ -177,13 +198,18 @@ def over_grid(asked, of, names, kinks=None):
             f"grid: {space.points:,} points x {len(names)} parameters need {machine.gigabytes(needed)} and "
             f"{machine.gigabytes(machine.available_memory())} of memory is free; expected a smaller grid or fewer wrt"
         )
-    wanted = (of, *BESIDE, *(f"elasticity/{i}" for i in range(len(names))))
-    found = evaluation.evaluate(space, dtype, wanted, slopes(of, names))
+    if space.study.requests:
+        dims, sides = one_sided(space, of, names)
+        found = evaluation.evaluate(space, dtype, (of, *BESIDE))
+        found |= {f"elasticity/{i}": (dims, 0.5 * (below + above)) for i, (below, above) in enumerate(sides)}
+    else:
+        wanted = (of, *BESIDE, *(f"elasticity/{i}" for i in range(len(names))))
+        found = evaluation.evaluate(space, dtype, wanted, slopes(of, names))
     ds = dataset.to_dataset(space, {name: x for name, x in found.items() if "/" not in name}, "dsjax sensitivity")
     ds = ds.assign_coords(_coordinate(names))
     ds["elasticity"] = _variable(*_stacked(space, found, names), of)
     if kinks:
-        dims, sides = one_sided(space, of, names)
+        dims, sides = (dims, sides) if space.study.requests else one_sided(space, of, names)
         sharp = [np.abs(above - below) > SHARP for below, above in sides]
         ds["kink"] = _kink(("parameter", *dims), np.array(sharp))
     if asked.there is not None:

@@ -98,7 +98,7 @@ class GridRequest:
 
     def say_chosen(self, space):
         """Sentences on what was chosen for the user, a precision by its checkpoint."""
-        for why in () if self.quiet else space.chosen.values():
+        for why in () if self.quiet else dict.fromkeys(space.chosen.values()):
             click.echo(why, err=True)
 
     def _asked(self, command, needs, any_size):

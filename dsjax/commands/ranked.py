@@ -45,7 +45,8 @@ def _best_table(space, ranked, counts, quiet, objective):
         if ranked.sizes["rank"] > ROWS_SHOWN:
             click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
-        feasible = f"{counts['feasible']:,} of {space.points:,} points are feasible"
+        least = "at least " if counts.get("least") else ""  # others were not looked at in full
+        feasible = f"{least}{counts['feasible']:,} of {space.points:,} points are feasible"
         click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
         for line in provenance.remarks(space, metrics):
             click.echo(f"  {line}")

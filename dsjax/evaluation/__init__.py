@@ -10,6 +10,7 @@ from .derivatives import substituted
 from .duals import along, continued, tangent, value
 from .lift import evaluate, known, nbytes, numbers, pays, points, samples, variables
 from .reductions import equations_along, reduction
+from .servers import request_stages, server_memory, servers_at
 
 __all__ = [
     "along",
@@ -24,7 +25,10 @@ __all__ = [
     "pays",
     "points",
     "reduction",
+    "request_stages",
     "samples",
+    "server_memory",
+    "servers_at",
     "substituted",
     "tangent",
     "value",

@@ -13,10 +13,9 @@ import math
 import numpy as np
 
 from ..formulas.point import evaluate_point
-from ..specs import trees
-from . import by_numpy, choice
+from . import by_numpy, choice, servers
 from .assembly import assembly, layout
-from .operands import plan
+from .operands import plan, positions
 
 
 def evaluate(space, dtype="float64", names=None, function=evaluate_point, compiled=None):
@@ -26,6 +25,8 @@ def evaluate(space, dtype="float64", names=None, function=evaluate_point, compil
     point makes NaN); `function` another scalar function to lift, same signature as `evaluate_point`, defined once at
     module level so that its trace is found again. `compiled`: True or False; None what is sooner (`choice`).
     """
+    if space.study.requests:
+        return servers.evaluate(space, dtype, names, compiled)
     how, leaves = plan(space, function)
     variables = layout(how, dtype)
     names = known(space, variables) if names is None else tuple(names)
@@ -43,6 +44,8 @@ def _evaluated(how, dtype, names, leaves, compiled=None):
 
 def pays(space, dtype, names, times):
     """Whether `times` evaluations of such a space are sooner by a compiled program: from sizes alone."""
+    if space.study.requests:
+        return servers.pays(space, times)
     how, leaves = plan(space)
     return choice.pays(_assembly(how, dtype, tuple(names), leaves), times)
 
@@ -61,6 +64,8 @@ def known(space, names):
 
 def variables(space, dtype="float64"):
     """{variable: (dims, dtype)} of all that `evaluate` can return of a space, without evaluating."""
+    if space.study.requests:
+        return servers.variables(space, dtype)
     return layout(plan(space)[0], dtype)
 
 
@@ -75,8 +80,10 @@ CHUNK = 2**12  # samples evaluated at once: they stay in the caches of a core
 
 def numbers(space):
     """{(record, field): number} of every operand of a space of one point; of its curve the record is "curve"."""
+    if space.study.requests:
+        return servers.numbers(space)
     how, leaves = plan(space)
-    return {key: leaves[position] for key, position in _positions(how).items()}
+    return {key: leaves[position] for key, position in positions(how).items()}
 
 
 def samples(space, values, n, names):
@@ -84,6 +91,8 @@ def samples(space, values, n, names):
 
     `values` {(record, field): n numbers} of the operands that vary (see `numbers`).
     """
+    if space.study.requests:
+        return servers.samples(space, values, n, names)
     how, leaves = plan(space)
     return _sampled(how, leaves, _by_position(how, leaves, values), n, names)
 
@@ -117,8 +126,8 @@ def points(spaces, values, function=evaluate_point):
 
 def _by_position(how, leaves, values):
     """{position of an operand: numbers} of {(record, field): numbers}."""
-    positions = _positions(how)
-    return {positions[key]: np.asarray(array, leaves[positions[key]].dtype) for key, array in values.items()}
+    own = positions(how)
+    return {own[key]: np.asarray(array, leaves[own[key]].dtype) for key, array in values.items()}
 
 
 def _sampled(how, leaves, varied, n, names):
@@ -131,11 +140,3 @@ def _sampled(how, leaves, varied, n, names):
         for name, array in _evaluated(how, "float64", tuple(names), part).items():
             found[name].append(np.broadcast_to(array, (min(CHUNK, n - first),)))
     return {name: np.concatenate(chunks) for name, chunks in found.items()}
-
-
-def _positions(how):
-    """{(record, field): position of its operand} of a plan of one curve."""
-    records, curves, _, _ = trees.filled(how.structure, range(len(how.leaf_axes)))
-    named = [*records.items(), *(("curve", record) for record in curves if dataclasses.is_dataclass(record))]
-    found = {(name, x.name): getattr(record, x.name) for name, record in named for x in dataclasses.fields(record)}
-    return {key: position for key, position in found.items() if position is not None}

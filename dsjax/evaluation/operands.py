@@ -111,3 +111,11 @@ def _record(space, record, cls, rows, along=None):
         values[field] = ranges.Operand(raw, dtype) if isinstance(raw, ranges.Range) else np.asarray(raw, dtype)
         axes[field] = axis
     return cls(**values), cls(**axes)
+
+
+def positions(how):
+    """{(record, field): position of its operand} of a plan of one curve."""
+    records, curves, _, _ = trees.filled(how.structure, range(len(how.leaf_axes)))
+    named = [*records.items(), *(("curve", record) for record in curves if dataclasses.is_dataclass(record))]
+    found = {(name, x.name): getattr(record, x.name) for name, record in named for x in dataclasses.fields(record)}
+    return {key: position for key, position in found.items() if position is not None}

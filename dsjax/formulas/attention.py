@@ -32,8 +32,8 @@ def key_value(model, work):
 
 
 def key_value_up(model, work):
-    """Keys and values of the heads, unfolded from the latent cache (T, R_kv, hd (D_n + D_v))."""
-    return gemm(work.tokens, model.kv_lora_rank, heads(model, work.tp) * (model.qk_nope_head_dim + model.v_head_dim))
+    """Keys and values of the heads, unfolded from the latent cache (T, R_kv, hd (D_n + D_v)); T with what it has."""
+    return gemm(work.attended, model.kv_lora_rank, heads(model, work.tp) * (model.qk_nope_head_dim + model.v_head_dim))
 
 
 def absorb_keys(model, work):
@@ -83,7 +83,7 @@ def unfolded(model, work):
     return Attention(
         flops=work.tokens * work.context * own * width,
         inputs=work.tokens * own * query_width(model),
-        kv=work.tokens * chosen(model.kv_lora_rank, latent, kv_heads(model, work.tp) * width),
+        kv=work.attended * chosen(model.kv_lora_rank, latent, kv_heads(model, work.tp) * width),
         outputs=work.tokens * own * model.v_head_dim,
     )
 
@@ -98,7 +98,7 @@ def absorbed_prompt(model, work):
     return Attention(
         flops=work.tokens * work.context * own * (keys + rank),
         inputs=work.tokens * own * keys,
-        kv=work.tokens * keys,
+        kv=work.attended * keys,
         outputs=work.tokens * own * rank,
     )
 

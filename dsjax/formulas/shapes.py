@@ -33,7 +33,13 @@ class Work:
     shared_tp: float
     moe_tp: float
     expert_tile: float | None  # sizes of a routed expert are filled up to a multiple of it; 0, None: they are not
+    cached: float | None = None  # of a group: positions of prompts that the cache has, which new tokens attend to
     causal: bool = dataclasses.field(metadata={"static": True})  # whole prompts, keys and values unfolded; else decode
+
+    @property
+    def attended(self):
+        """Positions whose keys and values a pass over prompts reads: its own tokens, and those that the cache has."""
+        return self.tokens if self.cached is None else self.tokens + self.cached
 
 
 @record

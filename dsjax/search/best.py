@@ -1,6 +1,7 @@
 """Best points and Pareto fronts of a Dataset, a file, a grid, or a grid too large to hold in memory."""
 
 import functools
+import json
 from typing import Any
 
 import xarray as xr
@@ -84,7 +85,10 @@ def of_space(space, dtype, stream, materialised, streamed, command, counts=False
     if stream or (stream is None and not fits(space, dtype, max_memory)):
         dtype = sweep.checked(dtype)
         found = streamed(space, dtype=dtype, command=command)
-        return found, streaming.counted(space, dtype, client) if counts else None
+        searched = found.attrs.pop("searched", None)  # of servers, counted on the way
+        if not counts:
+            return found, None
+        return found, json.loads(searched) if searched else streaming.counted(space, dtype, client)
     results = Results(sweep.of_space(space, dtype, False, command, max_memory), space)
     return materialised(results), ranking.counted(results) if counts else None
 

@@ -14,7 +14,7 @@ from .. import evaluation
 from ..errors import InputError
 from ..results import dataset
 from ..space import ranges
-from . import cells, ranking, workers
+from . import cells, ranking, slabwise, workers
 from .pareto import check, choose, described, exact, near_front
 
 MOST_CANDIDATES = 20_000_000  # points kept at once in the second pass
@@ -27,6 +27,8 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
     A cell is looked at while it may hold a point within twice the tolerance of the `top`-th best value of its group.
     `client`: the workers of this `dask.distributed.Client` do the first pass.
     """
+    if space.study.requests:
+        return slabwise.best(space, by, top, objective, dtype, command, client)
     by, name, sense = ranking.check(space, by, top, objective)
     stream = _Stream(space, by, dtype)
     most = stream.largest(name, sense, client)
@@ -55,6 +57,8 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
 
     A cell is looked at while the corner of its largest x and its largest y is not behind the front found so far.
     """
+    if space.study.requests:
+        return slabwise.pareto(space, x, y, by, dtype, command, client)
     by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
     stream = _Stream(space, by, dtype)
     most = stream.largest(x, x_sense, client), stream.largest(y, y_sense, client)

@@ -53,4 +53,5 @@ CORE = Study(
     blocks=BLOCKS,
     constraints=CONSTRAINTS,
     ties=("-batch", "-concurrency"),
+    general=True,
 )

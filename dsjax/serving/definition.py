@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..catalog.reader import KINDS, read_toml
+from ..catalog import reader
 
 
 class Policy(NamedTuple):
@@ -32,16 +32,41 @@ class Study:
     constraints: dict  # {name: `formulas.constraints.Constraint`}, those of a grid's bounds apart
     ties: tuple  # variables that order equal points: "-x" largest first, "x" smallest first, then the grid's order
     curve: bool = True  # whether `step` takes a curve, an `efficiency.Form`
+    general: bool = False  # the core model, or a server of its steps; else a published study
+    requests: tuple = ()  # of a server: fields of the requests that it reads
+    extends: "Study | None" = None  # of a server: the model of its steps, whose defaults are also its own
+    pools: tuple = ()  # of a server of several pools: their names, before those of what each has of its own
 
     @functools.cached_property
     def data(self):
         """The study's own file: catalog rows, defaults, accepted values, published rows."""
-        return read_toml(self.path)
+        own = reader.read_toml(self.path)
+        if self.extends is None:
+            return own
+        read = {*self.workload, *self.deployment, *self.policies, *self.kinds}
+        lent = {
+            name: value
+            for default, value in self.extends.data["defaults"].items()
+            for name in (default, *(f"{pool}_{default}" for pool in self.pools))
+            if name in read
+        }
+        return self.extends.data | own | {"defaults": lent | own["defaults"]}
+
+    @functools.cached_property
+    def kinds(self):
+        """{name of what a label chooses: kind of the catalog's row}: the records, and the curves of each pool."""
+        curves = {f"{pool}_curve": "curve" for pool in self.pools} if self.pools else {"curve": "curve"}
+        kinds = {f"{pool}_{kind}": kind for pool in (*self.pools, "transfer") for kind in reader.KINDS}
+        return {name: kinds.get(name, name) for name in self.records} | (curves if self.curve else {})
+
+    def row_class(self, name, row):
+        """The class that a row of a record, or of a curve, fills."""
+        return reader.record_class(self.records, "curve" if self.kinds[name] == "curve" else name, row)
 
     @property
     def tables(self):
         """The catalog rows among the data: {record: {row: {field: value}}}."""
-        return {name: table for name, table in self.data.items() if name in KINDS}
+        return {name: table for name, table in self.data.items() if name in reader.KINDS}
 
 
 def once(model):

@@ -127,9 +127,9 @@ class Kernels:
         del row
         precision, model, causal = self.precision, self.point.model, work.causal
         cached, moved = shape.kv, shape.inputs + shape.outputs
-        if causal:  # keys and values are read as activations, and the cache is written
+        if causal:  # keys and values are read as activations; the cache is written, and read where it has positions
             moved = moved + shape.kv
-            cached = work.tokens * attention.cache_width(model, work.tp) / work.kv_split
+            cached = work.attended * attention.cache_width(model, work.tp) / work.kv_split
         moved = moved * precision.activation_bytes
         cached = cached * attention.element_bytes(model, precision, self.point.engine)
         picked, gathered = attention.picks(model, work), attention.gathers(model, work)

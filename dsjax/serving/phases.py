@@ -63,7 +63,7 @@ def extended(point, split, sequences, of_all_groups, queries):
     spread = length_spread(point.workload) * largest_normal(arrays.maximum(split.dp, 1.0))
     context = point.workload.context * (1.0 + spread / arrays.sqrt(sequences))
     rows = {"rows": tokens, "head_rows": tokens, "context": context, "causal": False}
-    return _work(point, split, sequences, of_all_groups, queries, **rows)
+    return composed(point, split, sequences, of_all_groups, queries, **rows)
 
 
 def length_spread(workload):
@@ -96,10 +96,11 @@ def prefill_work(point, split, share):
     context, load = point.workload.context, prefill_load(point, split)
     prompts, of_all = share * load.sequences, share * load.of_all_groups
     sizes = {"rows": prompts * context / split.sp, "head_rows": prompts, "context": context, "causal": True}
-    return _work(point, split, prompts, of_all, context, **sizes)
+    return composed(point, split, prompts, of_all, context, **sizes)
 
 
-def _work(point, split, sequences, of_all_groups, queries, **rows):
+def composed(point, split, sequences, of_all_groups, queries, **rows):
+    """`Work` of `sequences` sequences of a group, `of_all_groups` of all, of `queries` tokens each."""
     tokens, all_tokens = sequences * queries, of_all_groups * queries
     routed, hit = routed_rows(point.model, point.workload, split, all_tokens)
     return Work(

@@ -18,11 +18,12 @@ from .kernels import Kernels
 from .operators import BLOCKS, DRAFT, REST, of_phase, weight_bytes
 
 
-def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is):
+def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is, without=()):
     """One step of one chip (sections 6 and 7).  step_time = software_factor T_pipeline + host time.
 
     `phase`, `pipeline`, `exchange`, `curve`: records of the policies (`phases.Phase`, `pipelines.Pipeline`,
     `exchange.Exchange`, `efficiency.Form`). `collective`: function (block, Time) -> Time applied to every collective.
+    `without`: names of operators that take no time.
     """
     context = phase.context(point.workload)
     point = dataclasses.replace(point, workload=dataclasses.replace(point.workload, context=context))
@@ -36,7 +37,7 @@ def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is):
         taken = exchange.cores(point, work.causal)
         # Two batches overlap where there are halves: the cores that copy then are lost to the layer.
         slowed = kernels if taken is None or share == 1.0 else kernels.with_share(1.0 - taken)
-        return _timed(point, split, kernels, slowed, work, result.drafts)
+        return _timed(point, split, kernels, slowed, work, result.drafts, without)
 
     def overlapped(stage):
         return pipeline.overlap(lambda share: _parts(timed_at(share), stage, point.workload.unhidden), 1.0)
@@ -79,9 +80,9 @@ class Timed(NamedTuple):
     module: Time  # all drafts
 
 
-def _timed(point, split, kernels, slowed, work, drafts):
+def _timed(point, split, kernels, slowed, work, drafts, without):
     """`Timed` of one micro batch, layers of `slowed` kernels; no MTP module where `drafts` is None."""
-    model, rows = point.model, of_phase(work.causal)
+    model, rows = point.model, [row for row in of_phase(work.causal) if row.name not in without]
     layer_rows = [row for row in rows if row.part != REST]
     others = [row for row in rows if row.part == REST and row.section != DRAFT]
     layer = functools.partial(timed, slowed, layer_rows, model)

@@ -12,7 +12,7 @@ from ..catalog import checkpoints, reader
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
-from . import limits, parameters
+from . import choices, limits, parameters
 from .axes import AxisReader
 from .space import LOADS, Space, auxiliary, group_names, numeric_axes
 
@@ -81,15 +81,15 @@ class _Reader:
     def __init__(self, data, file, axes, fixed, any_size=False):
         self.file, self.overridden, self.any_size = file, {}, any_size
         for key in data:
-            if key not in SECTIONS:
-                raise unknown(file, "key", key, SECTIONS)
+            if key not in (*SECTIONS, *choices.POOLS):
+                raise unknown(file, "key", key, (*SECTIONS, *choices.POOLS))
         self.title = data.get("title", "")
         if not isinstance(self.title, str):
             raise InputError(f"{file}: title: {self.title!r}; expected a text")
         if "model" in fixed and isinstance(data.get("model"), str) and fixed["model"] != data["model"]:
             self.title = self.title.replace(data["model"], str(fixed["model"]))
-        if data.get("study") == "core":
-            raise unknown(f"{file}: study", "study", "core", studies.names())  # the core model is what no study is
+        if data.get("study") in ("core", "server"):  # what no study is
+            raise unknown(f"{file}: study", "study", data["study"], studies.names())
         self.study = studies.get(data.get("study", "core"), f"{file}: study")
         self.sections = {}
         for name in SECTIONS[4:]:
@@ -103,42 +103,18 @@ class _Reader:
         own = self.sections["axes"].get("phase", [self.sections["fixed"].get("phase", "decode")])
         own = own if isinstance(own, list | tuple) else ()
         self.phases_of_file = [name for name in own if isinstance(name, str) and name in LACKING]
+        self.study, tables, where = choices.study(file, data, self.study, self.sections, axes, fixed)
+        self.overridden |= where
+        for target, table in tables.items():
+            self.sections[target] |= table
+        self.sections["fixed"] = choices.of_pools(self.study, self.sections["fixed"])
         for given, target, other in ((axes, "axes", "fixed"), (fixed, "fixed", "axes")):
-            for key, value in given.items():
+            for key, value in choices.of_pools(self.study, given).items():
                 self.sections[target][key] = value
                 self.sections[other].pop(key, None)
                 self.overridden[target, key] = f"--{'axis' if target == 'axes' else 'fix'} {key}"
-        self.choose_lengths({*axes, *fixed})
-        self.choose_load({*axes, *fixed})
-
-    def choose_lengths(self, overridden):
-        """Either `context`, or `isl` and `osl`: what an option gives takes the place of what the file gives."""
-        axes, fixed = (self.sections[name] for name in ("axes", "fixed"))
-        given, lengths = axes.keys() | fixed.keys(), {"isl", "osl"}
-        if overridden & lengths and "context" not in overridden:
-            axes.pop("context", None), fixed.pop("context", None)
-        elif "context" in overridden and not overridden & lengths:
-            for name in lengths:
-                axes.pop(name, None), fixed.pop(name, None)
-        elif "context" in given and given & lengths:
-            where = self.where("axes" if "context" in axes else "fixed", "context")
-            raise InputError(f"{where}: beside {', '.join(sorted(given & lengths))}; expected one or the other")
-        if "osl" in axes.keys() | fixed.keys() and "isl" not in axes.keys() | fixed.keys():
-            raise InputError(f"{self.where('axes' if 'osl' in axes else 'fixed', 'osl')}: without isl; expected both")
-
-    def choose_load(self, overridden):
-        """Either `batch` or `concurrency`: the one that an option gives takes the place of the other of the file."""
-        axes, fixed = (self.sections[name] for name in ("axes", "fixed"))
-        given, loads = axes.keys() | fixed.keys(), {"batch", "concurrency"}
-        if len(overridden & loads) == 1:
-            (own,), (other,) = overridden & loads, loads - overridden
-            axes.pop(other, None), fixed.pop(other, None)
-            by = self.sections["objective"].get("by")
-            if isinstance(by, list | tuple):
-                self.sections["objective"]["by"] = [own if name == other else name for name in by]
-        elif loads <= given:
-            where = self.where("axes" if "concurrency" in axes else "fixed", "concurrency")
-            raise InputError(f"{where}: beside batch; expected one or the other")
+        choices.lengths(self, {*axes, *fixed})
+        choices.load(self, {*axes, *fixed})
 
     def where(self, section, key):
         return self.overridden.get((section, key), f"{self.file}: [{section}] {key}")
@@ -147,9 +123,9 @@ class _Reader:
         own = (self.study.tables, self.study.path.name)
         given = self.sections["axes"].get("model", ())
         given = (*given, self.sections["fixed"].get("model")) if isinstance(given, list | tuple) else ()
-        catalog = reader.load(self.study.records, own, *reader.users(catalogs), models=given)
-        kinds = (*self.study.records, *(("curve",) if self.study.curve else ()))
-        rows = {kind: catalog[kind] for kind in kinds}
+        records = self.study.extends.records if self.study.pools else self.study.records
+        catalog = reader.load(records, own, *reader.users(catalogs), models=given)
+        rows = {name: catalog[kind] for name, kind in self.study.kinds.items()}
         values = AxisReader(self.study, rows, self.file, self.where, self.any_size)
         axes, fixed = values.read(self.sections["axes"], self.sections["fixed"])
         chosen = self.checkpoints(axes, fixed, rows)
@@ -160,9 +136,10 @@ class _Reader:
         space = Space(study=self.study, title=title, rows=rows, bounds={}, text=text, **given, **later)
         for name in (*rows, *self.study.policies, *self.needed(space)):
             if name not in axes and name not in fixed:
-                other = " (or concurrency)" if name == "batch" and self.study.name == "core" else ""
+                other = " (or concurrency)" if name == "batch" and self.study.general else ""
                 raise InputError(f"{self.file}: [axes] {name}{other}: missing; expected an axis or a [fixed] value")
         self.check_load(space)
+        choices.check_fractions(space, self.where)
         self.check_curves(space)
         space = parameters.replaced(space.with_rows_in_use(), settings)
         self.check_overrides(space)
@@ -176,15 +153,18 @@ class _Reader:
     def checkpoints(self, axes, fixed, rows):
         """{"precision": (row, why)} that the checkpoints of the models have, where none is given to the core model."""
         models = axes.get("model", (fixed.get("model"),))
-        if self.study.name != "core" or "precision" in axes.keys() | fixed.keys():
+        names = [name for name, kind in self.study.kinds.items() if kind == "precision"]
+        names = [name for name in names if name not in axes and name not in fixed]
+        if not self.study.general or not names:
             return {}
-        found = {name: checkpoints.row_of(name, rows["model"][name], rows["precision"]) for name in models}
+        found = {name: checkpoints.row_of(name, rows["model"][name], rows[names[0]]) for name in models}
         if len({row for row, _ in found.values()}) > 1:
             rows = ", ".join(f"{row} of {name}" for name, (row, _) in found.items())
             raise InputError(
                 f"{self.file}: [axes] precision: missing, and checkpoints differ: {rows}; expected an axis"
             )
-        return {"precision": (next(iter(found.values()))[0], "; ".join(text for _, text in found.values()))}
+        row, why = next(iter(found.values()))[0], "; ".join(text for _, text in found.values())
+        return dict.fromkeys(names, (row, why))
 
     def check_limits(self, space):
         """Refuse a limit on a variable that no phase defines: it would refuse nothing.
@@ -203,11 +183,16 @@ class _Reader:
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
         given = space.axes.keys() | space.fixed.keys()
         unused = {load for phase, loads in LOADS.items() if phase not in space.phases for load in loads}
-        unused |= {"batch" if "concurrency" in given else "concurrency"}
+        unused |= {load for loads in LOADS.values() if given & set(loads) for load in loads} - given
         lengths = {"context"} if "isl" in given else {"isl", "osl"}
-        derived = {"chips"} if "ep" in given else {"ep"} if "chips" in given else set()
-        fields = (*self.study.workload, *self.study.deployment)
-        return [name for name in fields if name not in unused | derived | lengths | {"shared_tp", "pp"}]
+        lengths = set() if self.study.requests else lengths  # without a default, and always read
+        derived = set()
+        for pool in [f"{name}_" for name in self.study.pools] or [""]:
+            derived |= {f"{pool}shared_tp", f"{pool}pp"}
+            ep, chips = f"{pool}ep", f"{pool}chips"
+            derived |= {chips} if ep in given else {ep} if chips in given else set()
+        fields = (*self.study.workload, *self.study.deployment, *self.study.requests)
+        return [name for name in fields if name not in unused | derived | lengths]
 
     def own_phases(self, space):
         """Phases of the file where an option chose among them, else those of the space."""
@@ -223,6 +208,8 @@ class _Reader:
 
     def check_curves(self, space):
         """A curve by hardware needs rows of one form, which the rows of the hardware name."""
+        for pool in space.pools.values():
+            self.check_curves(pool)
         labels = space.labels("curve") if "curve" in space.rows else ()
         if any(space.rows["curve"][name]["form"] == "by-hardware" for name in labels):
             for name, engine in itertools.product(space.labels("hardware"), space.labels("engine")):
@@ -237,14 +224,14 @@ class _Reader:
 
     def check_overrides(self, space):
         """A numeric axis over a curve's knot needs the knot in every curve that is used."""
-        for name in (*space.axes, *space.fixed):
-            if name.startswith("curve_"):
-                for row, fields in space.rows["curve"].items():
-                    if name.removeprefix("curve_") not in fields:
+        curves = [name for name, kind in self.study.kinds.items() if kind == "curve"]
+        for curve, name in itertools.product(curves, (*space.axes, *space.fixed)):
+            if name.startswith(f"{curve}_"):
+                for row, fields in space.rows[curve].items():
+                    if name.removeprefix(f"{curve}_") not in fields:
                         where = self.where("axes" if name in self.sections["axes"] else "fixed", name)
-                        raise unknown(
-                            where, f"knot of curve {row!r}", name, [f"curve_{k}" for k in reader.numbers(fields)]
-                        )
+                        known = [f"{curve}_{k}" for k in reader.numbers(fields)]
+                        raise unknown(where, f"knot of curve {row!r}", name, known)
 
     def measures(self, given):
         """{name: units} a constraint may bound: variables, numeric axes, numbers of named rows."""

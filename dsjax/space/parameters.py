@@ -13,11 +13,12 @@ import numpy as np
 from ..catalog import reader, sources
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
-from ..specs.records import Deployment, Workload
+from ..specs.records import Deployment, Requests, Workload
 from ..units import number
 from .space import numeric_axes
 
-ALONE = {"workload": Workload, "deployment": Deployment}  # records that a grid fills, and no row of a catalog
+# {record that a grid fills, and no row of a catalog: its fields}; the requests of a server are of the workload.
+ALONE = {"workload": fields_of(Workload) | fields_of(Requests), "deployment": fields_of(Deployment)}
 RECORDS = ("hardware", "nic", "engine", "curve", "precision", "workload")  # whose continuous numbers have an elasticity
 # Records whose numbers without a unit are counts of parts, also where they are kept as floats.
 _COUNTED = ("hardware", "nic", "model")
@@ -74,7 +75,7 @@ def parse(text):
     record, _, rest = text.partition(".")
     row, _, field = rest.rpartition(".")
     if not rest:
-        record, field = next(((alone, text) for alone, cls in ALONE.items() if text in fields_of(cls)), (text, ""))
+        record, field = next(((alone, text) for alone, fields in ALONE.items() if text in fields), (text, ""))
     return Parameter(record, field, row)
 
 
@@ -94,23 +95,31 @@ def find(where, text, space, names):
 def _fields(space, record, row=""):
     """{field: metadata} of a record, of all curves in use or of one; {} of a record that has no such row."""
     if record in ALONE:
-        fields = {} if row else fields_of(ALONE[record])
-        return {name: meta for name, meta in fields.items() if record == "deployment" or name in space.study.workload}
+        fields, read = {} if row else ALONE[record], (*space.study.workload, *space.study.requests)
+        return {name: meta for name, meta in fields.items() if record == "deployment" or name in read}
     found = {}
     for name, numbers in space.rows.get(record, {}).items():
         if row in ("", name):
-            found |= fields_of(reader.record_class(space.study.records, record, numbers))
+            found |= fields_of(space.study.row_class(record, numbers))
     return found
+
+
+def _kind(record):
+    """Kind of a record, that of a pool without the pool's name."""
+    kind = record.partition("_")[2]
+    return kind if kind in RECORDS else record
 
 
 def continuous(record, meta):
     """Whether a field can take any real number of its domain, and not whole numbers only."""
-    counted = record in _COUNTED and meta["units"] == "1" and meta["high"] is None
+    counted = _kind(record) in _COUNTED and meta["units"] == "1" and meta["high"] is None
     return not meta["integer"] and not counted
 
 
-def known(space, records=RECORDS):
+def known(space, records=None):
     """{`Parameter`: metadata} of every continuous number of the records of a space, of all rows together."""
+    records = RECORDS if records is None and not space.study.pools else records
+    records = [x for x in (*space.study.kinds, "workload") if _kind(x) in RECORDS] if records is None else records
     fields = ((record, field, meta) for record in records for field, meta in _fields(space, record).items())
     given = space.axes.keys() | space.fixed.keys()
     return {
@@ -124,7 +133,7 @@ def resolve(where, text, space):
     """The `Input` called `text`; an unknown, a discrete, or an overridden one is an InputError at `where`."""
     if not isinstance(text, str):
         raise InputError(f"{where}: {text!r}; expected the name of a parameter, like nic.scale_out_bytes_per_s")
-    given = [field for field in space.study.workload if field in space.fixed]
+    given = [field for field in (*space.study.workload, *space.study.requests) if field in space.fixed]
     found, meta = find(where, text, space, [*map(str, known(space, space.rows)), *given])
     if found.axis in space.axes:
         raise InputError(f"{where}: {found.axis} is an axis of the grid; expected a number that no axis varies")
@@ -179,9 +188,10 @@ def _check(where, text, parameter, space, is_continuous):
 
 
 def _by_default(parameter):
-    if parameter.record == "curve":
+    kind = _kind(parameter.record)
+    if kind == "curve":
         return parameter.field.endswith("_s")
-    return parameter.record in ("hardware", "nic") and parameter.field.endswith(("_s", "_utilisation"))
+    return kind in ("hardware", "nic") and parameter.field.endswith(("_s", "_utilisation"))
 
 
 def values_of(space, parameter):

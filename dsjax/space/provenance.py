@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..catalog import sources
-from ..catalog.reader import MEASURED, record_class
+from ..catalog.reader import MEASURED
 from ..specs.fields import fields_of
 from ..specs.variables import NEEDS
 
@@ -22,6 +22,8 @@ def of_space(space):
     """
     if not space.study.curve:
         return {}
+    if space.study.pools:
+        return {key: found for pool in space.pools.values() for key, found in of_space(pool).items()}
     labels, chips = space.labels("curve"), space.labels("hardware")
     both = [(chip, engine) for chip in chips for engine in space.labels("engine")]
     if all(label in space.rows["curve"] for label in labels):
@@ -52,6 +54,13 @@ def remark(space):
 
 def coordinates(space):
     """Coordinates over `hardware`, and `engine` where that decides: the basis of the curve, and its relative error."""
+    if space.study.pools:
+        of = {name: coordinates(pool) for name, pool in space.pools.items()}
+        return {
+            f"{name}_{key}": (tuple(f"{name}_{dim}" for dim in dims), x, attrs)
+            for name, found in of.items()
+            for key, (dims, x, attrs) in found.items()
+        }
     found = of_space(space)
     engines = {chip: {found[key] for key in found if key[0] == chip} for chip, _ in found}
     by_engine = "engine" in space.axes and any(len(several) > 1 for several in engines.values())
@@ -96,7 +105,7 @@ def numbers_read(space, numbers, sampled):
         (record, name, field, meta)
         for record, rows in space.rows.items()
         for name, row in rows.items()
-        for field, meta in fields_of(record_class(space.study.records, record, row)).items()
+        for field, meta in fields_of(space.study.row_class(record, row)).items()
     ]
     probes = []  # (the number that is moved, the value that it moves to); before all of them, a sample that moves none
     for record, _, field, meta in fields:
@@ -138,6 +147,8 @@ def remarks(space, shown):
 
 def of_engines(space):
     """Sentences about chips on which nobody measured the kernels of an engine that has kernels of its own."""
+    if space.study.pools:
+        return list(dict.fromkeys(line for pool in space.pools.values() for line in of_engines(pool)))
     lines = []
     for engine, row in space.rows.get("engine", {}).items():
         own = row.get("curves", {})
@@ -154,6 +165,8 @@ def of_engines(space):
 
 def of_checkpoints(space):
     """Sentences about models whose checkpoint stores other weights than the precisions of a space reckon with."""
+    if space.study.pools:
+        return list(dict.fromkeys(line for pool in space.pools.values() for line in of_checkpoints(pool)))
     lines = []
     for name, model in space.rows.get("model", {}).items():
         stored = model.get("quantisation")

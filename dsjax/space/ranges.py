@@ -116,6 +116,11 @@ class Operand:
     def shape(self):
         return (len(self.values),)
 
+    @property
+    def size(self):
+        """Number of values, which NumPy would else make all of to count them."""
+        return len(self.values)
+
     def __len__(self):
         return len(self.values)
 

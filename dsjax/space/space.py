@@ -16,7 +16,9 @@ from . import ranges
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
 BEFORE |= {"context_cv": 0.0, "acceptance_decay": 1.0, "expert_cv": 0.0, "expert_cv_placed": 0.0}
 KEPT = ("memory_bytes", "exchange_buffers", "exchange_tokens", "cache_scale_bytes", "cache_rope_bytes")  # were not
-LOADS = {"decode": ("concurrency", "batch"), "prefill": ("prompts",)}  # {phase: what is batched, one of these}
+# {phase: what is batched, one of these}
+LOADS = {"decode": ("concurrency", "batch"), "prefill": ("prompts",)}
+LOADS |= dict.fromkeys(("serve", "disaggregated"), ("concurrency", "requests_per_s"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +64,32 @@ class Space:
         return load_of(self.axes | self.fixed)
 
     @property
+    def pools(self) -> dict:
+        """{name of a pool: its space of the steps of the core model}, names without the pool's; {} of one pool."""
+        return {name: self._pool(f"{name}_") for name in self.study.pools}
+
+    def _pool(self, prefix):
+        core = studies.get("core")
+        own = {*core.kinds, *core.policies, *numeric_axes(core)} - {"context", "batch", "prompts", "concurrency"}
+        shared = {name for name in own if name == "model" or name.startswith("model_")} | {*core.workload}
+
+        def stripped(named):
+            of = {name: name if name in shared else name.removeprefix(prefix) for name in named}
+            return {
+                of[name]: x
+                for name, x in named.items()
+                if of[name] in own and (of[name] in shared) != (of[name] != name)
+            }
+
+        rows = {kind: self.rows[name] for name, kind in self.study.kinds.items() if name in (prefix + kind, "model")}
+        axes, fixed = stripped(self.axes), stripped(self.fixed) | {"phase": "decode"}
+        return dataclasses.replace(self, study=core, axes=axes, fixed=fixed, rows=rows, bounds={}, by=(), defined=())
+
+    @property
     def unknown_variables(self) -> list[str]:
         """Variables that need a number which is 0, unknown, at every point (`variables.NEEDS`)."""
+        if self.study.pools:
+            return sorted({name for pool in self.pools.values() for name in pool.unknown_variables})
         found = []
         for variable, (record, field) in NEEDS.items():
             name = f"{record}_{field}"
@@ -96,6 +122,12 @@ class Space:
 
         Of a curve by hardware, for which there may be a row of that form or none, those that each hardware names.
         """
+        if self.study.pools:
+            pools = {name: pool.with_rows_in_use().rows for name, pool in self.pools.items()}
+            rows = {f"{name}_{kind}": own for name, of in pools.items() for kind, own in of.items() if kind != "model"}
+            others = [name for name in self.rows if name not in rows]
+            rows |= {name: {label: self.rows[name][label] for label in self.labels(name)} for name in others}
+            return dataclasses.replace(self, rows={name: rows[name] for name in self.rows})
         used = {record: self.labels(record) for record in self.rows}
         if "curve" in used:
             engines = used.get("engine", (None,))
@@ -133,16 +165,16 @@ class Space:
         data = json.loads(text)
         data["study"] = studies.get(data["study"])
         data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
-        if data["study"].name == "core" and "engine" not in data["rows"]:
+        if "engine" in data["study"].records and "engine" not in data["rows"] and data["study"].general:
             generic = reader.load()["engine"]["generic"]
             data["rows"]["engine"] = {"generic": generic | {name: 0.0 for name in generic if name in KEPT}}
         for record, rows in data["rows"].items():  # a file older than an optional field lacks it
             for name, row in rows.items():
-                of = efficiency.FORMS[row["form"]].record if record == "curve" else data["study"].records[record]
+                of = data["study"].row_class(record, row)
                 rows[name] = sources.restored(fields.completed(fields.fields_of(of), row))
-        if data["study"].name == "core":
+        if data["study"].general:
             for name, value in BEFORE.items():
-                if name not in data["axes"]:
+                if name not in data["axes"] and name in data["study"].data["defaults"]:
                     data["fixed"].setdefault(name, value)
         return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
@@ -150,11 +182,16 @@ class Space:
 def numeric_axes(study):
     """{axis name: metadata} of every numeric axis a study knows."""
     known = fields.fields_of(records.Workload) | fields.fields_of(records.Deployment)
-    numeric = {name: known[name] for name in (*study.workload, *study.deployment)}
+    known |= fields.fields_of(records.Requests)
+    known |= {
+        f"{pool}_{name}": meta for pool in study.pools for name, meta in fields.fields_of(records.Deployment).items()
+    }
+    numeric = {name: known[name] for name in (*study.workload, *study.deployment, *study.requests)}
     for record, cls in study.records.items():
         numeric |= {f"{record}_{field}": meta for field, meta in fields.fields_of(cls).items()}
-    for form in efficiency.FORMS.values() if study.curve else ():
-        numeric |= {f"curve_{field}": meta for field, meta in fields.fields_of(form.record).items()}
+    for curve in (name for name, kind in study.kinds.items() if kind == "curve"):
+        for form in efficiency.FORMS.values():
+            numeric |= {f"{curve}_{field}": meta for field, meta in fields.fields_of(form.record).items()}
     return numeric
 
 

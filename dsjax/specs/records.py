@@ -92,6 +92,7 @@ class Engine:
     step_s: float = seconds("host time of one step that nothing hides")
     draft_step_s: float = feature("s", "host time of each draft token of a step")
     request_s: float = feature("s", "host time of each prompt that a step of prefill admits")
+    prompt_layer_s: float = feature("s", "host time of a layer in a server's step of prompts: it takes no less")
     pointwise_launches: float = share("share of the launches of pointwise kernels that it makes; it fuses the others")
     fused_projections: float = feature("1", "1: the GEMMs that read the hidden state before attention are one", 1.0)
     shared_beside: float = feature("1", "1: launches of the shared experts are hidden beside the routed ones", 1.0)
@@ -101,6 +102,7 @@ class Engine:
     exchange_share: float = share("share that a dispatch takes of the cores that a chip's `exchange_cores` counts")
     exchange_buffers: float = feature("1", "buffers for tokens of every expert that a low-latency dispatch keeps")
     exchange_tokens: float = feature("token", "most tokens of a chip in a low-latency dispatch (0: no limit)")
+    activations_reserved: float = feature("1", "1: activations of its steps are in the memory that is kept free", 1.0)
     memory_bytes: float = feature("B", "memory kept beside weights, cache, activations and exchange buffers")
     logit_bytes: float = feature("B", "memory kept for a token of the vocabulary: logits of many sequences at once")
     cache_scale_bytes: float = feature("B", "scale of each block of 128 elements of an 8-bit latent cache")
@@ -201,6 +203,26 @@ class Workload:
     unhidden: float = fraction("share of the shorter of two overlapped stretches that stays unhidden", 0.9)
     software_factor: float = size("1", "what schedulers and frameworks add to the time of a step, as a factor")
     memory_reserve: float = fraction("share of the memory kept free")
+
+
+@record
+class Requests:
+    """Requests as they come to a server, and how it takes them up."""
+
+    isl_cv: float = amount("1", "spread of the input lengths: standard deviation over mean")
+    osl_cv: float = amount("1", "spread of the output lengths: standard deviation over mean")
+    cached_fraction: float = fraction("share of an input that is found in the prefix cache")
+    host_fraction: float = fraction("share of an input that is found in the memory of the host, and read back")
+    host_bytes_per_s: float = rate("B/s", "bandwidth of a chip from the memory of its host")
+    prefix_tokens: float = amount("token", "positions of the cache of a data-parallel group that prefixes keep")
+    requests_per_s: float = rate("1/s", "requests that come to the instance, at random, instead of a concurrency")
+    requests_per_user: float = amount("1", "requests of each user of a benchmark that starts all at once (0: for ever)")
+    reserved_output: float = fraction("share of an output whose positions are reserved when it is admitted")
+    max_batch: float = amount("sequence", "sequences that a data-parallel group admits at once (0: any number)")
+    max_prefill_tokens: float = size("token", "new tokens of a step of prompts, of a data-parallel group")
+    chunk_tokens: float = size("token", "tokens of a step where prompts are cut, of a data-parallel group")
+    prefill_instances: float = size("1", "instances that compute prompts")
+    decode_instances: float = size("1", "instances that decode")
 
 
 @record

@@ -28,6 +28,43 @@ VARIABLES = {
     "block_time": ("s", "time of one kind of block per step, all layers, before overlap"),
     "feasible": ("1", "all constraints hold"),
 }
+
+# Of a server: {quantity: what it is}, of which there are a mean and percentiles, and the other variables.
+_TIMES = {
+    "ttft": "time to first token (TTFT)",
+    "tpot": "time per output token of a request (TPOT)",
+    "itl": "gap between two tokens of a request (ITL)",
+    "latency": "time from the arrival of a request to its last token",
+}
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+OF_MEANS = {f"{name}_mean": ("s", f"{text}, mean") for name, text in _TIMES.items() if name != "itl"}
+OF_QUANTILES = {
+    f"{name}_{p}": ("s", f"{text}, {100 * level:.0f}th percentile")
+    for name, text in _TIMES.items()
+    for p, level in PERCENTILES.items()
+}
+OF_SERVERS = (
+    OF_MEANS
+    | OF_QUANTILES
+    | {
+        "requests_per_s_served": ("1/s", "requests that are finished per second"),
+        "requests_per_s_max": ("1/s", "requests per second that the server can take at most"),
+        "utilisation": ("1", "requests per second over the most that the server can take"),
+        "decode_batch": ("sequence", "sequences that decode, mean"),
+        "prefill_share": ("1", "share of the wall time that prompts take from decoding"),
+        "mixed_share": ("1", "share of the gaps between tokens that prompts lengthen"),
+        "kv_occupancy": ("1", "share of the cache that the requests inside hold, mean"),
+    }
+)
+# And of two pools, one of which computes prompts and one decodes.
+OF_POOLS = {
+    "prefill_utilisation": ("1", "load of the pool that computes prompts over the most that it takes"),
+    "decode_utilisation": ("1", "load of the pool that decodes over the most that it takes"),
+    "transfer_share": ("1", "share of the time in which the links of the transfer are busy"),
+    "transfer_time": ("s", "time to send the cache of a prompt, waiting for the link included"),
+    "balanced_ratio": ("1", "prefill instances for each decode instance at which both pools are equally loaded"),
+}
+VARIABLES |= OF_SERVERS | OF_POOLS
 LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
 # Variables with a value other than a number to order or bound.
 FLAGS = ("bottleneck", "feasible")
@@ -38,7 +75,12 @@ COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
 NEEDS = {"cost_per_million_tokens": ("hardware", "usd_per_hour"), "energy_per_token": ("hardware", "watts")}
 
 # Variables that a phase does not define.
-LACKING = {"decode": ("ttft",), "prefill": ("tpot", "tps_per_user")}
+LACKING = {
+    "decode": ("ttft", *OF_SERVERS, *OF_POOLS),
+    "prefill": ("tpot", "tps_per_user", *OF_SERVERS, *OF_POOLS),
+    "serve": ("block_time", *OF_POOLS),
+    "disaggregated": ("block_time", "dp", "ep"),
+}
 
 
 def undefined(phases):
@@ -51,3 +93,6 @@ _MORE = ("tps_per_user", "tps_per_chip", "tps_total", "mfu", "mbu", "batch_total
 _LESS = ("step_time", "tpot", "ttft", "memory_per_chip", "chips", "cost_per_million_tokens", "energy_per_token")
 SENSE = dict.fromkeys(_MORE, 1) | dict.fromkeys(_LESS, -1)
 SENSE |= {name: -1 for name in VARIABLES if name.startswith(("busy_", "exposed_"))}
+SENSE |= dict.fromkeys((*OF_MEANS, *OF_QUANTILES, "utilisation", "kv_occupancy"), -1)
+SENSE |= {name: -1 for name in OF_POOLS if name != "balanced_ratio"}
+SENSE |= dict.fromkeys(("requests_per_s_served", "requests_per_s_max", "decode_batch"), 1)

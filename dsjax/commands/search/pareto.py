@@ -68,9 +68,10 @@ def _show(space, found, counts, form, quiet):
         for line in _ends(found, by, x, y):
             click.echo(line)
         refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
+        least = "at least " if counts.get("least") else ""
         click.echo(
-            f"{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} (a point "
-            "may fail several)"
+            f"{least}{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} "
+            "(a point may fail several)"
         )
 
 

@@ -7,7 +7,7 @@ APART = 50.0  # so many times the squared spread of the steps of requests takes 
 
 
 def first(step, sizes, server, users):
-    """(TTFT, TPOT, M T(M) / M: time of a step of prompts) of the first round of users who all start at once [s].
+    """(TTFT, TPOT, time of a step of prompts) of the first round of users who all start at once [s].
 
     Of c users, as many as fit, M at a time. `prefill-first`: T_all = c / M T(M), then all decode,
     TTFT = T_all / 2 (1 + M / c), TPOT = t_d(c) + (T_all - T(M)) / 2 E[g / (O - 1)]: nobody decodes before the last
@@ -23,8 +23,8 @@ def first(step, sizes, server, users):
         lost = arrays.maximum(1.0 - decode_s / found.full_s, 0.0)
         longest = arrays.maximum(found.full_s, decode_s)
     else:
-        most = arrays.minimum(arrays.maximum(server.groups * server.budget / sizes.mean_new, 1.0), inside)
-        one = step.prompts(most * sizes.mean_new, most * sizes.mean_pairs)
+        most = arrays.minimum(prompts.most_in_a_step(sizes, server), inside)
+        one = prompts.taken(step, sizes, most)
         lost, longest = 1.0, 1e30
     every = one * inside / most
     whole = arrays.minimum(decode_s + 0.5 * (every - one) * lost * sizes.per_step, longest)

@@ -1,0 +1,155 @@
+"""A server's variables at many points: room for requests, means, quantiles, masks (dsjax/MODEL.md, 11.10)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ... import arrays
+from ..server import closed_loop, open_loop, profiles, prompts, quantiles, rounds
+from ..server.lengths import Load, lengths
+from ..server.roots import root
+from .table import Table, interpolated
+
+
+class Points(NamedTuple):
+    """Servers and their requests, one along the first axis of every array."""
+
+    table: Table
+    load: Load
+    asked: np.ndarray  # requests per second of an open loop, users of a closed one
+    rounds: np.ndarray  # requests of each user who starts with all others; 0: the steady state
+    budget: np.ndarray  # tokens of a step of prompts (or of any, where they are cut) of a group
+    max_batch: np.ndarray  # of a group; 0: no limit
+    prefix_tokens: np.ndarray  # positions of a group's cache that prefixes keep
+    reserved_output: np.ndarray  # share of an output that is reserved when it is admitted
+    groups: np.ndarray
+    room_bytes: np.ndarray  # of a chip
+    spare_bytes: np.ndarray  # of what is kept free, for activations
+    held_bytes: np.ndarray  # weights and what the engine keeps
+    position_bytes: np.ndarray  # of a position of a sequence
+    decode_live: np.ndarray  # activations, by sequences
+    prompts_live: np.ndarray  # the same, by new tokens of prompts
+
+
+class Room(NamedTuple):
+    """Requests that a server can hold."""
+
+    cap: np.ndarray  # sequences of all groups
+    positions: np.ndarray  # of all groups
+    live: np.ndarray  # activations of a chip [B]
+    fits: np.ndarray  # weights and activations leave room
+    one: np.ndarray  # and one request fits in it
+
+
+def room(points, sizes):
+    """`Room`: what weights and activations leave, over the positions that a request keeps; half a request less.
+
+    cap = groups min(`max_batch`, K / (E[L] + (1 + r) E[O^2] / (2 E[O])) - 1/2), K positions of a group without those of
+    prefixes, r `reserved_output`; activations beyond what is kept free for them.
+    """
+    groups, kept = points.groups, held_positions(points, sizes)
+    most = arrays.where(points.max_batch > 0.0, points.max_batch, 1e6)
+    live = interpolated(points.prompts_live, groups * arrays.minimum(points.budget, most * sizes.mean_new))
+
+    def left(live):
+        free = points.room_bytes - points.held_bytes - arrays.maximum(live - points.spare_bytes, 0.0)
+        positions = free / points.position_bytes - points.prefix_tokens
+        return positions, arrays.minimum(most, positions / kept - 0.5)
+
+    _, first = left(live)
+    live = arrays.maximum(live, interpolated(points.decode_live, arrays.maximum(groups * first, 1.0)))
+    positions, cap = left(live)
+    largest = sizes.prompt + sizes.mean_output
+    return Room(
+        cap=arrays.maximum(cap, 1.0) * groups,
+        positions=arrays.maximum(positions, 1.0) * groups,
+        live=live,
+        fits=positions > 0.0,
+        one=positions >= largest,
+    )
+
+
+def held_positions(points, sizes):
+    """Positions of the cache that a sequence that decodes holds, in the mean: its context, and what is reserved."""
+    return sizes.context + points.reserved_output * (sizes.reserved - sizes.context)
+
+
+def largest_rate(step, sizes, server):
+    """Requests per second that a server takes at most: full of sequences, prompts in full batches [1/s]."""
+    cap, q = server.cap, sizes.steps
+    decode_s = step.decode(cap)
+    if not server.chunked:
+        most = arrays.maximum(server.budget * server.groups / sizes.mean_new, 1.0)
+        first, each = prompts.secant(step, sizes, most)
+        return 1.0 / (each + first / most + q * decode_s / cap)
+
+    def beyond(rate):
+        share = prompts.chunked(step, sizes, rate, cap, decode_s, server.budget, server.groups).share
+        return rate * q * decode_s / ((1.0 - share) * cap) - 1.0
+
+    filled = 1.0 / prompts.chunks(step, sizes, cap, server.budget, server.groups).service  # nothing but prompts
+    high = arrays.minimum(cap / (q * decode_s), filled)
+    return root(beyond, 1e-6 * high, high)
+
+
+def variables(points, chunked, open_, with_quantiles):
+    """{variable: array} of all points: means, and quantiles where they are wanted; masks `ok_<constraint>`."""
+    step, sizes = points.table, lengths(points.load)
+    found = room(points, sizes)
+    server = open_loop.Server(points.budget, found.cap, chunked, points.groups)
+    most = largest_rate(step, sizes, server)
+    if open_:
+        asked = points.asked
+        rate = arrays.minimum(asked, most)  # of what is more than it can take, the most: masked, and finite
+        means = open_loop.means(step, sizes, server, rate)
+        stable, busy = asked < most, means.busy
+    else:
+        means = closed_loop.means(step, sizes, server, points.asked)
+        asked = rate = means.rate
+        stable, busy = rate > 0.0, 0.0 * rate
+    mixed, _, _ = profiles.gap_of(means, server, rate if open_ else means.seen, busy)
+    ttft, tpot, steady = means.ttft, means.tpot, means.batch / rate
+    if not open_:
+        ttft, tpot = rounds.means(means, step, sizes, server, points.asked, points.rounds)
+        steady = steady + (tpot - means.tpot) * (sizes.mean_output - 1.0)
+    decode_s = sizes.steps * means.decode_s
+    held = arrays.minimum(means.batch, found.cap)
+    own = arrays.minimum(means.prompts.own_mean, ttft)
+    waits = arrays.minimum(means.room_wait, ttft - own)
+    out = {
+        "ttft_mean": ttft,
+        "tpot_mean": tpot,
+        "latency_mean": ttft + steady,
+        "requests_per_s_served": rate,
+        "requests_per_s_max": most,
+        "utilisation": asked / most,
+        "decode_batch": means.batch,
+        "prefill_share": means.prompts.share,
+        "mixed_share": mixed,
+        "kv_occupancy": held * held_positions(points, sizes) / found.positions,
+        "step_time": means.prompts.whole,
+        "tps_total": rate * sizes.mean_output,
+        "memory_per_chip": points.held_bytes
+        + found.live
+        + points.position_bytes * (held / points.groups * held_positions(points, sizes) + points.prefix_tokens),
+        "ok_memory": found.fits,
+        "ok_kv": found.one,
+        "ok_stable": stable,
+        "ok_budget": points.budget * points.groups > found.cap if chunked else found.cap > 0.0,
+        "memory/held": points.held_bytes,
+        "memory/activations": found.live,
+        "memory/cache": points.position_bytes * held / points.groups * held_positions(points, sizes),
+        "memory/prefixes": points.position_bytes * points.prefix_tokens,
+        "memory/positions": points.position_bytes * found.positions / points.groups,  # of requests, in use or not
+        "memory/inside": found.positions / held_positions(points, sizes) - 0.5 * points.groups,
+        "request/room": waits,
+        "request/queue": ttft - own - waits,
+        "request/prompt": own,
+        "request/decode": arrays.minimum(decode_s, steady),
+        "request/interruptions": arrays.maximum(steady - decode_s, 0.0),
+    }
+    if with_quantiles:
+        seen = profiles.of_open_loop(means, sizes, server, rate) if open_ else None
+        seen = profiles.of_closed_loop(means, sizes, server, points.asked) if seen is None else seen
+        out |= {name: x for name, x in quantiles.outputs(seen, sizes).items() if name not in out}
+    return out

@@ -1,0 +1,119 @@
+"""Variables of two pools at many points: room, transfer, means, quantiles, masks (dsjax/MODEL.md, 11.10)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ... import arrays
+from ..server import pools, profiles, prompts, quantiles, queues
+from ..server.lengths import Load, lengths
+from . import answer
+from .table import interpolated
+
+
+class Points(NamedTuple):
+    """Pairs of pools and their requests, one along the first axis of every array."""
+
+    prefill: answer.Points  # an instance that computes prompts: its steps and its memory
+    decode: answer.Points  # one that decodes
+    load: Load
+    asked: np.ndarray  # requests per second of an open loop, users of a closed one
+    prefill_instances: np.ndarray
+    decode_instances: np.ndarray
+    link_bytes_per_s: np.ndarray  # of a link of a chip, utilisation included
+    link_step_s: np.ndarray  # fixed time of a transfer
+
+
+def transfer(points, sizes, rate):
+    """(time to send the cache of a prompt [s], share of the time in which a link is busy).
+
+    t = start + L y / b (1 + rho / (2 (1 - rho))), y bytes of a position on a chip that decodes, b bytes per second of
+    the link of a chip; rho = lam L y / b over the groups of the pool that has fewer of them to send from or to: a queue
+    of one server and constant service.
+    """
+    sent = sizes.prompt * points.decode.position_bytes / points.link_bytes_per_s
+    ends = [
+        points.prefill_instances * points.prefill.groups,
+        points.decode_instances * points.decode.groups,
+    ]
+    share = rate * sent / arrays.minimum(*ends)
+    busy = arrays.minimum(share, queues.FULLEST)
+    return points.link_step_s + sent * (1.0 + 0.5 * busy / (1.0 - busy)), share
+
+
+def largest_rates(points, sizes, cap):
+    """(requests per second that the pool of prompts takes at most, and the pool that decodes) [1/s].
+
+    n_p / (sigma + alpha / M) in full batches; n_d cap / (q t_d(cap)).
+    """
+    p = points.prefill
+    most = arrays.maximum(p.budget * p.groups / sizes.mean_new, 1.0)
+    first, each = prompts.secant(p.table, sizes, most)
+    prefill = points.prefill_instances / (each + first / most)
+    return prefill, points.decode_instances * cap / (sizes.steps * points.decode.table.decode(cap))
+
+
+def variables(points, open_, with_quantiles):
+    """{variable: array} of all points: means, and quantiles where they are wanted; masks `ok_<constraint>`."""
+    sizes = lengths(points.load)
+    d, p = points.decode, points.prefill
+    room = answer.room(d._replace(prompts_live=0.0 * d.prompts_live), sizes)
+    tokens = arrays.where(p.max_batch > 0.0, arrays.minimum(p.budget, p.max_batch * sizes.mean_new), p.budget)
+    live = interpolated(p.prompts_live, p.groups * tokens)
+    over = arrays.maximum(live - p.spare_bytes, 0.0)
+    spare = p.room_bytes - p.held_bytes - over  # of an instance that computes prompts: for the caches of a batch
+    of_prefill, of_decode = largest_rates(points, sizes, room.cap)
+    most = arrays.minimum(of_prefill, of_decode)
+    bound = arrays.minimum(points.asked, most) if open_ else most
+    sent, _ = transfer(points, sizes, bound)
+    found = pools.Pools(
+        budget=p.budget,
+        cap=room.cap,
+        prefill_instances=points.prefill_instances,
+        decode_instances=points.decode_instances,
+        transfer_s=sent,
+        prefill_groups=p.groups,
+    )
+    of = pools.open_means if open_ else pools.closed_means
+    means = of(p.table, d.table, sizes, found, bound if open_ else points.asked)
+    rate, kept = means.rate, answer.held_positions(d, sizes)
+    sent, share = transfer(points, sizes, rate)
+    asked = points.asked if open_ else rate
+    waits = means.prefill.wait
+    out = {
+        "ttft_mean": means.ttft,
+        "tpot_mean": means.tpot,
+        "latency_mean": means.ttft + means.batch / rate,
+        "requests_per_s_served": rate,
+        "requests_per_s_max": most,
+        "utilisation": asked / most,
+        "prefill_utilisation": asked / of_prefill,
+        "decode_utilisation": asked / of_decode,
+        "transfer_share": share,
+        "transfer_time": sent,
+        "balanced_ratio": points.prefill_instances / of_prefill * of_decode / points.decode_instances,
+        "decode_batch": means.batch,
+        "prefill_share": 0.0 * rate,
+        "mixed_share": 0.0 * rate,
+        "kv_occupancy": means.batch * kept / (room.positions * points.decode_instances),
+        "step_time": means.step_s,
+        "tps_total": rate * sizes.mean_output,
+        "memory_per_chip": arrays.maximum(
+            p.held_bytes + live,
+            d.held_bytes + room.live + d.position_bytes * means.batch * kept / points.decode_instances / d.groups,
+        ),
+        "ok_prefill_memory": spare > 0.0,
+        "ok_decode_memory": room.fits,
+        "ok_kv": room.one & (spare >= p.position_bytes * sizes.prompt),
+        "ok_stable": asked < most if open_ else rate > 0.0,
+        "ok_transfer": share < 1.0,
+        "request/room": means.room_wait,
+        "request/queue": waits,
+        "request/prompt": means.prefill.own_mean,
+        "request/transfer": sent,
+        "request/decode": means.batch / rate,
+    }
+    if with_quantiles:
+        seen = profiles.of_pools(means, sizes, found, closed=not open_)
+        out |= {name: x for name, x in quantiles.outputs(seen, sizes).items() if name not in out}
+    return out
