@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import dsjax
-from dsjax import cli, errors, pictures
+from dsjax import cli, errors
 from dsjax.analysis import explain
 from dsjax.pictures import canvas, labels
 
@@ -54,7 +54,7 @@ def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-@pytest.mark.parametrize("kind", pictures.KINDS)
+@pytest.mark.parametrize("kind", tuple(OPTIONS))
 def test_every_kind_is_a_png_and_an_svg_from_the_file_alone(kind, file, tmp_path):
     before = dict(matplotlib.rcParams)
     figure = dsjax.plot(kind, file, tmp_path / "x.png", size=(8, 5), dpi=50, **OPTIONS[kind])
@@ -452,7 +452,7 @@ def test_nothing_feasible_is_an_answer(ds, tmp_path):
     assert bad.exit_code == 2 and bad.stderr.startswith("error: ")
 
 
-@pytest.mark.parametrize("kind", pictures.KINDS)
+@pytest.mark.parametrize("kind", tuple(OPTIONS))
 def test_nothing_feasible_exits_with_1(kind, ds, tmp_path):
     none = ds.assign(feasible=ds["feasible"] & False, ok_tps_per_user=ds["ok_tps_per_user"] & False)
     dsjax.write_netcdf(none, tmp_path / "none.nc")

@@ -22,7 +22,7 @@ from ..space import provenance
 from ..specs import fields, records, trees
 from ..sweeps import sources
 from ..types import Named, Source
-from . import headroom, refusals
+from . import explain_server, headroom, refusals
 
 UNIT = 1e12  # work is seconds on a chip of 1e12 FLOP/s and B/s, times this
 # Names that a step gives its collectives, and what a table calls them.
@@ -43,10 +43,18 @@ def explain(source: Source = "default", at: Named | None = None, **options: Any)
     Beside the variables of `sweep`: over `block` `block_<resource>` (critical path before overlap), `block_ideal`,
     `block_flops`, `block_bytes`; over `collective` its `transfer_time` and the part of it that is exposed; over
     `part` `memory_part`; over `constraint` `why` it refuses; over `alternative` the same point in every pipeline;
-    over `row` the catalog rows, over `number` their numbers that the step reads, and where they come from.
+    over `row` the catalog rows, over `number` their numbers that the step reads, and where they come from. Of a server
+    (phase "serve"), in place of blocks, collectives and pipelines: `explain_server.explained`.
     """
     asked = sources.ask(source, "explain", options, needs="space")
-    return _explained(point.point_of(asked.space, at, asked.swept), asked.dtype)
+    one = point.point_of(asked.space, at, asked.swept)
+    if one.study.requests:
+        values, ds = explain_server.explained(one, asked.dtype)
+        read = explain_server.numbers_read(one, _numbers_read)
+    else:
+        values, ds = _explained(one, asked.dtype)
+        read = _numbers_read(one)
+    return ds.assign(_masks(one, values) | _sources(one, read))
 
 
 def everything(step, point, bounds, **policies):
@@ -87,14 +95,12 @@ def _explained(space, dtype):
     plain = {name: ((), np.array(value)) for name, value in values.items() if "/" not in name}
     ds = dataset.to_dataset(space, plain, "dsjax explain")
     ds.attrs["study"] = space.study.name
-    return ds.assign(
+    return values, ds.assign(
         _blocks(space, values, bare, units, dtype)
         | _network(bare)
         | _memory(space, values)
-        | _masks(space, values)
         | headroom.pipelines(space, values, dtype)
         | headroom.largest(space, dtype)
-        | _sources(space, values)
     )
 
 
@@ -169,14 +175,10 @@ def _masks(space, values):
     )
 
 
-def _sources(space, values):
-    names = [name for name in values if "/" not in name or name.startswith("block_time/")]
-
-    def sampled(moved, n):
-        return evaluation.samples(space, moved, n, names)
-
-    read = provenance.numbers_read(space, evaluation.numbers(space), sampled)
+def _sources(space, read):
+    """Rows of a space and where their numbers come from, those that are `read`: [(<record>.<row>, field, source)]."""
     rows = {f"{record}.{name}": row for record, of in space.rows.items() for name, row in of.items()}
+    read = sorted(read, key=lambda number: list(rows).index(number[0]))
     of = {row: [entry for label, _, entry in read if label == row] for row in rows}
     tags = [", ".join(dict.fromkeys(entry["kind"] for entry in of[row])) or "not read" for row in rows]
     return dataset.over(
@@ -196,3 +198,13 @@ def _sources(space, values):
         number_kind=(np.array([entry["kind"] for *_, entry in read], dtype=object), "", "kind of its source"),
         number_source=(np.array([said(entry) for *_, entry in read], dtype=object), "", "where it comes from"),
     )
+
+
+def _numbers_read(space):
+    """`provenance.numbers_read` of a step."""
+    names = evaluation.known(space, evaluation.variables(space))
+
+    def sampled(moved, n):
+        return evaluation.samples(space, moved, n, names)
+
+    return provenance.numbers_read(space, evaluation.numbers(space), sampled)

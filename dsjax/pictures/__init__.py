@@ -21,6 +21,7 @@ KINDS = {
     "breakdown": "breakdown",
     "tornado": "tornado",
     "response": "response",
+    "latency": "latency",
 }
 
 
@@ -37,10 +38,11 @@ def plot(
     """A picture of results as a matplotlib `Figure`; written to `path` (.png or .svg) where one is given.
 
     `kind`: "pareto" (x, y, by), "heatmap" (of, x, y), "roofline", "breakdown" (by, of, blocks), "tornado" (of, wrt),
-    "response" (x, y, by, of, until, between). All take `at`: {axis: value}, the only values that are shown, or "best".
-    The other `options` are those of `sweep`. `source`: a Dataset, a file dsjax wrote, or a grid. `size` [inch], `dpi`
-    [dots per inch]; an existing file is replaced only with `force`. No state of matplotlib is changed. Raises
-    `InputError` for bad input, `NothingFeasible`, one of them, where no feasible point is left to be shown.
+    "response" (x, y, by, of, until, between), "latency" (by, of; servers alone). All take `at`: {axis: value}, the only
+    values that are shown, or "best". The other `options` are those of `sweep`. `source`: a Dataset, a file dsjax wrote,
+    or a grid. `size` [inch], `dpi` [dots per inch]; an existing file is replaced only with `force`. No state of
+    matplotlib is changed. Raises `InputError` for bad input, `NothingFeasible`, one of them, where no feasible point is
+    left to be shown.
     """
     return drawn(kind, source, path, size, dpi, force, options)[0]
 
@@ -55,6 +57,11 @@ def drawn(kind, source, path, size, dpi, force, options):
     given = {name: value for name, value in options.items() if name not in wanted and value is not None}
     results = sources.ask(source, "plot", given, needs="sweep").swept(blocks=None, command="dsjax.plot")
     wanted = {name: value for name, value in wanted.items() if value is not None}
+    if results.space.study.requests and (kind == "roofline" or wanted.get("blocks")):
+        phases = ", ".join(results.space.phases)
+        raise InputError(
+            f"plot {kind}: phase {phases}: its operators are those of steps; expected phase decode or prefill"
+        )
     with canvas.style():
         figure = canvas.figure(size, dpi)
         conclusion = _draw(kind)(figure, results, **wanted)

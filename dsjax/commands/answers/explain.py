@@ -24,17 +24,23 @@ def explain(request, at):
     Metrics and their arithmetic, every block and what binds it, network, critical path, memory and the largest batch,
     why it is refused, whether TBO would pay, where the numbers come from. --format csv prints the blocks.
 
+    Of a server (phase "serve"): where the time of a request goes, percentiles, what limits the rate, memory. --format
+    csv prints the stages of a request.
+
     \b
     dsjax explain
     dsjax explain space.nc --at hardware=H20,batch=64
     dsjax explain sg2260e_decode_128 --at nic=one-layer,tp=4,moe_tp=1,batch=10 --format json
     """
     from ...analysis import explain
-    from . import explain_tables
+    from . import explain_server_tables, explain_tables
 
     chosen = values_of("--at", at)
     asked = request.ask("explain", needs="space")
     with progress("explaining", request.quiet):
         ds = explain.explain(asked, chosen)
-    explain_tables.show(ds, request.form, request.quiet)
+    if asked.space.study.requests:
+        explain_server_tables.show(ds, request, asked)
+    else:
+        explain_tables.show(ds, request.form, request.quiet)
     sys.exit(0 if chosen or ds["feasible"] else 1)

@@ -167,7 +167,7 @@ def would_tbo_pay(ds, bounds):
 
 
 def _sections(ds, x, quiet):
-    yield _configuration(ds, x)
+    yield configuration(ds, x)
     yield "\n".join(f"  {line}" for line in x["arithmetic"]) + "\n" + _utilisation(x["metrics"])
     if x["refused"]:
         yield "Refused:\n" + "\n".join(f"  {name}: {text}" for name, text in x["refused"].items())
@@ -178,10 +178,11 @@ def _sections(ds, x, quiet):
     if "pipelines" in x:
         yield _pipelines_table(x)
     if not quiet:
-        yield _sources_table(x)
+        yield sources_table(x)
 
 
-def _sources_table(x):
+def sources_table(x, read="the step reads"):
+    """Rows of the catalog whose numbers were read, by kind and source."""
     found = {}
     for r in x["numbers"]:
         row, _, field = r["number"].rpartition(".")
@@ -191,12 +192,13 @@ def _sources_table(x):
         n = sum(map(len, texts.values()))
         lines.append([row if row != above else "", kind, n, "; ".join(texts)])
         above = row
-    return "Numbers from (those that the step reads):\n" + table(["row", "kind", "", "source"], lines)
+    return f"Numbers from (those that {read}):\n" + table(["row", "kind", "", "source"], lines)
 
 
-def _configuration(ds, x):
+def configuration(ds, x, derived=("chips", "dp", "ep", "batch_total")):
+    """The title, the verdict, and every name of the configuration with its value, the `derived` ones too."""
     point = dict(x["point"])
-    derived = {name: float(ds[name]) for name in ("chips", "dp", "ep", "batch_total") if name not in point}
+    derived = {name: float(ds[name]) for name in derived if name in ds and name not in point}
     texts = [f"{k} {v:,.10g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in (point | derived).items()]
     lines, line = [], " "
     for text in texts:

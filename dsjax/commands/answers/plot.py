@@ -38,11 +38,13 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
       breakdown  what the best steps' time is made of
       tornado    what a change of each parameter is worth at one point
       response   variables along an axis or a parameter
+      latency    percentiles of TTFT and TPOT of servers against their load, with the knee
 
     \b
     dsjax plot pareto space.nc -o pareto.png --by hardware
     dsjax plot heatmap space.nc -o heat.svg --x batch --y tp --at hardware=H800
     dsjax plot response space.nc -o batch.png --x batch --y tps_per_user,tps_per_chip
+    dsjax plot latency serve -o latency.png --by hardware,engine
     dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 3000"
 
     Exit code 1 where no point is feasible.
