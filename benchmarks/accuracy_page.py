@@ -22,6 +22,8 @@ DIGITS = 6  # of what is kept
 
 def measured():
     """{name: statistics} of dsjax's own systems."""
+    import serving_rows
+
     import dsjax
     from dsjax.validation import agreement
     from dsjax.validation.engine_numbers import engine_numbers
@@ -40,6 +42,7 @@ def measured():
     columns = {name: numbers[name].values.tolist() for name in [*numbers.coords, *numbers.data_vars] if name != "fit"}
     found["numbers"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     choices = int(ds["assumed"].sum())
+    found["served"] = serving_rows.statistics(serving_rows.runs())
     return rounded(found | {"rules": CLASSES, "refused": refused, "choices": choices, "unhidden": unhidden()})
 
 
@@ -127,6 +130,21 @@ def summary(run):
     return table(heads, lines)
 
 
+def served(run):
+    """Servers: time of a token, output, first token."""
+    heads = ["class, engine"]
+    for name in ("TPOT", "output/s", "TTFT"):
+        heads += [f"{name}: runs", "median %", "p90 %", "time ratio"]
+    lines = []
+    for x in run["served"]:
+        each = [x.get(name) for name in ("tpot", "output", "ttft")]
+        cells = [
+            [y["runs"], percent(y["median"]), percent(y["p90"]), times(y["ratio"])] if y else [""] * 4 for y in each
+        ]
+        lines.append([x["group"], *(cell for some in cells for cell in some)])
+    return table(heads, lines)
+
+
 def rules(run):
     """The class of a system."""
     return table(["class", "systems"], run["rules"].items())
@@ -148,7 +166,7 @@ def fitted(run):
 def factors(run):
     """The one factor, and that of the roofline."""
     x = run["factors"]
-    line = f"One software factor fitted to all counted systems: {x['one']:.3f}; of the roofline: {x['roofline']:.3f}."
+    line = f"One software factor fitted to all of these: {x['one']:.3f}; of the roofline: {x['roofline']:.3f}."
     return [line + f" Choices from the table of defaults: {run['choices']}."]
 
 
@@ -176,6 +194,7 @@ def refused(run):
 
 TABLES = {
     "summary": summary,
+    "served": served,
     "rules": rules,
     "classes": groups("class"),
     "engines": groups("engine"),

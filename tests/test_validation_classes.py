@@ -13,7 +13,7 @@ import dsjax
 from dsjax.catalog import reader
 from dsjax.cli import main
 from dsjax.space import provenance
-from dsjax.validation import agreement, continuous_batching, engines, measured, predict, systems, validate
+from dsjax.validation import agreement, engines, measured, predict, systems, validate
 
 KEPT = json.loads((Path(__file__).parents[1] / "docs" / "accuracy.json").read_text(encoding="utf-8"))
 
@@ -127,68 +127,6 @@ def test_statistics_of_a_group_by_hand():
     assert whole["pairs"] == 2 and whole["order"] == 0.5
 
 
-# Times of small instances
-
-HOST_S = {name: row["step_s"] for name, row in reader.load()["engine"].items()}
-
-
-def test_time_of_a_token_with_the_prompts_of_others(own, rows):
-    """64 users of 8 chips: 8 sequences of a chip, 63 prompts of others in 0.9 osl steps, at 0.9 isl + 0.45 osl."""
-    name = "R1-H200-S12-TP8-8k-1k-C64"
-    grid = rows[name].grid("decode")
-    assert grid["fixed"].pop("isl") == 0.9 * 8192 and grid["fixed"].pop("osl") == 0.9 * 1024
-    assert grid["fixed"].pop("concurrency") == 64
-    grid["fixed"] |= {"context": 0.9 * 8192 + 0.45 * 1024, "batch": 8}
-    decode = dsjax.sweep(grid).sel(software_factor=1.0)["tpot"].item()
-    prompt = dsjax.sweep(rows[name].grid("prefill")).sel(software_factor=1.0)["step_time"].item() - HOST_S["sglang"]
-    wanted = decode + 63 / (0.9 * 1024) * prompt
-    assert own["unfitted"].sel(system=name).item() == pytest.approx(wanted, rel=1e-12)
-    assert own["prompts"].sel(system=name).item() == pytest.approx(1.0 - decode / wanted, rel=1e-9)
-
-
-def test_a_user_alone_meets_no_prompt_but_his_own(own, rows):
-    name = "R1-B200-S12-TP8-8k-1k-C1"
-    assert rows[name].phases == ("decode",) and own["prompts"].sel(system=name).item() == 0.0
-    first = rows[f"{name}-first"]
-    alone = dsjax.sweep(first.grid("prefill")).sel(software_factor=1.0)
-    assert alone["prompts"].item() == 1
-    assert own["unfitted"].sel(system=f"{name}-first").item() == pytest.approx(alone["ttft"].item(), rel=1e-12)
-
-
-def test_groups_share_the_prompts_of_others(tmp_path):
-    """Two groups of 4 chips, 16 users: 7.5 others of each group."""
-    text = """
-[[study]]
-id = "A"
-date = "2026"
-source = "a bench"
-model = "DeepSeek-R1"
-hardware = "H200"
-precision = "fp8"
-engine = "vllm"
-metric = "tpot"
-chips = 8
-tp = 4
-ep = 8
-mtp = 0
-isl = 2048
-osl = 512
-system = [{ id = "a", concurrency = 16, value = "20 ms" }]
-"""
-    path = tmp_path / "a.toml"
-    path.write_text(text)
-    row = systems.read(path).systems[0]
-    found = predict.predictions([row])[0]
-    grids = [row.grid(phase) for phase in ("decode", "prefill")]
-    del grids[0]["fixed"]["concurrency"]
-    grids[0]["fixed"]["batch"] = 2  # of a chip
-    decode, prefill = (dsjax.sweep(grid).sel(software_factor=1.0) for grid in grids)
-    shared = (prefill["block_time"].sel(block="routed") / prefill["block_time"].sum()).item()
-    times = decode["step_time"].item(), prefill["step_time"].item() - HOST_S["vllm"]  # that of a step counts once
-    wanted = continuous_batching.step_time(*times, shared, 7.5 / 512, 2)
-    assert found.fixed_s + found.scaled_s == pytest.approx(wanted, rel=1e-9)
-
-
 def test_engines_are_passed(rows):
     assert rows["OSS-H100-TP2-1k-1k-C4"].grid("decode")["fixed"]["engine"] == "vllm"
     assert rows["SGL-H100-DEC-2K"].grid("decode")["fixed"]["engine"] == "sglang-deepep"
@@ -238,10 +176,10 @@ def test_least_squares_by_hand():
     assert engines.least_squares(np.array([5.0]), np.array([[1.0]]), np.array([2.0]), [0.0]).tolist() == [0.0]
 
 
-def case(engine, study, value, scaled_s, complete=True, steps=1.0, drafts=0.0):
-    used = {"engine": engine, "study": study, "value": value, "metric": "tpot", "complete": complete}
+def case(engine, study, value, scaled_s, complete=True, steps=1.0, drafts=0.0, metric="tpot", requests=0.0):
+    used = {"engine": engine, "study": study, "value": value, "metric": metric, "complete": complete}
     row = measured.System({}, used, (), "", {}, {})
-    return row, predict.Prediction(0.0, scaled_s, steps, drafts, 0.0, 0.1, 0.1, 0.0, (), "", 1, {})
+    return row, predict.Prediction(0.0, scaled_s, steps, drafts, requests, 0.1, 0.1, 0.0, (), "", 1, {})
 
 
 def test_numbers_need_five_systems_each():
@@ -269,6 +207,15 @@ def test_a_number_acts_on_five_systems_or_is_not_fitted():
     assert engines.fit(*zip(*some), names=names).engines["a"].fitted == names
 
 
+def test_first_tokens_fit_the_host_time_of_a_request_alone():
+    some = [case("a", "s", 2.0 * x, x) for x in np.arange(1.0, 7.0)]
+    firsts = [case("a", "s", 9.0, x, metric="ttft", requests=1.0) for x in np.arange(1.0, 6.0)]
+    one = engines.fit(*zip(*some + firsts)).engines["a"]
+    assert one.rows == 6 and one.numbers["software_factor"] == pytest.approx(2.0)
+    two = engines.fit(*zip(*some + firsts), names=("software_factor", "request_s")).engines["a"]
+    assert two.rows == 11 and two.fitted == ("software_factor", "request_s") and two.numbers["request_s"] > 1.0
+
+
 def test_incomplete_systems_fit_no_number():
     some = [case("a", "s", 2.0 * x, x, complete=x < 6.0) for x in np.arange(1.0, 9.0)]
     wrong = [(row, found) if row.complete else case("a", "s", 99.0, 1.0, False) for row, found in some]
@@ -282,7 +229,13 @@ def test_incomplete_systems_fit_no_number():
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"metric": '"ttft"'}, "expected 1, as the first token of others waits"),
+        ({"metric": '"ttft"', "osl": None}, "expected isl and osl, as the first token waits for others"),
+        ({"batching": '"both"'}, "expected one of prefill-first, chunked"),
+        ({"ttft": '"soon"'}, "ttft: 'soon'"),
+        ({"tps_per_chip": "0"}, "tps_per_chip: 0"),
+        ({"requests_per_user": "-1"}, "requests_per_user: -1"),
+        ({"chunk_tokens": "0"}, "chunk_tokens: 0"),
+        ({"memory_reserve": "2"}, "memory_reserve: 2"),
         ({"concurrency": None}, "concurrency: missing"),
         ({"osl": None}, "expected isl and osl"),
         ({"length_factor": "1.2"}, "length_factor: 1.2 is out of range"),

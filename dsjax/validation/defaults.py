@@ -25,15 +25,9 @@ def validate_defaults(
     systems, `open_median`, `open_p90`, `open_far` of those whose source leaves something open; `software_factor` is
     fitted anew each time.
     """
-    seen = {}
 
-    def predicted(rows):
-        """`Prediction`s of systems, those of a system that was seen just so not made again."""
-        keys = [repr((sorted(row.used.items()), row.loads[row.used["balance"]])) for row in rows]
-        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in seen}
-        if new:
-            seen.update(zip(new, predict.predictions(new.values(), fixed, settings, catalogs), strict=True))
-        return [seen[key] for key in keys]
+    def predicted(rows):  # those of systems that the choice leaves as they were are kept
+        return predict.predictions(rows, fixed, settings, catalogs)
 
     file, (factor, _) = systems.read(source), validate.factors(source)
     first = predicted(file.systems)
@@ -78,7 +72,10 @@ def _dataset(file, lines):
     return ds
 
 
-_DOCS = {"changed": "systems that the choice changes", "software_factor": "fitted to the complete systems"}
+_DOCS = {
+    "changed": "systems that the choice changes",
+    "software_factor": "fitted to the complete systems, first tokens aside",
+}
 for _prefix, _of in (("", "complete"), ("open_", "incomplete")):
     _DOCS |= {
         f"{_prefix}median": f"median |predicted / measured - 1| of the {_of} systems, the study left out of the fit",

@@ -28,20 +28,20 @@ def engine_numbers(
     """Numbers of each engine fitted to measured systems (`engines.fit`), as a Dataset over `fit`.
 
     Options of `validate`. One line for each of `CHOICES` and each engine, and for all together ("generic"): the
-    numbers (those not in `fitted_names` keep the value without a fit), the complete `systems` they are fitted to,
+    numbers (those not in `fitted_names` keep the value without a fit), the `systems` they are fitted to,
     `error`, the median |predicted / measured time - 1| of these, and `left_out_error`, the same with the numbers that
     the other studies give.
     """
     rows = systems.read(source).systems
     found = predictions(rows, fixed, settings, catalogs)
-    complete, measured_s = np.array([row.complete for row in rows]), engines.Table(rows, found).measured_s
+    measured_s = engines.Table(rows, found).measured_s
     lines = []
     for names, together in itertools.product(CHOICES, (True, False)):
         fit = engines.fit(rows, found, names, together)
         for engine, one in fit.engines.items():
             if together != (engine == engines.ALL):
                 continue
-            which = complete & (np.array(fit.of) == engine)
+            which = engines.fitted_to(rows, names) & (np.array(fit.of) == engine)
             errors = [np.abs(x / measured_s - 1.0)[which] for x in (fit.predicted_s, fit.left_out_s)]
             line = {"names": " ".join(names), "engine": engine, "fitted_names": " ".join(one.fitted)}
             line |= one.numbers | {"systems": one.rows}

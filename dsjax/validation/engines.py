@@ -1,5 +1,7 @@
 """Numbers of engines fitted to whole systems: few, counted, and judged by the studies that did not fit them.
 
+First tokens, most of which is the host's work, are left to the host time of a request.
+
 The time of a system is linear in them: fixed_s + software_factor scaled_s + step_s steps + draft_step_s drafts +
 request_s requests. They are fitted by least squares of the logarithm of predicted over measured time; an absolute time
 is not below 0. At most one number is fitted per `ROWS` rows, and none that acts on fewer rows than that.
@@ -43,15 +45,20 @@ def fit(rows, found, names=("software_factor",), together=False):
     `together`: one set of numbers for all engines.
     """
     table = Table(rows, found, together)
-    complete, studies = np.array([row.complete for row in rows]), np.array([row.used["study"] for row in rows])
-    engines, of = _fitted(table, complete, names)
+    which, studies = fitted_to(rows, names), np.array([row.used["study"] for row in rows])
+    engines, of = _fitted(table, which, names)
     left_out = np.zeros(len(rows))
     for study in dict.fromkeys(studies.tolist()):
         out = studies == study
-        without, keys = _fitted(table, complete & ~out, names)
+        without, keys = _fitted(table, which & ~out, names)
         left_out[out] = [table.seconds(without[keys[i]].numbers)[i] for i in np.flatnonzero(out)]
     predicted = np.array([table.seconds(engines[key].numbers)[i] for i, key in enumerate(of)])
     return Fit(engines, of, predicted, left_out)
+
+
+def fitted_to(rows, names):
+    """Whether `names` are fitted to each system: the complete ones, first tokens only with a host time of a request."""
+    return np.array([row.complete if "request_s" in names else row.fits for row in rows], bool)
 
 
 class Table:

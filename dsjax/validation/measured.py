@@ -11,10 +11,17 @@ LENGTHS = ("isl", "osl", "context")
 FEW = 8.0  # tokens of others' prompts for each step of decode, up to which decode is nearly all of the time of a token
 
 
+# Engines whose prompts share the steps of decode; the others run prompts first.
+CHUNKED = ("vllm", "vllm-deepep", "tensorrt-llm")
+EVEN = 0.9  # mean over nominal length of lengths that are even between 80 and 100 % of it
+# Keys of a row that a grid of a server has under the same name.
+OF_SERVERS = ("max_batch", "max_prefill_tokens", "chunk_tokens", "requests_per_user")
+
+
 class Metric(NamedTuple):
     """What was measured."""
 
-    phases: tuple  # that are evaluated
+    phases: tuple  # of the steps that it is made of, that of most of its time first
     rate: bool  # a rate; else a time
     units: str
     shown: str  # units in a table
@@ -32,7 +39,7 @@ METRICS = {
     "tpot": Metric(
         ("decode", "prefill"), False, "s", "ms/token", 1e3, "mean time per output token, others' prompts included"
     ),
-    "ttft": Metric(("prefill",), False, "s", "ms", 1e3, "mean time to the first token of a user who is alone"),
+    "ttft": Metric(("prefill",), False, "s", "ms", 1e3, "mean time to the first token, waits for others included"),
     "layer": Metric(("decode",), False, "s", "us/layer", 1e6, "time of one MoE layer in decode"),
 }
 # {class: its rule}; every system is of one, by its own fields.
@@ -65,8 +72,19 @@ class System:
 
     @property
     def phases(self):
-        """Phases that are evaluated; one user meets no other's prompt."""
-        return ("decode",) if self._alone and "decode" in self.metric.phases else self.metric.phases
+        """Phases of the steps that it is made of, that of most of its time first; one user meets no other's prompt."""
+        first = self.metric.phases[0]
+        if self.phase != "serve":
+            return (first,)
+        return first, "prefill" if first == "decode" else "decode"
+
+    @property
+    def phase(self):
+        """Phase of a grid that gives what was measured: "serve" where others' prompts are in it."""
+        first = self.metric.phases[0]
+        if self.alone:
+            return first
+        return "serve" if len(self.metric.phases) > 1 or self.used["metric"] == "ttft" else first
 
     @property
     def complete(self):
@@ -74,19 +92,25 @@ class System:
         return self.used.get("complete", True)
 
     @property
+    def fits(self):
+        """Whether factors are fitted to it: complete, and no first token, most of which is the host's work."""
+        return self.complete and self.used["metric"] != "ttft"
+
+    @property
     def kind(self):
         """Its class, one of `CLASSES`, from its own fields alone."""
         x = self.used
         if self.metric.phases == ("prefill",):
             return "prefill" if self.metric.rate else "first token"
-        if self._alone:
+        if self.alone:
             return "one user"
         if len(self.metric.phases) > 1 and (self.metric.rate or (x["concurrency"] - 1) * x["isl"] > FEW * x["osl"]):
             return "aggregated"
         return "wide EP" if x["tp"] < x["chips"] else "small TP decode"
 
     @property
-    def _alone(self):
+    def alone(self):
+        """Whether there is one user, who meets no other's prompt."""
         return self.used.get("concurrency") == 1
 
     @property
@@ -95,7 +119,7 @@ class System:
         return {name: self.used[name] * self.used.get("length_factor", 1.0) for name in LENGTHS if name in self.used}
 
     def grid(self, phase, **more):
-        """The system as a grid of dsjax's, a dict; `more` are axes."""
+        """The system as a grid of dsjax's, a dict: a step of a phase, or the whole server; `more` are axes."""
         x = self.used
         moe_tp = 1 if x["ep"] == ALL else x["chips"] // x["ep"]
         fixed = {name: x[name] for name in ("hardware", "nic", "precision", "pipeline", "tp", "chips")}
@@ -115,19 +139,43 @@ class System:
             fixed |= {name: x[name] for name in ("concurrency", "batch") if name in x}
             if "concurrency" in x:
                 fixed.pop("batch", None)
+        if phase == "serve":
+            fixed = self._requests(fixed)
+        fixed |= {name: x[name] for name in ("memory_reserve",) if name in x}
         fixed = self.fixed | fixed
         axes = {"software_factor": [1.0, 2.0], **more}
         fixed = {name: value for name, value in fixed.items() if name not in axes}
         return {"title": x["id"], "model": x["model"], "phase": phase, "axes": axes, "fixed": fixed}
 
+    def _requests(self, fixed):
+        """Keys of a grid of a server from those of its step: users, lengths, and how prompts are taken up.
+
+        `length_factor` f: lengths are even between 2 f - 1 and 1 of nominal ones, of standard deviation over mean
+        (1 - f) / (sqrt(3) f); without one all are of one length.
+        """
+        x = self.used
+        factor, batch = x.get("length_factor", 1.0), fixed.pop("batch", None)
+        if batch is not None:
+            fixed["concurrency"] = batch if batch == FILLS else batch * x["chips"]
+        if math.isclose(factor, EVEN):
+            fixed |= {name: x[name] for name in ("isl", "osl")} | {"length_law": "uniform"}
+        else:
+            fixed |= dict.fromkeys(("isl_cv", "osl_cv"), (1.0 - factor) / (math.sqrt(3.0) * factor))
+        chunked = x["engine"] in CHUNKED
+        fixed["batching"] = x.get("batching", "chunked" if chunked else "prefill-first")
+        if "prefill_tokens" in x:
+            tokens = "chunk_tokens" if fixed["batching"] == "chunked" else "max_prefill_tokens"
+            fixed[tokens] = x["prefill_tokens"] * x["tp"]
+        return fixed | {name: x[name] for name in OF_SERVERS if name in x}
+
     @property
     def prompts(self):
         """Whole prompts of the instance in one step of prefill, at least one for each group of `tp` chips.
 
-        One for each group where prompts come as sequences end: `continuous_batching.step_time` says how many do.
+        One for each group where a server takes up prompts as sequences end.
         """
         x = self.used
-        if len(self.metric.phases) > 1 or self._alone:
+        if self.phase == "serve" or self.alone:
             return x["chips"] // x["tp"]
         length = self.lengths.get("isl", self.lengths.get("context"))
         return x["chips"] // x["tp"] * max(1, math.floor(x["prefill_tokens"] * x["tp"] / length))

@@ -6,32 +6,19 @@ kernel times for the uncertainty) is a sample more of the same point.
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from .. import evaluation
+from ..catalog import reader
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
-from ..space import grid, parameters, provenance
 from ..specs import fields, records
-from . import continuous_batching, measured
+from . import cases, served
 
-FILLED = {"start": 8, "stop": 4096, "step": 8}  # batches among which the largest that fits is looked for
 # What differs from system to system, or is fitted.
 OWN = ("model", "hardware", "phase", "chips", "tp", "moe_tp", "ep", "batch", "prompts", "mtp", "isl", "osl", "context")
-OWN += ("concurrency", "pp", "software_factor", "engine")
-STEP = 1e-4  # of the logarithm of a kernel's time
-FACTOR, LAYERS = ("workload", "software_factor"), ("model", "num_hidden_layers")
-SLOWER = {
-    "_compute": -1,
-    "_memory": -1,
-    "_start_s": 1,
-    "_split_s": 1,
-    "_depth_s": 1,
-    "_slot_s": 1,
-}  # knots whose powers make all of a kernel's time
-UNMEASURED = ("pointwise",)  # kinds of kernel that are assumed on every chip
+OWN += ("concurrency", "pp", "software_factor", "engine", "batching", "length_law")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +45,57 @@ class Prediction:
 
 
 def predictions(rows, fixed=None, settings=None, catalogs=()):
-    """[`Prediction`] of systems; `fixed` {name: value} holds for all, `settings` and `catalogs` as in `sweep`."""
-    rows, fixed, settings, used = list(rows), dict(fixed or {}), dict(settings or {}), set()
+    """[`Prediction`] of systems; `fixed` {name: value} holds for all, `settings` and `catalogs` as in `sweep`.
+
+    Those of dsjax's own rows are kept: a system that was seen just so is not evaluated again.
+    """
+    rows, fixed, settings = list(rows), dict(fixed or {}), dict(settings or {})
     for name in OWN:
         if name in fixed:
             raise InputError(f"--fix {name}: differs from system to system, or is fitted; expected another name")
-    cases = [_case(row, phase, fixed, settings, catalogs, used) for row in rows for phase in row.phases]
+    if settings or catalogs or any(row.used["model"] not in reader.load()["model"] for row in rows):
+        return _evaluated(rows, fixed, settings, catalogs)
+    keys = [repr((sorted(_that_matters(row).items()), sorted(fixed.items()))) for row in rows]
+    new = {key: row for key, row in zip(keys, rows, strict=True) if key not in _seen}
+    if len(_seen) + len(new) > MOST_SEEN:
+        _seen.clear()
+        new = dict(zip(keys, rows, strict=True))
+    _seen.update(zip(new, _evaluated(list(new.values()), fixed, settings, catalogs), strict=True))
+    return [_seen[key] for key in keys]
+
+
+_seen: dict = {}
+MOST_SEEN = 2**14
+
+
+def _that_matters(row):
+    """{key: value} of a system: without a NIC that carries nothing, a balance as its number, and what is the same."""
+    idle = {"nic"} - row.given.keys() - {*row.assumed}
+    found = {key: x for key, x in row.used.items() if key not in idle}
+    return found | {"balance": row.loads[row.used["balance"]], "fixed": sorted(row.fixed.items())}
+
+
+def _evaluated(rows, fixed, settings, catalogs):
+    """[`Prediction`] of systems; a server beside the steps that it is made of, which say what kernels it depends on."""
+    used: set = set()
+    given = fixed, settings, catalogs, used
+    steps = [[cases.of(row, phase, *given) for phase in row.phases] for row in rows]
+    servers = {i: cases.of(row, "serve", *given) for i, row in enumerate(rows) if row.phase == "serve"}
     for key in settings:
         if key not in used:
             raise unknown("--set", "parameter of the systems", key, sorted(used))
-    values = evaluation.points([x.space for x in cases], [x.moved for x in cases])
-    phases = iter([_phase(case, value) for case, value in zip(cases, values, strict=True)])
-    return [_prediction(row, [next(phases) for _ in row.phases]) for row in rows]
+    flat = [case for each in steps for case in each]
+    found = iter(evaluation.points([case.space for case in flat], [case.moved for case in flat]))
+    values = [[next(found) for _ in each] for each in steps]
+    for i, case in servers.items():
+        moving = set().union(*(x.moving(each["step_time"]) for x, each in zip(steps[i], values[i], strict=True)))
+        servers[i] = case._replace(kinds={kind: error for kind, error in case.kinds.items() if kind in moving})
+    answers = dict(zip(servers, served.points(list(servers.values())), strict=True))
+    firsts = zip(steps, values, strict=True)
+    return [
+        _of_server(servers[i], answers[i], each[0]) if i in servers else _of_step(own[0], each[0])
+        for i, (own, each) in enumerate(firsts)
+    ]
 
 
 def ideal():
@@ -84,75 +110,8 @@ def ideal():
     return found
 
 
-class _Case(NamedTuple):
-    """One phase of a system: a space of one point, and what moves in its samples."""
-
-    row: measured.System
-    phase: str
-    space: object
-    batch: int
-    moved: dict  # {(record, field): numbers}
-    kinds: dict  # {kind of kernel: relative standard error of its time}
-
-
-def _case(row, phase, fixed, settings, catalogs, used):
-    """`_Case` of a phase of a system; what is wrong with it is said of the system."""
-    try:
-        given = row.grid(phase)
-        if given["fixed"].get("batch") == measured.FILLS:
-            given["fixed"]["batch"] = _filling(given, fixed, settings, catalogs)
-        space = _space(given, fixed, settings, catalogs, used)
-    except InputError as error:
-        if str(error).startswith("--"):
-            raise
-        raise InputError(f"{row.where}: {str(error).removeprefix('grid: [fixed] ')}") from None
-    space = space.only({"software_factor": 1.0})
-    numbers = evaluation.numbers(space)
-    kinds = _kinds(space, numbers)
-    samples = [{}, {FACTOR: 2.0}]
-    for kind in kinds:
-        samples += [_slowed(numbers, kind, STEP), _slowed(numbers, kind, -STEP)]
-    if row.used["metric"] == "layer":
-        samples += [each | {LAYERS: numbers[LAYERS] + 1} for each in samples]
-    keys = {key for each in samples for key in each}
-    moved = {key: np.array([each.get(key, numbers[key]) for each in samples]) for key in keys}
-    return _Case(row, phase, space, given["fixed"][space.load], moved, kinds)
-
-
-def _kinds(space, numbers):
-    """{kind of kernel: relative standard error of its time}, of a curve that has one for its chip."""
-    error = _error_of(space)
-    names = [name.removesuffix("_compute") for record, name in numbers if record == "curve" and "_compute" in name]
-    assumed = provenance.UNCERTAINTY["assumed"]
-    whole = {kind: error for kind in names if ("curve", f"{kind}_start_s") in numbers}
-    return whole | {kind: assumed for kind in UNMEASURED if ("curve", f"{kind}_start_s") in numbers}
-
-
-def _error_of(space):
-    """Relative standard error of the time of a kernel, 0 where no curve is one of measured kernels."""
-    basis = next(iter(provenance.of_space(space).values()), None)
-    return provenance.UNCERTAINTY[basis[1]] if basis else 0.0
-
-
-def _slowed(numbers, kind, log):
-    """{(record, field): number} with which every kernel of a kind takes e^log as long."""
-    knots = {("curve", f"{kind}{end}"): power for end, power in SLOWER.items()}
-    return {key: numbers[key] * math.exp(power * log) for key, power in knots.items() if key in numbers}
-
-
-class _Phase(NamedTuple):
-    """One phase of a system; arrays over the samples."""
-
-    step_s: np.ndarray
-    tokens: np.ndarray  # of a step: of a chip, or of a user where what was measured is a user's
-    refused: tuple
-    bottleneck: str
-    batch: int
-    blocks: dict  # {block: s of a step, before overlap}
-    case: _Case
-
-
-def _phase(case, values):
+def _of_step(case, values):
+    """`Prediction` of a system that is a step, or a layer of it."""
     step, row = values["step_time"], case.row
     if row.used["metric"] == "layer":
         n = len(step) // 2
@@ -161,81 +120,43 @@ def _phase(case, values):
         tokens = np.ones(len(step))  # the prompt of a user gives one token
     else:
         tokens = step * values["tps_per_user" if row.used["metric"] in ("user", "tpot") else "tps_per_chip"]
-    refused = tuple(name for name, ok in values.items() if name.startswith("ok_") and not ok[0])
-    blocks = {name.partition("/")[2]: float(x[0]) for name, x in values.items() if "/" in name}
-    return _Phase(step, tokens, refused, LIMITS[int(values["bottleneck"][0])], case.batch, blocks, case)
-
-
-def _prediction(row, phases):
-    """`Prediction` of one system; of decode with the prompts of others under continuous batching."""
-    first = phases[0]
-    step = _together(row, *phases) if len(phases) > 1 else first.step_s
-    seconds = step / first.tokens
-    once, twice = seconds[0], seconds[1]
-    variance = 0.0
-    for i, error in enumerate(first.case.kinds.values(), start=1):
-        slope = math.log(seconds[2 * i] / seconds[2 * i + 1]) / (2.0 * STEP)
-        variance += (error * slope) ** 2
-    steps = 0.0 if row.used["metric"] == "layer" else 1.0 / first.tokens[0]
-    return Prediction(
-        fixed_s=float(2.0 * once - twice),
-        scaled_s=float(twice - once),
+    steps = 0.0 if row.used["metric"] == "layer" else 1.0 / tokens[0]
+    return _prediction(
+        case,
+        step / tokens,
+        values,
+        values,
         steps=float(steps),
-        drafts=float(steps * row.used.get("mtp", 0)) if "decode" in row.phases else 0.0,
+        drafts=float(steps * row.used.get("mtp", 0)) if case.phase == "decode" else 0.0,
         requests=float(row.used["metric"] == "ttft"),
-        uncertainty=math.sqrt(variance),
-        kernel_uncertainty=_error_of(first.case.space),
-        prompts=float(1.0 - first.step_s[0] / step[0]),
-        refused=tuple(dict.fromkeys(name for phase in phases for name in phase.refused)),
-        bottleneck=first.bottleneck,
-        batch=first.batch,
-        blocks=first.blocks,
+        prompts=0.0,
     )
 
 
-def _together(row, decode, prefill):
-    """Seconds of a step in which prompts start, over the samples: `continuous_batching.step_time`.
-
-    The prompts of the whole instance for a rate; for the time of a user's token those of the other users, who share
-    the groups evenly. The fixed time of a step (`hardware.step_s`) is counted once.
-    """
-    x, lengths = row.used, row.lengths
-    groups = x["chips"] // x["tp"]
-    sequences = x["concurrency"] / groups if "concurrency" in x else x["tp"] * x["batch"]  # of a group
-    if row.metric.rate:
-        mean = continuous_batching.prompts_per_step(x["tp"] * decode.tokens[0], lengths["osl"])
-    else:
-        others = (x["concurrency"] - 1) / groups
-        mean = continuous_batching.prompts_per_step(others * decode.tokens[0], lengths["osl"])
-    pieces, most = 1, math.inf
-    if "prefill_tokens" in x:
-        limit = x["prefill_tokens"] * x["tp"]
-        pieces = continuous_batching.chunks(lengths["isl"], limit)
-        most = continuous_batching.most_prompts(lengths["isl"], limit, sequences)
-    shared = continuous_batching.shared_part(prefill.blocks)
-    fixed_s = 2.0 * prefill.step_s[0] - prefill.step_s[1]
-    times = zip(decode.step_s, prefill.step_s - fixed_s, strict=True)
-    return np.array([continuous_batching.step_time(d, p, shared, mean, groups, pieces, most) for d, p in times])
+def _of_server(case, values, step):
+    """`Prediction` of a system that is a server; `step` has the values of a step of its first phase."""
+    metric = case.row.used["metric"]
+    seconds = served.seconds(metric, values)
+    host = (seconds[-len(cases.HOST) :] - seconds[0]) / cases.HOST_S
+    more = dict(zip(("steps", "drafts", "requests"), host.tolist(), strict=True))
+    return _prediction(case, seconds, values, step, prompts=float(served.share_of_others(metric, values)), **more)
 
 
-def _space(given, fixed, settings, catalogs, used):
-    """The space of a system's grid, with those of the settings whose row it has; `used` collects what they may be."""
-    bare = grid.load(given, fixed=fixed, catalogs=catalogs)
-    known = [f"{record}.{row}.<field>" for record, rows in bare.rows.items() for row in rows]
-    mine = {key: x for key, x in settings.items() if _has(bare.rows, parameters.parse(key))}
-    used.update(mine, known)
-    return grid.load(given, fixed=fixed, settings=mine, catalogs=catalogs) if mine else bare
-
-
-def _has(rows, parameter):
-    return parameter.record in rows and parameter.row in ("", *rows[parameter.record])
-
-
-def _filling(given, fixed, settings, catalogs):
-    """The largest batch of `FILLED` that fits into the memory, the smallest where none does."""
-    axes = {"batch": FILLED}
-    rest = {name: value for name, value in given["fixed"].items() if name != "batch"}
-    space = _space(given | {"axes": axes, "fixed": rest}, fixed, settings, catalogs, set())
-    _, fits = evaluation.evaluate(space, names=("ok_memory",))["ok_memory"]
-    batches = np.array(space.axes["batch"])
-    return int(batches[fits].max(initial=batches[0]))
+def _prediction(case, seconds, values, step, **more):
+    """`Prediction` from the seconds of all samples; `values` of the system, `step` of its first phase."""
+    once, twice = seconds[0], seconds[1]
+    variance = 0.0
+    for i, error in enumerate(case.kinds.values(), start=1):
+        slope = math.log(seconds[2 * i] / seconds[2 * i + 1]) / (2.0 * cases.STEP)
+        variance += (error * slope) ** 2
+    return Prediction(
+        fixed_s=float(2.0 * once - twice),
+        scaled_s=float(twice - once),
+        uncertainty=math.sqrt(variance),
+        kernel_uncertainty=cases.error_of(case.space),
+        refused=tuple(name for name, ok in values.items() if name.startswith("ok_") and not ok[0]),
+        bottleneck=LIMITS[int(values["bottleneck"][0])],
+        batch=case.load,
+        blocks={name.partition("/")[2]: float(x[0]) for name, x in step.items() if name.startswith("block_time/")},
+        **more,
+    )

@@ -10,22 +10,25 @@ from typing import NamedTuple
 
 from ..catalog import reader
 from ..errors import InputError, unknown
+from ..serving.instances.study import BATCHING
 from ..space import inputs
 from ..specs import fields, records
 from ..units import number
-from .measured import ALL, FILLS, LENGTHS, METRICS, System
+from .measured import ALL, FILLS, LENGTHS, METRICS, OF_SERVERS, System
 
 # dsjax's own: the first has the tables that hold for all, the others have systems only.
 FILES = (reader.DATA / "systems.toml", reader.DATA / "instances.toml")
 FILE = FILES[0]
 _TEXTS = ("id", "date", "source", "evidence", "metric", "model", "hardware", "nic", "precision", "pipeline", "balance")
-_TEXTS += ("engine", "engine_version", "caveat", "why", "known")
+_TEXTS += ("engine", "engine_version", "batching", "caveat", "why", "known")
 _COUNTS = ("chips", "tp", "ep", "batch", "concurrency", "prefill_tokens", "mtp", "redundant_experts")
 _FLAGS = ("complete", "in_house")
-_OTHERS = ("value", "length_factor", "acceptance", "tokens_per_step", "scale_out_bytes_per_s")
-KEYS = (*_TEXTS, *_COUNTS, *LENGTHS, *_FLAGS, *_OTHERS)
+_OTHERS = ("value", "ttft", "tps_per_chip", "length_factor", "acceptance", "tokens_per_step", "scale_out_bytes_per_s")
+_OTHERS += ("memory_reserve",)
+KEYS = (*_TEXTS, *_COUNTS, *LENGTHS, *OF_SERVERS, *_FLAGS, *_OTHERS)
 REQUIRED = ("id", "date", "source", "metric", "model", "hardware", "precision", "chips", "value")
 DEFAULTS = ("nic", "tp", "ep", "pipeline", "balance", "engine", "mtp", "acceptance", "prefill_tokens", "isl", "batch")
+DEFAULTS += ("requests_per_user",)
 BALANCES = ("perfect", "redundant", "none")
 SECTIONS = ("defaults", "alternatives", "fixed", "roofline", "balance", "study", "not_described")
 _RULES = {"batch": FILLS, "ep": ALL}  # defaults that are no number
@@ -37,6 +40,10 @@ _METAS = {  # domain of a number
     "redundant_experts": fields.fields_of(records.Deployment)["redundant_experts"],
     "acceptance": fields.fields_of(records.Workload)["acceptance"],
     "tokens_per_step": fields.size("token", "1 + accepted drafts").metadata,
+    "ttft": fields.size("s", "mean time to the first token of the same run").metadata,
+    "tps_per_chip": fields.rate("token/s", "output tokens per second and chip of the same run").metadata,
+    "memory_reserve": fields.fields_of(records.Workload)["memory_reserve"],
+    **{key: fields.fields_of(records.Requests)[key] for key in OF_SERVERS},
     "scale_out_bytes_per_s": fields.fields_of(records.Nic)["scale_out_bytes_per_s"],
 }
 
@@ -132,7 +139,15 @@ def _rows(file, study):
         for key in row:
             if key not in KEYS:
                 raise unknown(f"{where} {row.get('id', '')}".rstrip(), "key", key, KEYS)
-    return [common | row | {"study": name} for row in systems]
+    return [each for row in systems for each in _of_run(common | row | {"study": name})]
+
+
+def _of_run(row):
+    """The systems of one run: the row, and the first token that it gives beside, ID-first."""
+    if "ttft" not in row:
+        return [row]
+    beside = {"id": f"{row.get('id')}-first", "metric": "ttft", "value": row["ttft"]}
+    return [row, {key: x for key, x in row.items() if key not in ("ttft", "tps_per_chip")} | beside]
 
 
 def _completed(file, row, defaults, loads, fixed):
@@ -157,8 +172,8 @@ def _completed(file, row, defaults, loads, fixed):
         raise InputError(f"{where} osl: missing; expected isl and osl, as its output includes prefill")
     if given["metric"] in ("tpot", "ttft") and "concurrency" not in given:
         raise InputError(f"{where} concurrency: missing; expected the users that the time was measured with")
-    if given["metric"] == "ttft" and given["concurrency"] != 1:
-        raise InputError(f"{where} concurrency: {given['concurrency']}; expected 1, as the first token of others waits")
+    if given["metric"] == "ttft" and given["concurrency"] > 1 and not {"isl", "osl"} <= given.keys():
+        raise InputError(f"{where} osl: missing; expected isl and osl, as the first token waits for others")
     open_ = [key for key in _needed(given, metric, defaults) if key not in given]
     chosen = {key: defaults[key] for key in open_}
     if "mtp" in given | chosen and "tokens_per_step" in given:
@@ -175,7 +190,8 @@ def _completed(file, row, defaults, loads, fixed):
 def _needed(given, metric, defaults):
     """Keys that must be known to predict what was measured."""
     needed = ["nic", "tp", "ep", "pipeline", "balance", "engine"]
-    if "decode" in metric.phases:
+    server = System(given, given, (), "", {}, {}).phase == "serve"
+    if "decode" in metric.phases or server:
         needed += ["mtp"]
         if given.get("mtp", defaults["mtp"]) and "tokens_per_step" not in given:
             needed += ["acceptance"]
@@ -185,6 +201,8 @@ def _needed(given, metric, defaults):
         needed += ["prefill_tokens"]
     if "context" not in given:
         needed += ["isl"]
+    if server:
+        needed += ["requests_per_user"]
     return needed
 
 
@@ -204,7 +222,7 @@ def _value(where, key, value):
     if key in _TEXTS:
         if not isinstance(value, str) or not value.strip():
             raise InputError(f"{where} {key}: {value!r}; expected a text")
-        known = {"metric": METRICS, "balance": BALANCES}.get(key, (value,))
+        known = {"metric": METRICS, "balance": BALANCES, "batching": BATCHING}.get(key, (value,))
         if value not in known:
             raise unknown(f"{where} {key}", key, value, known)
         return value

@@ -24,14 +24,14 @@ def validate(
     value} holds for all systems ({"curve": "mine"}), `settings` and `catalogs` as in `sweep`.
 
     `measured`, `predicted` (with one software factor, fitted so that the geometric mean of predicted over measured
-    speed is 1 over the complete systems; for a file of one's own fitted to dsjax's systems), `left_out` (the factor
-    from the other studies alone), `unfitted` (no factor), `roofline` and `roofline_left_out` (peak rates, no launches,
-    no latencies, with a factor of its own, fitted in the same way), `by_engine` and `by_engine_left_out` (a factor for
-    each engine with `engines.ROWS` complete systems, that of all for the others); `error` and so on: value / measured
-    - 1. `uncertainty`: relative standard error of the time, of kernels as uncertain as `kernel_uncertainty`, which the
-    tables of a sweep print. `class` of a system: `measured.CLASSES`. `assumed` counts what comes from the defaults,
-    `refused` names the constraints that the model thinks the system breaks. Attributes `software_factor`,
-    `roofline_factor`. Statistics: `statistics(ds)`.
+    speed is 1 over the complete systems, first tokens aside; for a file of one's own fitted to dsjax's systems),
+    `left_out` (the factor from the other studies alone), `unfitted` (no factor), `roofline` and `roofline_left_out`
+    (peak rates, no launches, no latencies, with a factor of its own, fitted in the same way), `by_engine` and
+    `by_engine_left_out` (a factor for each engine with `engines.ROWS` such systems, that of all for the others);
+    `error` and so on: value / measured - 1. `uncertainty`: relative standard error of the time, of kernels as uncertain
+    as `kernel_uncertainty`, which the tables of a sweep print. `class` of a system: `measured.CLASSES`. `assumed`
+    counts what comes from the defaults, `refused` names the constraints that the model thinks the system breaks.
+    Attributes `software_factor`, `roofline_factor`. Statistics: `statistics(ds)`.
     """
     file, fixed = systems.read(source), dict(fixed or {})
     model = predictions(file.systems, fixed, settings, catalogs)
@@ -51,7 +51,7 @@ def factors(source):
 
 
 class Fit(NamedTuple):
-    """Values of all systems, with a factor fitted to the complete ones."""
+    """Values of all systems, with a factor fitted to those that fit one (`System.fits`)."""
 
     factor: float
     others: np.ndarray  # the factor fitted to all other studies
@@ -74,11 +74,11 @@ def fit(rows, found, factor=None):
         time = fixed_s + factor * scaled_s
         return np.where(rate, 1.0 / time, time)
 
-    complete = np.array([row.complete for row in rows])
+    fits = np.array([row.fits for row in rows])
     if factor is not None:
         return Fit(factor, np.full(len(rows), factor), values(factor), values(factor), values(1.0))
-    factor = factor_of(complete)
-    others = agreement.left_out(factor_of, [row.used["study"] for row in rows], complete)
+    factor = factor_of(fits)
+    others = agreement.left_out(factor_of, [row.used["study"] for row in rows], fits)
     return Fit(factor, others, values(factor), values(others), values(1.0))
 
 
@@ -95,7 +95,7 @@ def _dataset(file, model, bare, given):
         data[name] = np.where(rate, 1.0 / seconds, seconds)
     factors = {"left_out_factor": ours.others, "roofline_left_out_factor": roofline.others}
     attrs = {"software_factor": ours.factor, "roofline_factor": roofline.factor}
-    attrs["fitted_to"] = "the complete systems" if given[0] is None else "dsjax's own systems"
+    attrs["fitted_to"] = "the complete systems, first tokens aside," if given[0] is None else "dsjax's own systems"
     errors = {("error" if k == "predicted" else f"{k}_error"): data[k] / values - 1.0 for k in data if k != "measured"}
     ds = xr.Dataset({name: ("system", x, _meta(name)) for name, x in (data | errors | factors).items()})
     blocks = list(dict.fromkeys(name for x in model for name in x.blocks))
