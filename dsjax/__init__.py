@@ -21,13 +21,14 @@ _PUBLIC = {
     "count": "analysis.count",
     "engine_numbers": "validation.engine_numbers",
     "explain": "analysis.explain",
+    "fleets": "analysis.fleet.fleets",
     "forget": "evaluation",
     "histogram": "search.histogram",
     "load_grid": "space.grid",
     "open_netcdf": "results.netcdf",
     "pareto": "search.best",
     "plot": "pictures",
-    "recommend": "analysis.recommend",
+    "recommend": "analysis.fleet.recommend",
     "reproduce": "reproduction.reproduce",
     "sensitivity": "analysis.sensitivity",
     "solve": "analysis.solve",
@@ -44,7 +45,8 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .analysis.compare import compare as compare
     from .analysis.count import count as count
     from .analysis.explain import explain as explain
-    from .analysis.recommend import recommend as recommend
+    from .analysis.fleet.fleets import fleets as fleets
+    from .analysis.fleet.recommend import recommend as recommend
     from .analysis.sensitivity import sensitivity as sensitivity
     from .analysis.solve import solve as solve
     from .analysis.uncertainty import uncertainty as uncertainty

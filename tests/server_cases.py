@@ -11,7 +11,7 @@ import numpy as np
 import server_simulator
 
 from dsjax import arrays
-from dsjax.serving.server import closed_loop, lengths, open_loop, profiles, quantiles
+from dsjax.serving.server import closed_loop, lengths, open_loop, pools, profiles, quantiles
 from dsjax.serving.server.prompts import chunked, secant
 from dsjax.serving.server.roots import root
 
@@ -150,6 +150,36 @@ def outputs(case, closed):
     seen = profile(m, sizes, case.server, arrays.asarray(case.amount))
     served = m.rate if closed else case.amount
     own = {"requests_per_s_served": served, "ttft_mean": m.ttft, "tpot_mean": m.tpot}
+    return own | quantiles.outputs(seen, sizes)
+
+
+def drawn_pools(loop, count=20):
+    """(`Case`, `Pools`) of arrays, at a share of what the smaller one of the two pools can do."""
+    rng = np.random.default_rng([12, LOOPS.index(loop)])
+    case = of_kind(stacked([drawn(rng, "prefill-first", loop) for _ in range(count)]), "prefill-first")
+    n_p, n_d = (rng.integers(1, 5, count).astype(float) for _ in range(2))
+    two = pools.Pools(case.server.budget, case.server.cap, n_p, n_d, 0.01 * rng.random(count))
+    if loop == "open":
+        step, sizes = prepared(case)
+        most = np.maximum(1.0, two.budget / sizes.mean_new)
+        filled = step.prompts(most * sizes.mean_new, most * sizes.mean_pairs)
+        decoded = n_d * two.cap / (sizes.steps * step.decode(two.cap))
+        case = case._replace(amount=rng.uniform(0.2, 0.8, count) * np.minimum(n_p * most / filled, decoded))
+    return case, two
+
+
+def means_of_pools(case, two, closed):
+    """(`Means` of pools, `Lengths`)."""
+    step, sizes = prepared(case)
+    found = pools.closed_means if closed else pools.open_means
+    return found(step, step, sizes, two, case.amount), sizes
+
+
+def outputs_of_pools(case, two, closed):
+    """As `outputs`, of pools."""
+    m, sizes = means_of_pools(case, two, closed)
+    seen = profiles.of_pools(m, sizes, two, closed)
+    own = {"requests_per_s_served": m.rate, "ttft_mean": m.ttft, "tpot_mean": m.tpot}
     return own | quantiles.outputs(seen, sizes)
 
 

@@ -226,11 +226,8 @@ class Simulation:
 
     def answer(self, now, request):
         """The first token; in pools once there is room to decode."""
-        request.first = now
-        if request.osl == 1:
-            self.finish(now, request)
-        else:
-            (self.sent if self.decode else request.instance.entering).append(request)
+        request.first, joins = now, self.sent if self.decode else request.instance.entering
+        joins.append(request) if request.osl > 1 else self.finish(now, request)
 
     def finish(self, now, request):
         request.last = now

@@ -1,10 +1,10 @@
 """The analytic server against the simulator, on random servers and loads of wide ranges.
 
-The aim, at loads of at most 0.85: means of the rate and of TPOT within 3 %, of TTFT within 10 %, its quantiles within 15
-to 20 %. In closed loops the means are much nearer. In open ones half of the servers are; where prompts take most of the
-time TPOT is off by up to 7 %, its quantiles by 20 %, and a quantile of TTFT can be off by a third. Two kinds of
-servers are not drawn since they are known to be further off: users whose outputs are all equal, who keep the step
-that they start in, and servers that are full of sequences.
+The aim, at loads of at most 0.85: means of the rate and of TPOT within 3 %, of TTFT within 10 %, its quantiles within
+15 to 20 %. In closed loops the means are much nearer. In open ones half of the servers are; where prompts take most of
+the time TPOT is off by up to 7 %, its quantiles by 20 %, and a quantile of TTFT can be off by a third. Two kinds of
+servers are not drawn since they are known to be further off: users whose outputs are all equal, who keep the step that
+they start in, and servers that are full of sequences.
 """
 
 import numpy as np

@@ -3,13 +3,17 @@
 import jax
 import numpy as np
 import pytest
+import server_cases
 from server_cases import BATCHINGS, LOOPS, drawn, means, most_requests, of_kind, outputs, prepared, stacked
 
-from dsjax.serving.server import closed_loop, first_token, lengths, pools, profiles, quantiles, rounds
+from dsjax.serving.server import first_token, lengths, profiles, quantiles, rounds
 
 KINDS = [(batching, loop) for batching in BATCHINGS for loop in LOOPS]
 TIMES = ("weights_s", "start_s", "position_s", "pair_s")
 close = np.testing.assert_allclose
+pool_cases, means_of_pools, outputs_of_pools = (
+    getattr(server_cases, name) for name in ("drawn_pools", "means_of_pools", "outputs_of_pools")
+)
 
 
 def listed(batching, loop, count=25, **given):
@@ -20,34 +24,6 @@ def listed(batching, loop, count=25, **given):
 def cases(batching, loop, count=25, **given):
     """`Case` of arrays."""
     return of_kind(stacked(listed(batching, loop, count, **given)), batching)
-
-
-def pool_cases(loop, count=20):
-    """(case, `Pools`) of arrays, at a share of what the smaller one of the two pools can do."""
-    rng = np.random.default_rng([12, LOOPS.index(loop)])
-    case = of_kind(stacked([drawn(rng, "prefill-first", loop) for _ in range(count)]), "prefill-first")
-    n_p, n_d = (rng.integers(1, 5, count).astype(float) for _ in range(2))
-    two = pools.Pools(case.server.budget, case.server.cap, n_p, n_d, 0.01 * rng.random(count))
-    if loop == "open":
-        step, sizes = prepared(case)
-        most = np.maximum(1.0, two.budget / sizes.mean_new)
-        filled = step.prompts(most * sizes.mean_new, most * sizes.mean_pairs)
-        decoded = n_d * two.cap / (sizes.steps * step.decode(two.cap))
-        case = case._replace(amount=rng.uniform(0.2, 0.8, count) * np.minimum(n_p * most / filled, decoded))
-    return case, two
-
-
-def means_of_pools(case, two, closed):
-    step, sizes = prepared(case)
-    found = pools.closed_means if closed else pools.open_means
-    return found(step, step, sizes, two, case.amount), sizes
-
-
-def outputs_of_pools(case, two, closed):
-    m, sizes = means_of_pools(case, two, closed)
-    seen = profiles.of_pools(m, sizes, two, closed)
-    own = {"requests_per_s_served": m.rate, "ttft_mean": m.ttft, "tpot_mean": m.tpot}
-    return own | quantiles.outputs(seen, sizes)
 
 
 def slower(case, factor, closed):
@@ -232,6 +208,28 @@ def test_quantiles_of_pools_are_in_order(loop):
     assert_in_order(outputs_of_pools(case, two, loop == "closed"))
 
 
+def assert_means(m, seen, sizes, drawn):
+    """The distribution of the first token has its mean; that of a step over requests too, where outputs are long."""
+    for mixture, expected in ((quantiles.first_tokens(seen), m.ttft), (quantiles.token_times(seen, sizes)[0], m.tpot)):
+        found = (mixture.weight * (mixture.shift + 0.5 * mixture.width + mixture.mean)).sum(-1)
+        close(found[drawn], expected[drawn], rtol=2e-2)
+
+
+@pytest.mark.parametrize(("batching", "loop"), KINDS)
+def test_distributions_have_their_means(batching, loop):
+    case = cases(batching, loop, 60)
+    m, _, sizes = means(case, loop == "closed")
+    of = profiles.of_closed_loop if loop == "closed" else profiles.of_open_loop
+    assert_means(m, of(m, sizes, case.server, case.amount), sizes, case.amount > 0.0)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_distributions_of_pools_have_their_means(loop):
+    case, two = pool_cases(loop)
+    m, sizes = means_of_pools(case, two, loop == "closed")
+    assert_means(m, profiles.of_pools(m, sizes, two, loop == "closed"), sizes, case.amount > 0.0)
+
+
 @pytest.mark.parametrize("batching", BATCHINGS)
 def test_more_requests_wait_longer(batching):
     """Inside its capacity, and while it is not full of sequences, a server is slower at a higher rate."""
@@ -291,10 +289,6 @@ def test_many_rounds_are_steady(batching):
         close(x, steady, rtol=1e-12)
 
 
-def test_others_of_one_user():
-    assert closed_loop.others(1.0, 1.0, 0.5) == pytest.approx(0.0, abs=1e-9)
-
-
 # NumPy, JAX, and derivatives: one program of all cases of a kind, point by point.
 
 
@@ -321,14 +315,14 @@ def test_gradients(batching, loop):
         return jax.numpy.stack([out["ttft_p90"], out["tpot_mean"]])
 
     with jax.enable_x64(True):
-        every = jax.jit(jax.vmap(changed, (None, 0)))
-        one, h = np.ones(2), 1e-5
-        exact = np.array(jax.jit(jax.vmap(jax.jacfwd(changed), (None, 0)))(one, data))  # of a case, an output, an x
-        middle = np.array(every(one, data))
-        sides = [[np.array(every(one + s * h * np.eye(2)[i], data)) for s in (1.0, -1.0)] for i in range(2)]
+        both = jax.vmap(lambda x, way, case: jax.jvp(lambda x: changed(x, case), (x,), (way,)), (None, None, 0))
+        both, one, h = jax.jit(both), np.ones(2), 1e-5
+        ways = np.eye(2)
+        middle, exact = np.array([both(one, way, data) for way in ways]).swapaxes(0, 1)  # of an x, a case, an output
+        sides = [[np.array(both(one + s * h * way, way, data)[0]) for s in (1.0, -1.0)] for way in ways]
     assert np.isfinite(exact).all()
     for i, (up, down) in enumerate(sides):
         differences = (up - down) / (2.0 * h)
-        error = np.abs(exact[..., i] - differences) / np.maximum(np.abs(differences), 1e-3 * middle)
+        error = np.abs(exact[i] - differences) / np.maximum(np.abs(differences), 1e-3 * middle[i])
         assert np.median(error) < 1e-5
         assert np.quantile(error, 0.8) < 1e-3

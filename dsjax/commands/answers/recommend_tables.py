@@ -1,0 +1,238 @@
+"""Output of `dsjax recommend`: fleets as tables, their arithmetic line by line, as JSON or as CSV."""
+
+import json
+
+import click
+
+from ...formats import label, milliseconds, rounded, shown
+from ..tables import records, rows_over, table
+
+# Of a pool, what is not part of its layout.
+SIZES = {"chips_per_instance", "instances", "spare", "chips", "tps_total", "tps_per_chip", "tokens_per_s"}
+SIZES |= {"batch_total", "load", "binds", "hardware", "nic"}
+HELD = {"p50": "for half of the requests", "p90": "for 90 % of the requests", "p99": "for 99 % of the requests"}
+HELD["mean"] = "in the mean"
+
+
+def show(ds, form, quiet):
+    """A fleet of each kind for every hardware and NIC, the arithmetic of the best, and who has none."""
+    asked, limits, margins, refused, counts = (
+        json.loads(ds.attrs[name]) for name in ("asked", "limits", "margins", "refused", "configurations")
+    )
+    rows, largest = rows_over(ds, "rank"), json.loads(ds.attrs.get("largest", "{}"))
+    if form != "table":
+        summary = {
+            "asked": asked,
+            "statistic": ds.attrs["statistic"],
+            "limits": limits,
+            "margins": margins,
+            "configurations": counts,
+            "refused": refused,
+            "largest": largest,
+        }
+        records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
+        return
+    if not quiet:
+        click.echo(_question(asked, limits, margins, ds.attrs))
+        click.echo(f"({_looked_at(counts)})")
+    if rows:
+        click.echo(("" if quiet else "\n") + _summary(rows))
+        for why, row in _best(rows).items():
+            click.echo(f"\n{why}: {_named(row, why)} with {row['nic']}\n{_arithmetic(row, asked)}")
+    if refused and not quiet:
+        columns = ["hardware", "nic", "kind", "pool", "layouts", "refused by", "an idle instance at best"]
+        click.echo("\nNo fleet:")
+        click.echo(table(columns, [_refusal(row) for row in refused]))
+    if not quiet:
+        click.echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
+        lines = [line for line in (_too_large(rows),) if line]
+        for line in lines:
+            click.echo(line)
+
+
+def _question(asked, limits, margins, attrs):
+    if asked["requests_per_s"] is not None:
+        demand = f"{asked['requests_per_s']:,g} requests/s"
+    else:
+        demand = f"{asked['concurrency']:,g} users"
+    lengths = f"{asked['isl']:,g} prompt + {asked['osl']:,g} output tokens each in the mean"
+    limits = {key: limit for of in limits.values() for key, limit in of.items()}
+    words = [f"{_time(key)} within {_quantity(limit)}" for key, limit in limits.items() if _time(key)]
+    words += [f"{key} {limit:,.4g}" for key, limit in limits.items() if not _time(key)]
+    given = [f"{100 * share:g} % of the {phase} grid" for phase, share in margins.items() if share]
+    margin = f" (with the SLO margin: {', '.join(given)})" if given else ""
+    spare = f"; {attrs['spare']:g} spare instance{'s' if attrs['spare'] > 1 else ''} a pool" if attrs["spare"] else ""
+    held = f" {HELD[attrs['statistic']]}" if words else ""
+    return f"{demand}, {lengths}; {' and '.join(words) or 'no SLO'}{held}{margin}{spare}"
+
+
+def _time(key):
+    name = key.removeprefix("max_").partition("_")[0]
+    return name.upper() if key.startswith("max_") and name in ("ttft", "tpot", "itl") else ""
+
+
+def _quantity(seconds):
+    return milliseconds(seconds) if seconds < 1.0 else f"{seconds:,.4g} s"
+
+
+def _looked_at(counts):
+    words = {"aggregated": "layouts of aggregated instances", "disaggregated": "pairs of pools"}
+    return "of " + " and ".join(f"{n:,} {words[kind]}" for kind, n in counts.items()) + ", with any number of instances"
+
+
+def _refusal(row):
+    counts = row["refused"]
+    most = [f"{name} {n:,}" if n else name for name, n in list(counts.items())[:3]]
+    most = ", ".join(most) + (", ..." if len(counts) > 3 else "") if counts else "more chips than there may be"
+    best = ", ".join(f"{name.replace('_', ' ').upper()} {_quantity(x)}" for name, x in row["best"].items())
+    pool = "-" if row["kind"] == "aggregated" else row["pool"]
+    return [row["hardware"], row["nic"], row["kind"], pool, f"{row['layouts']:,}", most, best or "-"]
+
+
+def _best(rows):
+    """{why it is shown: row} of the smallest fleet, that of the other kind, and the cheapest where it is a third."""
+    shows = {"Fewest chips": rows[0]}
+    other = next((row for row in rows if row["kind"] != rows[0]["kind"]), None)
+    if other:
+        shows[f"Fewest chips, {other['kind']}"] = other
+    priced = [row for row in rows if row["cost_per_hour"] is not None]
+    if priced:
+        cheapest = min(priced, key=lambda row: row["cost_per_hour"])
+        if cheapest not in shows.values():
+            shows["Cheapest of those with a price"] = cheapest
+    return shows
+
+
+def _named(row, why):
+    """Hardware of a fleet, and its kind where the reason it is shown does not tell."""
+    return row["hardware"] if why.endswith("aggregated") else f"{row['hardware']}, {row['kind']},"
+
+
+def _summary(rows):
+    priced = any(row["cost_per_hour"] is not None for row in rows)
+    columns = ["", "hardware", "nic", "kind", "instances x chips", "chips", "more", "TTFT s", "TPOT ms", "binds"]
+    least, lines = rows[0]["chips"], []
+    for row in rows:
+        pools = _pools(row)
+        sizes = [_size(row, pool) + (f" {pool}" if len(pools) > 1 else "") for pool in pools]
+        more = row["chips"] / least - 1.0
+        binds = ", ".join(f"{_binds(row, pool)}" for pool in pools)
+        line = [str(row["rank"]), row["hardware"], row["nic"], row["kind"], " + ".join(sizes), f"{row['chips']:,.0f}"]
+        line += [f"+{more:.0%}" if more else "-", shown("ttft", row["ttft"]), shown("tpot", row["tpot"]), binds]
+        if priced:
+            line += [_usd(row["cost_per_hour"], ",.2f"), _usd(row["cost_per_million_tokens"], ",.3f")]
+        lines.append(line)
+    return table(columns + (["USD/h", "USD/Mtok out"] if priced else []), lines)
+
+
+def _pools(row):
+    """Pools of a fleet in the order of a request."""
+    return [pool for pool in ("prefill", "decode") if row.get(f"{pool}_instances") is not None]
+
+
+def _size(row, pool):
+    spare = f"+{row[f'{pool}_spare']:,.0f}" if row[f"{pool}_spare"] else ""
+    return f"{row[f'{pool}_instances']:,.0f}{spare} x {row[f'{pool}_chips_per_instance']:,.0f}"
+
+
+def _binds(row, pool):
+    return row[f"{pool}_binds"].removeprefix("max_").replace("_", " ")
+
+
+def _usd(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def _arithmetic(row, asked):
+    """The numbers of one fleet, each line a formula with its numbers in."""
+    rate, isl, osl = row["requests_per_s"], asked["isl"], asked["osl"]
+    latency, users = row["latency_mean"], row["concurrency"]
+    if asked["requests_per_s"] is not None:
+        law = f"{rounded(rate)} requests/s x {latency:,.4g} s = {rounded(users)} requests in flight"
+    else:
+        law = f"{rounded(users)} users / {latency:,.4g} s = {rounded(rate)} requests/s"
+    lines = [["demand", f"{law} (Little's law, {latency:,.4g} s from the request to its last token in the mean)"]]
+    pools = _pools(row)
+    for pool in pools:
+        lines += _pool(row, pool, isl if pool == "prefill" else osl, len(pools) == 1)
+    if len(pools) > 1:
+        decode, prefill = row["decode_chips"], row["prefill_chips"]
+        lines.append(["total", f"{prefill:,.0f} prefill + {decode:,.0f} decode = {row['chips']:,.0f} chips"])
+        ratio = f"({isl:,g} / {row['prefill_tps_per_chip']:,.1f}) / ({osl:,g} / {row['decode_tps_per_chip']:,.1f})"
+        ratio += f" = {row['chips_ratio']:.3f} prefill chips per decode chip keep both equally busy"
+        lines.append(["ratio", ratio])
+        lines.append(["", f"of whole instances: {prefill:,.0f} / {decode:,.0f} = {prefill / decode:.3f}"])
+    lines += _money(row, rate, osl)
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name.ljust(width)}  {text}" for name, text in lines)
+
+
+def _pool(row, pool, length, alone):
+    size, n, chips, spare = (row[f"{pool}_{name}"] for name in ("chips_per_instance", "instances", "chips", "spare"))
+    most, tokens, load = (row[f"{pool}_{name}"] for name in ("tps_total", "tokens_per_s", "load"))
+    work, prefix = row[f"{pool}_batch_total"], f"{pool}_"
+    axes = [name for name in row if name.startswith(prefix) and name.removeprefix(prefix) not in SIZES]
+    layout = ", ".join(
+        f"{name.removeprefix(prefix)} {label(row[name])}" for name in axes if row[name] not in (None, "")
+    )
+    what = "prompt" if pool == "prefill" else "output"
+    speed = f"{work:,.3g} prompts at work in it"
+    if pool == "decode":
+        tpot = f"TPOT {milliseconds(row['tpot'])}, {row['tps_per_user']:,.2f} tok/s/user"
+        speed = f"{work:,.1f} sequences decode in it: {tpot}"
+    ttft = f"; TTFT {row['ttft']:,.3g} s" if alone or pool == "prefill" else ""
+    asked = f"{rounded(row['requests_per_s'])} requests/s x {length:,g} = {rounded(tokens)} {what} tokens/s"
+    work = f"{n:,.0f} instance{'s' if n > 1 else ''} of {size:,.0f} chips"
+    work += f" + {spare:,.0f} spare" if spare else ""
+    bound = row[f"{pool}_binds"]
+    less = "" if n == 1 else f"; one less would not keep {bound.replace('throughput', 'up')}"
+    return [
+        ["instances" if alone else pool, asked],
+        ["", f"fewest chips: {layout}" if layout else f"{size:,.0f} chips"],
+        ["", f"an instance takes {rounded(most)} tokens/s at most; {speed}{ttft}"],
+        ["", f"{work} = {chips:,.0f} chips, {load:.0%} of what they take at most{less}"],
+    ]
+
+
+def _money(row, rate, osl):
+    lines = []
+    if row["cost_per_hour"] is not None:
+        hour = row["cost_per_hour"]
+        lines.append(["cost", f"{row['chips']:,.0f} chips x {hour / row['chips']:,.4g} USD/h = {hour:,.2f} USD/h"])
+        per_token = f"{hour:,.2f} / (3600 s x {rounded(rate * osl)} output tokens/s) x 1e6"
+        lines.append(["", f"{per_token} = {row['cost_per_million_tokens']:,.3f} USD per million output tokens"])
+    if row["power"] is not None:
+        lines.append(["power", f"{row['power'] / 1e3:,.1f} kW rated, chips alone"])
+    return lines
+
+
+def _conclusion(rows):
+    parts = []
+    for why, row in _best(rows).items():
+        cost = "" if row["cost_per_hour"] is None else f", {row['cost_per_hour']:,.2f} USD/h"
+        more = row["chips"] / rows[0]["chips"] - 1.0
+        more = f", {more:.0%} more" if more else ""
+        kind = "" if why.endswith("aggregated") else f" {row['kind']}"
+        parts.append(f"{why.lower()}: {row['chips']:,.0f} {row['hardware']} ({row['nic']}){kind}{more}{cost}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def _none(asked, largest):
+    text = "No fleet: no hardware keeps the limits"
+    if not largest:
+        return f"{text}, however many instances there are"
+    what = "requests/s" if asked["requests_per_s"] is not None else "users"
+    chips = f" of at most {asked['max_chips']:,g} chips" if asked["max_chips"] is not None else ""
+    return (
+        f"No fleet{chips} serves that: {largest['chips']:,.0f} {largest['hardware']}, {largest['kind']}, serve "
+        f"{largest['amount']:,.4g} {what} at most; {largest['binds']} limits them"
+    )
+
+
+def _too_large(rows):
+    """A remark where one instance is already far too much: the grid has no smaller ones."""
+    if rows and rows[0]["decode_instances"] == 1.0 and rows[0]["decode_load"] < 0.5:
+        size, hardware = rows[0]["decode_chips_per_instance"], rows[0]["decode_hardware"]
+        return f"(the decode grid has no feasible instance below {size:,.0f} {hardware}: try --axis ep=...)"
+    return ""
