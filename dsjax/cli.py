@@ -28,7 +28,7 @@ COMMANDS = {
             "solve": "The value of one input at which the best feasible configuration reaches a target.",
             "compare": "The optimum of every group in A and in B: what changed, by how much, and why.",
             "uncertainty": "The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.",
-            "recommend": "The fewest chips for a demand: pools of decode and of prefill, sized apart.",
+            "recommend": "The fewest chips for a demand, in one or in two pools, queues and percentiles counted.",
             "plot": "A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.",
         },
     ),

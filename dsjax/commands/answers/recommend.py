@@ -34,7 +34,7 @@ from ..progress import progress
 @click.option("--max-chips", metavar="N", help="Chips of a fleet, at most.")
 @grid_command(source="[GRID]")
 def recommend(request, prefill, percentile, aggregated, mixed, spare, **asked):
-    """The fewest chips for a demand: pools of decode and of prefill, sized apart.
+    """The fewest chips for a demand, in one or in two pools, queues and percentiles counted.
 
     Whole instances, with queues and percentiles counted, aggregated ones beside the two pools. GRID is the grid of the
     decode pool; its layouts are those of aggregated instances too, which compute prompts and decode. Of every hardware

@@ -102,7 +102,8 @@ def variables(points, chunked, open_, with_quantiles):
         asked = points.asked
         rate = arrays.minimum(asked, most)  # of what is more than it can take, the most: masked, and finite
         means = open_loop.means(step, sizes, server, rate)
-        stable, busy = asked < most, means.busy
+        # Sequences that do not fit hold up the prompts behind them: what the server then takes is not known.
+        stable, busy = (asked < most) & (means.batch <= found.cap), means.busy
     else:
         means = closed_loop.means(step, sizes, server, points.asked)
         asked = rate = means.rate

@@ -114,6 +114,7 @@ class Chunks(NamedTuple):
     most: np.ndarray
     full_s: np.ndarray  # t_C: a step filled with prompts [s]
     service: np.ndarray
+    groups: np.ndarray  # d
 
 
 def chunks(step, sizes, sequences, budget, groups=1.0):
@@ -130,7 +131,9 @@ def chunks(step, sizes, sequences, budget, groups=1.0):
     most = arrays.maximum(filled / sizes.mean_new, 1.0)
     full_s = step.mixed(sequences, filled, sizes.mean_pairs / sizes.mean_new * filled)
     service = arrays.where(fits, full_s / most, full_s * sizes.mean_new / filled)
-    return Chunks(own, edges, own_mean, variation, mean(full) + 1.0, fits, most, full_s, service)
+    return Chunks(
+        own, edges, own_mean, variation, mean(full) + 1.0, fits, most, full_s, service, groups + 0.0 * own_mean
+    )
 
 
 def alone(step, sequences, room, new, pairs):
@@ -152,7 +155,22 @@ def added(step, sizes, found, sequences, decode_s, rate, whole):
     # Alone a prompt leaves its last step partly empty; others fill it when they wait.
     alone, filled = found.own_mean - found.number * decode_s, found.service * (1.0 - decode_s / found.full_s)
     load = arrays.clip(rate * found.service, 0.0, 1.0)
-    return m, arrays.where(found.fits, together, (1.0 - load) * alone + load * filled)
+    one = (1.0 - load) * alone + load * filled
+    each = arrays.where(found.groups > 1.0, _by_groups(found, rate, decode_s, alone, filled), one)
+    return m, arrays.where(found.fits, together, each)
+
+
+def _by_groups(found, rate, decode_s, alone, filled):
+    """G of prompts longer than a chunk: k of them are on their way at a time, in as many of the d groups, 1 <= k <= d.
+
+    e(k) = a + (d f - a) (k - 1) / (d - 1) seconds more than decode for k together, a of one alone, f of each where all
+    groups have one; k = lam (N t_d + e(k)) by Little's law, and G = e(k) / k.
+    """
+    d = found.groups
+    rise = arrays.maximum((d * filled - alone) / arrays.maximum(d - 1.0, 1e-9), 0.0)
+    left = arrays.maximum(1.0 - rate * rise, 1e-9)
+    k = arrays.clip(rate * (found.number * decode_s + alone - rise) / left, 1.0, arrays.maximum(d, 1.0))
+    return (alone + rise * (k - 1.0)) / k
 
 
 def chunked(step, sizes, rate, sequences, decode_s, budget, groups=1.0):
