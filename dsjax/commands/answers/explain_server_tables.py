@@ -1,7 +1,6 @@
 """Output of `dsjax explain` for a server: one configuration as text, as one JSON object, or its stages as CSV."""
 
 import dataclasses
-import json
 import math
 import shlex
 
@@ -12,7 +11,7 @@ from ...formats import milliseconds, quantity, rounded
 from ...results import files
 from ...space.parameters import chosen
 from ...space.space import LOADS
-from ...specs.variables import LIMITS, PERCENTILES, VARIABLES
+from ...specs.variables import LIMITS, PERCENTILES
 from ...sweeps import sources
 from ..tables import records, rows_over, table
 from . import explain_tables
@@ -51,16 +50,9 @@ def stages(ds):
 
 def as_dict(ds):
     """The whole explanation as one dict of plain values, SI."""
-    space = json.loads(ds.attrs["dsjax_spec"])
-    numbers = {name: ds[name].item() for name in VARIABLES if name in ds.variables and ds[name].ndim == 0}
-    numbers["bottleneck"] = LIMITS[int(numbers["bottleneck"])]
-    result = {
-        "title": ds.attrs["title"],
-        "study": ds.attrs["study"],
-        "point": space["fixed"],
-        "feasible": bool(ds["feasible"]),
-        "refused": {row["constraint"]: row["why"] for row in rows_over(ds, "constraint") if row["why"]},
-        "metrics": numbers,
+    begun = explain_tables.verdict(ds)
+    numbers = begun["metrics"]
+    result = begun | {
         "stages": stages(ds),
         "percentiles": {name: {s: numbers.get(f"{name}_{s}") for s in STATISTICS} for name in TIMES},
         "limits": rows_over(ds, "bound"),

@@ -48,22 +48,29 @@ def _mode_of(space):
     return _AUTOMATIC[int(library)][fixed["phase"] == "prefill"]
 
 
-def as_dict(ds):
-    """The whole explanation as one dict of plain values, SI."""
+def verdict(ds):
+    """What any explanation begins with, of a step or of a server: the configuration, refusals, variables, SI."""
     space = json.loads(ds.attrs["dsjax_spec"])
     numbers = {name: ds[name].item() for name in VARIABLES if name in ds.variables and ds[name].ndim == 0}
     numbers["bottleneck"] = LIMITS[int(numbers["bottleneck"])]
-    path = {
-        limit: {f"{kind}_s": float(ds[f"{kind}_{limit}"]) for kind in _SPLIT if f"{kind}_{limit}" in ds}
-        for limit in LIMITS
-    }
-    result = {
+    return {
         "title": ds.attrs["title"],
         "study": ds.attrs["study"],
         "point": space["fixed"],
         "feasible": bool(ds["feasible"]),
         "refused": {row["constraint"]: row["why"] for row in rows_over(ds, "constraint") if row["why"]},
         "metrics": numbers,
+    }
+
+
+def as_dict(ds):
+    """The whole explanation as one dict of plain values, SI."""
+    space, begun = json.loads(ds.attrs["dsjax_spec"]), verdict(ds)
+    path = {
+        limit: {f"{kind}_s": float(ds[f"{kind}_{limit}"]) for kind in _SPLIT if f"{kind}_{limit}" in ds}
+        for limit in LIMITS
+    }
+    result = begun | {
         "arithmetic": arithmetic(ds, space["fixed"]),
         "blocks": blocks(ds),
         "network": rows_over(ds, "collective"),
