@@ -6,10 +6,11 @@ import pytest
 import dsjax
 from dsjax.calibration import attention_forms, kinds
 from dsjax.catalog import reader
-from dsjax.formulas import attention, attention_kernels, efficiency
+from dsjax.formulas import attention_kernels, efficiency
 from dsjax.formulas.attention_kernels import Core
+from dsjax.formulas.operators import attention
 from dsjax.serving.kernels import Kernels
-from dsjax.serving.operators import of_phase
+from dsjax.serving.operators import OPERATORS
 
 ROWS = reader.load()
 CURVES = {name: row for name, row in ROWS["curve"].items() if row["form"] == "kernel"}
@@ -180,7 +181,7 @@ def test_a_sparse_prefill_is_absorbed_from_the_picks_on():
 
 def test_every_draft_token_gathers_its_own_positions():
     class Sizes:
-        kv_lora_rank, index_topk = 512, 2048
+        kv_lora_rank, index_topk, csa_layers, hca_layers = 512, 2048, None, None
 
     class Job:
         context, queries, causal = 50_000, 3, False
@@ -214,9 +215,7 @@ def test_the_indexer_has_a_rate_of_its_own_and_falls_back():
 
 
 def test_prefill_and_decode_of_the_table_use_these_kernels():
-    shapes = {
-        row.causal: row.shape for causal in (True, False) for row in of_phase(causal) if row.kernel is Kernels.attention
-    }
+    shapes = {row.causal: row.shape for row in OPERATORS if row.kernel is Kernels.attention}
     assert shapes == {True: attention.prompt, False: attention.absorbed}
 
 

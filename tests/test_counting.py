@@ -367,7 +367,7 @@ def test_beyond_int64_is_rounded_and_says_so(model):
 
 @pytest.mark.parametrize("dense", [0, 1, 4])
 def test_kinds_of_layers(dense):
-    sizes = dict.fromkeys((f.name for f in dataclasses.fields(records.Model)), 8)
+    sizes = {f.name: 0 if "kind" in f.metadata else 8 for f in dataclasses.fields(records.Model)}
     model = records.Model(
         **sizes
         | {

@@ -19,7 +19,7 @@ from dsjax.calibration import calibrate, forms, kinds
 from dsjax.catalog import reader
 from dsjax.errors import InputError
 from dsjax.formulas import efficiency as curves
-from dsjax.formulas import shapes
+from dsjax.formulas.operators import shapes
 from dsjax.results import netcdf
 from dsjax.serving.kernels import Kernels
 from dsjax.space import grid, provenance

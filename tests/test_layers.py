@@ -10,7 +10,7 @@ import pytest
 import dsjax
 from dsjax.analysis import count, tally
 from dsjax.catalog import reader
-from dsjax.formulas import layers
+from dsjax.formulas.operators import layers
 from dsjax.serving import operators
 from dsjax.specs import records
 from dsjax.specs.fields import fields_of
@@ -27,7 +27,7 @@ def test_replicated_is_what_does_not_shrink(name, phase):
     """The flags of the table against the shapes themselves."""
     model = count.shape_of(name, reader.load()["model"])
     one, two = (tally.work_of(model, phase, 4, 64, tally.Layout(tp=tp, ep=2)) for tp in (1, 2))
-    for row in operators.of_phase(phase == "prefill"):
+    for row in operators.of_phase(phase == "prefill", model):
         alone, split = (row.shape(model, work).weights for work in (one, two))
         if alone and not row.routed:
             assert row.replicated_in(model) == (alone == split), row.name
@@ -35,16 +35,17 @@ def test_replicated_is_what_does_not_shrink(name, phase):
 
 def test_names_are_those_of_one_operator():
     for causal in (True, False):
-        names = [row.name for row in operators.of_phase(causal)]
+        rows = [row for row in operators.OPERATORS if row.causal in (None, causal)]
+        names = [row.name for row in rows]
         assert len(set(names)) == len(names)
-        fused = [row.fused for row in operators.of_phase(causal) if row.kernel]
+        fused = [row.fused for row in rows if row.kernel]
         assert any(fused) and not fused[0]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("phase", count.PHASES)
 def test_shapes_are_the_same_under_jit(model, phase, dtype):
-    rows = operators.of_phase(phase == "prefill")
+    rows = operators.of_phase(phase == "prefill", model)
     work = tally.work_of(model, phase, 40, 4096, tally.Layout(tp=4, ep=32))
 
     def numbers(model, work):
@@ -81,9 +82,9 @@ def test_sequence_parallelism_splits_rows_only(model):
     split = dataclasses.replace(whole, rows=whole.rows / 4)
     fewer = {
         row.name
-        for row in operators.of_phase(True)
+        for row in operators.of_phase(True, model)
         if row.counted and row.shape(model, split).flops < row.shape(model, whole).flops
     }
     assert fewer == {"q_a", "kv_a", "router", "eh_proj"}
-    for row in operators.of_phase(True):
+    for row in operators.of_phase(True, model):
         assert row.shape(model, split).weights == row.shape(model, whole).weights, row.name

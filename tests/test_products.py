@@ -8,7 +8,7 @@ import pytest
 import dsjax
 from dsjax.catalog import reader
 from dsjax.formulas import efficiency, products, roofline
-from dsjax.formulas.shapes import Gemm
+from dsjax.formulas.operators.shapes import Gemm
 from dsjax.specs import records
 
 ROWS = reader.load(records.RECORDS)

@@ -16,8 +16,8 @@ import xarray as xr
 from .. import __version__
 from ..catalog import checkpoints, reader
 from ..errors import InputError, unknown
-from ..formulas import attention, shapes
-from ..formulas.shapes import over
+from ..formulas.operators import attention, shapes
+from ..formulas.operators.shapes import over
 from ..specs import records
 from ..specs.fields import fields_of
 from ..types import Path

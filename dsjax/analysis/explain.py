@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from .. import evaluation
-from ..catalog import reader
 from ..catalog.sources import said
 from ..formulas import roofline
 from ..formulas.metrics import LIMITS
@@ -19,7 +18,7 @@ from ..formulas.roofline import EXPOSED
 from ..results import dataset
 from ..search import point, ranking
 from ..space import provenance
-from ..specs import fields, records, trees
+from ..specs import records, trees
 from ..sweeps import sources
 from ..types import Named, Source
 from . import explain_server, headroom, refusals
@@ -112,9 +111,7 @@ def _blocks(space, values, bare, units, dtype):
 
     seconds = np.array([values[f"block_time/{name}"] for name in blocks])
     ideal = np.maximum(of(values, "ideal_compute"), of(values, "ideal_memory"))
-    model = reader.numbers(space.rows["model"][space.fixed["model"]])
-    model |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
-    model = records.Model(**{field: model[field] for field in fields.fields_of(records.Model)})
+    model = dataset.model_of(space)
     layers = [float(space.study.blocks[name](model)) for name in blocks]
     table = dataset.over(
         "block",

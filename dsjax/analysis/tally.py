@@ -7,12 +7,15 @@ import dataclasses
 from fractions import Fraction
 from types import SimpleNamespace
 
-from ..formulas import attention, exchange, layers, shapes
+from ..formulas import exchange
+from ..formulas.operators import attention, indexer, kinds, linear, shapes
+from ..formulas.operators import layers as ffns
+from ..formulas.operators.shapes import Work, over
 from ..formulas.routing import expert_slots
-from ..formulas.shapes import Work, over
 from ..serving.definition import OF_A_LAYER
 from ..serving.kernels import Kernels
-from ..serving.operators import ATTENTION, DRAFT, NORM, SECTIONS, of_phase
+from ..serving.operators import of_phase
+from ..serving.rows import ATTENTION, DRAFT, NORM, SECTIONS
 
 # What is counted of every operator, in all layers and on all chips: variable -> (units, long_name)
 COUNTS = {
@@ -25,8 +28,9 @@ COUNTS = {
     "kv_bytes": ("B", "KV cache read by attention, on every chip of a tensor-parallel group, and written"),
     "communication_bytes": ("B", "bytes sent from chip to chip"),
 }
+CORES = ("attention", "sliding_attention", "index_scores", "linear_core")  # operators that are no products with weights
 # Kinds of layer -> the blocks that make one
-LAYER_KINDS = {"dense": ("norm", "mla", "gqa", "dense"), "moe": ("norm", "mla", "gqa", "moe")}
+LAYER_KINDS = {name: ("norm", "mla", "gqa", "linear", name) for name in ("dense", "moe")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,18 +68,18 @@ def exact(model, phase, batch, context, width, layout):
     work = work_of(model, phase, batch, context, layout)
     result = {}
     for row in rows_of(model, phase):
-        layers, shape = row.layers(model), _shape(row, model, work)
+        n, shape = row.layers(model), _shape(row, model, work)
         absent = not shape.flops if row.section == ATTENTION else row.kernel is None and not shape.weights
         absent |= isinstance(shape, shapes.Gemm) and not shape.weights  # as a shared expert that a model lacks
-        if absent or not layers:
+        if absent or not n:
             continue
-        everywhere, weight, read = layers * layout.chips, width[row.weights], shape.weights
+        everywhere, weight, read = n * layout.chips, width[row.weights], shape.weights
         if isinstance(shape, shapes.Lookup):
             read = shape.inputs
         elif row.routed:
             slots = layout.ep * work.experts
-            read = float(read) * expected_distinct(slots, model.num_experts_per_tok, work.all_tokens) / slots
-        parameters = layers * parameters_of(row, model, phase)
+            read = float(read) * expected_distinct(slots, ffns.copies(model), work.all_tokens) / slots
+        parameters = n * parameters_of(row, model, phase)
         counts = {
             "parameters": parameters,
             "active_parameters": _active(row, model, parameters),
@@ -87,7 +91,7 @@ def exact(model, phase, batch, context, width, layout):
             "communication_bytes": 0,
         }
         counts = {key: whole(value) for key, value in counts.items()}
-        result[row.name_in(model)] = Counted(_block(row, model), layers, shape, counts, row.replicated_in(model))
+        result[row.name_in(model)] = Counted(_block(row, model), n, shape, counts, row.replicated_in(model))
     for name, (block, n, sent) in _collectives(model, batch, work, width, layout).items():
         result[name] = Counted(block, n, None, dict.fromkeys(COUNTS, 0) | {"communication_bytes": whole(n * sent)})
     return result
@@ -95,7 +99,7 @@ def exact(model, phase, batch, context, width, layout):
 
 def rows_of(model, phase):
     """The operators that count as work of the model, section by section, the MTP module apart."""
-    rows = [row for row in of_phase(phase == "prefill") if row.counted and row.section != DRAFT]
+    rows = [row for row in of_phase(phase == "prefill", model) if row.counted and row.section != DRAFT]
     return sorted(rows, key=lambda row: SECTIONS.index(row.section))
 
 
@@ -111,7 +115,7 @@ def work_of(model, phase, batch, context, layout):
         all_tokens=batch * queries,
         head_rows=sequences,
         context=context,
-        routed_rows=over(batch * queries * model.num_experts_per_tok, layout.ep),
+        routed_rows=over(batch * queries * ffns.copies(model), layout.ep),
         experts=expert_slots(model.n_routed_experts, layout.ep),
         tp=layout.tp,
         kv_split=1,
@@ -129,10 +133,11 @@ def expected_distinct(slots, top_k, tokens):
 
 def parameters_of(row, model, phase):
     """Parameters of an operator in one layer, each once."""
-    return row.stored(model) * row.shape(model, work_of(model, phase, 1, 1, Layout())).weights
+    return row.stored(model) * row.shape(row.view(model), work_of(model, phase, 1, 1, Layout())).weights
 
 
 def _shape(row, model, work):
+    model = row.view(model)
     shape = row.shape(model, work)
     return attention.attended(model, work, shape) if row.kernel is Kernels.attention else shape
 
@@ -149,7 +154,7 @@ def _kind(model):
 def _active(row, model, parameters):
     """Of `parameters`, those one token uses; norms are not counted, as in the published 37 B, nor biases."""
     if row.routed and row.active:
-        return over(parameters * model.num_experts_per_tok, model.n_routed_experts)
+        return over(parameters * ffns.copies(model), model.n_routed_experts)
     return parameters if row.active else 0
 
 
@@ -166,10 +171,12 @@ def _cached(row, shape, phase, model, kv_bytes):
 
     `kv_bytes`: of an element, mean of the parts of the cache. A prompt reads the indexer's keys too.
     """
+    if row.kernel is Kernels.recurrent:
+        return shape.kv * model.linear_state_bytes
     if row.kernel is Kernels.scores:
-        return attention.key_bytes(shape.kv)
-    if row.shape is attention.index_key:
-        return attention.key_bytes(shape.m * model.index_head_dim)
+        return indexer.key_bytes(shape.kv)
+    if row.shape is indexer.index_key:
+        return indexer.key_bytes(shape.m * model.index_head_dim)
     if row.kernel is Kernels.attention:
         return shape.kv * kv_bytes if phase == "decode" else 0
     return shape.outputs * kv_bytes if row.shape is attention.key_value else 0
@@ -183,24 +190,25 @@ def _collectives(model, batch, work, width, layout):
     to other cards than the h of its group; the moe_tp chips of a card fetch a share of a copy each and share what they
     lack, each token once (`exchange.gather_share`). Every chip dispatches its own 1 / tp of the tokens of its group.
     """
-    n, dense, tokens = model.num_hidden_layers, model.first_k_dense_replace, work.all_tokens
+    mixers, sparse, tokens = kinds.mixers(model), kinds.experts(model), work.all_tokens
     sizes = {name: float(getattr(layout, name)) for name in ("tp", "moe_tp", "ep", "dp")}
     split = SimpleNamespace(**sizes, slots=float(work.experts))
     reduced = 2 * (layout.tp - 1) * tokens * model.hidden_size * width["activation_bytes"]
     logits = (layout.tp - 1) * batch * model.vocab_size * width["activation_bytes"]
     result = {
         "embedding_all_reduce": ("embedding", 1, reduced),
-        f"{_kind(model)}_all_reduce": (_kind(model), n, reduced),
-        "dense_all_reduce": ("dense", dense, reduced),
-        "moe_all_reduce": ("moe", n - dense, reduced),
+        f"{_kind(model)}_all_reduce": (_kind(model), mixers, reduced),
+        "dense_all_reduce": ("dense", kinds.ffns(model) - sparse, reduced),
+        "moe_all_reduce": ("moe", sparse, reduced),
         "head_all_gather": ("head", 1, logits),
     }
     for name in ("dispatch", "combine"):
-        sent = exchange.all_to_all_bytes(tokens, model.hidden_size, model.num_experts_per_tok, width[f"{name}_bytes"])
+        hidden, copies = ffns.expert_hidden(model), ffns.copies(model)
+        sent = exchange.all_to_all_bytes(tokens, hidden, copies, width[f"{name}_bytes"])
         other = max(Fraction(0), layout.ep - max(Fraction(1), Fraction(layout.tp, layout.moe_tp)))
-        result[name] = ("moe", n - dense, over(sent * other, layout.ep))
-        lacking = exchange.gather_share(model, split) * tokens * model.hidden_size * width[f"{name}_bytes"]
-        result[f"{name}_moe_tp"] = ("moe", n - dense, float(lacking) * layout.chips if layout.moe_tp > 1 else 0)
+        result[name] = ("moe", sparse, over(sent * other, layout.ep))
+        lacking = exchange.gather_share(model, split) * tokens * hidden * width[f"{name}_bytes"]
+        result[f"{name}_moe_tp"] = ("moe", sparse, float(lacking) * layout.chips if layout.moe_tp > 1 else 0)
     return {name: value for name, value in result.items() if value[1]}
 
 
@@ -212,7 +220,7 @@ def checkpoint_bytes(model, phase, widths):
     total = 0.0
     for row in rows_of(model, phase):
         use = row.weights.removesuffix("_bytes").replace("absorbed", "weight")
-        linear = row.section != NORM and row.active and row.shape is not layers.router
+        linear = row.section != NORM and row.active and row.shape is not ffns.router
         total += row.layers(model) * parameters_of(row, model, phase) * (widths.get(use, 2.0) if linear else 2.0)
     return total
 
@@ -221,30 +229,46 @@ def scalars(operators, model, phase, batch, context, width, layout, stored=None)
     """{variable: number}: the totals, and what is no sum over all operators; `stored` {use: bytes} in a checkpoint."""
     tokens = batch * (context if phase == "prefill" else 1)
     total = {name: sum(o.counts[name] for o in operators.values()) for name in COUNTS}
-    cores = sum(operators[name].counts["flops"] for name in ("attention", "index_scores") if name in operators)
+    cores = sum(operators[name].counts["flops"] for name in CORES if name in operators)
     repeated = sum(o.counts["flops"] for o in operators.values() if o.replicated)
-    rows = [row for row in of_phase(phase == "prefill") if row.section == DRAFT or row.layers in OF_A_LAYER]
+    rows = [row for row in of_phase(phase == "prefill", model) if row.section == DRAFT or row.layers in OF_A_LAYER]
     module = sum(parameters_of(row, model, phase) for row in rows)
-    n = model.num_hidden_layers
-    kept = n * attention.kept_positions(model, context) * width["kv_bytes"]
-    keys = model.index_layers * context * attention.key_bytes(model.index_head_dim)
-    cache = batch * (kept * attention.cache_width(model, 1) + keys)
-    on_a_chip = batch * (kept * attention.cache_width(model, layout.tp) + keys)
-    pairs = tokens * context * attention.mean_of_layers(model, attention.shares(model, context))
+    cache, on_a_chip = (batch * _cache_bytes(model, context, width, tp) for tp in (1, layout.tp))
     values = {f"total_{name}": value for name, value in total.items()} | {
         "active_parameters_without_embedding": total["active_parameters"] - operators["embedding"].counts["parameters"],
         "mtp_parameters": module if model.num_nextn_predict_layers else 0,
         "linear_flops": total["flops"] - cores,
         "attention_flops": cores,
-        "attention_flops_unfolded": n * pairs * attention.pair_flops(model),
+        "attention_flops_unfolded": tokens * context * sum(_pair_flops(view, context) for view in _views(model)),
         "replicated_flops": over(repeated * (layout.tp - 1), layout.tp),
         "bytes_moved": total["weight_bytes"] + total["activation_bytes"] + total["kv_bytes"],
         "kv_cache_bytes": cache,
         "kv_cache_bytes_per_chip": over(on_a_chip, layout.dp),
+        "state_bytes": batch * model.linear_layers * linear.state_bytes(model, 1, width["activation_bytes"]),
         "stored_bytes_per_chip": over(total["stored_bytes"], layout.chips),
         "checkpoint_bytes": checkpoint_bytes(model, phase, stored or {}),
     }
     return {name: whole(value) for name, value in values.items()}
+
+
+def _views(model):
+    """The model as each of its layers of attention sees it."""
+    return [kinds.common(model), *([kinds.windowed(model)] if kinds.own_sized(model) else [])]
+
+
+def _cache_bytes(model, context, width, tp):
+    """KV cache of a sequence on a chip of tp, and keys of an indexer [B]."""
+    keys = model.index_layers * indexer.positions(model, context) * indexer.key_bytes(model.index_head_dim)
+    for view in _views(model):
+        kept = kinds.attentions(view) * attention.kept_positions(view, context) * attention.cache_width(view, tp)
+        keys = keys + kept * width["kv_bytes"]
+    return keys
+
+
+def _pair_flops(model, context):
+    """FLOPs of one token with every position, keys and values unfolded, over the positions."""
+    seen = kinds.seen(model, context)
+    return kinds.attentions(model) * kinds.mean(seen, [kind.share for kind in seen]) * attention.pair_flops(model)
 
 
 def whole(value):

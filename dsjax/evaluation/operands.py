@@ -107,6 +107,9 @@ def _record(space, record, cls, rows, along=None):
             continue
         else:
             raw, axis = 1, ""  # a field this study does not read
+        if "kind" in meta and name not in space.axes and not np.any(raw):
+            values[field] = axes[field] = None
+            continue
         dtype = np.dtype(np.int32 if meta["integer"] else np.float64)
         values[field] = ranges.Operand(raw, dtype) if isinstance(raw, ranges.Range) else np.asarray(raw, dtype)
         axes[field] = axis

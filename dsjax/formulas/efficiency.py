@@ -75,6 +75,19 @@ class Efficiency(NamedTuple):
     core_s: float | None = None
 
 
+def either(condition, one, other):
+    """The `Efficiency` of one kernel where a condition holds, else of another; what neither has stays None."""
+
+    def pick(name, x, y):
+        if x is y or (x is None and y is None):
+            return x
+        missing = 1.0 if name in ("compute", "memory") else 0.0
+        x, y = (missing if value is None else value for value in (x, y))
+        return arrays.where(condition, x, y)
+
+    return Efficiency(*map(pick, Efficiency._fields, one, other))
+
+
 def a100_gemm(curve, m, k, n, groups=1.0, operands=0):
     """Share of peak of one GEMM (m, k) x (k, n), by its smallest side.
 
@@ -200,6 +213,13 @@ class Form(NamedTuple):
     pointwise: Callable = perfect
     scores: Callable = perfect
     selection: Callable = perfect
+    compressed: Callable = perfect
+    blocks: Callable = perfect
+    block_scores: Callable = perfect
+    recurrent: Callable = perfect
+    scan: Callable = perfect
+    convolution: Callable = perfect
+    mixing: Callable = perfect
 
 
 FORMS = {

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .. import arrays
 from ..specs.fields import record
 from .network import Links, all_gather, bisected, links, meshed, partly_hidden, reduce_scatter
+from .operators import layers
 from .roofline import Time, chosen
 from .routing import visited
 
@@ -262,7 +263,7 @@ def copy_per_domain(model, split, domain):
     h cards whose chips hold the token already; h > e: none, and outside 1 - h / ep for 1 - 1 / q.
     """
     ep, moe_tp, held = split.ep, split.moe_tp, cards_of_group(split.tp, split.moe_tp)
-    cards, slots, copies = cards_of_domain(ep, moe_tp, domain), ep * split.slots, model.num_experts_per_tok
+    cards, slots, copies = cards_of_domain(ep, moe_tp, domain), ep * split.slots, layers.copies(model)
     within, leaves = sent_beyond(ep, moe_tp, domain, split.tp)
     inside = arrays.where(within, visited(ep, model, slots) / copies * (1.0 - held / cards), 0.0)
     spans = spans_domains(ep, moe_tp, domain)

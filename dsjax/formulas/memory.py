@@ -1,19 +1,18 @@
 """Bytes of one chip beside its weights: KV cache and live activations (dsjax/MODEL.md, section 8)."""
 
 from .. import arrays
-from . import attention
-from . import layers as operators
+from .operators import attention, indexer, layers
 
 
-def kv_cache(model, work, layers, index_layers, kv_bytes):
+def kv_cache(model, work, count, index_layers, kv_bytes):
     """KV cache of the sequences of a group [B]: B / kv_split (L S' w b + L_i S (D_i + D_i / 32)).
 
-    B sequences, L = `layers`, L_i = `index_layers` of them with an indexer, S' `kept_positions`, w `cache_width`, b =
-    `kv_bytes` an element (`element_bytes`) [B]; S context, D_i elements of a key of the indexer (`key_bytes`).
+    B sequences, L = `count` layers, L_i = `index_layers` of them with an indexer, S' `kept_positions`, w `cache_width`,
+    b = `kv_bytes` an element (`element_bytes`) [B]; S context, D_i elements of a key of the indexer (`key_bytes`).
     """
     kept = attention.kept_positions(model, work.context) * attention.cache_width(model, work.tp) * kv_bytes
-    keys = work.context * attention.key_bytes(model.index_head_dim)
-    return work.sequences / work.kv_split * (layers * kept + index_layers * keys)
+    keys = indexer.positions(model, work.context) * indexer.key_bytes(model.index_head_dim)
+    return work.sequences / work.kv_split * (count * kept + index_layers * keys)
 
 
 def live_elements(model, work):
@@ -25,7 +24,7 @@ def live_elements(model, work):
     hidden, core = model.hidden_size, (attention.prompt if work.causal else attention.absorbed)(model, work)
     moved = core.inputs + core.outputs + (core.kv if work.causal else 0.0)
     live = work.rows * hidden + moved
-    live = arrays.maximum(live, work.routed_rows * (hidden + operators.routed_width(model, work)))
+    live = arrays.maximum(live, work.routed_rows * (layers.expert_hidden(model) + layers.routed_width(model, work)))
     return 2.0 * arrays.maximum(
         live, arrays.maximum(4.0 * work.rows * hidden, work.head_rows * model.vocab_size / work.tp)
     )

@@ -5,6 +5,7 @@ are those of one step.
 """
 
 from .. import arrays
+from .operators.layers import copies as chosen_experts
 
 
 def visited(parts, model, slots, over=1.0):
@@ -18,7 +19,7 @@ def visited(parts, model, slots, over=1.0):
 
     At most k and at most p. Against explicit routings: within 2 %. Whether p >= G is decided without the quotient.
     """
-    copies, limited = model.num_experts_per_tok, model.n_group > 0.0
+    copies, limited = chosen_experts(model), model.n_group > 0.0
     groups = arrays.where(limited, model.n_group, 1.0)
     reach = arrays.where(limited, model.topk_group, 1.0) / groups
 
@@ -62,7 +63,7 @@ def expected_imbalance(model, ep, slots, tokens, favour=0.0):
 
         1 + sqrt(v / mu^2 + favour^2 / s) m + max(0, m^2 - 0.6) / 6 v / mu^2
     """
-    copies, all_slots = model.num_experts_per_tok, ep * slots
+    copies, all_slots = chosen_experts(model), ep * slots
     mean = tokens * copies / ep
     apart = arrays.maximum(all_slots - copies, 0.0) / arrays.maximum(all_slots - 1.0, 1.0)  # v / mu
     largest = largest_normal(ep)
@@ -95,7 +96,7 @@ def routed_rows(model, workload, split, tokens):
     R = min(l k A / ep, A min(k, s)); l of `imbalance`, s slots of a card. Slots hit: `most_slots_hit`, no more than
     A min(k, s), or `slots_hit` of the mean card where `expert_imbalance` says how cards differ.
     """
-    copies = model.num_experts_per_tok
+    copies = chosen_experts(model)
     busiest = imbalance(model, workload, split, tokens)
     rows = tokens * arrays.minimum(busiest * copies / split.ep, arrays.minimum(copies, split.slots))
     hit = slots_hit(split.slots, split.ep * split.slots, copies, tokens, favour(workload, split))

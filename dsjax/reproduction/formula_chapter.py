@@ -6,7 +6,7 @@ import re
 from ..analysis.count import count, shape_of
 from ..catalog import reader
 from ..errors import InputError
-from ..formulas.shapes import over
+from ..formulas.operators.shapes import over
 
 FILE = reader.DATA / "sg2260e_formulas.toml"
 NORM_FLOPS = 5  # per element: the study's own figure, nothing else counts norms

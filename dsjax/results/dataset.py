@@ -1,12 +1,12 @@
 """Arrays over named axes -> `xarray.Dataset`, with coordinates, units, CF flags and provenance."""
 
 import datetime
-import types
 
 import numpy as np
 import xarray as xr
 
 from .. import __version__
+from ..catalog import reader
 from ..formulas.metrics import LIMITS
 from ..space import provenance
 from ..space.space import auxiliary, numeric_axes
@@ -48,12 +48,19 @@ def block_coordinates(space, names):
         return {}
     coords = {"block": ("block", blocks, {"long_name": "block of the model"})}
     if "model" in space.fixed and not any(name.startswith("model_") for name in space.axes):
-        fixed = {name.removeprefix("model_"): value for name, value in space.fixed.items()}
-        model = types.SimpleNamespace(**(space.rows["model"][space.fixed["model"]] | fixed))
+        model = model_of(space)
         layers = [float(space.study.blocks[name](model)) for name in blocks]
         meta = {"units": "1", "long_name": "layers that hold the block: block_time / layers is the time in one layer"}
         coords["layers"] = ("block", layers, meta)
     return coords
+
+
+def model_of(space):
+    """The record of the one model of a space, in Python numbers, fixed fields in place of its row's."""
+    found = reader.numbers(space.rows["model"][space.fixed["model"]])
+    found |= {name.removeprefix("model_"): value for name, value in space.fixed.items()}
+    cls = space.study.records["model"]
+    return cls(**{field: found[field] for field in fields.fields_of(cls)})
 
 
 def _blocks(space, names):

@@ -10,7 +10,7 @@ from .. import arrays
 from ..formulas import roofline
 from ..formulas.constraints import MEMORY, Constraint, divides
 from ..formulas.exchange import Exchange
-from ..formulas.shapes import Work
+from ..formulas.operators.shapes import Work
 from ..specs.records import RATES, Point
 from .deployment import Split
 

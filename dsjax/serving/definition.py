@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..catalog import reader
+from ..formulas.operators import kinds
+from ..formulas.operators.shapes import number
 
 
 class Policy(NamedTuple):
@@ -85,15 +87,40 @@ def index_layers(model):
     return model.index_layers
 
 
-def dense_layers(model):
-    """Layers with a dense FFN."""
-    return model.first_k_dense_replace
+def attention_layers(model):
+    """Layers with attention of the sizes that most layers have."""
+    return kinds.attentions(kinds.common(model))
 
 
-def moe_layers(model):
-    """Layers with experts."""
-    return model.num_hidden_layers - model.first_k_dense_replace
+def absorbing_layers(model):
+    """Layers whose keys and values are made of a latent: all of them, or none where the latent is both."""
+    layers = attention_layers(model)
+    return layers if model.key_is_value is None else layers - layers * model.key_is_value
+
+
+def windowed_layers(model):
+    """Layers with a window and sizes of their own."""
+    return kinds.own_sized(model)
+
+
+def compressed_layers(model):
+    """Layers with compressed positions among which an indexer picks."""
+    return number(model.csa_layers)
+
+
+def more_compressed_layers(model):
+    """Layers with more compressed positions, all attended to."""
+    return number(model.hca_layers)
+
+
+def linear_layers(model):
+    """Layers with a state instead of a cache."""
+    return number(model.linear_layers)
+
+
+# Layers with attention, or what is in its place; with an FFN; with a dense one; with experts.
+mixer_layers, ffn_layers, dense_layers, moe_layers = kinds.mixers, kinds.ffns, kinds.dense, kinds.experts
 
 
 # What the one layer of an MTP module holds: it is a MoE layer, with an indexer of its own.
-OF_A_LAYER = (every_layer, index_layers, moe_layers)
+OF_A_LAYER = (mixer_layers, attention_layers, absorbing_layers, index_layers, ffn_layers, moe_layers)

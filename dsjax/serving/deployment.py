@@ -3,8 +3,8 @@
 import dataclasses
 
 from .. import arrays
+from ..formulas.operators.shapes import quotient
 from ..formulas.routing import expert_slots
-from ..formulas.shapes import quotient
 from ..specs.fields import record
 from ..specs.records import Deployment
 

@@ -1,6 +1,7 @@
 """Times of the kinds of kernel at one point (dsjax/MODEL.md, sections 4 and 5).
 
-A kernel of the table of operators is a method of `Kernels`: (shape, operator, work) -> Time.
+A kernel of the table of operators is a method of `Kernels`: (shape, operator, work) -> Time. Those of attention, and of
+what is in its place, are methods of `cores.Cores`.
 """
 
 import copy
@@ -9,14 +10,13 @@ import functools
 import operator
 
 from .. import arrays
-from ..formulas import attention, exchange, network, roofline
-from ..formulas.attention_kernels import Core
+from ..formulas import exchange, network, roofline
+from ..formulas.operators import kinds, layers
+from ..formulas.operators.shapes import Gemm, Pointwise, chosen
 from ..formulas.products import operands
 from ..formulas.roofline import Cost, Time
-from ..formulas.shapes import Gemm, Pointwise, chosen
 from ..specs.records import WIDTHS
-
-SCORE_BYTES = 4.0  # of a score of an indexer
+from .cores import Cores
 
 
 def quantised_bytes(precision, index):
@@ -38,7 +38,7 @@ def _width(index):
     return arrays.choose(index, *WIDTHS)
 
 
-class Kernels:
+class Kernels(Cores):
     """Times of kernels at one point: efficiencies of a `curve`, dispatch and combine of a `mode`.
 
     `collective`: function (block, Time) -> Time applied to every collective (`roofline.as_is`: unchanged).
@@ -49,11 +49,20 @@ class Kernels:
         self._curve, self._mode, self._collective = curve, mode, collective
         self._sent = {}  # {id of a `Work`: (it, its exchange)}
         self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
+        self._model = point.model
 
     def with_share(self, share):
         """These kernels on a `share` of the cores, which scales the share of peak that is reached, not the peak."""
         other = copy.copy(self)
         other._share = share
+        return other
+
+    def seeing(self, model):
+        """These kernels in layers that see another `model`: heads and widths of their own."""
+        if model is self._model:
+            return self
+        other = copy.copy(self)
+        other._model, other._sent = model, {}
         return other
 
     def _time(self, flops, n_bytes, rate, efficiency):
@@ -120,70 +129,6 @@ class Kernels:
                 reached = reached._replace(core_s=paid * reached.core_s)
         return present * self._time(shape.flops, n_bytes, rate, reached)
 
-    # ---- attention
-
-    def attention(self, shape, row, work):
-        """The core of attention, mean of all layers (section 3)."""
-        del row
-        precision, model, causal = self.precision, self.point.model, work.causal
-        cached, moved = shape.kv, shape.inputs + shape.outputs
-        if causal:  # keys and values are read as activations; the cache is written, and read where it has positions
-            moved = moved + shape.kv
-            cached = work.attended * attention.cache_width(model, work.tp) / work.kv_split
-        moved = moved * precision.activation_bytes
-        cached = cached * attention.element_bytes(model, precision, self.point.engine)
-        picked, gathered = attention.picks(model, work), attention.gathers(model, work)
-
-        def time(share):  # of the positions
-            pairs, read = (attention.causal_pairs(share), 1.0) if causal else (share, share * gathered)
-            call = self._core(work, share, picked, moved / (read * cached))
-            reached = self._curve.attention(self.point.curve, call, causal)
-            if causal:  # kernels compute as many picks for every token, also where fewer positions are before it
-                whole = arrays.where(picked > 0.0, 1.0 - 0.5 * share, 1.0)
-                reached = reached._replace(compute=whole * reached.compute)
-            return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, reached)
-
-        return attention.mean_of_layers(model, [time(share) for share in attention.shares(model, work.context)])
-
-    def _core(self, work, share, picked, beside):
-        """`Core` of a layer whose tokens attend to a `share` of all positions."""
-        model, causal = self.point.model, work.causal
-        own, keys = attention.heads(model, work.tp), attention.key_heads(model, work.tp)
-        return Core(
-            latent=model.kv_lora_rank,
-            picked=picked,
-            rate=self.precision.attention_rate,
-            kv_bytes=self.precision.kv_bytes,
-            positions=attention.causal_pairs(share) * work.context if causal else share * work.context / work.kv_split,
-            sequences=work.sequences if causal else work.sequences * keys,
-            queries=own if causal else work.queries * work.kv_split * own / keys,
-            length=work.context,
-            width=attention.query_width(model) + model.v_head_dim,
-            beside=beside,
-        )
-
-    def scores(self, shape, row, work):
-        """The indexer's scores, whose keys have one byte an element and scales (section 3)."""
-        del row
-        n_bytes = shape.inputs * self.precision.activation_bytes + attention.key_bytes(shape.kv)
-        reached = self._curve.scores(self.point.curve, work.context, work.causal)
-        if reached.start_s is not None:  # nothing else takes time where there is no indexer
-            reached = reached._replace(start_s=arrays.where(shape.flops > 0.0, reached.start_s, 0.0))
-        return self._time(shape.flops, n_bytes, self.precision.index_rate, reached)
-
-    def selection(self, shape, row, work):
-        """The best scores of every token, each read once (section 3)."""
-        del row
-        positions = 0.5 * work.context if work.causal else work.context / work.kv_split
-        reached = self._curve.selection(self.point.curve, work.rows, positions)
-        n_bytes = SCORE_BYTES * shape.inputs
-        seconds = n_bytes / (self.hw.hbm_bytes_per_s * reached.memory)
-        start = reached.start_s
-        if start is not None:
-            start = arrays.where(n_bytes > 0.0, start, 0.0)
-        ideal = n_bytes / self.hw.hbm_bytes_per_s
-        return Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
-
     # ---- pointwise work
 
     def pointwise(self, shape, row, work=None, n_bytes=0.0):
@@ -193,12 +138,7 @@ class Kernels:
         launches = row.launches if row.launches is None else row.launches * self.point.engine.pointwise_launches
         reached = self._curve.pointwise(self.point.curve, launches)
         n_bytes = n_bytes + elements * self.precision.activation_bytes
-        seconds = n_bytes / (self.hw.hbm_bytes_per_s * reached.memory)
-        ideal = n_bytes / self.hw.hbm_bytes_per_s
-        start = reached.start_s
-        if start is not None:
-            start = arrays.where(elements > 0.0, start, 0.0)
-        return Time(exposed_memory=seconds, busy_memory=seconds, ideal_memory=ideal, exposed_latency=start)
+        return self._streamed(n_bytes, reached, elements)
 
     def lookup(self, shape, row, work=None):
         """Rows of a table: one read and one written for each, zeros too."""
@@ -219,10 +159,10 @@ class Kernels:
     def quantising(self, shape, row, work):
         """The norm before the FFN, the operands of its GEMMs, and that of the output projection of attention."""
         model, precision = self.point.model, self.precision
-        results = attention.output(model, work).inputs * quantised_bytes(precision, precision.weight_rate)
+        results = layers.output_operands(model, work) * quantised_bytes(precision, precision.weight_rate)
         hidden = work.rows * model.hidden_size
         ffn = chosen(
-            model.num_hidden_layers - model.first_k_dense_replace,
+            kinds.experts(model),
             self._made(precision.expert_rate, hidden),
             self._made(precision.dense_rate, hidden),
         )
@@ -255,10 +195,8 @@ class Kernels:
         return self._sent[id(work)][1]
 
     def _exchange(self, work):
-        hidden, (there, back) = (
-            self.point.model.hidden_size,
-            (self.precision.dispatch_bytes, self.precision.combine_bytes),
-        )
+        hidden = layers.expert_hidden(self.point.model)
+        there, back = self.precision.dispatch_bytes, self.precision.combine_bytes
         rows, tokens = work.routed_rows * hidden, work.all_tokens * hidden
         traffic = exchange.Traffic(
             dispatch_rows=rows * there,

@@ -1,106 +1,48 @@
 """The operators of the core model, one row each: the one table that times, memory, counts and names are read off.
 
-A row holds the shape of an operator in one layer on one chip, the kernel that computes it, the layers that hold it, the
-width of its weights, and where a step shows it. A step times every row that has a kernel (`step`); the memory holds the
-weights of every row (`memory`); `count` sums shapes over layers and chips. So the three cannot disagree.
+A row (`rows.Operator`) holds the shape of an operator in one layer on one chip, the kernel that computes it, the layers
+that hold it, the width of its weights, and where a step shows it. A step times every row that has a kernel (`step`);
+the memory holds the weights of every row (`memory`); `count` sums shapes over layers and chips. So the three cannot
+disagree.
 """
 
 import dataclasses
-from collections.abc import Callable
+from fractions import Fraction
 
 from .. import arrays
-from ..formulas import attention, layers
-from .definition import OF_A_LAYER, dense_layers, every_layer, index_layers, moe_layers, once
-from .kernels import Kernels
-
-
-def whole(model):
-    """All of an operator's weights are its own."""
-    del model
-    return 1
-
-
-def untied(model):
-    """The embedding has a table of its own, unless it is the head's."""
-    return 1 - model.tie_word_embeddings
-
-
-def lent(model):
-    """The head of the MTP module is the model's."""
-    del model
-    return 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Operator:
-    """One operator of the core model: a row of the table."""
-
-    name: str
-    section: str  # of the model, as counts and memory group it: one of SECTIONS
-    block: str  # of a step, as `block_time` shows it
-    part: str  # of a MoE layer, as pipelines overlap it (a field of `pipelines.LayerTimes`); REST outside of layers
-    kernel: Callable | None  # method of `Kernels`: (shape, operator, work) -> Time; None: no time of its own
-    shape: Callable  # (model, work) -> shape of one layer on one chip
-    layers: Callable = every_layer  # model -> layers that hold it
-    weights: str = "weight_bytes"  # field of the precision: bytes of a parameter
-    replicated: bool = False  # every chip of a tensor-parallel group does the whole of it, so tp multiplies it
-    causal: bool | None = None  # in prefill alone (True), in decode alone (False), in both
-    launches: float | None = None  # share of a layer's launches of pointwise kernels; None: one launch of its own
-    fused: bool = False  # into the launch of the pointwise row before it
-    counted: bool = True  # as work of the model; what only moves data about is not
-    active: bool = True  # whether its parameters count among those that a token uses; norms and biases do not
-    routed: bool = False  # weights of the routed experts, of which a token uses top-k
-    stored: Callable = whole  # model -> share of its weights that no other operator stores
-    grouped: str = ""  # its name in a model of grouped-query attention
-
-    def name_in(self, model):
-        """Name of the operator in a model, by the kind of attention."""
-        return self.grouped if self.grouped and not model.kv_lora_rank else self.name
-
-    def replicated_in(self, model):
-        """Whether every chip of a group does the whole operator: MLA shares a latent, grouped queries split heads."""
-        return self.replicated and self.name_in(model) != self.grouped
-
-
-EMBEDDING, NORM, ATTENTION, DENSE, MOE, HEAD, DRAFT = SECTIONS = (
-    "embedding",
-    "norm",
-    "attention",
-    "dense",
-    "moe",
-    "head",
-    "mtp",
+from ..formulas.operators import attention, indexer, kinds, linear
+from ..formulas.operators import layers as ffns
+from . import rows
+from .definition import (
+    OF_A_LAYER,
+    absorbing_layers,
+    attention_layers,
+    compressed_layers,
+    dense_layers,
+    ffn_layers,
+    index_layers,
+    mixer_layers,
+    moe_layers,
+    more_compressed_layers,
+    once,
 )
-REST = "rest"
+from .kernels import Kernels
+from .rows import ATTENTION, DENSE, DRAFT, EMBEDDING, HEAD, LINEAR, MOE, NORM, REST, Operator
 
-
-def _norm(name, shape, block="pointwise", part="before", kernel=Kernels.pointwise, **options):
-    return Operator(name, NORM, block, part, kernel, shape, replicated=True, active=False, **options)
-
-
-def _bias(name, section, block, shape, layers, **options):
-    return Operator(name, section, block, REST, None, shape, layers, active=False, **options)
-
-
-def _projection(name, part, shape, block=None, kernel=Kernels.gemm, **options):
-    return Operator(name, ATTENTION, block or name, part, kernel, shape, **options)
-
-
-def _dense(name, shape):
-    return Operator(name, DENSE, "dense", REST, Kernels.gemm, shape, dense_layers, "dense_bytes")
-
-
-def _indexer(name, kernel, shape, **options):
-    return Operator(name, ATTENTION, "indexer", "before", kernel, shape, index_layers, replicated=True, **options)
-
-
-def _experts(name, block, part, kernel, shape, **options):
-    return Operator(name, MOE, block, part, kernel, shape, moe_layers, **{"weights": "expert_bytes"} | options)
-
-
-def _collective(name, part, kernel, shape, block=None, **options):
-    return Operator(name, ATTENTION, block or name, part, kernel, shape, counted=False, **options)
-
+# Attention of layers that may have other sizes.
+_ROTATION = Operator(
+    "rotation", NORM, "pointwise", "before", Kernels.pointwise, attention.rotation, fused=True, counted=False
+)
+_GATE = rows.projection("gate", "before", attention.gate, kernel=Kernels.joined, needs="attention_gate")
+_KEYS = rows.projection("kv_a", "before", attention.key_value, replicated=True, grouped="kv", kernel=Kernels.joined)
+_QUERIES = rows.projection("q_b", "before", attention.query_up, grouped="q")
+_CORE = Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.absorbed, causal=False)
+_PROMPT = Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.prompt, causal=True)
+_OUTPUT = rows.projection("o", "after", attention.output)
+_HEAD_NORMS = Operator(
+    "qk_norm", NORM, "pointwise", REST, None, ffns.head_norms, attention_layers, replicated=True, active=False
+)
+_BIAS = rows.bias("attention_bias", NORM, "o", ffns.attention_bias, attention_layers)
 
 OPERATORS = (
     Operator(
@@ -109,74 +51,140 @@ OPERATORS = (
         "embedding",
         REST,
         Kernels.lookup,
-        layers.embedding,
+        ffns.embedding,
         once,
         "embedding_bytes",
-        stored=untied,
+        stored=rows.untied,
     ),
     # Attention, up to its core.
-    _norm("attention_norm", layers.stream_norm, kernel=Kernels.normed, launches=0.5),
-    _norm("q_a_norm", layers.query_norm, fused=True),
-    _norm("kv_a_norm", layers.latent_norm, fused=True),
-    Operator("rotation", NORM, "pointwise", "before", Kernels.pointwise, attention.rotation, fused=True, counted=False),
-    _projection("q_a", "before", attention.query_down, replicated=True),
-    _projection("kv_a", "before", attention.key_value, replicated=True, grouped="kv", kernel=Kernels.joined),
-    _projection("q_b", "before", attention.query_up, grouped="q"),
-    _projection("kv_b", "before", attention.key_value_up, causal=True),
-    _projection("absorb_k", "before", attention.absorb_keys, "kv_b", causal=False, weights="absorbed_bytes"),
-    _indexer("index_q", Kernels.gemm, attention.index_query),
-    _indexer("index_k", Kernels.gemm, attention.index_key),
-    _indexer("index_scores", Kernels.scores, attention.index_scores),
-    _indexer("index_selection", Kernels.selection, attention.index_selection, counted=False),
-    # Its core, and what follows up to the FFN.
-    Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.absorbed, causal=False),
-    Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.prompt, causal=True),
-    _collective("kv_exchange", "after", Kernels.kv_exchange, layers.split_attention, causal=False),
-    _projection("absorb_v", "after", attention.absorb_values, "kv_b", causal=False, weights="absorbed_bytes"),
-    _projection("o", "after", attention.output),
-    _collective("all_reduce", "reduce", Kernels.all_reduce, layers.hidden_states),
-    _norm("ffn_norm", layers.stream_norm, part="after", kernel=Kernels.quantising, launches=0.25),
-    _norm("qk_norm", layers.head_norms, part=REST, kernel=None),
-    _norm("index_k_norm", layers.index_key_norm, part=REST, kernel=None, layers=index_layers),
-    _bias("attention_bias", NORM, "o", layers.attention_bias, every_layer),
+    rows.mix("attention_mix", "before", mixer_layers),
+    rows.norm("attention_norm", ffns.stream_norm, mixer_layers, kernel=Kernels.normed, launches=0.5),
+    rows.norm("q_a_norm", ffns.query_norm, attention_layers, fused=True),
+    rows.norm("kv_a_norm", ffns.latent_norm, attention_layers, fused=True),
+    _ROTATION,
+    rows.windowed(_ROTATION),
+    rows.projection("q_a", "before", attention.query_down, replicated=True),
+    _KEYS,
+    _QUERIES,
+    _GATE,
+    rows.projection("kv_b", "before", attention.key_value_up, layers=absorbing_layers, causal=True),
+    rows.projection(
+        "absorb_k",
+        "before",
+        attention.absorb_keys,
+        "kv_b",
+        layers=absorbing_layers,
+        causal=False,
+        weights="absorbed_bytes",
+    ),
+    *(rows.windowed(row) for row in (_KEYS, _QUERIES, _GATE)),
+    rows.compression("compress", attention.compress, compressed_layers, "csa_layers"),
+    rows.compression("compress_more", attention.compress_more, more_compressed_layers, "hca_layers"),
+    rows.indexer("index_q", Kernels.gemm, indexer.index_query),
+    rows.indexer("index_k", Kernels.gemm, indexer.index_key),
+    rows.indexer("index_scores", Kernels.scores, indexer.index_scores),
+    rows.indexer("index_selection", Kernels.selection, indexer.index_selection, counted=False),
+    # Linear layers, up to their core.
+    rows.linear("linear_in", "before", Kernels.gemm, linear.projection),
+    rows.linear("linear_gate_a", "before", Kernels.gemm, linear.gate_down, replicated=True, needs="linear_gates"),
+    rows.linear("linear_gate_b", "before", Kernels.gemm, linear.gate_up, needs="linear_gates"),
+    rows.linear("linear_conv", "before", Kernels.convolving, linear.convolution, needs="linear_conv"),
+    # Cores, and what follows up to the FFN.
+    _CORE,
+    _PROMPT,
+    rows.windowed(_CORE),
+    rows.windowed(_PROMPT),
+    rows.linear("linear_core", "after", Kernels.recurrent, linear.core),
+    rows.linear("linear_norm", "after", Kernels.pointwise, linear.gated_norm),
+    rows.collective("kv_exchange", "after", Kernels.kv_exchange, ffns.split_attention, attention_layers, causal=False),
+    rows.projection(
+        "absorb_v",
+        "after",
+        attention.absorb_values,
+        "kv_b",
+        layers=absorbing_layers,
+        causal=False,
+        weights="absorbed_bytes",
+    ),
+    rows.projection("o_a", "after", attention.output_down, "o", needs="o_groups"),
+    _OUTPUT,
+    rows.windowed(_OUTPUT),
+    rows.linear("linear_out", "after", Kernels.gemm, linear.output),
+    rows.collective("all_reduce", "reduce", Kernels.all_reduce, ffns.hidden_states, mixer_layers),
+    rows.mix("ffn_mix", "after", ffn_layers),
+    rows.norm("ffn_norm", ffns.stream_norm, ffn_layers, "after", Kernels.quantising, launches=0.25),
+    _HEAD_NORMS,
+    rows.windowed(_HEAD_NORMS),
+    rows.norm("index_k_norm", ffns.index_key_norm, index_layers, REST, None),
+    _BIAS,
+    rows.windowed(_BIAS),
+    rows.positions("index_positions", indexer.index_embedding, index_layers, "index_topk"),
+    rows.positions("compress_positions", attention.compression_embedding, compressed_layers, "csa_layers"),
+    rows.positions("more_positions", attention.more_compression_embedding, more_compressed_layers, "hca_layers"),
     # A MoE FFN, all others.
-    Operator("router", MOE, "router", "after", Kernels.gemm, layers.router, moe_layers, "head_bytes", replicated=True),
-    _experts("dispatch", "dispatch", "dispatch", Kernels.dispatch, layers.routed_states, counted=False),
-    _experts("shared_gate_up", "shared", "shared", Kernels.expert, layers.shared_up, weights="shared_bytes"),
-    _experts("shared_swiglu", "pointwise", "shared", Kernels.beside, layers.shared_swiglu, launches=0.125),
-    _experts("shared_down", "shared", "shared", Kernels.expert, layers.shared_down, weights="shared_bytes"),
-    _experts("routed_gate_up", "routed", "routed", Kernels.routed_up, layers.routed_up, routed=True),
-    _experts(
-        "routed_swiglu", "pointwise", "routed", Kernels.sorting, layers.routed_swiglu, launches=0.125, routed=True
+    Operator("router", MOE, "router", "after", Kernels.gemm, ffns.router, moe_layers, "head_bytes", replicated=True),
+    rows.experts("latent_down", "latent", "after", Kernels.gemm, ffns.latent_down, **rows.LATENT),
+    rows.experts("dispatch", "dispatch", "dispatch", Kernels.dispatch, ffns.routed_states, counted=False),
+    rows.experts("shared_gate_up", "shared", "shared", Kernels.expert, ffns.shared_up, weights="shared_bytes"),
+    rows.experts("shared_swiglu", "pointwise", "shared", Kernels.beside, ffns.shared_swiglu, launches=0.125),
+    rows.experts("shared_down", "shared", "shared", Kernels.expert, ffns.shared_down, weights="shared_bytes"),
+    rows.experts("routed_gate_up", "routed", "routed", Kernels.routed_up, ffns.routed_up, routed=True),
+    rows.experts(
+        "routed_swiglu", "pointwise", "routed", Kernels.sorting, ffns.routed_swiglu, launches=0.125, routed=True
     ),
-    _experts("routed_down", "routed", "down", Kernels.routed_down, layers.routed_down, routed=True),
-    _experts("combine", "combine", "combine", Kernels.combine, layers.routed_states, counted=False),
-    _bias("router_bias", MOE, "router", layers.router_bias, moe_layers, weights="head_bytes", replicated=True),
-    _bias("routed_bias", MOE, "routed", layers.routed_bias, moe_layers, weights="expert_bytes", routed=True),
-    _collective("all_reduce_ffn", "closing", Kernels.all_reduce, layers.hidden_states, "all_reduce"),
+    rows.experts("routed_down", "routed", "down", Kernels.routed_down, ffns.routed_down, routed=True),
+    rows.experts("combine", "combine", "combine", Kernels.combine, ffns.routed_states, counted=False),
+    rows.experts("latent_up", "latent", "closing", Kernels.gemm, ffns.latent_up, **rows.LATENT),
+    rows.bias("router_bias", MOE, "router", ffns.router_bias, moe_layers, weights="head_bytes", replicated=True),
+    rows.bias("routed_bias", MOE, "routed", ffns.routed_bias, moe_layers, weights="expert_bytes", routed=True),
+    rows.collective("all_reduce_ffn", "closing", Kernels.all_reduce, ffns.hidden_states, ffn_layers, "all_reduce"),
     # A dense FFN, the first layers.
-    _dense("dense_gate_up", layers.dense_up),
-    Operator("dense_swiglu", DENSE, "dense", REST, Kernels.activated, layers.dense_swiglu, dense_layers, launches=0.25),
-    _dense("dense_down", layers.dense_down),
-    _bias("dense_bias", DENSE, "dense", layers.dense_bias, dense_layers, weights="dense_bytes"),
+    rows.dense("dense_gate_up", ffns.dense_up),
+    Operator("dense_swiglu", DENSE, "dense", REST, Kernels.activated, ffns.dense_swiglu, dense_layers, launches=0.25),
+    rows.dense("dense_down", ffns.dense_down),
+    rows.bias("dense_bias", DENSE, "dense", ffns.dense_bias, dense_layers, weights="dense_bytes"),
     # Both ends, and the MTP module beside its layer.
+    Operator("final_norm", HEAD, "head", REST, Kernels.pointwise, ffns.final_norm, once, replicated=True, active=False),
     Operator(
-        "final_norm", HEAD, "head", REST, Kernels.pointwise, layers.final_norm, once, replicated=True, active=False
+        "head_mix",
+        HEAD,
+        "head",
+        REST,
+        Kernels.pointwise,
+        ffns.last_mix,
+        once,
+        "head_bytes",
+        replicated=True,
+        active=False,
+        needs="residual_streams",
     ),
-    Operator("head", HEAD, "head", REST, Kernels.gemm, layers.head, once, "head_bytes"),
-    Operator("draft_norms", DRAFT, "mtp", REST, Kernels.pointwise, layers.draft_norms, once, replicated=True),
-    Operator("eh_proj", DRAFT, "mtp", REST, Kernels.gemm, layers.draft_projection, once, replicated=True),
-    Operator("mtp_head", DRAFT, "mtp", REST, Kernels.gemm, layers.head, once, "head_bytes", stored=lent),
+    Operator("head", HEAD, "head", REST, Kernels.gemm, ffns.head, once, "head_bytes"),
+    Operator("draft_norms", DRAFT, "mtp", REST, Kernels.pointwise, ffns.draft_norms, once, replicated=True),
+    Operator("eh_proj", DRAFT, "mtp", REST, Kernels.gemm, ffns.draft_projection, once, replicated=True),
+    Operator("mtp_head", DRAFT, "mtp", REST, Kernels.gemm, ffns.head, once, "head_bytes", stored=rows.lent),
+    # Counted and stored only.
+    rows.bias("vectors", NORM, "pointwise", ffns.vectors, once, replicated=True, needs="vector_parameters"),
+    rows.bias("towers", EMBEDDING, "embedding", ffns.towers, once, weights="head_bytes", needs="vision_parameters"),
 )
 
 # Part of the memory that holds the weights of a section.
-_HELD_IN = {EMBEDDING: "embedding", NORM: "attention", ATTENTION: "attention", DENSE: "dense", MOE: "experts"}
-_HELD_IN |= {HEAD: "embedding", DRAFT: "mtp"}
+_HELD_IN = {EMBEDDING: "embedding", HEAD: "embedding", DENSE: "dense", MOE: "experts", DRAFT: "mtp"}
+_HELD_IN |= dict.fromkeys((NORM, ATTENTION, LINEAR), "attention")
 
 
-def of_phase(causal):
-    """The operators of prefill (`causal`) or of decode, in the order of execution."""
-    return tuple(row for row in OPERATORS if row.causal in (None, causal))
+def of_phase(causal, model):
+    """The operators of a model in prefill (`causal`) or in decode, in the order of execution.
+
+    What no model of a space has (None of it), or a model of Python numbers (0), is left out.
+    """
+    return tuple(row for row in OPERATORS if row.causal in (None, causal) and _there(row, model))
+
+
+def _there(row, model):
+    if not row.needs:
+        return True
+    number = getattr(model, row.needs)
+    return number is not None and not (isinstance(number, int | float | Fraction) and number == 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,19 +204,19 @@ class Stage:
         """Share of an operator's weights that the stage stores: the embedding has a table of its own where the head,
         which may be tied to it, is another stage's."""
         stored = row.stored(self.model)
-        if self.last is None or row.stored is not untied:
+        if self.last is None or row.stored is not rows.untied:
             return stored
         return arrays.maximum(stored, 1.0 - self.last)
 
 
-def weight_bytes(rows, stage, work, widths):
+def weight_bytes(of, stage, work, widths):
     """{part of the memory: B} of the weights of one chip of a stage; `widths` {field of the precision: bytes}.
 
     `mtp`: one MTP module, which has one MoE layer, with an indexer where attention is sparse.
     """
     found = dict.fromkeys(("attention", "dense", "experts", "embedding", "mtp"), 0)
-    for row in rows:
-        one = stage.stored(row) * row.shape(stage.model, work).weights * widths[row.weights]
+    for row in of:
+        one = stage.stored(row) * row.shape(row.view(stage.model), work).weights * widths[row.weights]
         found[_HELD_IN[row.section]] = found[_HELD_IN[row.section]] + stage.layers(row) * one
         if row.layers in OF_A_LAYER:
             found["mtp"] = found["mtp"] + (one if stage.last is None else stage.last * one)
@@ -218,4 +226,12 @@ def weight_bytes(rows, stage, work, widths):
 # Block of a step -> layers that hold it, in the order of execution.
 BLOCKS = {row.block: row.layers for row in reversed(OPERATORS) if row.kernel}
 BLOCKS = {name: BLOCKS[name] for name in dict.fromkeys(row.block for row in OPERATORS if row.kernel)}
+# Of those of attention, layers with sizes of their own too.
+BLOCKS = {name: kinds.attentions if layers is attention_layers else layers for name, layers in BLOCKS.items()}
 BLOCKS["send"] = once  # from one stage of the pipeline of layers to the next
+
+
+def blocks_of(model):
+    """Blocks of a step of a model: those that only some models have are left out where no model of a space is one."""
+    there = {row.block for row in OPERATORS if row.kernel and _there(row, model)}
+    return [name for name in BLOCKS if name in there or name == "mtp"]

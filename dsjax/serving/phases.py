@@ -9,8 +9,8 @@ import numpy as np
 from .. import arrays
 from ..formulas.constraints import masks
 from ..formulas.metrics import accepted_tokens
+from ..formulas.operators.shapes import Work
 from ..formulas.routing import largest_normal, routed_rows
-from ..formulas.shapes import Work
 from ..specs.fields import record
 from . import constraints
 

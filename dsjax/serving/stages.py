@@ -6,6 +6,19 @@ from .. import arrays
 from ..formulas import roofline
 from .operators import Stage
 
+# Layers that are spread over all stages evenly.
+IN_PROPORTION = (
+    "sliding_layers",
+    "index_layers",
+    "attention_free_layers",
+    "ffn_free_layers",
+    "dense_beside_layers",
+    "unpicked_layers",
+    "csa_layers",
+    "hca_layers",
+    "linear_layers",
+)
+
 
 def whole(model):
     """All layers and both ends."""
@@ -33,13 +46,15 @@ def stages(model, pp):
 
     def stage(n, start, **ends):
         own = arrays.clip(dense - start, 0.0, n)
-        ratio = n / layers
+        ratio, first = n / layers, own
+        if model.ffn_free_layers is not None:  # dense FFNs are then between others, not at the start
+            first = arrays.where(model.ffn_free_layers > 0.0, ratio * dense, own)
+        of_kinds = {name: getattr(model, name) for name in IN_PROPORTION}
         few = dataclasses.replace(
             model,
             num_hidden_layers=n,
-            first_k_dense_replace=own,
-            sliding_layers=ratio * model.sliding_layers,
-            index_layers=ratio * model.index_layers,
+            first_k_dense_replace=first,
+            **{name: ratio * count for name, count in of_kinds.items() if count is not None},
         )
         return Stage(few, **ends)
 

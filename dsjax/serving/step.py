@@ -6,16 +6,18 @@ import math
 from typing import NamedTuple
 
 from .. import arrays
-from ..formulas import attention, memory, pipelines, roofline
+from ..formulas import memory, pipelines, roofline
 from ..formulas.constraints import masks
 from ..formulas.metrics import Step
+from ..formulas.operators import attention, kinds, linear
+from ..formulas.operators.shapes import Pointwise
 from ..formulas.roofline import Time
-from ..formulas.shapes import Pointwise
 from . import deployment, phases, stages
 from .constraints import LAYOUT, NAMES, STEP, Case
-from .definition import index_layers, moe_layers
+from .definition import OF_A_LAYER, moe_layers
 from .kernels import Kernels
-from .operators import BLOCKS, DRAFT, REST, of_phase, weight_bytes
+from .operators import blocks_of, of_phase, weight_bytes
+from .rows import DRAFT, REST
 
 
 def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is, without=()):
@@ -82,7 +84,7 @@ class Timed(NamedTuple):
 
 def _timed(point, split, kernels, slowed, work, drafts, without):
     """`Timed` of one micro batch, layers of `slowed` kernels; no MTP module where `drafts` is None."""
-    model, rows = point.model, [row for row in of_phase(work.causal) if row.name not in without]
+    model, rows = point.model, [row for row in of_phase(work.causal, point.model) if row.name not in without]
     layer_rows = [row for row in rows if row.part != REST]
     others = [row for row in rows if row.part == REST and row.section != DRAFT]
     layer = functools.partial(timed, slowed, layer_rows, model)
@@ -91,12 +93,16 @@ def _timed(point, split, kernels, slowed, work, drafts, without):
     else:
         # One draft token of every sequence.
         draft = phases.extended(point, split, work.sequences, work.all_tokens / work.queries, 1.0)
-        times, of_draft = layer(work), layer(draft)
+        of_module = [row for row in layer_rows if row.layers in OF_A_LAYER]
+        times, of_draft = layer(work), timed(slowed, of_module, model, draft)
         own = timed(kernels, [row for row in rows if row.section == DRAFT], model, draft)
-        module = drafts * (pipelines.in_sequence(_by_part(layer_rows, of_draft)) + pipelines.total(own.values()))
-    # A layer is the mean of those with an indexer of their own and of those without; that of an MTP module has one.
-    indexed = model.index_layers / model.num_hidden_layers
-    mean = times | {row.name: indexed * times[row.name] for row in layer_rows if row.layers is index_layers}
+        module = drafts * (pipelines.in_sequence(_by_part(of_module, of_draft)) + pipelines.total(own.values()))
+    # A layer is the mean of those with an operator and of those without; that of an MTP module has them all.
+    mean = dict(times)
+    for row in layer_rows:
+        count = row.layers(model)
+        if row.name in times and row.layers is not moe_layers and count is not model.num_hidden_layers:
+            mean[row.name] = count / model.num_hidden_layers * times[row.name]
     return Timed(rows, times | timed(kernels, others, model, work), mean, _by_part(layer_rows, mean), module)
 
 
@@ -104,7 +110,7 @@ def _parts(of, stage, unhidden):
     """`pipelines.Parts` of the layers and ends of one stage."""
     times, none = of.times, Time(exposed_latency=arrays.zeros_like(stage.model.hidden_size))
     module = of.module if stage.last is None else stage.last * of.module
-    blocks, rest = dict.fromkeys((name for name in BLOCKS if name != "send"), none), []
+    blocks, rest = dict.fromkeys((name for name in blocks_of(stage.model) if name != "send"), none), []
     for row in of.rows:
         if row.name in times:
             taken = stage.layers(row) * times[row.name]
@@ -112,7 +118,8 @@ def _parts(of, stage, unhidden):
             if row.part == REST:
                 rest.append(taken)
     model, layer_rows = stage.model, [row for row in of.rows if row.part != REST and row.name in times]
-    rest += [model.first_k_dense_replace * of.mean[row.name] for row in layer_rows if row.layers is not moe_layers]
+    without = model.num_hidden_layers - moe_layers(model)
+    rest += [without * of.mean[row.name] for row in layer_rows if row.layers is not moe_layers]
     return pipelines.Parts(
         layer=of.layer,
         layers=moe_layers(model),
@@ -128,16 +135,24 @@ def timed(kernels, rows, model, work):
     for row in rows:
         if row.kernel is None:
             continue
-        shape = row.shape(model, work)
+        shape = row.shape(row.view(model), work)
         if row.fused:
             first, before = launched.pop()
-            launched.append((first, _together(before, shape)))
+            launched.append((first, _together(before, shape, _share(row, first, model))))
         else:
             launched.append((row, shape))
-    return {row.name: row.kernel(kernels, shape, row, work) for row, shape in launched}
+    return {row.name: row.kernel(kernels.seeing(row.view(model)), shape, row, work) for row, shape in launched}
 
 
-def _together(a, b):
+def _share(row, first, model):
+    """Layers with one operator over those with another; None where they are the same."""
+    count, of = row.layers(model), first.layers(model)
+    return None if count is of else count / arrays.where(of > 0.0, of, 1.0)
+
+
+def _together(a, b, share):
+    if share is not None:
+        b = Pointwise(weights=0, inputs=share * b.inputs, outputs=share * b.outputs)
     return Pointwise(weights=0, inputs=a.inputs + b.inputs, outputs=a.outputs + b.outputs)
 
 
@@ -160,15 +175,23 @@ def memory_of(point, split, stage, work, drafts, micro_batches=None):
     mean = dataclasses.replace(work, context=point.workload.context)  # of the sequences that a group has
     has_mtp = 0.0 if drafts is None else arrays.where(drafts > 0.0, 1.0, 0.0)
     modules = has_mtp if stage.last is None else stage.last * has_mtp
-    weights = weight_bytes(of_phase(work.causal), stage, held, vars(precision))
+    weights = weight_bytes(of_phase(work.causal, model), stage, held, vars(precision))
     element = attention.element_bytes(model, precision, point.engine)
-    layers = stage.model.num_hidden_layers + modules, stage.model.index_layers + modules  # a module has both
-    cache = memory.kv_cache(model, mean, *layers, element)
-    return weights | {
+    same = kinds.attentions(kinds.common(stage.model)) + modules  # a module has attention, and an indexer
+    cache = memory.kv_cache(kinds.common(model), mean, same, stage.model.index_layers + modules, element)
+    if model.sliding_head_dim is not None:
+        own = kinds.own_sized(stage.model), 0.0, precision.kv_bytes
+        cache = cache + memory.kv_cache(kinds.windowed(model), mean, *own)
+    found = weights | {
         "mtp": has_mtp * weights["mtp"],
         "kv_cache": cache if micro_batches is None else micro_batches * cache,
         "activations": precision.activation_bytes * memory.live_elements(model, mean),
     }
+    if model.linear_layers is not None:
+        one = linear.state_bytes(model, split.tp, precision.activation_bytes)
+        state = stage.model.linear_layers * work.sequences * one
+        found["state"] = state if micro_batches is None else micro_batches * state
+    return found
 
 
 def kept(point, split, work, mode):

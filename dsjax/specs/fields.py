@@ -65,6 +65,11 @@ def feature(units, doc, high=None):
     return _field(units, doc, open_low=False, high=high, default=0.0)
 
 
+def kind(units, doc, high=None):
+    """A `feature` of some models: None in what formulas read where no model of a space has it, so they leave it out."""
+    return dataclasses.field(default=0.0, metadata=feature(units, doc, high).metadata | {"kind": True})
+
+
 def like(other, field):
     """`field` that a row may leave out: then it has the value of the field `other` of that row."""
     return dataclasses.field(metadata=field.metadata | {"like": other})

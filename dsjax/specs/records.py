@@ -6,6 +6,7 @@ devices, NICs and models are labels of axes and stay out of the records.
 """
 
 from .fields import amount, count, factor, feature, fraction, like, optional, rate, record, seconds, share, size
+from .model import Model
 
 
 @record
@@ -142,47 +143,6 @@ class Precision:
     shared_rate: int = like("expert_rate", _rate("compute rate of shared experts"))
     attention_rate: int = _rate("compute rate of attention")
     index_rate: int = _rate("compute rate of the scores of an indexer; bf16 where the chip lacks it", default=1)
-
-
-@record
-class Model:
-    """Shape of a model; names as in the Hugging Face `config.json`. What follows the vocabulary most models lack."""
-
-    hidden_size: float = size("1", "width of the residual stream")
-    num_hidden_layers: float = size("1", "layers, dense and MoE, without MTP")
-    num_attention_heads: float = size("1", "query heads")
-    num_key_value_heads: float = size("1", "heads of keys and values (MLA has one for every query head: not read)")
-    q_lora_rank: float = amount("1", "rank of the query compression (0: none)")
-    kv_lora_rank: float = amount("1", "rank of the latent KV cache of MLA (0: the cache holds keys and values, GQA)")
-    qk_nope_head_dim: float = size("1", "query / key head width without position (GQA: with it)")
-    qk_rope_head_dim: float = amount("1", "rotary width, shared by all heads in the cache (GQA: 0)")
-    v_head_dim: float = size("1", "value head width")
-    intermediate_size: float = size("1", "width of the dense FFN")
-    first_k_dense_replace: float = amount("1", "layers with a dense FFN instead of experts, the first ones")
-    num_nextn_predict_layers: float = amount("1", "multi-token prediction modules the model comes with")
-    moe_intermediate_size: float = size("1", "width of one expert")
-    n_routed_experts: int = count("routed experts")
-    n_shared_experts: float = amount("1", "shared experts")
-    num_experts_per_tok: float = size("1", "routed experts per token (top-k)")
-    vocab_size: float = size("1", "vocabulary")
-    tie_word_embeddings: float = fraction("1: embedding and head are one table")
-    n_group: float = feature("1", "groups of experts that routing is limited to some of (0: it is not)")
-    topk_group: float = feature("1", "groups among them that the experts of a token lie in")
-    sliding_window: float = feature(
-        "token", "positions that a layer with a sliding window attends to (0: none has one)"
-    )
-    sliding_layers: float = feature("1", "layers with a sliding window")
-    index_topk: float = feature("token", "positions that sparse attention picks for a token (0: attends to all)")
-    index_n_heads: float = feature("1", "heads of the indexer that picks them")
-    index_head_dim: float = feature("1", "head width of the indexer, one key of which every position keeps")
-    index_layers: float = like(
-        "num_hidden_layers", amount("1", "layers with an indexer of their own; others take the picks of one before")
-    )
-    qk_norm: float = feature("1", "1: norms of the query and key heads, one each of head width (counted only)", 1.0)
-    qkv_bias: float = feature("1", "1: biases of queries, keys and values (counted only)", 1.0)
-    o_bias: float = feature("1", "1: bias of the output projection of attention (counted only)", 1.0)
-    mlp_bias: float = feature("1", "1: biases of router, experts and dense FFNs (counted only)", 1.0)
-    attention_sinks: float = feature("1", "1: a learned sink in every query head (counted only)", 1.0)
 
 
 @record

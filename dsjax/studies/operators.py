@@ -1,7 +1,7 @@
 """Flops and bytes of one operator on one chip, from its shape."""
 
 from .. import arrays
-from ..formulas.attention import query_input
+from ..formulas.operators.attention import query_input
 from ..formulas.roofline import Cost, alongside, transfer
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import arrays
-from ..formulas import shapes
 from ..formulas.constraints import MEMORY, Constraint, divides, masks
+from ..formulas.operators import shapes
 from ..serving import constraints
 from ..specs import fields
 from . import operators

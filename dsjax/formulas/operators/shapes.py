@@ -7,8 +7,8 @@ arrays, or what stands for them (the sizes take the floating-point type of the m
 import dataclasses
 from fractions import Fraction
 
-from .. import arrays
-from ..specs.fields import record
+from ... import arrays
+from ...specs.fields import record
 
 
 @record
@@ -146,14 +146,28 @@ def chosen(number, yes, no):
     return arrays.where(number > 0.0, yes, no)
 
 
+def number(x):
+    """A number that a model may lack: 0 for None."""
+    return 0 if x is None else x
+
+
+def or_else(x, otherwise):
+    """A number that a model may lack, or what stands for it where it is None or 0."""
+    return otherwise if x is None else chosen(x, x, otherwise)
+
+
 def gemm(m, k, n, groups=1):
     """`groups` products (m, k) x (k, n)."""
     return Gemm(groups=groups, m=m, k=k, n=n)
 
 
-def norm(rows, width, streams=1):
-    """Norm of `rows` rows: reads and writes `streams` x rows x width elements (2 where it adds a residual)."""
-    return Pointwise(weights=width, inputs=streams * rows * width, outputs=streams * rows * width)
+def norm(rows, width, streams=1, written=None):
+    """Norm of `rows` rows: reads and writes `streams` x rows x width elements (2 where it adds a residual).
+
+    `written`: streams that it writes, where those are others.
+    """
+    written = streams if written is None else written
+    return Pointwise(weights=width, inputs=streams * rows * width, outputs=written * rows * width)
 
 
 def latent_width(model):

@@ -7,16 +7,37 @@ dsjax/MODEL.md, section 2; DeepSeek-V3 (arXiv:2412.19437), section 2.1 (layers, 
 (multi-token prediction).
 """
 
-from .. import arrays
-from . import attention
-from .shapes import Lookup, Pointwise, gemm, like, norm, over, query_width
+from ... import arrays
+from . import attention, kinds, linear
+from .shapes import Lookup, Pointwise, chosen, gemm, like, norm, number, or_else, over, query_width
 
 # ---- norms; those of the residual stream are fused with its addition: they read and write 2 T H elements
 
 
 def stream_norm(model, work):
-    """Norm before attention or the FFN, fused with the residual addition: reads, and writes, 2 T / sp H elements."""
-    return norm(work.rows, model.hidden_size, streams=2)
+    """Norm before attention or the FFN, fused with the residual addition: reads, and writes, 2 T / sp H elements.
+
+    Half of it where hyper-connections add (`mix`).
+    """
+    streams = model.residual_streams
+    return norm(work.rows, model.hidden_size, streams=2 if streams is None else chosen(streams, 1, 2))
+
+
+def mix(model, work):
+    """Streams of the residual collapsed before a layer, and mixed with its result: (4 n + 2) T / sp H elements.
+
+    Before it 2 n read and one written, after it n + 1 read and n written; (2 + n) n by n H weights say how.
+    """
+    n, hidden = number(model.residual_streams), work.rows * model.hidden_size
+    some = chosen(n, 1, 0)
+    weights = (2 + n) * n * n * model.hidden_size
+    return Pointwise(weights=weights, inputs=some * (3 * n + 1) * hidden, outputs=some * (n + 1) * hidden)
+
+
+def last_mix(model, work):
+    """Streams of the residual collapsed before the head: n T_h H elements read, T_h H written; n by n H weights."""
+    n, hidden = number(model.residual_streams), work.head_rows * model.hidden_size
+    return Pointwise(weights=n * n * model.hidden_size, inputs=n * hidden, outputs=chosen(n, 1, 0) * hidden)
 
 
 def query_norm(model, work):
@@ -70,7 +91,7 @@ def attention_bias(model, work):
 
 def dense_bias(model, work):
     """Biases of gate, up and down of a dense FFN: (2 I + H) / tp parameters."""
-    return _bias(over(model.mlp_bias * (2 * model.intermediate_size + model.hidden_size), work.tp))
+    return _bias(over(model.mlp_bias * (_inner(model) * model.intermediate_size + model.hidden_size), work.tp))
 
 
 def router_bias(model, work):
@@ -82,8 +103,19 @@ def router_bias(model, work):
 
 def routed_bias(model, work):
     """Biases of gate, up and down of the G routed experts of a card: G (2 I + H) / moe_tp parameters."""
-    each = model.mlp_bias * (2 * model.moe_intermediate_size + model.hidden_size)
+    each = model.mlp_bias * (_inner(model) * model.moe_intermediate_size + expert_hidden(model))
     return _bias(over(work.experts * each, work.moe_tp))
+
+
+def vectors(model, work):
+    """Norms, biases and scales that no other operator has: parameters of the whole model."""
+    del work
+    return _bias(number(model.vector_parameters))
+
+
+def towers(model, work):
+    """Parameters of towers for pictures and sound, over tp."""
+    return _bias(over(number(model.vision_parameters), work.tp))
 
 
 def _bias(weights):
@@ -94,13 +126,13 @@ def _bias(weights):
 
 
 def dense_up(model, work):
-    """Gate and up of the dense FFN of the first layers: (T, H, 2 I / tp)."""
-    return gemm(work.tokens, model.hidden_size, 2 * _dense_width(model, work))
+    """Gate and up of a dense FFN: (T, H, 2 I / tp); of one without a gate (T, H, I / tp)."""
+    return gemm(work.tokens, model.hidden_size, _inner(model) * _dense_width(model, work))
 
 
 def dense_swiglu(model, work):
     """SwiGLU of the dense FFN: reads 2 T I / tp elements, writes T I / tp."""
-    return _swiglu(work.tokens, _dense_width(model, work))
+    return _swiglu(model, work.tokens, _dense_width(model, work))
 
 
 def dense_down(model, work):
@@ -113,18 +145,18 @@ def _dense_width(model, work):
 
 
 def router(model, work):
-    """Affinities of the tokens to the experts (T / sp, H, E)."""
-    return gemm(work.rows, model.hidden_size, like(model, model.n_routed_experts)[0])
+    """Affinities of the tokens to the experts (T / sp, H, E + z), z those that compute nothing."""
+    return gemm(work.rows, model.hidden_size, like(model, model.n_routed_experts)[0] + number(model.zero_experts))
 
 
 def shared_up(model, work):
     """Gate and up of the shared experts as one FFN of width N_s I / `shared_tp`, on T `shared_tp` / tp tokens."""
-    return gemm(_shared_rows(work), model.hidden_size, 2 * _shared_width(model, work))
+    return gemm(_shared_rows(work), model.hidden_size, _inner(model) * _shared_width(model, work))
 
 
 def shared_swiglu(model, work):
     """SwiGLU of the shared experts: reads 2 T N_s I / tp elements, writes T N_s I / tp."""
-    return _swiglu(_shared_rows(work), _shared_width(model, work))
+    return _swiglu(model, _shared_rows(work), _shared_width(model, work))
 
 
 def shared_down(model, work):
@@ -147,18 +179,42 @@ def routed_up(model, work):
     depend on it.
     """
     rows = over(work.routed_rows, work.experts)
-    return gemm(rows, filled(model.hidden_size, work), 2 * routed_width(model, work), work.experts)
+    return gemm(rows, filled(expert_hidden(model), work), _inner(model) * routed_width(model, work), work.experts)
 
 
 def routed_swiglu(model, work):
     """SwiGLU of the routed experts: reads 2 R I / moe_tp elements, writes R I / moe_tp."""
-    return _swiglu(over(work.routed_rows, work.experts), routed_width(model, work), work.experts)
+    return _swiglu(model, over(work.routed_rows, work.experts), routed_width(model, work), work.experts)
 
 
 def routed_down(model, work):
     """Down projection of the routed experts: G products (R / G, I / moe_tp, H)."""
     rows = over(work.routed_rows, work.experts)
-    return gemm(rows, routed_width(model, work), filled(model.hidden_size, work), work.experts)
+    return gemm(rows, routed_width(model, work), filled(expert_hidden(model), work), work.experts)
+
+
+def latent_down(model, work):
+    """Hidden states at the width of the routed experts, where that is another: (T / sp, H, H_e)."""
+    return gemm(work.rows, model.hidden_size, number(model.expert_hidden_size))
+
+
+def latent_up(model, work):
+    """Results of routed experts of another width back: (T / sp, H_e, H)."""
+    return gemm(work.rows, number(model.expert_hidden_size), model.hidden_size)
+
+
+def expert_hidden(model):
+    """Width at which routed experts read and write: H_e, or the hidden size."""
+    return or_else(model.expert_hidden_size, model.hidden_size)
+
+
+def copies(model):
+    """Routed experts of a token that compute: k, or k E / (E + z) of k choices where z of them compute nothing."""
+    choices = model.num_experts_per_tok
+    if model.zero_experts is None:
+        return choices
+    every = like(model, model.n_routed_experts)[0]
+    return over(choices * every, every + model.zero_experts)
 
 
 def routed_width(model, work):
@@ -177,8 +233,27 @@ def filled(size, work):
     return arrays.where(work.expert_tile > 0.0, tile * arrays.ceil(size / tile), size)
 
 
-def _swiglu(rows, width, groups=1):
-    return Pointwise(weights=0, inputs=groups * rows * 2 * width, outputs=groups * rows * width)
+def _inner(model):
+    """Products that an FFN begins with: gate and up, or up alone."""
+    return 2 if model.ungated is None else 2 - model.ungated
+
+
+def _swiglu(model, rows, width, groups=1):
+    return Pointwise(weights=0, inputs=groups * rows * _inner(model) * width, outputs=groups * rows * width)
+
+
+def output_operands(model, work):
+    """Elements of the operand of the output projection, T hd D_v, mean of the layers with an FFN."""
+    others = model.attention_free_layers, model.ffn_free_layers, model.linear_layers, model.sliding_head_dim
+    if all(x is None for x in others):
+        return attention.results(model, work)
+    total = kinds.attentions(kinds.common(model)) * attention.results(kinds.common(model), work)
+    if model.sliding_head_dim is not None:
+        own = kinds.windowed(model)
+        total = total + kinds.attentions(own) * attention.results(own, work)
+    if model.linear_layers is not None:
+        total = total + model.linear_layers * linear.output(model, work).inputs
+    return over(total, or_else(kinds.ffns(model), 1))
 
 
 # ---- both ends
@@ -209,8 +284,8 @@ def hidden_states(model, work):
 
 
 def routed_states(model, work):
-    """Hidden states that dispatch brings to a card and combine takes back: R H elements."""
-    return Pointwise(weights=0, inputs=0, outputs=work.routed_rows * model.hidden_size)
+    """Hidden states that dispatch brings to a card and combine takes back: R H_e elements."""
+    return Pointwise(weights=0, inputs=0, outputs=work.routed_rows * expert_hidden(model))
 
 
 def split_attention(model, work):

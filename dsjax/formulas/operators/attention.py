@@ -9,8 +9,9 @@ and appendix C (MLA); Ainslie et al. (arXiv:2305.13245) (grouped queries).
 
 from fractions import Fraction
 
-from .. import arrays
-from .shapes import Attention, Pointwise, chosen, gemm, latent_width, like, over, query_width
+from ... import arrays
+from . import kinds
+from .shapes import Attention, Pointwise, chosen, gemm, latent_width, number, or_else, over, query_width
 
 # ---- products with weights
 
@@ -26,9 +27,21 @@ def query_up(model, work):
 
 
 def key_value(model, work):
-    """Keys and values to be cached: MLA (T / sp, H, R_kv + D_r), not split by tp; GQA (T, H, hd_kv (D_qk + D_v))."""
-    rows = chosen(model.kv_lora_rank, work.rows, work.tokens)
-    return gemm(rows, model.hidden_size, cache_width(model, work.tp))
+    """Keys and values to be cached: MLA (T / sp, H, R_kv + D_r), not split by tp; GQA (T, H, hd_kv (D_qk + D_v)).
+
+    Of GQA hd_kv D_qk columns where keys are values too.
+    """
+    rows, columns = chosen(model.kv_lora_rank, work.rows, work.tokens), cache_width(model, work.tp)
+    if model.key_is_value is not None:
+        keys = chosen(model.kv_lora_rank, columns, kv_heads(model, work.tp) * query_width(model))
+        columns = chosen(model.key_is_value, keys, columns)
+    return gemm(rows, model.hidden_size, columns)
+
+
+def gate(model, work):
+    """Gate of the output of attention (T, H, hd D_v); none where the model lacks it."""
+    columns = number(model.attention_gate) * heads(model, work.tp) * model.v_head_dim
+    return gemm(work.tokens, model.hidden_size, columns)
 
 
 def key_value_up(model, work):
@@ -47,8 +60,33 @@ def absorb_values(model, work):
 
 
 def output(model, work):
-    """Output projection (T, hd D_v, H)."""
-    return gemm(work.tokens, heads(model, work.tp) * model.v_head_dim, model.hidden_size)
+    """Output projection (T, hd D_v, H); from g_o `o_lora_rank` / tp columns of `output_down` where it has groups."""
+    columns = heads(model, work.tp) * model.v_head_dim
+    if model.o_groups is not None:
+        columns = or_else(over(model.o_groups * number(model.o_lora_rank), work.tp), columns)
+    return gemm(work.tokens, columns, model.hidden_size)
+
+
+def results(model, work):
+    """Elements that the core writes: T hd D_v."""
+    return work.tokens * (heads(model, work.tp) * model.v_head_dim)
+
+
+def output_down(model, work):
+    """Output projection of each group of heads, of low rank: (g_o / tp; T, h D_v / g_o, `o_lora_rank`)."""
+    groups = or_else(model.o_groups, 1)
+    width, rank = over(model.num_attention_heads * model.v_head_dim, groups), number(model.o_lora_rank)
+    return gemm(work.tokens, width, rank, over(groups, work.tp))
+
+
+def compress(model, work):
+    """Compression with overlap of `csa_layers`: key and gate twice, (T / sp, H, 4 (R_kv + D_r))."""
+    return gemm(work.rows, model.hidden_size, 4 * latent_width(model))
+
+
+def compress_more(model, work):
+    """Compression of `hca_layers`: key and gate, (T / sp, H, 2 (R_kv + D_r))."""
+    return gemm(work.rows, model.hidden_size, 2 * latent_width(model))
 
 
 # ---- the core
@@ -63,7 +101,7 @@ def absorbed(model, work):
     """
     own, split, rank = heads(model, work.tp), work.kv_split, model.kv_lora_rank
     keys = chosen(rank, latent_width(model), query_width(model))
-    values = chosen(rank, rank, model.v_head_dim)
+    values = chosen(rank, latent_values(model), model.v_head_dim)
     return Attention(
         flops=2 * work.tokens * own * work.context * (keys + values),
         inputs=work.tokens * own * split * keys,
@@ -94,7 +132,7 @@ def absorbed_prompt(model, work):
     Queries (R_kv + D_r wide) in, results (R_kv) out, the cache read once: all that tokens of a prompt gather stays in
     the caches of the chip.
     """
-    own, rank, keys = heads(model, work.tp), model.kv_lora_rank, latent_width(model)
+    own, rank, keys = heads(model, work.tp), latent_values(model), latent_width(model)
     return Attention(
         flops=work.tokens * work.context * own * (keys + rank),
         inputs=work.tokens * own * keys,
@@ -104,18 +142,27 @@ def absorbed_prompt(model, work):
 
 
 def prompt(model, work):
-    """The core of whole prompts as kernels run it: `absorbed_prompt` where an indexer picks positions, else `unfolded`.
+    """The core of whole prompts as kernels run it: `unfolded`, or `absorbed_prompt` of a latent that is picked from.
 
-    It picks where there are more than `index_topk`; engines compute shorter prompts unfolded, over all positions.
+    An indexer picks where there are more positions than `index_topk`; engines compute shorter prompts unfolded, over
+    all positions. A latent that is key and value in one has no other form than the absorbed.
     """
-    picked = picks(model, work)
+    latent = model.kv_lora_rank * picks(model, work)
+    if model.key_is_value is not None:
+        latent = chosen(model.key_is_value, model.kv_lora_rank, latent)
     absorbed, dense = vars(absorbed_prompt(model, work)), vars(unfolded(model, work))
-    return Attention(**{name: chosen(picked, absorbed[name], dense[name]) for name in dense})
+    return Attention(**{name: chosen(latent, absorbed[name], dense[name]) for name in dense})
 
 
 def picks(model, work):
-    """Whether kernels of sparse attention run (> 0): always in decode, of a prompt where positions are left out."""
-    return model.kv_lora_rank * model.index_topk * (work.context - model.index_topk if work.causal else 1)
+    """Whether kernels of sparse attention run (> 0): always in decode, of a prompt where positions are left out.
+
+    Where positions are compressed: always.
+    """
+    found = model.index_topk * (work.context - model.index_topk if work.causal else 1)
+    for count in (model.csa_layers, model.hca_layers):
+        found = found if count is None else chosen(count, count, found)
+    return found
 
 
 def pair_flops(model):
@@ -124,9 +171,9 @@ def pair_flops(model):
 
 
 def attended(model, work, shape):
-    """The core of attention, mean of all layers: less where it is sparse or has a sliding window."""
-    pair = shares(model, work.context)
-    share = mean_of_layers(model, [causal_pairs(x) if work.causal else x for x in pair])
+    """The core of attention, mean of the layers that have it: less where it is sparse or has a sliding window."""
+    seen = kinds.seen(model, work.context)
+    share = kinds.mean(seen, [kind.pairs if work.causal else kind.share for kind in seen])
     # Keys and values of a prompt are read once whoever attends to them; in decode every token gathers its own picks.
     read = 1 if work.causal else share * gathers(model, work)
     return Attention(flops=share * shape.flops, inputs=shape.inputs, kv=read * shape.kv, outputs=shape.outputs)
@@ -152,40 +199,19 @@ def rotation(model, work):
     return Pointwise(weights=0, inputs=0.5 * moved, outputs=0.5 * moved)
 
 
-# ---- the indexer of sparse attention: the same on every chip.  Source: DeepSeek-V3.2 (2025), section 2.1, equation 1.
+# ---- positions of compressed attention
 
 
-def index_query(model, work):
-    """Queries of the indexer (T / sp, R_q, h_i D_i); h_i `index_n_heads`, D_i `index_head_dim`."""
-    return gemm(work.rows, query_input(model), model.index_n_heads * model.index_head_dim)
+def compression_embedding(model, work):
+    """Parameters of positions of the compression with overlap: 2 `csa_ratio` (R_kv + D_r)."""
+    del work
+    return Pointwise(weights=2 * number(model.csa_ratio) * latent_width(model), inputs=0, outputs=0)
 
 
-def index_key(model, work):
-    """One key of the indexer, and the weights of its heads (T / sp, H, D_i + h_i)."""
-    return gemm(work.rows, model.hidden_size, model.index_head_dim + model.index_n_heads)
-
-
-def index_scores(model, work):
-    """Scores of all positions: 2 T h_i S D_i [FLOP], half of it if causal; reads a key of D_i elements of each.
-
-    `kv_split` chips score a share of the positions each in decode.
-    """
-    width, split = model.index_head_dim, 1 if work.causal else work.kv_split
-    flops = (1 if work.causal else 2) * work.rows * model.index_n_heads * work.context * width
-    return Attention(
-        flops=over(flops, split),
-        inputs=work.rows * model.index_n_heads * width,
-        kv=over(work.sequences * work.context * width, split),
-        outputs=0 * work.rows,
-    )
-
-
-def index_selection(model, work):
-    """Scores among which the best are selected: T / sp S / kv_split (half of it if causal); none if all are taken."""
-    split = 2 if work.causal else work.kv_split
-    left_out = model.kv_lora_rank * model.index_topk * (work.context - model.index_topk)
-    some = chosen(left_out * model.index_n_heads, 1, 0)
-    return Pointwise(weights=0, inputs=over(some * work.rows * work.context, split), outputs=0)
+def more_compression_embedding(model, work):
+    """Parameters of positions of the other compression: `hca_ratio` (R_kv + D_r)."""
+    del work
+    return Pointwise(weights=number(model.hca_ratio) * latent_width(model), inputs=0, outputs=0)
 
 
 # ---- sizes
@@ -234,43 +260,13 @@ def element_bytes(model, precision, engine):
     return chosen(sparse, chosen(2 - width, mean, width), width)
 
 
-def key_bytes(elements):
-    """Bytes of so many elements of the indexer's keys: one each, and a scale of 4 bytes for 128."""
-    return elements + over(elements, 32)
-
-
-def shares(model, context):
-    """(P / S of a layer that sees all positions, P / S of a layer with a sliding window): positions a token attends to.
-
-    min(S, `index_topk`) / S where attention is sparse, else 1; min(S, `sliding_window`) / S. Source: DeepSeek-V3.2
-    (2025), section 2.1 (sparse); Beltagy et al. (arXiv:2004.05150) (window).
-    """
-    return tuple(_share(limit, *like(model, context)) for limit in (model.index_topk, model.sliding_window))
-
-
-def _share(limit, context):
-    if isinstance(limit, int | Fraction) and isinstance(context, int | Fraction):
-        return over(min(context, limit), context) if limit else 1
-    return arrays.where(limit > 0.0, arrays.minimum(context, limit) / context, 1.0)
-
-
-def causal_pairs(share):
-    """Pairs of a prompt whose tokens attend to at most share x S positions, of S^2 / 2: share (2 - share)."""
-    return share * (2 - share)
-
-
-def sliding_share(model):
-    """Share of the layers that have a sliding window."""
-    return over(model.sliding_layers, model.num_hidden_layers)
-
-
-def mean_of_layers(model, pair):
-    """Mean of all layers of (a value of those that see everything, of those with a sliding window)."""
-    sliding = sliding_share(model)
-    return (1 - sliding) * pair[0] + sliding * pair[1]
+def latent_values(model):
+    """Width of the values of a latent cache: R_kv, all of it where the latent is key and value in one."""
+    rank = model.kv_lora_rank
+    return rank if model.key_is_value is None else rank + model.key_is_value * model.qk_rope_head_dim
 
 
 def kept_positions(model, context):
     """Positions whose keys and values a layer keeps, mean of all: S, and min(S, W) in those with a sliding window."""
-    sliding = sliding_share(model)
-    return context * (1 - sliding + sliding * shares(model, context)[1])
+    seen = kinds.seen(model, context)
+    return context * kinds.mean(seen, [kind.kept for kind in seen])
