@@ -123,8 +123,8 @@ def rate(device, kind, precision, cache):
     return cache if kind.endswith("decode") and blackwell else precision
 
 
-def read(wheel, name):
-    """{column: array} of a table of the wheel; None where there is none."""
+def read(wheel, name, plain=False):
+    """{column: array} of a table of the wheel, `plain`: as they are; None where there is none."""
     import pyarrow.parquet as parquet
 
     path = f"{ROOT}/{name}_perf.parquet"
@@ -132,6 +132,8 @@ def read(wheel, name):
         return None
     table = parquet.read_table(io.BytesIO(wheel.read(path))).to_pydict()
     columns = {key: np.array(values) for key, values in table.items()}
+    if plain:
+        return columns
     products = next(key for key in ("mla_dtype", "attn_dtype") if key in columns)
     for key, column in {"precision": products, "kv_dtype": "kv_cache_dtype"}.items():
         columns[key] = np.array([_SHORT.get(x, x) for x in columns[column]])

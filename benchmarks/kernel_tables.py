@@ -168,7 +168,7 @@ def newest(table, found):
             if own["latency"].min() > HOST or version in SLOW:
                 continue
             models = len(set(zip(*(own[x] for x in table.model), strict=True))) if table.model else 1
-            versions[chip, engine, str(dtype)].append((rows.sum() >= LEAST, models, _order(version), version, own))
+            versions[chip, engine, str(dtype)].append((rows.sum() >= LEAST, models, order(version), version, own))
     chosen = []
     for (chip, engine, dtype), several in sorted(versions.items()):
         if dtype == "fp8" and (chip, engine, "fp8_block") in versions:
@@ -180,7 +180,7 @@ def newest(table, found):
     return chosen
 
 
-def _order(version):
+def order(version):
     """Versions in order: 1.3.0rc20 after 1.3.0rc9, 0.5.6.post2 after 0.5.6."""
     return [int(x) if x.isdigit() else {"rc": -1, "post": 1}.get(x, 0) for x in re.findall(r"\d+|[a-z]+", version)]
 
@@ -230,6 +230,11 @@ tables, `latency_us` in microseconds, `quantised` 1 where the time holds the pas
 
     dsjax calibrate benchmarks/kernels/moe_h200.csv --kind fused-experts --hardware H200 --where engine=vllm \\
         --where moe_dtype=fp8_block
+
+Samples of kernels of attention (`mla_*`, `gqa_*`, `sparse`, columns in `benchmarks/attention_tables.py`) and of layers
+beside it (`benchmarks/layer_tables.py`, which says what is left out): `recurrent`, `scan`, `convolution` (linear
+attention, Mamba-2's convolution), `mixing` (hyper-connections), `compressed` (DeepSeek-V4's core), `blocks` (modules of
+attention of MiniMax-M3). `*_published.csv`: figures from elsewhere, each with its source.
 
 {tables}
 
