@@ -167,7 +167,10 @@ def _tables(attrs, fields):
 
 def _knot(field, attrs):
     """The knot of a curve for the width of the operands, and of the cache."""
-    kind, name = next((x, field.removeprefix(f"{x}_")) for x in _KERNELS if field.startswith(f"{x}_"))
+    kind = next((x for x in _KERNELS if field.startswith(f"{x}_")), None)
+    if kind is None:
+        return field  # of a kernel that has one set of knots
+    name = field.removeprefix(f"{kind}_")
     rate, weight_bytes = PRECISIONS[attrs["precision"]][:2]
     if kind in products.KNOTS:
         return f"{kind}{list(products.SETS)[int(products.operands(records.RATES.index(rate), weight_bytes))]}_{name}"

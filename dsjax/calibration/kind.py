@@ -28,6 +28,7 @@ class Kind(NamedTuple):
     is_curve: bool = True  # whether the form is that of a `kernel` curve, so that its row can be used as one
     fixed: dict = {}  # {field of a catalog row: value} that the form takes for granted
     foreign: dict = {}  # {column that speaks of another kernel: that kernel}
+    also: dict = {}  # {column: other names that public tables of this kind have for it}
 
 
 def share(doc, field, guess=0.7):

@@ -1,6 +1,7 @@
 """Kinds of kernel and collective that measurements are of: form, parameters, columns of a file."""
 
 from . import attention_kinds as attention
+from . import layer_kinds
 from .forms import (
     all_reduce,
     all_reduce_extended,
@@ -115,6 +116,7 @@ KINDS = {
         {"topk": 8.0, "moe_tp_size": 1.0},
     ),
     **attention.KINDS,
+    **layer_kinds.KINDS,
     "dispatch": Kind(
         "all-to-all to the experts, one copy per expert",
         exchange,

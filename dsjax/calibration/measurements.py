@@ -213,7 +213,9 @@ def _points(path, header, line, kind, times):
     number, values = line
     where = f"{path} line {number}"
     columns = KINDS[kind].columns | dict.fromkeys(KINDS[kind].optional)
-    aliases = {name: next((x for x in (name, *_ALSO.get(name, ())) if x in header), None) for name in columns}
+    of = KINDS[kind].also
+    names = {name: (name, *_ALSO.get(name, ()), *of.get(name, ())) for name in columns}
+    aliases = {name: next((x for x in several if x in header), None) for name, several in names.items()}
     pair = len(times) == 2
     if pair:
         aliases |= {"n": "intermediate_size", "k": "hidden_size"}

@@ -3,7 +3,9 @@
 A curve is a record of knots and functions of it: `gemm(curve, m, k, n, groups, operands)`, `expert_gemm(curve, side, m,
 k, n, operands, slots)` with `side` "up" (gate and up, fused) or "down", `operands` an index into `products.SETS` and
 `slots` the experts that a card holds, `attention(curve, call, is_causal)` of an `attention_kernels.Core`,
-`scores(curve, positions, is_causal)`, `selection(curve, rows, positions)`, `pointwise(curve)`; each returns an
+`scores(curve, positions, is_causal)`, `selection(curve, rows, positions)`, `pointwise(curve)`; of layers beside
+attention (`layer_kernels`) `recurrent(curve)`, `scan(curve, length, rule)`, `convolution(curve)`, `mixing(curve,
+side)`, `compressed(curve, call, is_causal)`, `blocks(curve, positions)`, `block_scores(curve)`; each returns an
 `Efficiency`. A row of the catalog picks a form and gives its knots. Sizes m, k, n, groups, slots, rows and positions
 are numbers [1]; shares are of the peak [1]; start times are in seconds. Equations: dsjax/MODEL.md, section 4.
 """
@@ -15,6 +17,7 @@ from .. import arrays
 from ..specs.fields import amount, record, seconds, share
 from . import attention_kernels, products
 from .attention_kernels import AttentionKnots
+from .layer_kernels import mixing, picked, recurrent
 
 
 @record
@@ -48,7 +51,7 @@ class DeepGemmTable(A100Guide):
 
 @record
 @products.with_knots
-class Kernel(AttentionKnots):
+class Kernel(mixing.MixingKnots, recurrent.RecurrentKnots, picked.PickedKnots, AttentionKnots):
     """Smooth kernel times, at most eight parameters each (dsjax/MODEL.md, section 4)."""
 
     pointwise_memory: float = share("norms, residuals, activations: share of memory bandwidth")
@@ -188,6 +191,41 @@ def kernel_selection(curve, rows, positions):
     return Efficiency(*attention_kernels.selection(curve, rows, positions))
 
 
+def kernel_recurrent(curve):
+    """New tokens of layers with a state, with the `recurrent_` knots."""
+    return Efficiency(*recurrent.recurrent(curve))
+
+
+def kernel_scan(curve, length, rule=0):
+    """Prompts of `length` tokens in layers with a state, with the knots of `recurrent.SCANS[rule]`."""
+    return Efficiency(*recurrent.scan(curve, length, rule))
+
+
+def kernel_convolution(curve):
+    """The short convolution of layers with a state."""
+    return Efficiency(*recurrent.convolution(curve))
+
+
+def kernel_mixing(curve, side):
+    """Hyper-connections of one block, `side` "pre" or "post"."""
+    return Efficiency(*mixing.mixing(curve, side))
+
+
+def kernel_compressed(curve, call, is_causal=False):
+    """The core of compressed attention, an `attention_kernels.Core` on `call.positions` entries."""
+    return Efficiency(*picked.compressed(curve, call, is_causal))
+
+
+def kernel_blocks(curve, positions):
+    """The core of prompts on so many positions of picked blocks."""
+    return Efficiency(*picked.blocks(curve, positions))
+
+
+def kernel_block_scores(curve):
+    """Scores of prompts of an indexer of blocks."""
+    return Efficiency(*picked.block_scores(curve))
+
+
 def kernel_pointwise(curve, layers=None):
     """Norms, residuals, activations: `layers` x `pointwise_kernels` launches; one launch where `layers` is None.
 
@@ -227,6 +265,19 @@ FORMS = {
     "deepgemm-table": Form(DeepGemmTable, a100_gemm, deepgemm_expert_gemm),
     "by-hardware": Form(ByHardware, perfect, perfect),
     "kernel": Form(
-        Kernel, kernel_gemm, kernel_expert_gemm, kernel_attention, kernel_pointwise, kernel_scores, kernel_selection
+        Kernel,
+        kernel_gemm,
+        kernel_expert_gemm,
+        attention=kernel_attention,
+        pointwise=kernel_pointwise,
+        scores=kernel_scores,
+        selection=kernel_selection,
+        recurrent=kernel_recurrent,
+        scan=kernel_scan,
+        convolution=kernel_convolution,
+        mixing=kernel_mixing,
+        compressed=kernel_compressed,
+        blocks=kernel_blocks,
+        block_scores=kernel_block_scores,
     ),
 }
