@@ -6,8 +6,8 @@ from typing import Any
 from .. import arrays
 from ..formulas.attention_kernels import Core
 from ..formulas.efficiency import either
-from ..formulas.operators import attention, indexer, kinds, linear
-from ..formulas.operators.shapes import chosen
+from ..formulas.operators import attention, indexer, kinds
+from ..formulas.operators.shapes import chosen, number
 from ..formulas.roofline import Time
 
 SCORE_BYTES = 4.0  # of a score of an indexer
@@ -107,7 +107,7 @@ class Cores:
         n_bytes = moved + shape.kv * model.linear_state_bytes
         reached = self._curve.recurrent(curve)
         if work.causal:
-            reached = self._curve.scan(curve, work.queries, linear.per_channel(model))
+            reached = self._curve.scan(curve, work.queries, number(model.linear_rule))
         return self._time(shape.flops, n_bytes, BF16, reached)
 
     def convolving(self, shape, row, work):
@@ -115,7 +115,7 @@ class Cores:
         del row
         elements = shape.inputs + shape.outputs
         n_bytes = elements * self.precision.activation_bytes
-        return self._streamed(n_bytes, self._curve.convolution(self.point.curve, work.causal), elements)
+        return self._streamed(n_bytes, self._curve.convolution(self.point.curve), elements)
 
     def mixing(self, shape, row, work):
         """Streams of the residual collapsed before a layer, and mixed with its result (3.1)."""

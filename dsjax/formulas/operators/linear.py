@@ -81,12 +81,6 @@ def state_bytes(model, tp, activation_bytes):
     return over(elements * number(model.linear_state_bytes) + convolved, tp)
 
 
-def per_channel(model):
-    """1 where every channel of a head has a gate of its own (`channel-gated-delta`), else 0."""
-    rule = number(model.linear_rule)
-    return chosen(rule, 1, 0) * chosen(2 - rule, 1, 0)
-
-
 def _delta(model):
     """1 where the rule is a delta rule, else 0."""
     return chosen(number(model.linear_rule) - DELTA, 0, 1)
