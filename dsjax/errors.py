@@ -6,6 +6,7 @@ import heapq
 import itertools
 
 LISTED = 12  # more names than these are not all listed in an error
+LONGEST = 300  # characters of a line that tells several faults; those that go beyond are counted
 # record -> what `dsjax catalog` calls its rows
 CATALOGS = {"hardware": "hardware", "nic": "nics", "model": "models", "precision": "precisions", "curve": "curves"}
 CATALOGS |= {"engine": "engines"}
@@ -20,6 +21,66 @@ class InputError(ValueError):
 
 class NothingFeasible(InputError):
     """The input is valid, but no point is feasible: an answer, exit code 1 of the command line."""
+
+
+class Faults:
+    """What is wrong with one thing, a row, a grid or a system, gathered so that its user is told all of it at once.
+
+    `where` is what its errors call it: they begin so.
+    """
+
+    def __init__(self, where):
+        self.where, self.errors, self.missing, self.wanted = where, [], [], ""
+
+    @contextlib.contextmanager
+    def caught(self):
+        """Keeps an `InputError` of the block."""
+        try:
+            yield
+        except InputError as error:
+            self.errors.append(error)
+
+    def among(self, what, names, known):
+        """Keeps that some of `names` are not `known`."""
+        self.errors += [unknown(self.where, what, name, known) for name in names if name not in known]
+
+    def lacks(self, names, expected):
+        """Keeps the names of what is missing, and what was expected."""
+        self.missing += [name for name in names if name not in self.missing]
+        self.wanted = expected
+
+    def __bool__(self):
+        return bool(self.errors or self.missing)
+
+    def tell(self):
+        """Raises what was found, if anything: one fault in its own words, several in one line of `LONGEST`."""
+        if not self:
+            return
+        if len(self.errors) == 1 and not self.missing:
+            raise self.errors[0]
+        lines = []
+        for expected in (True, False):  # what was expected is left out before a name is
+            texts = [self._short(error, expected) for error in self.errors]
+            more = f"; expected {self.wanted}" if expected and not texts else ""
+            lines.append(f"{self.where}: {_listed(texts, self.missing)}{more}")
+        n = len(texts) + len(self.missing)
+        lines += [f"{self.where}: {_listed(texts, self.missing, left)}" for left in range(1, n)]
+        raise InputError(next((line for line in lines if len(line) <= LONGEST), lines[-1]))
+
+    def _short(self, error, with_expected):
+        """An error without the place of all of them; of a name that is unknown, without the names that are known."""
+        text, _, expected = str(error).removeprefix(self.where).lstrip(": ").partition("; expected ")
+        is_told = with_expected and expected and ": unknown " not in f": {text}"
+        return f"{text} (expected {expected})" if is_told else text
+
+
+def _listed(texts, missing, left=0):
+    """The faults as one text but for the last `left` of them, which are counted."""
+    shown = len(texts) + len(missing) - left
+    parts = texts[:shown]
+    if names := missing[: max(shown - len(texts), 0)]:
+        parts = [*parts, f"missing {', '.join(names)}"]
+    return "; ".join(parts) + (f" and {left} more" if left else "")
 
 
 def unknown(where, what, name, known):

@@ -293,7 +293,7 @@ def test_bad_input(axes, fixed, words):
 def test_lengths_are_asked_for(name):
     given = _grid({"concurrency": [8]})
     del given["fixed"][name]
-    with pytest.raises(InputError, match=f"{name}: missing|without isl"):
+    with pytest.raises(InputError, match=f"missing {name}|without isl"):
         grid.load(given)
 
 

@@ -265,13 +265,13 @@ def test_the_defaults_of_a_users_file(tmp_path):
 @pytest.mark.parametrize(
     "old, new, said",
     [
-        ('hardware = "H800"\n', "", "hardware: missing"),
+        ('hardware = "H800"\n', "", "missing hardware"),
         ('hardware = "H800"', 'hardware = "H801"', "did you mean 'H800'"),
         ('model = "DeepSeek-V3"', 'model = "DeepSeek-V9"', "DeepSeek-V9"),
         ('precision = "fp8"', "precision = 8", "expected a text"),
         ("value = 2000", "value = 0", "out of range"),
         ("value = 2000", 'value = "fast"', "not a number"),
-        ("value = 2000\n", "", "value: missing"),
+        ("value = 2000\n", "", "missing value"),
         ("batch = 64", "batch = 1.5", "not an integer"),
         ("batch = 64", "batch = 64\nconcurrency = 8", "expected one of the two"),
         ("batch = 64", "bach = 64", "did you mean 'batch'"),

@@ -14,7 +14,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from ..errors import InputError, unknown
+from ..errors import Faults, InputError, unknown
 from ..formulas import efficiency
 from ..specs.fields import completed, fields_of
 from ..specs.records import RATES, RECORDS, Hardware
@@ -124,30 +124,40 @@ def record_class(records, record, row):
 
 
 def _row(raw, records, record, name):
-    chain = _chain(raw, records, record, name)
-    where, _, written = chain[0]
+    file, written = raw[name]
+    where = f"{file}: [{record}.{name}]"
+    chain, faults = [(where, name, written)], Faults(where)
+    with faults.caught():
+        chain = _chain(raw, records, record, name)
     merged = {key: x for *_, row in reversed(chain) for key, x in row.items()}
-    for key in ("base", *sources.KEYS):
+    based = merged.pop("base", None) is not None
+    for key in sources.KEYS:
         merged.pop(key, None)
     if record == "curve" and not (isinstance(form := merged.get("form"), str) and form in efficiency.FORMS):
+        faults.tell()
         raise unknown(f"{where} form", "form", form, efficiency.FORMS)
     fields = fields_of(record_class(records, record, merged))
-    allowed = {*fields} | ({"form"} if record == "curve" else set())
-    extra = _texts(where, record, records, merged)
-    for key in merged:
-        if key not in allowed:
-            raise unknown(where, "key", key, sorted({*allowed, *sources.KEYS}))
-    merged = completed(fields, merged)
+    allowed, extra = {*fields} | ({"form"} if record == "curve" else set()), {}
+    with faults.caught():
+        extra = _texts(where, record, records, merged)
+    faults.among("key", [key for key in merged if key not in allowed], sorted({*allowed, *sources.KEYS}))
+    numbers = {}
+    merged = completed(fields, {key: merged[key] for key in allowed & merged.keys()})
+    for key in sorted(merged):
+        with faults.caught():
+            numbers[key] = value(f"{where} {key}", record, key, merged[key], fields)
     missing = {key for key in allowed - merged.keys() if "like" not in fields.get(key, {})}  # those need the other one
-    missing |= {"source"} - written.keys() if len(chain) == 1 else set()
-    if missing:
-        raise InputError(f"{where}: missing {', '.join(sorted(missing))}; expected every field of {record}")
-    numbers = {key: value(f"{where} {key}", record, key, merged[key], fields) for key in sorted(allowed)}
+    missing = set() if based and len(chain) == 1 else missing  # of a base that is not there
+    missing |= {"source"} - written.keys() if not based else set()
+    faults.lacks(sorted(missing), f"every field of {record}")
+    with faults.caught():
+        origin = sources.resolved(chain, fields)
+    faults.tell()
     if "curve" in extra:
         extra["same_chip"] = [
             base for _, base, _ in chain[1:] if _same_rates(numbers, _row(raw, records, record, base))
         ]
-    return numbers | sources.resolved(chain, fields) | {key: found for key, found in extra.items() if found}
+    return numbers | origin | {key: found for key, found in extra.items() if found}
 
 
 def _chain(raw, records, record, name):

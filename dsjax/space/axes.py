@@ -27,22 +27,35 @@ class AxisReader:
         self.study, self.catalog, self.file, self.where, self.any_size = study, catalog, file, where, any_size
         self.numeric = numeric_axes(study)
 
-    def read(self, axes, fixed):
-        """({axis: values}, {name: value}) as given -> validated; the defaults of the study are fixed too."""
+    def read(self, axes, fixed, faults):
+        """({axis: values}, {name: value}) as given -> validated; the defaults of the study are fixed too.
+
+        What is wrong with an axis or a value is kept by `faults`, an `errors.Faults`, and left out.
+        """
         if not axes and not fixed:
-            raise InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis")
+            faults.errors.append(InputError(f"{self.file}: [axes]: missing or empty; expected at least one axis"))
+            faults.tell()
         if not axes:  # one configuration: a grid of one point, along the axis of the first name
             name = "hardware" if "hardware" in fixed else next(iter(fixed))
             axes, fixed = {name: [fixed[name]]}, {k: x for k, x in fixed.items() if k != name}
         if len(axes) > MOST_AXES:
             raise InputError(f"{self.file}: [axes]: {len(axes)} axes; expected at most {MOST_AXES}")
-        self.check_points(axes)
-        axes = {name: self.axis(name, values) for name, values in axes.items()}
-        fixed = {name: self.value("fixed", name, value) for name, value in fixed.items()}
-        if both := sorted(axes.keys() & fixed.keys()):
-            raise InputError(f"{self.file}: [fixed] {both[0]}: also an axis; expected one of the two")
-        defaults = self.study.data["defaults"].items()
-        return axes, fixed | {name: x for name, x in defaults if name not in axes and name not in fixed}
+        for name in sorted(axes.keys() & fixed.keys()):
+            faults.errors.append(InputError(f"{self.file}: [fixed] {name}: also an axis; expected one of the two"))
+        defaults = {name: x for name, x in self.study.data["defaults"].items() if name not in {*axes, *fixed}}
+        lengths = self.kept(axes, self.length, faults)
+        self.check_points(axes, lengths)
+        axes = self.kept({name: axes[name] for name in lengths}, self.axis, faults)
+        fixed = self.kept(fixed, lambda name, value: self.value("fixed", name, value), faults)
+        return axes, fixed | defaults
+
+    def kept(self, given, read, faults):
+        """{name: read(name, value)} of those that can be read; what is wrong with the others is kept by `faults`."""
+        found = {}
+        for name, value in given.items():
+            with faults.caught():
+                found[name] = read(name, value)
+        return found
 
     def axis(self, name, values):
         where = self.where("axes", name)
@@ -98,12 +111,11 @@ class AxisReader:
             return tuple(self.value("axes", name, start + step * i) for i in range(min(n + 1, len(accepted) + 1)))
         return ranges.of(start, stop if meta["integer"] else float(stop), step, n + 1, meta["integer"])
 
-    def check_points(self, axes):
+    def check_points(self, axes, lengths):
         """Refuse a grid of which not even one variable fits in the memory that is free, before its axes are made.
 
         `any_size`, where it is a number of bytes, is the room on a disk, which is as good.
         """
-        lengths = {name: self.length(name, values) for name, values in axes.items()}
         points, free = math.prod(lengths.values()), machine.available_memory()
         for name, n in lengths.items():
             if not isinstance(axes[name], dict) and LISTED * n > free:

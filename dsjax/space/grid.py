@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import studies, types
 from ..catalog import checkpoints, reader
-from ..errors import InputError, unknown
+from ..errors import Faults, InputError, unknown
 from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
 from . import choices, limits, parameters
@@ -17,6 +17,8 @@ from .axes import AxisReader
 from .space import LOADS, Space, auxiliary, group_names, numeric_axes
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
+OBJECTIVE = ("maximize", "minimize", "by")
+ALTERNATIVES = {"batch": "concurrency", "ep": "chips", "context": "isl and osl"}  # given in place of another
 RESULTS = {".nc": "NetCDF file", ".zarr": "Zarr store"}  # suffix: what holds results, and no grid
 
 
@@ -80,12 +82,12 @@ class _Reader:
 
     def __init__(self, data, file, axes, fixed, any_size=False):
         self.file, self.overridden, self.any_size = file, {}, any_size
-        for key in data:
-            if key not in (*SECTIONS, *choices.POOLS):
-                raise unknown(file, "key", key, (*SECTIONS, *choices.POOLS))
+        self.faults = Faults(file)
+        self.faults.among("key", data, (*SECTIONS, *choices.POOLS))
         self.title = data.get("title", "")
         if not isinstance(self.title, str):
-            raise InputError(f"{file}: title: {self.title!r}; expected a text")
+            self.faults.errors.append(InputError(f"{file}: title: {self.title!r}; expected a text"))
+            self.title = ""
         if "model" in fixed and isinstance(data.get("model"), str) and fixed["model"] != data["model"]:
             self.title = self.title.replace(data["model"], str(fixed["model"]))
         if data.get("study") in ("core", "server"):  # what no study is
@@ -95,7 +97,8 @@ class _Reader:
         for name in SECTIONS[4:]:
             section = data.get(name, {})
             if not isinstance(section, dict):
-                raise InputError(f"{file}: {name}: {section!r}; expected a table [{name}]")
+                self.faults.errors.append(InputError(f"{file}: {name}: {section!r}; expected a table [{name}]"))
+                self.faults.tell()
             self.sections[name] = dict(section)
         for name in ("model", "phase"):
             if name in data:
@@ -127,17 +130,14 @@ class _Reader:
         catalog = reader.load(records, own, *reader.users(catalogs), models=given)
         rows = {name: catalog[kind] for name, kind in self.study.kinds.items()}
         values = AxisReader(self.study, rows, self.file, self.where, self.any_size)
-        axes, fixed = values.read(self.sections["axes"], self.sections["fixed"])
+        axes, fixed = values.read(self.sections["axes"], self.sections["fixed"], self.faults)
+        self.gather(rows, axes, fixed)
         chosen = self.checkpoints(axes, fixed, rows)
         fixed |= {name: value for name, (value, _) in chosen.items()}
         why = {name: text for name, (_, text) in chosen.items()}
         title, later = self.title or self.study.title, {"objective": "", "sense": 1, "by": (), "defined": ()}
         given = {"axes": axes, "fixed": fixed, "chosen": why}
         space = Space(study=self.study, title=title, rows=rows, bounds={}, text=text, **given, **later)
-        for name in (*rows, *self.study.policies, *self.needed(space)):
-            if name not in axes and name not in fixed:
-                other = " (or concurrency)" if name == "batch" and self.study.general else ""
-                raise InputError(f"{self.file}: [axes] {name}{other}: missing; expected an axis or a [fixed] value")
         self.check_load(space)
         choices.check_fractions(space, self.where)
         self.check_curves(space)
@@ -145,10 +145,39 @@ class _Reader:
         self.check_overrides(space)
         space = dataclasses.replace(space, defined=space.known_variables)
         objective, sense, by = self.objective(space)
-        bounds = limits.read(self.sections["constraints"], self.where, self.measures(axes | fixed), axes | fixed)
+        bounds = self.bounds(axes | fixed)
         self.check_limits(space)
         margin = limits.margin(self.sections["constraints"], self.where)
         return dataclasses.replace(space, bounds=bounds, margin=margin, objective=objective, sense=sense, by=by)
+
+    def gather(self, rows, axes, fixed):
+        """Tell at once all that is wrong with the names and values of the grid: `axes` and `fixed` are those it reads.
+
+        What is missing depends on the phases: it is not told beside a wrong one.
+        """
+        given = {*self.sections["axes"], *self.sections["fixed"], *fixed}
+        with self.faults.caught():
+            self.bounds(axes | fixed, given, self.faults)
+        for key in self.sections["objective"]:
+            if key not in OBJECTIVE:
+                self.faults.errors.append(unknown(self.where("objective", key), "key", key, OBJECTIVE))
+        names, wrong = [*rows, *self.study.policies], given - {*axes, *fixed}
+        if "phase" not in wrong:
+            names += self.needed(given, axes.get("phase", (fixed.get("phase", "decode"),)))
+        chosen = {name for name, kind in self.study.kinds.items() if kind == "precision" and self.study.general}
+        missing = [name for name in names if name not in given and name not in chosen]
+        pools = [f"{pool}_" for pool in self.study.pools] or [""]
+        for one, other in [(pool + one, pool + other) for one, other in ALTERNATIVES.items() for pool in pools]:
+            if one in missing and other.split()[0] in numeric_axes(self.study):
+                missing[missing.index(one)] = f"{one} (or {other})"
+                missing = [name for name in missing if name != other]
+        self.faults.lacks(missing, "an axis in [axes] or a value in [fixed]")
+        self.faults.tell()
+
+    def bounds(self, values, given=None, faults=None):
+        """The limits of the grid (`limits.read`) on its variables and `given` names, those of its `values`."""
+        known = self.measures(values if given is None else given)
+        return limits.read(self.sections["constraints"], self.where, known, values, faults)
 
     def checkpoints(self, axes, fixed, rows):
         """{"precision": (row, why)} that the checkpoints of the models have, where none is given to the core model."""
@@ -179,10 +208,9 @@ class _Reader:
                 where = f"{self.where('constraints', key)}: {name} is not defined in {' or '.join(space.phases)}"
                 raise InputError(f"{where}; expected a limit on one of {known}")
 
-    def needed(self, space):
+    def needed(self, given, phases):
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
-        given = space.axes.keys() | space.fixed.keys()
-        unused = {load for phase, loads in LOADS.items() if phase not in space.phases for load in loads}
+        unused = {load for phase, loads in LOADS.items() if phase not in phases for load in loads}
         unused |= {load for loads in LOADS.values() if given & set(loads) for load in loads} - given
         lengths = {"context"} if "isl" in given else {"isl", "osl"}
         lengths = set() if self.study.requests else lengths  # without a default, and always read
@@ -245,8 +273,8 @@ class _Reader:
         """(variable, sense, groups) of [objective]."""
         section = self.sections["objective"]
         for key in section:
-            if key not in ("maximize", "minimize", "by"):
-                raise unknown(self.where("objective", key), "key", key, ("maximize", "minimize", "by"))
+            if key not in OBJECTIVE:
+                raise unknown(self.where("objective", key), "key", key, OBJECTIVE)
         if len(section.keys() & {"maximize", "minimize"}) > 1:
             raise InputError(f"{self.where('objective', 'minimize')}: beside maximize; expected one of the two")
         side = "minimize" if "minimize" in section else "maximize"

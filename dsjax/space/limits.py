@@ -1,5 +1,6 @@
 """Read [constraints] of a grid: bounds of variables, limits by prompt length, `slo_margin`."""
 
+import contextlib
 import itertools
 import math
 
@@ -9,31 +10,33 @@ from ..units import domain, number
 MARGIN = "slo_margin"
 
 
-def read(section, where, known, given):
+def read(section, where, known, given, faults=None):
     """{"min_<variable>" | "max_<variable>": number} of a grid's [constraints], tightened by its `slo_margin`.
 
     `max_ttft` may be a table {prompt length: limit}: pairs (up to this length, limit), or one number where the length
     is fixed. `where(section, key)` names a key in errors, `known` {variable: units} can be bounded, `given` are the
-    grid's axes and fixed values.
+    grid's axes and fixed values. `faults`: an `errors.Faults` that keeps what is wrong with each.
     """
     bounds = {}
     for key, bound in section.items():
-        place = where("constraints", key)
-        side, _, name = key.partition("_")
-        if key == MARGIN:
-            continue
-        if side not in ("min", "max") or name not in known:
-            raise unknown(place, "constraint", key, [*(f"{s}_{n}" for n in known for s in ("min", "max")), MARGIN])
-        meta = domain(known[name], low=-math.inf)
-        if key == "max_ttft" and isinstance(bound, dict) and bound:
-            bounds[key] = _by_length(place, bound, meta, given)
-        else:
-            bounds[key] = number(place, bound, meta)
+        if key != MARGIN:
+            with faults.caught() if faults is not None else contextlib.nullcontext():
+                bounds[key] = _bound(where("constraints", key), key, bound, known, given)
     share = margin(section, where)
     if MARGIN in section and not felt(share).keys() & bounds.keys():
         place = where("constraints", MARGIN)
         raise InputError(f"{place}: {section[MARGIN]!r}; expected it beside one of {', '.join(felt(share))}")
     return tightened(bounds, share)
+
+
+def _bound(place, key, bound, known, given):
+    side, _, name = key.partition("_")
+    if side not in ("min", "max") or name not in known:
+        raise unknown(place, "constraint", key, [*(f"{s}_{n}" for n in known for s in ("min", "max")), MARGIN])
+    meta = domain(known[name], low=-math.inf)
+    if key == "max_ttft" and isinstance(bound, dict) and bound:
+        return _by_length(place, bound, meta, given)
+    return number(place, bound, meta)
 
 
 def margin(section, where):

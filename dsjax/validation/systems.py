@@ -9,7 +9,7 @@ import functools
 from typing import NamedTuple
 
 from ..catalog import reader
-from ..errors import InputError, unknown
+from ..errors import Faults, InputError, unknown
 from ..serving.instances.study import BATCHING
 from ..space import inputs
 from ..specs import fields, records
@@ -74,9 +74,7 @@ def read(path=None, replaced=None):
     data, file = (own, FILE.name) if path is None else (reader.read_toml(path), str(path))
     more = [(each.name, reader.read_toml(each)) for each in FILES[1:]] if path is None else []
     for name, tables in ((file, data), *more):
-        for key in tables:
-            if key not in SECTIONS:
-                raise unknown(name, "key", key, SECTIONS)
+        _all_known(name, tables, SECTIONS)
     defaults = own["defaults"] | _table(data, file, "defaults", DEFAULTS)
     defaults |= own["balance"] | _table(data, file, "balance", BALANCES) | (replaced or {})
     for key, value in defaults.items():
@@ -113,10 +111,14 @@ def _table(data, file, name, known=None):
     table = data.get(name, {})
     if not isinstance(table, dict):
         raise InputError(f"{file}: {name}: {table!r}; expected a table [{name}]")
-    for key in table if known else ():
-        if key not in known:
-            raise unknown(f"{file}: [{name}]", "key", key, known)
+    _all_known(f"{file}: [{name}]", table, known or table)
     return table
+
+
+def _all_known(where, keys, known):
+    faults = Faults(where)
+    faults.among("key", keys, known)
+    faults.tell()
 
 
 def _all_rows(file, studies):
@@ -135,10 +137,7 @@ def _rows(file, study):
         raise InputError(f"{file}: [[study]] id: {name!r}; expected a text")
     if not isinstance(systems, list) or not systems or not all(isinstance(x, dict) for x in systems):
         raise InputError(f"{where}: no system; expected tables [[study.system]]")
-    for row in (common, *systems):
-        for key in row:
-            if key not in KEYS:
-                raise unknown(f"{where} {row.get('id', '')}".rstrip(), "key", key, KEYS)
+    _all_known(where, common, KEYS)
     return [each for row in systems for each in _of_run(common | row | {"study": name})]
 
 
@@ -153,27 +152,20 @@ def _of_run(row):
 def _completed(file, row, defaults, loads, fixed):
     """The `System` of one row: checked, and what it leaves open taken from the defaults."""
     where = f"{file}: {row.get('id') or row['study']}"
-    for key in REQUIRED:
-        if key not in row:
-            raise InputError(f"{where}: {key}: missing; expected {', '.join(REQUIRED)}")
-    given = {key: value if key == "study" else _value(where, key, value) for key, value in row.items()}
+    faults = Faults(where)
+    faults.among("key", [key for key in row if key != "study"], KEYS)
+    faults.lacks([key for key in REQUIRED if key not in row], ", ".join(REQUIRED))
+    given = {}
+    for key, value in row.items():
+        with faults.caught():
+            given[key] = value if key == "study" else _value(where, key, value)
+    faults.tell()
     metric = METRICS[given["metric"]]
-    positive = fields.size(metric.units, "").metadata
-    given["value"] = number(f"{where} value", given["value"], positive)
-    if not given.get("complete", True) and "why" not in given:
-        raise InputError(f"{where}: why: missing; expected what its source leaves open, as complete = false")
-    if given["chips"] % given.get("ep", 1):
-        raise InputError(f"{where} ep: {given['ep']}; expected a divisor of chips = {given['chips']}")
-    if "batch" in given and "concurrency" in given:
-        raise InputError(f"{where} concurrency: beside batch; expected one of the two")
-    if "context" in given and given.keys() & {"isl", "osl"}:
-        raise InputError(f"{where} context: beside isl or osl; expected one or the other")
-    if len(metric.phases) > 1 and not {"isl", "osl"} <= given.keys():
-        raise InputError(f"{where} osl: missing; expected isl and osl, as its output includes prefill")
-    if given["metric"] in ("tpot", "ttft") and "concurrency" not in given:
-        raise InputError(f"{where} concurrency: missing; expected the users that the time was measured with")
-    if given["metric"] == "ttft" and given["concurrency"] > 1 and not {"isl", "osl"} <= given.keys():
-        raise InputError(f"{where} osl: missing; expected isl and osl, as the first token waits for others")
+    for key, text in _contradictions(given, metric):
+        faults.errors.append(InputError(f"{where} {key}: {text}"))
+    with faults.caught():
+        given["value"] = number(f"{where} value", given["value"], fields.size(metric.units, "").metadata)
+    faults.tell()
     open_ = [key for key in _needed(given, metric, defaults) if key not in given]
     chosen = {key: defaults[key] for key in open_}
     if "mtp" in given | chosen and "tokens_per_step" in given:
@@ -185,6 +177,25 @@ def _completed(file, row, defaults, loads, fixed):
     idle |= {"balance"} if given.get("ep") == 1 else set()
     counted = tuple(key for key in open_ if key not in idle)
     return System(given, given | chosen, counted, where, loads, fixed)
+
+
+def _contradictions(given, metric):
+    """(key, what is wrong and what was expected) of what a system says against what else it says."""
+    lengths = {"isl", "osl"} <= given.keys()
+    if not given.get("complete", True) and "why" not in given:
+        yield "why", "missing; expected what its source leaves open, as complete = false"
+    if given["chips"] % given.get("ep", 1):
+        yield "ep", f"{given['ep']}; expected a divisor of chips = {given['chips']}"
+    if "batch" in given and "concurrency" in given:
+        yield "concurrency", "beside batch; expected one of the two"
+    if "context" in given and given.keys() & {"isl", "osl"}:
+        yield "context", "beside isl or osl; expected one or the other"
+    elif len(metric.phases) > 1 and not lengths:
+        yield "osl", "missing; expected isl and osl, as its output includes prefill"
+    elif given["metric"] == "ttft" and given.get("concurrency", 1) > 1 and not lengths:
+        yield "osl", "missing; expected isl and osl, as the first token waits for others"
+    if given["metric"] in ("tpot", "ttft") and "concurrency" not in given:
+        yield "concurrency", "missing; expected the users that the time was measured with"
 
 
 def _needed(given, metric, defaults):
