@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__
-from ..catalog import checkpoints, reader
+from ..catalog import checkpoints, names, reader
 from ..errors import InputError, unknown
 from ..formulas.operators import attention, shapes
 from ..formulas.operators.shapes import over
@@ -68,10 +68,11 @@ def count(
     """
     loaded = reader.load(records.RECORDS, *reader.users(catalogs), models=[model])
     _known("phase", phase, PHASES)
+    model = names.canonical("count: model", "model", model, loaded["model"], owners=True)
     shape = shape_of(model, loaded["model"])
     row, why = checkpoints.row_of(model, loaded["model"][model], loaded["precision"])
     precision = row if precision is None else precision
-    _known("precision", precision, loaded["precision"])
+    precision = names.canonical("count: precision", "precision", precision, loaded["precision"])
     sequences = fields_of(records.Deployment)["batch"]
     batch = number("count: batch", batch, sequences)
     context = number("count: context", context, sequences | {"units": "token"})

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 
+from ..catalog import names
 from ..errors import InputError, unknown
 from ..space.space import numeric_axes
 from ..specs.variables import VARIABLES
@@ -84,12 +85,12 @@ def _break_even(space, break_even):
     named = [name for name in space.axes if name not in numeric_axes(space.study)]
     if axis not in named:
         raise unknown("break_even", "axis of names", axis, named)
-    if isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != 2 or labels[0] == labels[1]:
+    two = not isinstance(labels, str) and hasattr(labels, "__len__") and len(labels) == 2
+    rows = {name: space.rows.get(axis, {}).get(name) for name in space.axes[axis]}
+    found = [names.canonical("break_even", axis, x, rows, owners=axis == "model") for x in labels] if two else [""]
+    one, other = labels = found[0], found[-1]
+    if one == other:
         raise InputError(f"break_even: {axis} = {labels!r}; expected two different labels")
-    for label in labels:
-        if label not in space.axes[axis]:
-            raise unknown("break_even", axis, label, space.axes[axis])
-    one, other = labels
     states = {1: f"{one} better", EVEN: "equal", -1: f"{other} better", NONE: "none feasible"}
 
     def state(responses):

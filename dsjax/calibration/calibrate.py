@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__, types
-from ..catalog import reader
+from ..catalog import names, reader
 from ..errors import InputError, unknown
 from ..formulas import products
 from ..specs import records
@@ -74,6 +74,7 @@ def calibrate(
     precision = precision or _precision(path, kind, found.labels)
     if precision not in PRECISIONS:
         raise unknown("calibrate", "precision", precision, PRECISIONS)
+    hardware, nic = _spelt(hardware, nic, catalogs)
     chip, link = _rows(hardware, nic, catalogs)
     peaks = _peaks(kind, chip, link, hardware, precision, peak, found.labels)
     found = measurements.in_bytes(found, peaks["operand_bytes"])
@@ -204,12 +205,15 @@ def _precision(path, kind, labels):
     raise InputError(f"{path}: no column says the precision; expected --precision, one of {', '.join(PRECISIONS)}")
 
 
+def _spelt(hardware, nic, catalogs):
+    """The names of the chip and of its NIC as their rows spell them."""
+    rows = reader.load(records.RECORDS, *reader.users(catalogs))
+    return [names.canonical("calibrate", x, name, rows[x]) for x, name in (("hardware", hardware), ("nic", nic))]
+
+
 def _rows(hardware, nic, catalogs):
     """Rows of the chip and of its NIC."""
     rows = reader.load(records.RECORDS, *reader.users(catalogs))
-    for record, name in (("hardware", hardware), ("nic", nic)):
-        if name not in rows[record]:
-            raise unknown("calibrate", record, name, rows[record])
     return rows["hardware"][hardware], rows["nic"][nic]
 
 

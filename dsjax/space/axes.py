@@ -5,6 +5,7 @@ import math
 import sys
 
 from .. import machine
+from ..catalog import names
 from ..errors import InputError, unknown
 from ..units import number
 from . import ranges
@@ -145,7 +146,9 @@ class AxisReader:
         where = self.where(section, name)
         meta = self.kind(where, name)
         if meta is None:
-            known = self.study.policies[name].choices if name in self.study.policies else self.catalog[name]
+            if name not in self.study.policies:
+                return names.canonical(where, name, value, self.catalog[name], owners=name == "model")
+            known = self.study.policies[name].choices
             if not isinstance(value, str) or value not in known:
                 raise unknown(where, name, value, known)
             return value

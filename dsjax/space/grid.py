@@ -88,8 +88,7 @@ class _Reader:
         if not isinstance(self.title, str):
             self.faults.errors.append(InputError(f"{file}: title: {self.title!r}; expected a text"))
             self.title = ""
-        if "model" in fixed and isinstance(data.get("model"), str) and fixed["model"] != data["model"]:
-            self.title = self.title.replace(data["model"], str(fixed["model"]))
+        self.model = data.get("model") if "model" in fixed else None  # which an option replaces, in the title too
         if data.get("study") in ("core", "server"):  # what no study is
             raise unknown(f"{file}: study", "study", data["study"], studies.names())
         self.study = studies.get(data.get("study", "core"), f"{file}: study")
@@ -135,7 +134,8 @@ class _Reader:
         chosen = self.checkpoints(axes, fixed, rows)
         fixed |= {name: value for name, (value, _) in chosen.items()}
         why = {name: text for name, (_, text) in chosen.items()}
-        title, later = self.title or self.study.title, {"objective": "", "sense": 1, "by": (), "defined": ()}
+        title = self.title.replace(self.model, fixed["model"]) if isinstance(self.model, str) else self.title
+        title, later = title or self.study.title, {"objective": "", "sense": 1, "by": (), "defined": ()}
         given = {"axes": axes, "fixed": fixed, "chosen": why}
         space = Space(study=self.study, title=title, rows=rows, bounds={}, text=text, **given, **later)
         self.check_load(space)

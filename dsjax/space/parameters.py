@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..catalog import reader, sources
+from ..catalog import names, reader, sources
 from ..errors import InputError, unknown
 from ..specs.fields import fields_of
 from ..specs.records import Deployment, Requests, Workload
@@ -79,17 +79,19 @@ def parse(text):
     return Parameter(record, field, row)
 
 
-def find(where, text, space, names):
-    """(`Parameter`, metadata) of a name; what the space lacks is an InputError, with the nearest of `names`."""
+def find(where, text, space, known):
+    """(`Parameter`, metadata) of a name; what the space lacks is an InputError, with the nearest of `known`."""
     found = record, field, row = parse(text)
-    if row and record in space.rows and row not in space.rows[record]:
-        raise unknown(where, f"{record} of this grid", row, space.rows[record])
+    if row and record in space.rows:
+        of, is_model = space.rows[record], record == "model"
+        row = names.canonical(where, f"{record} of this grid", row, of, owners=is_model)
+        found = found._replace(row=row)
     fields = _fields(space, record, row)
     if field in fields:
         return found, fields[field]
     if row and fields:
         raise unknown(where, f"field of {record}", field, fields)
-    raise unknown(where, "parameter", text, [str(Parameter(record, name)) for name in fields] or names)
+    raise unknown(where, "parameter", text, [str(Parameter(record, name)) for name in fields] or known)
 
 
 def _fields(space, record, row=""):
@@ -232,8 +234,8 @@ def replaced(space, settings):
         where, (record, field, row) = f"--set {text}", parse(str(text))
         if record not in rows or not field:
             raise unknown(where, "parameter", text, [f"{record}.<row>.<field>" for record in rows])
-        for name in [row] if row else rows[record]:
-            find(where, str(Parameter(record, field, name)), space, ())
+        for given in [row] if row else rows[record]:
+            (_, _, name), _ = find(where, str(Parameter(record, field, given)), space, ())
             value = reader.value(where, record, field, raw, _fields(space, record, name))
             rows[record][name] = sources.with_number(rows[record][name], field, value, f"{where}={raw}")
     return dataclasses.replace(space, rows=rows)
@@ -289,7 +291,8 @@ def chosen(space, at):
             si = number(f"at: {axis}", value, numeric[axis])
             near = [v for v in values if math.isclose(v, si, rel_tol=1e-12)]
         else:
-            near = [v for v in values if v == value]
+            of = {v: space.rows.get(axis, {}).get(v) for v in values}
+            near = [names.canonical("at", f"value of axis {axis}", value, of, owners=axis == "model")]
         if not near:
             raise unknown("at", f"value of axis {axis}", value, values)
         found[axis] = near[0]

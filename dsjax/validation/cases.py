@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import evaluation
+from ..catalog import names
 from ..errors import InputError
 from ..space import grid, parameters, provenance
 from . import measured
@@ -115,7 +116,8 @@ def _space(given, fixed, settings, catalogs, used):
 
 
 def _has(rows, parameter):
-    return parameter.record in rows and parameter.row in ("", *rows[parameter.record])
+    of = rows.get(parameter.record)
+    return of is not None and names.spelt(parameter.row, of) in ("", *of)
 
 
 def _filling(given, fixed, settings, catalogs):

@@ -161,7 +161,7 @@ class System:
             fixed |= {name: x[name] for name in ("isl", "osl")} | {"length_law": "uniform"}
         else:
             fixed |= dict.fromkeys(("isl_cv", "osl_cv"), (1.0 - factor) / (math.sqrt(3.0) * factor))
-        chunked = x["engine"] in CHUNKED
+        chunked = x["engine"].casefold() in CHUNKED
         fixed["batching"] = x.get("batching", "chunked" if chunked else "prefill-first")
         if "prefill_tokens" in x:
             tokens = "chunk_tokens" if fixed["batching"] == "chunked" else "max_prefill_tokens"

@@ -8,7 +8,7 @@ every system, and is counted: `System.assumed`. Nothing else is set for one syst
 import functools
 from typing import NamedTuple
 
-from ..catalog import reader
+from ..catalog import names, reader
 from ..errors import Faults, InputError, unknown
 from ..serving.instances.study import BATCHING
 from ..space import inputs
@@ -221,6 +221,7 @@ def _needed(given, metric, defaults):
 def _domain(hardware):
     """Chips of a scale-up domain of dsjax's own rows; those of others are taken to use their NIC."""
     rows = reader.load()["hardware"]
+    hardware = names.spelt(hardware, rows)
     return rows[hardware]["scale_up_domain"] if hardware in rows else 1
 
 
