@@ -24,6 +24,7 @@ _PUBLIC = {
     "fleets": "analysis.fleet.fleets",
     "forget": "evaluation",
     "histogram": "search.histogram",
+    "ingest": "validation.ingest",
     "load_grid": "space.grid",
     "open_netcdf": "results.netcdf",
     "pareto": "search.best",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .sweeps.sweep import sweep as sweep
     from .validation.defaults import validate_defaults as validate_defaults
     from .validation.engine_numbers import engine_numbers as engine_numbers
+    from .validation.ingest import ingest as ingest
     from .validation.validate import validate as validate
 
     load_grid = _load

@@ -36,6 +36,7 @@ COMMANDS = {
         "See what the numbers rest on",
         {
             "validate": "Measured end-to-end systems against predictions, with no number set for one system alone.",
+            "ingest": "Result files of engines' benchmarks as measured systems, which `validate` reads.",
             "calibrate": "Fit efficiencies to measured times: least squares on log time, checked on shapes left out.",
             "reproduce": "Published results against computed ones; exit code 1 if one is outside its tolerance.",
             "count": "Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.",

@@ -70,9 +70,15 @@ def read(path=None, replaced=None):
     One of a user's may leave out [defaults], [alternatives], [fixed], [roofline] and [balance], or any key of them:
     dsjax's own hold there. `replaced` {key: value}: of [defaults] and [balance], for this reading only.
     """
+    if path is not None:
+        return of_tables(reader.read_toml(path), str(path), replaced)
+    more = [(each.name, reader.read_toml(each)) for each in FILES[1:]]
+    return of_tables(reader.read_toml(FILE), FILE.name, replaced, more)
+
+
+def of_tables(data, file, replaced=None, more=()):
+    """`File` of the tables of a file of systems, which errors call `file`; `more` are [(file, tables)] beside them."""
     own = reader.read_toml(FILE)
-    data, file = (own, FILE.name) if path is None else (reader.read_toml(path), str(path))
-    more = [(each.name, reader.read_toml(each)) for each in FILES[1:]] if path is None else []
     for name, tables in ((file, data), *more):
         _all_known(name, tables, SECTIONS)
     defaults = own["defaults"] | _table(data, file, "defaults", DEFAULTS)

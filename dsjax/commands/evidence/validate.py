@@ -36,7 +36,8 @@ def validate(systems, each, everything, engines, defaults, fixed, settings, cata
     What a source leaves open comes from one table of defaults. Judged by class and by engine: without a factor, with
     one software factor fitted to all systems whose source gives all that matters, and with one for each engine; the
     system's own study is left out of both. Beside it the roofline: peak rates, no launches, with a factor fitted in
-    the same way. SYSTEMS.toml: measurements of your own; its form is that of dsjax/data/systems.toml.
+    the same way. SYSTEMS.toml: measurements of your own; its form is that of dsjax/data/systems.toml,
+    and dsjax ingest writes it from result files of benchmarks.
 
     \b
     dsjax validate
