@@ -267,7 +267,11 @@ BAD = [
     (AIPERF, {"input_config.phases": [{"name": "profiling", "type": "poisson", "rate": 3.0}]}, "at a rate .poisson."),
     (GENAI, {"request_count.avg": 0.0}, "no request was answered"),
     (GENAI, {"input_config.request_rate": 2.0, "input_config.concurrency": None}, "requests come at a rate .2.0."),
-    (INFERENCEX, {"is_multinode": True}, "one instance; expected a run of one instance"),
+    (INFERENCEX, {"disagg": True}, "a pool of prompts and one of decode.*; expected a run of one instance"),
+    (INFERENCEX, {"is_multinode": True, "num_decode_gpu": 8}, "a pool of prompts and one of decode"),
+    (INFERENCEX, {"is_multinode": True, "prefill_num_workers": 2}, "several servers behind one address"),
+    (INFERENCEX, {"dcp_size": 8}, "dcp_size: a split that a file of systems does not describe"),
+    (INFERENCEX, {"spec_decoding": "mtp"}, r"leaves open mtp; expected --fix mtp=\.\.\."),
     (INFERENCEX, {"dp_attention": "maybe"}, "dp_attention: 'maybe'; expected true or false"),
     (INFERENCEX, {"conc": None, "conc2": 1}, "of no format that is read"),
 ]
@@ -281,6 +285,23 @@ def test_runs_that_are_refused(tmp_path, name, changes, says):
     with pytest.raises(dsjax.InputError, match=says) as error:
         dsjax.ingest(path, **options)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_runs_of_a_list(tmp_path):
+    """Conditions choose runs; drafts that are said are for the runs with drafts; one server on two nodes."""
+    ds = dsjax.ingest(FILES / INFERENCEX, where=["conc=32"])
+    assert ds["concurrency"].values.tolist() == [32]
+    with pytest.raises(dsjax.InputError, match="no run with hw=b200; expected keys"):
+        dsjax.ingest(FILES / INFERENCEX, where=["hw=b200"])
+    with pytest.raises(dsjax.InputError, match="where: .'hw'.; expected conditions KEY=VALUE"):
+        dsjax.ingest(FILES / INFERENCEX, where=["hw"])
+    first, second, _ = data_of(INFERENCEX)
+    layout = {"prefill_tp": 16, "prefill_ep": 16, "prefill_dp_attention": "true", "num_prefill_gpu": 16}
+    nodes = first | layout | {"is_multinode": True, "num_decode_gpu": 0, "prefill_num_workers": 1}
+    (tmp_path / "a.json").write_text(json.dumps([first, second | {"spec_decoding": "mtp"}, nodes]))
+    rows = rows_of(dsjax.ingest(tmp_path / "a.json", mtp=1))
+    assert [row.used["mtp"] for row in rows] == [0, 1, 0]
+    assert {key: rows[2].used[key] for key in ("chips", "tp", "ep")} == {"chips": 16, "tp": 1, "ep": 16}
 
 
 def test_a_run_at_a_rate_with_users_said(tmp_path):
@@ -407,7 +428,7 @@ def test_command_in_a_process_of_its_own(tmp_path):
 def test_what_the_command_prints():
     out = command("ingest", FILES / INFERENCEX)
     [(name, why)] = tomllib.loads(out)["not_described"].items()
-    assert name == "inferencex_2026_06" and why.startswith("inferencex_2026_06.json, record 3: disaggregated")
+    assert name == "inferencex_2026_06" and why.startswith("inferencex_2026_06.json, record 3: a pool of prompts")
     rows = json.loads(command("ingest", FILES / INFERENCEX, "--format", "json"))
     assert [row["value"] for row in rows] == [0.02, 0.031]
     assert "also given as --tp" in command("ingest", FILES / VLLM, "--tp", 8, "--fix", "tp=8", code=2)

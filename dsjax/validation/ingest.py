@@ -38,6 +38,7 @@ def ingest(
     output: types.Path | None = None,
     force: bool = False,
     study: str | None = None,
+    where: Sequence[str] = (),
     allow_failures: bool = False,
     catalogs: Sequence[types.Path] = (),
     **options: Any,
@@ -46,8 +47,9 @@ def ingest(
 
     `paths`: result files of `FORMATS`, told apart by what is in them. `options`: keys of a file of systems
     (`hardware`, `tp`, `concurrency`, ...) and `dp` (chips = tp dp), for all runs: what the files do not say, or other
-    than they say. `study`: id of the study, the first file's name without one. A run with requests that failed is
-    refused without `allow_failures`; `catalogs` have rows that options may name.
+    than they say. `study`: id of the study, the first file's name without one. `where`: runs that count, by keys of the
+    files themselves ("hw=h200"). A run with requests that failed is refused without `allow_failures`; `catalogs` have
+    rows that options may name.
 
     Variables: `value` of the `metric` (mean time of a token [s]; of one token a request the time to the first; without
     either, as without streaming, output tokens per second and chip), `ttft` [s], `tps_per_chip` [token/s], lengths,
@@ -63,7 +65,9 @@ def ingest(
         files.check_text(output, force)
     known = _known(catalogs, options.get("model"))
     given = _checked(options, known)
-    runs = [each for path in paths for each in _runs(path, allow_failures)]
+    runs = [each for path in paths for each in _runs(path, _conditions(where), allow_failures)]
+    if not runs:
+        raise InputError(f"{_all_of(paths)}: no run with {', '.join(where)}; expected keys and values of a run there")
     rows, aside, missing = [], {}, {}
     for path, record, form, run in runs:
         if run.aside and run.answer not in given:
@@ -118,10 +122,19 @@ def _checked(options, known):
     return given
 
 
-def _runs(path, allow_failures):
+def _conditions(where):
+    """{key: text} of "key=text" conditions."""
+    if isinstance(where, str) or not all(isinstance(x, str) and "=" in x[1:] for x in where):
+        raise InputError(f"where: {where!r}; expected conditions KEY=VALUE")
+    return dict(x.split("=", 1) for x in where)
+
+
+def _runs(path, conditions, allow_failures):
     """[(path, record, format, run)] of a file; a run that did not do what was asked is refused."""
     found = []
     for record in records(path):
+        if any(str(record.get(key)).lower() != text.lower() for key, text in conditions.items()):
+            continue
         form = next((x for x in FORMATS if x.holds(record.data)), None)
         if form is None:
             keys = ", ".join(map(str, list(record.data)[:6])) or "none"
@@ -145,6 +158,8 @@ def _row(path, record, form, run, given, known):
     if run.requests and "concurrency" in said:
         said["concurrency"] = min(said["concurrency"], run.requests)  # a limit above them limits nothing
     row = said | given
+    if said.get("mtp") == 0:
+        row["mtp"] = 0  # an option is for the runs with drafts
     if run.requests and "concurrency" in row and not run.aside:
         row.setdefault("requests_per_user", run.requests / row["concurrency"])
     model = known["model"].get(row.get("model"))

@@ -34,13 +34,14 @@ def _said(command):
 @click.argument("logs", metavar="LOG.json...", nargs=-1, required=True)
 @_said
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Any other key of a system: mtp=1.")
+@click.option("--where", multiple=True, metavar="KEY=VALUE", help="Runs that count, by the files' own keys: hw=h200.")
 @click.option("--study", metavar="ID", help="Id of the study (default: the name of the first file).")
 @click.option("--allow-failures", is_flag=True, help="Also runs with requests that failed.")
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the systems, for dsjax validate.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.toml.")
 @OUTPUT_OPTIONS
-def ingest(logs, fixed, study, allow_failures, catalogs, output, force, form, quiet, **options):
+def ingest(logs, fixed, where, study, allow_failures, catalogs, output, force, form, quiet, **options):
     """Result files of engines' benchmarks as measured systems, which `validate` reads.
 
     \b
@@ -56,6 +57,7 @@ def ingest(logs, fixed, study, allow_failures, catalogs, output, force, form, qu
 
     \b
     dsjax ingest run.json --hardware H200 --tp 8 --chips 8 --ep 1 --precision fp8 --engine vllm -o systems.toml
+    dsjax ingest agg_bmk.json --where hw=h200 --where precision=fp8 -o systems.toml
     dsjax ingest c1.jsonl c2.jsonl --hardware H800 --precision fp8 --fix requests_per_user=10 -o systems.toml
     dsjax validate systems.toml --rows
     """
@@ -65,7 +67,14 @@ def ingest(logs, fixed, study, allow_failures, catalogs, output, force, form, qu
     more = GridRequest(fixed=fixed).changes()["fixed"]
     if both := sorted(name for name in more if options.get(name) is not None):
         raise InputError(f"--fix {both[0]}: also given as --{both[0]}; expected one of the two")
-    how = {"output": output, "force": force, "study": study, "allow_failures": allow_failures, "catalogs": catalogs}
+    how = {
+        "output": output,
+        "force": force,
+        "study": study,
+        "where": where,
+        "allow_failures": allow_failures,
+        "catalogs": catalogs,
+    }
     ds = ingest.ingest(logs, **how, **{name: x for name, x in options.items() if x is not None} | more)
     if form != "table":
         records(rows_over(ds, "system"), form)

@@ -22,27 +22,22 @@ def holds(data):
 def read(record):
     """`Run` of a record."""
     users = record.count("conc", needed=True)
-    chips = record.count("tp")
-    shared = record.flag("dp_attention")
+    layout, aside = _layout(record)
     version = _VERSION.search(record.text("image"))
-    said = {
+    said = layout | {
         "concurrency": users,
         "isl": record.count("isl"),
         "osl": record.count("osl"),
         "length_factor": LENGTH_FACTOR,
-        "chips": chips,
-        "tp": 1 if shared and chips else chips,
-        "ep": record.count("ep"),
         "engine_version": version[1] if version else None,
     }
+    drafts = record.text("spec_decoding").lower() not in _NO_DRAFTS or bool(record.get("mtp"))
+    if not drafts:
+        said["mtp"] = 0
     hardware = re.split(r"[-_]", record.text("hw"))[0]  # the runner: h200-nb, b200-trt
     called = {"model": record.text("model"), "hardware": hardware, "precision": record.text("precision")}
     called["engine"] = record.text("framework")
-    drafts = record.text("spec_decoding").lower() not in _NO_DRAFTS or bool(record.get("mtp"))
-    rate = record.amount("output_tput_per_gpu", zero=True)
-    aside = ""
-    if record.flag("disagg") or record.flag("is_multinode"):
-        aside = "disaggregated or on several nodes: a file of systems has one instance"
+    rate, chips = record.amount("output_tput_per_gpu", zero=True), layout.get("chips")
     return Run(
         None,
         said,
@@ -53,6 +48,22 @@ def read(record):
         needs=("mtp",) if drafts else (),
         aside=aside,
     )
+
+
+def _layout(record):
+    """({chips, tp, ep}, why no system can have it); one server on several nodes is written as workers of prompts."""
+    nodes = record.flag("is_multinode")
+    if record.flag("disagg") or (nodes and record.count("num_decode_gpu", zero=True)):
+        return {}, "a pool of prompts and one of decode: a file of systems has one instance"
+    if nodes and (record.count("prefill_num_workers") or 1) > 1:
+        return {}, "several servers behind one address: a file of systems has one instance"
+    prefix = "prefill_" if nodes else ""
+    for split in ("pp", "dcp_size", "pcp_size"):
+        if (record.count(f"{prefix}{split}") or 1) > 1:
+            return {}, f"{prefix}{split}: a split that a file of systems does not describe"
+    chips = record.count("num_prefill_gpu") if nodes else record.count("tp")
+    tp = 1 if record.flag(f"{prefix}dp_attention") else record.count(f"{prefix}tp")
+    return {"chips": chips, "tp": tp, "ep": record.count(f"{prefix}ep")}, ""
 
 
 FORMAT = Format("InferenceX", holds, read)

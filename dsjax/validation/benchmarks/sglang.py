@@ -79,10 +79,9 @@ def _layout(record):
     found = {"chips": chips, "tp": chips // groups, "ep": ep, "engine_version": record.text("server_info.version")}
     if record.get("server_info.chunked_prefill_size") not in (None, -1):
         found["max_prefill_tokens"] = record.count("server_info.chunked_prefill_size")
-    if record.text("server_info.speculative_algorithm") and record.get("server_info.speculative_eagle_topk") in (
-        None,
-        1,
-    ):
+    if not record.text("server_info.speculative_algorithm"):
+        found["mtp"] = 0
+    elif record.get("server_info.speculative_eagle_topk") in (None, 1):
         found["mtp"] = record.count("server_info.speculative_num_steps")
     return found, ""
 
