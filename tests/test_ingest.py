@@ -261,6 +261,7 @@ BAD = [
     (TRT, {"world_info.pp_size": 2}, "stages of layers"),
     (TRT, {"world_info": []}, "world_info: .*; expected a table"),
     (AIPERF, {"was_cancelled": True}, "was_cancelled: 'True'; expected a run that came to its end"),
+    (AIPERF, {"is_complete": False}, "is_complete: 'False'; expected a run that came to its end"),
     (AIPERF, {"error_request_count": {"unit": "requests", "avg": 3.0}}, "3 of 163 requests failed"),
     (AIPERF, {"time_to_first_token.unit": "fortnight"}, "time_to_first_token.unit: 'fortnight'; expected one of s, "),
     (AIPERF, {"request_latency": None, "metrics": {}}, "request_latency: missing; expected .* schema 1"),

@@ -40,8 +40,9 @@ def read(record):
         "date": record.text("start_time")[:10] or None,
     }
     failed = record.amount("error_request_count.avg", zero=True)
-    if record.flag("was_cancelled"):
-        raise record.wrong("was_cancelled", True, "a run that came to its end")
+    for key, ended in (("was_cancelled", False), ("is_complete", True)):
+        if record.get(key) is not None and record.flag(key) != ended:
+            raise record.wrong(key, not ended, "a run that came to its end")
     return Run(
         None if requests is None else int(requests),
         said,
