@@ -11,9 +11,8 @@ import numpy as np
 import server_simulator
 
 from dsjax import arrays
+from dsjax.serving.instances import answer
 from dsjax.serving.server import closed_loop, lengths, open_loop, pools, profiles, quantiles
-from dsjax.serving.server.prompts import chunked, secant
-from dsjax.serving.server.roots import root
 
 BATCHINGS = ("prefill-first", "chunked")
 LOOPS = ("open", "closed")
@@ -115,25 +114,8 @@ def of_kind(case, batching):
 
 
 def most_requests(case):
-    """Requests per second that a server can do.
-
-    A server of chunks is full of prompts before it is full of sequences where these, q of each prompt's steps long, are
-    fewer: B = q C / E[n].
-    """
-    step, sizes = prepared(case)
-    server, q = case.server, sizes.steps
-    most = arrays.maximum(server.groups * server.budget / sizes.mean_new, 1.0)
-    if not server.chunked:
-        first, each = secant(step, sizes, most)
-        return 1.0 / (each + first / most + q * step.decode(server.cap) / server.cap)
-    held = arrays.minimum(server.cap, q * server.groups * server.budget / (sizes.mean_new + q))
-    decode_s = step.decode(held)
-
-    def prompts(rate):
-        return chunked(step, sizes, rate, held, decode_s, server.budget, server.groups)
-
-    rate = root(lambda rate: rate * q * decode_s / (1.0 - prompts(rate).share) - held, 1e-9, 1e5 + 0.0 * held)
-    return arrays.minimum(rate, 0.999 / prompts(rate).service)
+    """Requests per second that a server can do."""
+    return answer.largest_rate(*prepared(case), case.server)
 
 
 def means(case, closed):

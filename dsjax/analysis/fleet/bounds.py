@@ -77,9 +77,7 @@ def of_decode(record, load, limits):
 
 def _in_full_steps(step, sizes, most):
     """Time of a prompt where as many are together as there can be, or one alone, whichever is less [s]."""
-    first, each = prompts.secant(step, sizes, most)
-    one = step.prompts(sizes.mean_new, sizes.mean_pairs)
-    return np.minimum(np.minimum(each + first / most, each + first), one)
+    return np.minimum(prompts.taken(step, sizes, most) / most, prompts.taken(step, sizes, 1.0))
 
 
 def _decode(step, sizes, cap, service, limits):

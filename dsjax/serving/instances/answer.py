@@ -75,20 +75,24 @@ def held_positions(points, sizes):
 
 
 def largest_rate(step, sizes, server):
-    """Requests per second that a server takes at most: full of sequences, prompts in full batches [1/s]."""
-    cap, q = server.cap, sizes.steps
-    decode_s = step.decode(cap)
+    """Requests per second that a server takes at most: full of sequences, prompts in full steps [1/s].
+
+    `prefill-first`: 1 / (T(M) / M + q t_d(cap) / cap). `chunked`: lam q t_d(B) = (1 - phi) B at as many sequences as
+    fit, or fewer, B = q d b / (E[n] + q), beside which every step is full of the prompts that replace those who end.
+    """
+    q = sizes.steps
     if not server.chunked:
-        most = arrays.maximum(server.budget * server.groups / sizes.mean_new, 1.0)
-        first, each = prompts.secant(step, sizes, most)
-        return 1.0 / (each + first / most + q * decode_s / cap)
+        most = prompts.most_in_a_step(sizes, server)
+        return 1.0 / (prompts.taken(step, sizes, most) / most + q * step.decode(server.cap) / server.cap)
+    held = arrays.minimum(server.cap, q * server.groups * server.budget / (sizes.mean_new + q))
+    decode_s = step.decode(held)
 
     def beyond(rate):
-        share = prompts.chunked(step, sizes, rate, cap, decode_s, server.budget, server.groups).share
-        return rate * q * decode_s / ((1.0 - share) * cap) - 1.0
+        share = prompts.chunked(step, sizes, rate, held, decode_s, server.budget, server.groups).share
+        return rate * q * decode_s / ((1.0 - share) * held) - 1.0
 
-    filled = 1.0 / prompts.chunks(step, sizes, cap, server.budget, server.groups).service  # nothing but prompts
-    high = arrays.minimum(cap / (q * decode_s), filled)
+    filled = 1.0 / prompts.chunks(step, sizes, held, server.budget, server.groups).service  # nothing but prompts
+    high = arrays.minimum(held / (q * decode_s), filled)
     return root(beyond, 1e-6 * high, high)
 
 

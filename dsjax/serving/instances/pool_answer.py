@@ -44,12 +44,11 @@ def transfer(points, sizes, rate):
 def largest_rates(points, sizes, cap):
     """(requests per second that the pool of prompts takes at most, and the pool that decodes) [1/s].
 
-    n_p / (sigma + alpha / M) in full batches; n_d cap / (q t_d(cap)).
+    n_p M / T(M) in full steps; n_d cap / (q t_d(cap)).
     """
     p = points.prefill
-    most = arrays.maximum(p.budget * p.groups / sizes.mean_new, 1.0)
-    first, each = prompts.secant(p.table, sizes, most)
-    prefill = points.prefill_instances / (each + first / most)
+    most = prompts.most_in_a_step(sizes, p)
+    prefill = points.prefill_instances * most / prompts.taken(p.table, sizes, most)
     return prefill, points.decode_instances * cap / (sizes.steps * points.decode.table.decode(cap))
 
 
