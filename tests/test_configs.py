@@ -287,7 +287,7 @@ BAD = [
     (TOY, {"architectures": ["MambaForCausalLM"]}, "architectures 'MambaForCausalLM' LlamaForCausalLM"),
     (TOY, {"architectures": ["LlamaForCausalM"]}, "did you mean 'LlamaForCausalLM'"),
     (TOY, {"architectures": []}, "architectures [] list of one name"),
-    (TOY, {"architectures": None, "model_type": "rwkv"}, "model_type 'rwkv' llama"),
+    (TOY, {"architectures": None, "model_type": "rwkv"}, "model_type 'rwkv' nearest"),
     (TOY, {"architectures": None}, "model_type 'None'"),
     (TOY, {"num_key_value_heads": 3}, "num_key_value_heads 3 divisor num_attention_heads 8"),
     (TOY, {"num_key_value_heads": 16}, "num_key_value_heads 16 divisor"),

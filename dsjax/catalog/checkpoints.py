@@ -61,7 +61,7 @@ def linear_layers(model):
     return found
 
 
-def of(config, where, model, beside=None):
+def of(config, where, model, beside=None, layers=None):
     """What a checkpoint stores, None where it is all bf16: {"method", "bits", "holds", "kv_bytes"}.
 
     "holds" {use: [format, mean bytes of a weight, rate]}. `beside`: (path, what it holds) of a `hf_quant_config.json`;
@@ -76,7 +76,9 @@ def of(config, where, model, beside=None):
         if not isinstance(given, dict):
             raise InputError(f"{path}: quantization: missing; expected an object with quant_algo")
         if given.get("quant_algo") is not None:
-            other = quantisation.scheme_of({**given, "quant_method": None}, path)
+            mixed = given["quant_algo"] == "MIXED_PRECISION"  # what has no algorithm of its own is as the config says
+            own = (config.get("quantization_config") or {}).get("quant_method") if mixed else None
+            other = quantisation.scheme_of({**given, "quant_method": own}, path)
             texts = [f"{s.format.name}, cache of {8 * s.kv_bytes:g} bit" for _, s in (other, found or other)]
             if texts[0] != texts[1]:
                 raise InputError(f"{path}: {texts[0]}, but {place}: {texts[1]}; expected the same in both")

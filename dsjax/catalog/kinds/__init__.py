@@ -1,0 +1,1 @@
+"""What kinds of layer a config describes, as fields of the record of a model."""
