@@ -36,6 +36,7 @@ SCALARS = {
     "bytes_moved": ("B", "weights, activations and KV cache moved between memory and chips"),
     "kv_cache_bytes": ("B", "KV cache of all sequences, each stored once"),
     "kv_cache_bytes_per_chip": ("B", "KV cache on one chip, mean"),
+    "state_bytes": ("B", "states of linear layers of all sequences, each stored once"),
     "stored_bytes_per_chip": ("B", "weights on one chip"),
     "checkpoint_bytes": ("B", "weights of the checkpoint as it stores them, without MTP module"),
 }
@@ -43,6 +44,7 @@ SCALARS = {
 _REAL = ("weight_bytes", "communication_bytes", "bytes_moved", "kv_cache_bytes_per_chip", "stored_bytes_per_chip")
 _REAL += ("checkpoint_bytes",)
 _INT64 = 2**63 - 1
+_LAYERS = 10_000  # a model has no more: a mean over its layers is a fraction of so many at most
 
 
 def count(
@@ -95,13 +97,10 @@ def _widths(model, precision, engine):
 
 
 def shape_of(name, models):
-    """The model called `name` as a record of Python integers."""
+    """The model called `name` as a record of exact Python numbers: integers, and fractions, means over its layers."""
     _known("model", name, models)
     row = reader.numbers(models[name])
-    for key, value in row.items():
-        if value != int(value):
-            raise InputError(f"count: model {name}: {key} is {value!r}; expected a whole number")
-    return records.Model(**{key: int(value) for key, value in row.items()})
+    return records.Model(**{key: whole(Fraction(value).limit_denominator(_LAYERS)) for key, value in row.items()})
 
 
 def _known(what, name, names):
@@ -122,7 +121,7 @@ def _layout(model, tp, ep, moe_tp):
         ("moe_tp", moe_tp, "moe_intermediate_size", model.moe_intermediate_size),
         ("tp", tp, "the chips, moe_tp x ep =", moe_tp * ep),
     ):
-        if total % parts:
+        if total % parts and total == int(total):  # of widths that differ from layer to layer only their mean is known
             raise InputError(f"count: {option}: {parts} does not divide {name} {total}; expected a divisor of it")
     return Layout(tp=tp, ep=ep, moe_tp=moe_tp)
 

@@ -62,7 +62,12 @@ def _tp(case):
     d, model = case.split.counts, case.point.model
     kv_heads = arrays.maximum(arrays.asarray(model.num_key_value_heads, "int32"), 1)
     grouped = _parts(d.tp, kv_heads) | (d.tp % kv_heads == 0)
-    split = _parts(d.tp, model.num_attention_heads, model.intermediate_size, model.vocab_size)
+    split = _parts(d.tp, model.num_attention_heads, model.vocab_size)
+    # Of widths that differ from layer to layer only their mean is known, which need not be whole.
+    width = model.intermediate_size
+    split = split & (_parts(d.tp, width) | (width > arrays.asarray(arrays.asarray(width, "int32"), width.dtype)))
+    for heads in (model.sliding_heads, model.linear_heads):
+        split = split if heads is None else split & _parts(d.tp, heads)
     return split & ((model.kv_lora_rank > 0.0) | grouped)
 
 
@@ -73,6 +78,8 @@ def _says_tp(v):
         (v["model_num_attention_heads"], "heads"),
         (v["model_intermediate_size"], "columns of the dense FFN"),
         (v["model_vocab_size"], "tokens of the vocabulary"),
+        (v.get("model_sliding_heads") or v["tp"], "heads of layers with a window"),
+        (v.get("model_linear_heads") or v["tp"], "heads of linear layers"),
     )
 
 
