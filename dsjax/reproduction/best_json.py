@@ -40,14 +40,15 @@ def of(ranked):
 
     def value(name):
         number = point[name].item()
-        return int(number) if name in _SECTIONS["optimal_config"].values() else number
+        whole = name in _SECTIONS["optimal_config"].values() and number == int(number)  # sequences of a server are not
+        return int(number) if whole else number
 
     space = Space.from_json(ranked.attrs["dsjax_spec"])
     named = {name: point[name].item() for name in ("hardware", "nic", "model", "precision", "phase") if name in point}
     result = {"chip_count": int(point["chips"].item()), **named}
     result["point"] = {name: point[name].item() for name in (*space.axes, *space.fixed)}
     for section, names in _SECTIONS.items():
-        known = {key: name for key, name in names.items() if name in point and name not in _UNUSED[phase]}
+        known = {key: name for key, name in names.items() if name in point and name not in _UNUSED.get(phase, ())}
         numbers = {key: value(name) for key, name in known.items() if point[name].item() == point[name].item()}
         result[section] = numbers
     return result
