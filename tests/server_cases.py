@@ -125,11 +125,16 @@ def means(case, closed):
     return found(step, sizes, case.server, arrays.asarray(case.amount)), step, sizes
 
 
-def outputs(case, closed):
-    """{variable: value} of the analytic model, under the names of `server_simulator.Result.summary`."""
+def seen_of(case, closed):
+    """(`Seen`, `Means`, `Lengths`)."""
     m, _, sizes = means(case, closed)
     profile = profiles.of_closed_loop if closed else profiles.of_open_loop
-    seen = profile(m, sizes, case.server, arrays.asarray(case.amount))
+    return profile(m, sizes, case.server, arrays.asarray(case.amount)), m, sizes
+
+
+def outputs(case, closed):
+    """{variable: value} of the analytic model, under the names of `server_simulator.Result.summary`."""
+    seen, m, sizes = seen_of(case, closed)
     served = m.rate if closed else case.amount
     own = {"requests_per_s_served": served, "ttft_mean": m.ttft, "tpot_mean": m.tpot}
     return own | quantiles.outputs(seen, sizes)
@@ -167,10 +172,15 @@ def outputs_of_pools(case, two, closed):
 
 def simulated(case, closed, requests, seed=0):
     """The same of the simulator."""
+    return result_of(case, closed, requests, seed).summary()
+
+
+def result_of(case, closed, requests, seed=0):
+    """`server_simulator.Result` of a case."""
     load, server = case.load, case.server
     amount = {"concurrency": int(case.amount)} if closed else {"requests_per_s": float(case.amount)}
     own = load.isl, load.osl, load.isl_cv, load.osl_cv, load.uniform, load.cached_fraction
     came = server_simulator.Load(*own, **amount)
     batching = BATCHINGS[server.chunked]
     one = server_simulator.Server(case.step.tau, batching, int(server.budget), math.inf, int(server.cap))
-    return server_simulator.simulate(came, one, requests, seed).summary()
+    return server_simulator.simulate(came, one, requests, seed)

@@ -18,7 +18,7 @@ from ..results import dataset
 from ..results.handle import Results
 from ..search import point, ranking
 from ..space import parameters
-from ..specs.variables import COUNTS, MEASURES, NEEDS, undefined
+from ..specs.variables import COUNTS, FLAGS, MEASURES, NEEDS, undefined
 from ..sweeps import sources
 from ..types import Named, Names, Source
 from . import envelope as relaxation
@@ -89,7 +89,7 @@ def sensitivity(
 def check_output(space, of):
     """Refuse a variable that has no derivative, or that no phase of the space defines."""
     differentiable = [name for name in MEASURES if name not in COUNTS]
-    if of in (*COUNTS, "bottleneck", "feasible"):
+    if of in (*COUNTS, *FLAGS):
         raise InputError(f"of: {of} is made of whole numbers; expected one of {', '.join(differentiable)}")
     if of not in differentiable:
         raise unknown("of", "variable", of, differentiable)

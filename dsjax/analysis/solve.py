@@ -244,6 +244,8 @@ def _row(asked, results):
     names = list(dict.fromkeys([space.objective, asked.question.variable, "step_time"]))
     names += [f"exposed_{limit}" for limit in LIMITS]
     row |= {name: float(point[name]) if some else math.nan for name in names if name != "feasible"}
+    if "outside_validity" in results.ds:
+        row["outside_validity"] = int(point["outside_validity"]) if some else 0
     refused = {name: n for name, n in ranking.refusals(results).items() if n}
     name, sense = asked.question.variable, asked.question.sense
     limits = {}

@@ -7,7 +7,8 @@ from ..formats import heading, label, shown
 from ..reproduction import best_json
 from ..results import files
 from ..space import provenance
-from ..specs.variables import LIMITS
+from ..specs.variables import LIMITS, WORDED
+from . import marks
 from .tables import records, table
 
 ROWS_SHOWN = 40
@@ -22,7 +23,7 @@ def show(space, ranked, counts, form, quiet, objective=None):
     names = [*space.axes, *(name for name in ranked.data_vars if "block" not in ranked[name].dims)]
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
-    columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
+    columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
     counts = {"fixed": space.fixed, **counts}
     records(files.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
 
@@ -33,6 +34,10 @@ def _best_table(space, ranked, counts, quiet, objective):
     columns = [[label(x, ranked[axis].attrs.get("units", "1")) for x in _shown(ranked, axis)] for axis in space.axes]
     columns += [[shown(name, float(x)) for x in _shown(ranked, name)] for name in metrics]
     columns += [[LIMITS[i] for i in _shown(ranked, "bottleneck")]]
+    outside = _shown(ranked, "outside_validity") if "outside_validity" in ranked else []
+    names = marks.concerned(space.bounds, metrics)
+    marked = marks.column(outside, names)
+    columns += [marked] if marked else []
     rows = [[str(i), *row] for i, row in enumerate(zip(*columns, strict=True), 1)]
     if not quiet:
         axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
@@ -40,7 +45,9 @@ def _best_table(space, ranked, counts, quiet, objective):
         fixed = ", ".join(f"{name} {label(value, units[name])}" for name, value in space.fixed.items())
         click.echo(f"{space.title}: {axes} = {space.points:,} points ({fixed})")
     if rows:
-        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by"], rows))
+        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if marked else [])], rows))
+        for line in marks.remarks(outside, names):
+            click.echo(f"  {line}")
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
             click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ..formulas.metrics import LIMITS
+from ..specs.variables import WORDED
 from ..types import Path
 from .files import apart, check_text, read_from, replacing
 from .handle import Results
@@ -20,7 +20,7 @@ def columns(results, flat):
         if "block" not in variable.dims:
             values = variable.values[tuple(where[axis] for axis in variable.dims)]
             values = np.broadcast_to(values, len(flat))
-            result[name] = np.array(LIMITS, dtype=object)[values] if name == "bottleneck" else values
+            result[name] = np.array(WORDED[name], dtype=object)[values] if name in WORDED else values
     return result
 
 

@@ -12,7 +12,7 @@ from ..space import provenance
 from ..space.space import auxiliary, numeric_axes
 from ..specs import fields
 from ..specs.records import RATES
-from ..specs.variables import FLAGS, VARIABLES
+from ..specs.variables import FLAGS, OUTSIDE, VARIABLES
 
 
 def to_dataset(space, arrays, command="dsjax"):
@@ -84,6 +84,9 @@ def attributes(name):
     """CF attributes of a variable."""
     if name == "bottleneck":
         return _meta(name) | {"flag_values": np.arange(len(LIMITS), dtype=np.int8), "flag_meanings": " ".join(LIMITS)}
+    if name == "outside_validity":
+        masks = np.array([2**i for i in range(len(OUTSIDE))], dtype=np.int8)
+        return _meta(name) | {"flag_masks": masks, "flag_meanings": " ".join(OUTSIDE)}
     if name == "feasible" or name.startswith("ok_"):
         meanings = "infeasible feasible" if name == "feasible" else "refused ok"
         return _meta(name) | {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": meanings}

@@ -7,6 +7,7 @@ import xarray as xr
 
 from ..errors import InputError, unknown
 from ..space.space import Space
+from ..specs.variables import WORDED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Results:
         if not loose:
             return self
         read = {name: x == 1 if name == "feasible" else x != 0 for name, x in loose.items()}  # NaN refuses nothing
-        if "bottleneck" in self.ds:
-            read["bottleneck"] = self.ds.variables["bottleneck"].fillna(0).astype(np.int8)
+        for name in [name for name in WORDED if name in self.ds]:
+            read[name] = self.ds.variables[name].fillna(0).astype(np.int8)
         for name, variable in read.items():
             variable.attrs = self.ds[name].attrs
         there = self.in_grid_order("feasible") if "feasible" in self.ds else np.zeros(())

@@ -54,8 +54,28 @@ OF_SERVERS = (
         "prefill_share": ("1", "share of the wall time that prompts take from decoding"),
         "mixed_share": ("1", "share of the gaps between tokens that prompts lengthen"),
         "kv_occupancy": ("1", "share of the cache that the requests inside hold, mean"),
+        "goodput": ("1/s", "requests per second that keep the grid's limits on TTFT, TPOT and latency"),
+        "outside_validity": ("1", "why percentiles are not to be trusted; 0: they are held against simulations"),
     }
 )
+OF_DISTRIBUTIONS = (*OF_QUANTILES, "goodput")
+# Bits of `outside_validity`, in this order: {reason: (what is so, variables that are not to be trusted then)}.
+MOST_LOAD = 0.85  # up to which waits are held against simulations
+OUTSIDE = {
+    f"load_above_{MOST_LOAD}": (
+        f"a load above {MOST_LOAD} of the most that it can take, where no percentile of a wait is known",
+        OF_DISTRIBUTIONS,
+    ),
+    "equal_outputs": ("users whose outputs are all equal, who keep the step that they start in", OF_DISTRIBUTIONS),
+    "full_of_sequences": ("a server full of sequences, whose wait for room is empirical", OF_DISTRIBUTIONS),
+    **{
+        f"itl_{p}_at_jump": (
+            "about as many gaps hold prompts as it leaves above it, so that it may be one of these or not",
+            (f"itl_{p}",),
+        )
+        for p in PERCENTILES
+    },
+}
 # And of two pools, one of which computes prompts and one decodes.
 OF_POOLS = {
     "prefill_utilisation": ("1", "load of the pool that computes prompts over the most that it takes"),
@@ -67,7 +87,7 @@ OF_POOLS = {
 VARIABLES |= OF_SERVERS | OF_POOLS
 LIMITS = ("compute", "memory", "network", "latency")  # values of `bottleneck`, in this order
 # Variables with a value other than a number to order or bound.
-FLAGS = ("bottleneck", "feasible")
+FLAGS = ("bottleneck", "feasible", "outside_validity")
 MEASURES = tuple(name for name in VARIABLES if name not in (*FLAGS, "block_time"))
 COUNTS = ("chips", "dp", "ep", "batch_total")  # made of whole numbers alone
 
@@ -95,4 +115,13 @@ SENSE = dict.fromkeys(_MORE, 1) | dict.fromkeys(_LESS, -1)
 SENSE |= {name: -1 for name in VARIABLES if name.startswith(("busy_", "exposed_"))}
 SENSE |= dict.fromkeys((*OF_MEANS, *OF_QUANTILES, "utilisation", "kv_occupancy"), -1)
 SENSE |= {name: -1 for name in OF_POOLS if name != "balanced_ratio"}
-SENSE |= dict.fromkeys(("requests_per_s_served", "requests_per_s_max", "decode_batch"), 1)
+SENSE |= dict.fromkeys(("requests_per_s_served", "requests_per_s_max", "decode_batch", "goodput"), 1)
+
+
+def reasons(outside):
+    """Reasons of a value of `outside_validity`, in the order of `OUTSIDE`."""
+    return [name for i, name in enumerate(OUTSIDE) if int(outside) >> i & 1]
+
+
+# Flags of several values, small whole numbers: {variable: its values in words}.
+WORDED = {"bottleneck": LIMITS, "outside_validity": tuple(" ".join(reasons(i)) for i in range(2 ** len(OUTSIDE)))}

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ...results.dataset import global_attributes
-from ...specs.variables import VARIABLES
+from ...specs.variables import VARIABLES, WORDED
 from . import refusals
 
 POOLS = ("decode", "prefill")
@@ -22,6 +22,7 @@ _FLEET = {
     "ttft": ("s", "time to first token (TTFT) at the statistic that is asked for"),
     "tpot": ("s", "time per output token of a request (TPOT) at the statistic that is asked for"),
     "tps_per_user": ("token/s", "tokens per second and user: 1 / tpot"),
+    "outside_validity": ("", VARIABLES["outside_validity"][1].removesuffix("; 0: they are held against simulations")),
     "chips_ratio": ("1", "prefill chips per decode chip at which both pools are equally busy"),
 }
 _OF_ANSWER = ("ttft_mean", "tpot_mean", "latency_mean", "kv_occupancy", "transfer_time", "transfer_share")
@@ -126,6 +127,7 @@ def _row(search, question, fleet, values, binds):
     row |= sizes | totals | {name: values[name] for name in _OF_ANSWER if name in values}
     ttft, tpot = (values[f"{time}_{question.statistic}"] for time in ("ttft", "tpot"))
     row |= {"ttft": ttft, "tpot": tpot, "tps_per_user": 1.0 / tpot}
+    row["outside_validity"] = WORDED["outside_validity"][int(values["outside_validity"])]
     row |= {"requests_per_s": rate, "concurrency": rate * values["latency_mean"]}
     row["cost_per_million_tokens"] = totals["cost_per_hour"] / (3600.0 * rate * question.asked["osl"]) * 1e6
     if "prefill" in fleet:

@@ -11,8 +11,9 @@ from ...formats import milliseconds, quantity, rounded
 from ...results import files
 from ...space.parameters import chosen
 from ...space.space import LOADS
-from ...specs.variables import LIMITS, PERCENTILES
+from ...specs.variables import LIMITS, OF_DISTRIBUTIONS, PERCENTILES
 from ...sweeps import sources
+from .. import marks
 from ..tables import records, rows_over, table
 from . import explain_tables
 
@@ -91,7 +92,7 @@ def _sections(ds, x):
         yield f"Refused{without}:\n" + "\n".join(f"  {name}: {text}" for name, text in x["refused"].items())
     if known:
         yield _stages_table(x)
-        yield _percentiles_table(x)
+        yield _percentiles_table(x, ds["outside_validity"].item())
         if x["limits"]:
             yield _limits_table(x)
         yield _time_table(x)
@@ -144,13 +145,17 @@ def _stages_table(x):
     return f"Where the time of a request goes:\n{table(['stage', 'seconds', 'share %', ''], rows)}"
 
 
-def _percentiles_table(x):
+def _percentiles_table(x, outside):
     rows = []
     for name, (heading, factor) in TIMES.items():
         values = [x["percentiles"][name][statistic] for statistic in STATISTICS]
         rows.append([heading, *("-" if v is None else f"{factor * v:,.2f}" for v in values)])
-    note = "  TTFT, TPOT, latency of requests; ITL of the gaps between two tokens."
-    return f"Percentiles:\n{table(['', *STATISTICS], rows)}\n{note}"
+    notes = [
+        "TTFT, TPOT, latency of requests; ITL of the gaps between two tokens.",
+        *marks.remarks([outside], OF_DISTRIBUTIONS),
+    ]
+    heading = f"Percentiles{marks.MARK if len(notes) > 1 else ''}"
+    return f"{heading}:\n{table(['', *STATISTICS], rows)}\n" + "\n".join(f"  {note}" for note in notes)
 
 
 def _limits_table(x):

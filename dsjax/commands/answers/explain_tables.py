@@ -11,7 +11,7 @@ from ...formats import milliseconds
 from ...formulas.pipelines import LOWER_BOUNDS
 from ...results import files
 from ...space.space import load_of
-from ...specs.variables import LIMITS, VARIABLES
+from ...specs.variables import LIMITS, VARIABLES, WORDED
 from ..tables import records, rows_over, table
 
 BAR = 48  # characters that stand for the memory of a chip
@@ -52,7 +52,7 @@ def verdict(ds):
     """What any explanation begins with, of a step or of a server: the configuration, refusals, variables, SI."""
     space = json.loads(ds.attrs["dsjax_spec"])
     numbers = {name: ds[name].item() for name in VARIABLES if name in ds.variables and ds[name].ndim == 0}
-    numbers["bottleneck"] = LIMITS[int(numbers["bottleneck"])]
+    numbers |= {name: WORDED[name][int(numbers[name])] for name in WORDED if name in numbers}
     return {
         "title": ds.attrs["title"],
         "study": ds.attrs["study"],

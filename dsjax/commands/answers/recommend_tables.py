@@ -5,6 +5,7 @@ import json
 import click
 
 from ...formats import label, milliseconds, rounded, shown
+from .. import marks
 from ..tables import records, rows_over, table
 
 # Of a pool, what is not part of its layout.
@@ -36,7 +37,7 @@ def show(ds, form, quiet):
         click.echo(_question(asked, limits, margins, ds.attrs))
         click.echo(f"({_looked_at(counts)})")
     if rows:
-        click.echo(("" if quiet else "\n") + _summary(rows))
+        click.echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"]))
         for why, row in _best(rows).items():
             click.echo(f"\n{why}: {_named(row, why)} with {row['nic']}\n{_arithmetic(row, asked)}")
     if refused and not quiet:
@@ -108,7 +109,7 @@ def _named(row, why):
     return row["hardware"] if why.endswith("aggregated") else f"{row['hardware']}, {row['kind']},"
 
 
-def _summary(rows):
+def _summary(rows, statistic):
     priced = any(row["cost_per_hour"] is not None for row in rows)
     columns = ["", "hardware", "nic", "kind", "instances x chips", "chips", "more", "TTFT s", "TPOT ms", "binds"]
     least, lines = rows[0]["chips"], []
@@ -122,7 +123,11 @@ def _summary(rows):
         if priced:
             line += [_usd(row["cost_per_hour"], ",.2f"), _usd(row["cost_per_million_tokens"], ",.3f")]
         lines.append(line)
-    return table(columns + (["USD/h", "USD/Mtok out"] if priced else []), lines)
+    columns += ["USD/h", "USD/Mtok out"] if priced else []
+    outside, concerned = [row["outside_validity"] for row in rows], [f"{time}_{statistic}" for time in ("ttft", "tpot")]
+    if marked := marks.column(outside, concerned):
+        columns, lines = [*columns, ""], [[*line, mark] for line, mark in zip(lines, marked, strict=True)]
+    return "\n".join([table(columns, lines), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 
 
 def _pools(row):

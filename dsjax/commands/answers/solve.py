@@ -8,6 +8,7 @@ import click
 
 from ...errors import InputError
 from ...formats import PREFIXED, heading, label, quantity, shown
+from .. import marks
 from ..common import between, grid_command, values_of
 from ..progress import progress
 from ..tables import records, table
@@ -76,8 +77,8 @@ def _show(ds, form, quiet):
 
 def _configurations(ds):
     """The best configuration at the ends, at present and at both sides of every crossing."""
-    single = ds.sizes["contender"] == 1
-    axes = list(json.loads(ds.attrs["dsjax_spec"])["axes"])
+    single, space = ds.sizes["contender"] == 1, json.loads(ds.attrs["dsjax_spec"])
+    axes = list(space["axes"])
     rows = [name for name in ds.data_vars if ds[name].dims == ("row",)]
     measures = [n for n in rows if ds[n].dtype.kind == "f" and n != "at" and not n.startswith("exposed_")]
     lines = []
@@ -91,7 +92,11 @@ def _configurations(ds):
         end = [row["bottleneck"].item() or "none feasible", f"{int(row['feasible']):,}"]
         lines.append([row["place"].item(), value, *who, *labels, *numbers, *end])
     heads = ["", "x", *([] if single else ["best of"]), *axes, *map(heading, measures), "bound by", "feasible"]
-    return table(heads, lines)
+    outside = ds["outside_validity"].values.tolist() if "outside_validity" in ds else []
+    concerned = marks.concerned(space["bounds"], [*measures, ds.attrs["variable"]])
+    if marked := marks.column(outside, concerned):
+        heads, lines = [*heads, ""], [[*line, mark] for line, mark in zip(lines, marked, strict=True)]
+    return "\n".join([table(heads, lines), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 
 
 def _axis(text):

@@ -6,7 +6,8 @@ import sys
 import click
 
 from ...formats import axis_label, heading, label, shown
-from ...specs.variables import LIMITS
+from ...specs.variables import LIMITS, WORDED
+from .. import marks
 from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
 from ..tables import records, table
 
@@ -46,7 +47,7 @@ def _show(space, found, counts, form, quiet):
     if form != "table":
         names = [*space.axes, *(name for name in found.data_vars if "block" not in found[name].dims)]
         columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
-        columns["bottleneck"] = [LIMITS[i] for i in columns["bottleneck"]]
+        columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
         summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
         records(files.records(columns), form, summary, list(columns))
         return
@@ -58,12 +59,17 @@ def _show(space, found, counts, form, quiet):
         labels = [axis_label(point, axis) for axis in axes]
         numbers = [shown(name, float(point[name])) for name in shows]
         lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
+    outside = found["outside_validity"].values.tolist() if "outside_validity" in found else []
+    marked = marks.column(outside, concerned := marks.concerned(space.bounds, shows))
+    lines = [[*line, mark] for line, mark in zip(lines, marked, strict=True)] if marked else lines
     if not quiet:
         sides = [f"{name} ({_SIDES[found.attrs[f'pareto_{side}_sense']]})" for side, name in (("x", x), ("y", y))]
         sizes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
         click.echo(f"{space.title}: {sizes} = {space.points:,} points; front of {' and '.join(sides)}")
     if lines:
-        click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by"], lines))
+        click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by", *([""] if marked else [])], lines))
+        for line in marks.remarks(outside, concerned):
+            click.echo(f"  {line}")
     if not quiet:
         for line in _ends(found, by, x, y):
             click.echo(line)

@@ -7,7 +7,7 @@ other grid. The equations of a server then take arrays of points, NumPy's or, of
 import numpy as np
 
 from ...serving.instances import steps, study
-from ...specs.variables import MEASURES, undefined
+from ...specs.variables import MEASURES, WORDED, undefined
 from ..operands import positions
 from . import tables
 from .laws import LENGTHS
@@ -18,7 +18,7 @@ from .pools import Pairs
 def variables(space, dtype="float64"):
     """{variable: (dims, dtype)} of all that `evaluate` can return of a space of servers."""
     over, dtype, hidden = tuple(space.axes), np.dtype(dtype), {LENGTHS, tables.LOADS}
-    found = {name: over for name in (*MEASURES, "bottleneck") if name not in undefined(space.phases)}
+    found = {name: over for name in (*MEASURES, *WORDED) if name not in undefined(space.phases)}
     masks = {f"ok_{name}": over for name in space.study.constraints}
     for pool, layouts in _layouts(space).items():
         of_steps = {
@@ -28,7 +28,7 @@ def variables(space, dtype="float64"):
         own = {f"ok_{pool}{name}": of_steps[f"ok_{name}"] for name in study.OF_STEPS}
         masks |= {name: over if hidden & set(dims) else dims for name, dims in own.items()}
     masks |= {f"ok_{key.split('_', 1)[1]}": over for key in space.bounds} | {"feasible": over}
-    kinds = dict.fromkeys(found, dtype) | {"bottleneck": np.dtype("int8")} | dict.fromkeys(masks, np.dtype(bool))
+    kinds = dict.fromkeys(found, dtype) | dict.fromkeys(WORDED, np.dtype("int8")) | dict.fromkeys(masks, np.dtype(bool))
     return {name: (dims, kinds[name]) for name, dims in (found | masks).items()}
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from ...formulas import constraints, metrics, roofline
 from ...serving.instances import answer, steps, study, table
+from ...serving.server import goodput
 from ...specs import trees
-from ...specs.variables import MEASURES, OF_QUANTILES
+from ...specs.variables import MEASURES, OF_DISTRIBUTIONS, WORDED
 from ..caches import remembered
 from ..stages import jitted, precision
 from . import tables
@@ -69,7 +70,7 @@ class Points:
     @property
     def quantiles(self):
         """Whether quantiles are needed."""
-        return bool(self.needed & OF_QUANTILES.keys())
+        return bool(self.needed & {*OF_DISTRIBUTIONS})
 
     def program(self, chunked, quantiles):
         """Function of `answer.Points`."""
@@ -123,7 +124,7 @@ class Points:
         places = np.unravel_index(ids, tuple(self.sizes.values())) if self.sizes else ()
         index = dict(zip(self.sizes, places, strict=True))
         law, asked = self.laws.of(index, len(ids)), self.laws.asked(index, len(ids))
-        points = self.points(index, law, asked, chunked)
+        points = self.points(index, law, asked, chunked)._replace(limits=self.limits(law))
         values = dict(_compiled(program, points) if compiled else program(points))
         values |= self.derived(values, index, law, asked)
         values["instances"] = asked["decode_instances"]
@@ -132,6 +133,17 @@ class Points:
         if any(name == "feasible" or name.startswith("ok_") for name in self.names):
             values |= self.masks(values, index, law, asked)
         return values
+
+    def limits(self, law):
+        """`goodput.Limits` of the grid at points: of each time the least that it asks for, of whatever percentile."""
+        found = {}
+        for key, bound in self.space.bounds.items():
+            name = "tpot" if key == "min_tps_per_user" else key.removeprefix("max_").partition("_")[0]
+            if name in goodput.Limits._fields and (key.startswith("max_") or name == "tpot"):
+                limit = constraints.at_length(bound, self.laws.numbers["isl"][law])
+                limit = np.broadcast_to(1.0 / limit if key.startswith("min_") else limit, len(law))
+                found[name] = np.minimum(found.get(name, np.inf), limit)
+        return goodput.Limits(**found)
 
     def number(self, found, name, index, law, variant=0):
         """A variable of a table at points, as floats."""
@@ -258,7 +270,7 @@ def layouts_of(space, varied=(), along="sample", prefix=""):
 
 
 def _kind(name):
-    return bool if name == "feasible" or name.startswith("ok_") else np.int8 if name == "bottleneck" else float
+    return bool if name == "feasible" or name.startswith("ok_") else np.int8 if name in WORDED else float
 
 
 @remembered(64)

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import arrays
-from ..server import closed_loop, open_loop, profiles, prompts, quantiles, rounds
+from ..server import closed_loop, goodput, open_loop, profiles, prompts, quantiles, rounds
 from ..server.lengths import Load, lengths
 from ..server.roots import root
+from . import validity
 from .table import Table, interpolated
 
 
@@ -29,6 +30,7 @@ class Points(NamedTuple):
     position_bytes: np.ndarray  # of a position of a sequence
     decode_live: np.ndarray  # activations, by sequences
     prompts_live: np.ndarray  # the same, by new tokens of prompts
+    limits: goodput.Limits | None = None  # that requests should keep
 
 
 class Room(NamedTuple):
@@ -107,11 +109,13 @@ def variables(points, chunked, open_, with_quantiles):
         rate = arrays.minimum(asked, most)  # of what is more than it can take, the most: masked, and finite
         means = open_loop.means(step, sizes, server, rate)
         # Sequences that do not fit hold up the prompts behind them: what the server then takes is not known.
-        stable, busy = (asked < most) & (means.batch <= found.cap), means.busy
+        stable, busy, users = (asked < most) & (means.batch <= found.cap), means.busy, None
+        no_room = means.room_chance
     else:
         means = closed_loop.means(step, sizes, server, points.asked)
         asked = rate = means.rate
-        stable, busy = rate > 0.0, 0.0 * rate
+        stable, busy, users = rate > 0.0, 0.0 * rate, points.asked
+        no_room = arrays.where(users > found.cap, 1.0, 0.0 * rate)
     mixed, _, _ = profiles.gap_of(means, server, rate if open_ else means.seen, busy)
     ttft, tpot, steady = means.ttft, means.tpot, means.batch / rate
     if not open_:
@@ -153,8 +157,16 @@ def variables(points, chunked, open_, with_quantiles):
         "request/decode": arrays.minimum(decode_s, steady),
         "request/interruptions": arrays.maximum(steady - decode_s, 0.0),
     }
+    load = 0.0 * rate if users is not None else asked / most  # users wait as long as it takes
+    out["outside_validity"] = validity.outside(load, no_room, mixed, sizes, users)
     if with_quantiles:
         seen = profiles.of_open_loop(means, sizes, server, rate) if open_ else None
         seen = profiles.of_closed_loop(means, sizes, server, points.asked) if seen is None else seen
-        out |= {name: x for name, x in quantiles.outputs(seen, sizes).items() if name not in out}
+        out |= of_distributions(seen, sizes, rate, points.limits, out)
     return out
+
+
+def of_distributions(seen, sizes, rate, limits, known):
+    """{variable: array} of percentiles, and of the requests that keep `limits`; without what is `known`."""
+    found = {name: x for name, x in quantiles.outputs(seen, sizes).items() if name not in known}
+    return found if limits is None else found | {"goodput": rate * goodput.share(seen, sizes, limits)}

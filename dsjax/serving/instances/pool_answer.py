@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import arrays
-from ..server import pools, profiles, prompts, quantiles, queues
+from ..server import goodput, pools, profiles, prompts, queues
 from ..server.lengths import Load, lengths
-from . import answer
+from . import answer, validity
 from .table import interpolated
 
 
@@ -22,6 +22,7 @@ class Points(NamedTuple):
     decode_instances: np.ndarray
     link_bytes_per_s: np.ndarray  # of a link of a chip, utilisation included
     link_step_s: np.ndarray  # fixed time of a transfer
+    limits: goodput.Limits | None = None  # that requests should keep
 
 
 def transfer(points, sizes, rate):
@@ -112,7 +113,10 @@ def variables(points, open_, with_quantiles):
         "request/transfer": sent,
         "request/decode": means.batch / rate,
     }
+    load = arrays.maximum(asked / most, share) if open_ else 0.0 * rate
+    users = None if open_ else points.asked
+    out["outside_validity"] = validity.outside(load, means.room_chance, 0.0 * rate, sizes, users)
     if with_quantiles:
         seen = profiles.of_pools(means, sizes, found, closed=not open_)
-        out |= {name: x for name, x in quantiles.outputs(seen, sizes).items() if name not in out}
+        out |= answer.of_distributions(seen, sizes, rate, points.limits, out)
     return out
