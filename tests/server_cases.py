@@ -7,6 +7,7 @@ case: lengths, a server and its load, from ranges as wide as those of servers of
 import math
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import server_simulator
 
@@ -170,17 +171,33 @@ def outputs_of_pools(case, two, closed):
     return own | quantiles.outputs(seen, sizes)
 
 
+def at(record, i):
+    """The i-th of what `record` is an array of."""
+    return jax.tree.map(lambda x: x[i] if np.ndim(x) else x, record)
+
+
 def simulated(case, closed, requests, seed=0):
-    """The same of the simulator."""
+    """As `outputs`, of the simulator."""
     return result_of(case, closed, requests, seed).summary()
 
 
 def result_of(case, closed, requests, seed=0):
     """`server_simulator.Result` of a case."""
-    load, server = case.load, case.server
+    server, limits = case.server, (math.inf, int(case.server.cap))
+    one = server_simulator.Server(case.step.tau, BATCHINGS[server.chunked], int(server.budget), *limits)
+    return _simulated(case, one, closed, requests, seed)
+
+
+def simulated_pools(case, two, closed, requests, seed=0):
+    """As `outputs_of_pools`, of the simulator."""
+    limits = int(two.budget), math.inf, int(two.cap)
+    instances = int(two.prefill_instances), int(two.decode_instances)
+    one = server_simulator.Pools(case.step.tau, case.step.tau, *instances, lambda _: float(two.transfer_s), *limits)
+    return _simulated(case, one, closed, requests, seed).summary()
+
+
+def _simulated(case, server, closed, requests, seed):
+    load = case.load
     amount = {"concurrency": int(case.amount)} if closed else {"requests_per_s": float(case.amount)}
     own = load.isl, load.osl, load.isl_cv, load.osl_cv, load.uniform, load.cached_fraction
-    came = server_simulator.Load(*own, **amount)
-    batching = BATCHINGS[server.chunked]
-    one = server_simulator.Server(case.step.tau, batching, int(server.budget), math.inf, int(server.cap))
-    return server_simulator.simulate(came, one, requests, seed)
+    return server_simulator.simulate(server_simulator.Load(*own, **amount), server, requests, seed)

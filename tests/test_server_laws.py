@@ -213,14 +213,13 @@ def test_quantiles_of_pools_are_in_order(loop):
     assert_in_order(outputs_of_pools(case, two, loop == "closed"))
 
 
-def assert_means(m, seen, sizes, drawn):
-    """The distribution of the first token has its mean; that of a step over requests has it in most servers."""
-    for mixture, expected, some in (
-        (quantiles.first_tokens(seen), m.ttft, np.max),
-        (quantiles.token_times(seen, sizes)[0], m.tpot, np.median),  # those that prompts interrupt most have more
-    ):
+def assert_means(m, seen, sizes):
+    """The distributions of the first token and of the time of a token have nearly the means."""
+    for mixture, expected in ((quantiles.first_tokens(seen), m.ttft), (quantiles.token_times(seen, sizes)[0], m.tpot)):
         found = (mixture.weight * (mixture.shift + 0.5 * mixture.width + mixture.mean)).sum(-1)
-        assert some(np.abs(found[drawn] / expected[drawn] - 1.0)) < 3e-2
+        off = np.abs(found / expected - 1.0)
+        assert np.quantile(off, 0.8) < 0.01
+        assert off.max() < 0.2
 
 
 @pytest.mark.parametrize(("batching", "loop"), KINDS)
@@ -228,14 +227,14 @@ def test_distributions_have_their_means(batching, loop):
     case = cases(batching, loop, 60)
     m, _, sizes = means(case, loop == "closed")
     of = profiles.of_closed_loop if loop == "closed" else profiles.of_open_loop
-    assert_means(m, of(m, sizes, case.server, case.amount), sizes, case.amount > 0.0)
+    assert_means(m, of(m, sizes, case.server, case.amount), sizes)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_distributions_of_pools_have_their_means(loop):
     case, two = pool_cases(loop)
     m, sizes = means_of_pools(case, two, loop == "closed")
-    assert_means(m, profiles.of_pools(m, sizes, two, loop == "closed"), sizes, case.amount > 0.0)
+    assert_means(m, profiles.of_pools(m, sizes, two, loop == "closed"), sizes)
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)

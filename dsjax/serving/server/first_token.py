@@ -4,9 +4,8 @@ import numpy as np
 
 from ... import arrays
 from .lengths import WEIGHTS, column, mean
-from .mixtures import Mixture
+from .mixtures import LEAST, Mixture, uniform_share
 
-LEAST = 0.2501  # variation of a uniform part and an exponential one, at least
 THIN = 1e-3  # of the mean: least width of a part, so that a distribution has no steps
 
 
@@ -22,7 +21,7 @@ def waiting(wait, chance, residual, variation):
     changing = given * arrays.sqrt(arrays.minimum(4.0 * variation, 1.0))
     constant = given - changing
     variation = arrays.maximum(variation, LEAST)
-    width = 1.5 * changing * (1.0 - arrays.sqrt(1.0 - 4.0 / 3.0 * arrays.maximum(1.0 - variation, 0.0)))
+    width = uniform_share(changing, variation)
     rest = changing - 0.5 * width
     lean = arrays.sqrt(
         arrays.maximum(variation - 1.0, 1e-24) / (variation + 1.0)
@@ -53,10 +52,11 @@ def distribution(own, edges, parts, average):
         shifts.append(arrays.maximum(own + column(constant) + 0.5 * column(width) - 0.5 * both, 0.0))
         widths.append(both)
         means.append(column(exponential) + 0.0 * own)
-    return Mixture(*(_joined(x) for x in (weights, shifts, widths, means)))
+    return Mixture(*(joined(x) for x in (weights, shifts, widths, means)))
 
 
-def _joined(several):
+def joined(several):
+    """Arrays one after the other along the last axis."""
     shape = np.broadcast_shapes(*(x.shape for x in several))
     own = arrays.namespace(*several)
     return own.concatenate([own.broadcast_to(x, shape) for x in several], axis=-1)

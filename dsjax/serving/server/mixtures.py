@@ -10,6 +10,8 @@ from .roots import quantile
 
 MOST_EXPONENT = 700.0
 FARTHEST = 40.0  # means of an exponential part: beyond them there is nothing
+LEAST = 0.2501  # variation of a uniform part and an exponential one, at least
+SHARE = 0.95  # of a standard deviation, the exponential part at most
 
 
 class Mixture(NamedTuple):
@@ -40,15 +42,41 @@ class Mixture(NamedTuple):
 
         return at
 
+    def each(self):
+        """(Mean, variance, third central moment) of every component."""
+        variance = self.width * self.width / 12.0 + self.mean * self.mean
+        return self.shift + 0.5 * self.width + self.mean, variance, 2.0 * self.mean**3
+
+    def moments(self):
+        """The same of the whole."""
+        means, variances, thirds = self.each()
+        mean = (self.weight * means).sum(-1)
+        off = means - mean[..., None]
+        variance = (self.weight * (variances + off * off)).sum(-1)
+        return mean, variance, (self.weight * (thirds + 3.0 * off * variances + off**3)).sum(-1)
+
     def quantile(self, p):
         """x with F(x) = p."""
         low = self.shift.min(-1) * 0.5 + 1e-12
         high = (self.shift + self.width + FARTHEST * self.mean).max(-1) + 1e-9
-        means = self.shift + 0.5 * self.width + self.mean
-        mean = (self.weight * means).sum(-1)
-        squares = means * means + self.width * self.width / 12.0 + self.mean * self.mean
-        variance = (self.weight * squares).sum(-1) - mean * mean
+        mean, variance, _ = self.moments()
         return quantile(self.at(), p, low, high, mean + normal_score(p) * arrays.sqrt(arrays.maximum(variance, 1e-30)))
+
+
+def of_moments(variance, third):
+    """(width, mean) of the uniform and of the exponential part of a time of a variance and a third moment."""
+    deviation = arrays.sqrt(variance)
+    third = arrays.maximum(0.5 * third, 0.0) + (1e-3 * deviation) ** 3  # never 0: there the root has no derivative
+    exponential = arrays.minimum(third ** (1.0 / 3.0), SHARE * deviation)
+    return arrays.sqrt(12.0 * (variance - exponential * exponential)), exponential
+
+
+def uniform_share(mean, variation):
+    """Width of U(0, width), which with an exponential part has a mean, and where it can a squared deviation over it.
+
+    `variation`: at least a quarter (`LEAST`); above 1 there is no uniform part left.
+    """
+    return 1.5 * mean * (1.0 - arrays.sqrt(1.0 - 4.0 / 3.0 * arrays.maximum(1.0 - variation, 0.0)))
 
 
 def normal_score(p):

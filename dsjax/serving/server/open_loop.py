@@ -123,13 +123,13 @@ def means(step, sizes, server, rate):
     at = work, field, wide * growth, cap, beyond
     found = queues.birth_and_death(*at, mates * sizes.shorter)
     apart = queues.birth_and_death(*at, 0.0 * mates)
-    waiting, behind = (_chunked_wait if server.chunked else _first_wait)(p, rate, decode_s, 1.0 - found.nobody)
+    waiting, came = (_chunked_wait if server.chunked else _first_wait)(p, rate, decode_s, 1.0 - found.nobody)
     room_wait = SHORTER * (1.0 + sizes.spread / 3.0) * found.queue / rate
     ttft = (1.0 - found.waits) * waiting + room_wait + p.own_mean
-    after = (rate * ttft - behind) * p.service / (1.0 - busy)
+    done = _done(p, rate, waiting, came, ttft) if server.chunked else _behind(came, p.most)
+    after = arrays.maximum(rate * ttft - done, 0.0) * p.service / (1.0 - busy)
     if server.chunked:
         after = after * arrays.maximum(1.0 - p.whole / p.first, 0.0)
-    after = arrays.maximum(after, 0.0)
     step_s, single = (x.mean / wide for x in (found, apart))
     whole = step_s / (1.0 - p.share)
     tpot = (whole + after * sizes.per_step) / sizes.tokens_per_step
@@ -160,23 +160,36 @@ def _replaced(step, sizes, rate, cap, most):
 
 
 def _first_wait(p, rate, decode_s, somebody):
-    """(wait before a step of prompts, prompts that come later and ride in it) of prefill-first."""
+    """(wait before a step of prompts, prompts that come while it waits) of prefill-first."""
     squared = p.each**2 + p.variation * p.own_mean**2
     each = arrays.minimum(rate * p.each, queues.FULLEST)
     period = decode_s + p.between
     second = p.first**2 * p.per_step + (2.0 * p.first * each + rate * squared) * period + (each * decode_s) ** 2
     second = second / (1.0 - each * each)
     residual = (decode_s**2 * somebody + second) / (2.0 * period)
-    behind = _behind(rate * residual, p.most)
+    came = rate * residual
     single = p.each + p.first
     full = rate * (p.each + p.first / p.most)  # load of steps as full as they can be
     alone = 0.5 * decode_s * somebody + queues.wait(1.0, full, single, p.variation)
     together = p.batched * residual * (1.0 + each) + (1.0 - p.batched) * alone
-    return together + p.each * behind, behind
+    return together + p.each * _behind(came, p.most), came
 
 
 def _behind(x, most):
+    """Of x prompts that come later those who ride in its step."""
     return x * (most - 1.0) / arrays.maximum(most - 1.0 + 2.0 * x, 1e-12)
+
+
+def _done(p, rate, waiting, came, ttft):
+    """Of the prompts that came while a request of chunked prompts had no token, what its decoding does not wait for.
+
+    Its last chunk has some of them beside it, half of the step where there are enough. And its own end leaves as many
+    unfinished as ends do: in the mean over time lam (W + T1 (1 + v_s^2) / 2), but ends come in steps, T / t_C times as
+    often in one with prompts as this is long.
+    """
+    held = p.first / p.service
+    beside = arrays.where(p.batched > 0.0, came / (1.0 + 2.0 * came / held), -0.5 * held * arrays.expm1(-rate * ttft))
+    return beside + rate * (waiting + 0.5 * p.own_mean * (1.0 + p.variation)) * p.whole / p.first
 
 
 def _chunked_wait(p, rate, decode_s, somebody):
@@ -184,9 +197,9 @@ def _chunked_wait(p, rate, decode_s, somebody):
     alone = p.own_mean - p.per_step * decode_s
     residual = decode_s * (1.0 + p.share) * somebody + rate * (alone**2 + p.variation * p.own_mean**2)
     residual = residual / (2.0 * (1.0 - p.share**2))
-    behind = _behind(rate * residual, p.most)
+    came = rate * residual
     load = arrays.minimum(rate * p.service, queues.FULLEST)
     longer = arrays.where(p.batched > 0.0, 1.0, (p.own_mean / p.service) ** (2.0 * (1.0 - load)))
     queued = queues.wait(p.most, load, p.service * p.most, p.variation) * longer
     together = p.batched * residual * (1.0 + p.share) + (1.0 - p.batched) * 0.5 * decode_s * somebody
-    return together + p.each * behind + queued, behind
+    return together + p.each * _behind(came, p.most) + queued, came

@@ -43,6 +43,7 @@ def of_open_loop(m, sizes, server, rate):
         mixed=mixed,
         gap=gap,
         gap_tail=tail,
+        regular=0.0 * m.ttft > 0.0,
     )
 
 
@@ -117,6 +118,7 @@ def of_closed_loop(m, sizes, server, users):
         mixed=mixed,
         gap=gap,
         gap_tail=none,
+        regular=0.0 * m.ttft > -1.0,
     )
 
 
@@ -157,4 +159,5 @@ def of_pools(m, sizes, pools, closed=False):
         mixed=none,
         gap=p.own,
         gap_tail=none,
+        regular=0.0 * m.ttft > (-1.0 if closed else 0.0),
     )
