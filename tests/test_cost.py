@@ -14,7 +14,7 @@ from dsjax import cli, evaluation
 from dsjax.catalog import reader, sources
 from dsjax.formulas import metrics
 from dsjax.results.handle import Results
-from dsjax.space import grid
+from dsjax.space import grid, provenance
 from dsjax.specs import fields
 from dsjax.specs.records import Hardware
 from dsjax.studies import decode_gpu_2025_chips
@@ -178,3 +178,58 @@ def test_table_has_the_column_only_where_there_is_a_price():
     row = json.loads(command("best", *small, "--set", "hardware.H800.usd_per_hour=2", "--format", "json"))["rows"][0]
     assert row["hardware"] == "H800" and h800.split()[-2] == f"{row['cost_per_million_tokens']:.3f}"
     assert row["cost_per_million_tokens"] == pytest.approx(2 / (3600 * row["tps_per_chip"]) * 1e6)
+
+
+# ---- prices of one source, and others
+
+
+def test_prices_are_alike_where_their_source_is():
+    rows = reader.load()["hardware"]
+    texts = [sources.price(rows[name]) for name in ("H100", "H200", "B200", "GB300", "MI355X", "TPU-v7")]
+    assert len(set(texts)) == 1 and "July 2026" in texts[0]
+    assert sources.price(rows["H800"]) not in (texts[0], None) and sources.price(rows["H20"]) is None
+    assert (
+        sources.most(texts + ["x"]) == texts[0] and sources.most([None, "a", "b"]) == "a" and not sources.most([None])
+    )
+    mine = sources.with_number(rows["H20"], "usd_per_hour", 1.0, "--set hardware.H20.usd_per_hour=1")
+    other = sources.with_number(rows["L20"], "usd_per_hour", 2.0, "--set hardware.L20.usd_per_hour=2")
+    assert sources.price(mine) == sources.price(other) == "set by the user"
+
+
+def marks(*settings, chips="H100,H200,H800,H20", name="best"):
+    small = ["--axis", f"hardware={chips}", "--fix", "nic=CX7", "--fix", "ep=72", "--axis", "batch=16,24,64"]
+    text = command(name, "default", *small, "--by", "hardware", *(x for each in settings for x in ("--set", each)))
+    rows = {line.split()[1]: line for line in text.splitlines() if line.strip()[:1].isdigit() and " CX7" not in line}
+    return text, {chip: line.rstrip().endswith("*") or "*  " in line for chip, line in rows.items()}
+
+
+def test_costs_by_a_price_of_another_source_are_marked():
+    text, marked = marks()
+    assert marked["H800"] and not marked["H100"] and not marked["H200"]
+    line = next(line for line in text.splitlines() if line.startswith("  prices: "))
+    assert "July 2026; * another source" in line and "H800 (lease" in line and "H100" not in line
+    assert "no price, so no cost and no rank by it: H20\n" in text
+    text, marked = marks(chips="H100,H200")
+    assert not any(marked.values()) and "*" not in text.split("prices: ")[1].split("\n")[0] and "no price" not in text
+    text, marked = marks("hardware.usd_per_hour=2")  # all of the user: alike
+    assert not any(marked.values()) and "prices: set by the user (" in text
+    text, marked = marks("hardware.H20.usd_per_hour=1")
+    assert marked["H20"] and marked["H800"] and "H20 (set by the user)" in text
+    assert "prices:" not in marks("hardware.usd_per_hour=0")[0]
+
+
+def test_every_table_of_costs_says_where_prices_are_from(tmp_path):
+    assert "H800 (lease" in marks(name="pareto")[0]
+    text = (
+        (grid.folder() / "default.toml")
+        .read_text()
+        .replace('maximize = "tps_per_chip"', 'minimize = "cost_per_million_tokens"')
+    )
+    (tmp_path / "cost.toml").write_text(text)
+    small = ["--axis", "ep=72", "--axis", "batch=64", "--by", "hardware"]
+    compared = command("compare", tmp_path / "cost.toml", *small, "--set-b", "hardware.B200.usd_per_hour=5")
+    assert compared.count("H800 (lease") == 2 and "B200 (set by the user)" in compared  # of A, of B
+    space = grid.load(GRID, axes={"hardware_usd_per_hour": [1, 2]})
+    assert provenance.prices(space) == {} and provenance.of_prices({}) == []  # the user's own prices
+    space = grid.load("disaggregated", fixed={"prefill_hardware": "H800", "decode_hardware": "H20"})
+    assert set(provenance.prices(space)) == {"H800", "H20"}

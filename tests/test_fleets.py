@@ -186,7 +186,7 @@ def test_ratio_of_the_pools():
 
 def test_price_and_power_of_a_fleet():
     ds = recommended(requests_per_s=6.0)
-    price = {"H800": 2.0, "H200": 2.3, "H20": math.nan}
+    price = {"H800": 2.0, "H200": 2.9, "H20": math.nan}
     each = np.array([price[name] for name in ds.hardware.values.tolist()])
     np.testing.assert_allclose(ds.cost_per_hour, each * ds.chips)
     np.testing.assert_allclose(ds.cost_per_million_tokens, ds.cost_per_hour / (3600 * 6 * OSL) * 1e6)

@@ -214,7 +214,7 @@ def test_pairs_cost_least_of_their_hardware():
 def test_what_an_instance_costs(minimize):
     question = demand.question(ASKED, minimize=minimize)
     search = disaggregated.Search(spaces_of(question)["disaggregated"], question)
-    price = {"H200": 2.3, "B200": 7.52, "H20": 1.0} if minimize == "cost_per_hour" else {}  # H20: of no known price
+    price = {"H200": 2.9, "B200": 3.7, "H20": 1.0} if minimize == "cost_per_hour" else {}  # H20: of no known price
     for pool, candidates in search.of.items():
         hardware = candidates.layouts.labels(f"{pool}_hardware").tolist()
         np.testing.assert_allclose(candidates.cost, candidates.layouts.chips * [price.get(x, 1.0) for x in hardware])

@@ -283,7 +283,7 @@ def test_bad_rows(line, words, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[hardware.Mine]\nsource = "own"\nbase = []\n', "[hardware.Mine] base '[]' expected one of 22"),
+        ('[hardware.Mine]\nsource = "own"\nbase = []\n', f"base '[]' expected one of {len(ROWS['hardware'])}"),
         ('[hardware.Mine]\nsource = "own"\nbase = {}\n', "[hardware.Mine] base '{}'"),
         ('[curve.Mine]\nsource = "own"\nform = {}\n', "[curve.Mine] form '{}' expected one of"),
         ('[curve.Mine]\nsource = "own"\n', "[curve.Mine] form 'None' expected one of"),

@@ -4,7 +4,8 @@ A catalog file is TOML: `[record.row]` tables, one key per field of the record i
 from (`sources`). `base = "row"` takes the missing fields from another row of the same record, except optional ones
 (prices, power): those belong to their row and are 0, unknown, where it does not give them. Values are SI numbers, or
 text with a unit ("3.3 TiB/s", "1233/1979"). A row is kept as {field: SI number} plus `source`, `kind`, `sources`
-(`form` of a curve, `quantisation` of a model). The models are Hugging Face configs (`configs`).
+(`form` of a curve, `quantisation` of a model, `curve` and `vendor` of hardware). The models are Hugging Face configs
+(`configs`).
 """
 
 import collections.abc
@@ -170,7 +171,7 @@ def _chain(raw, records, record, name):
         if not isinstance(base, str) or base in names or base not in raw:
             raise unknown(f"{where} base", record, base, [n for n in raw if n not in names])
         file, row = raw[base]
-        own = {key for key, meta in fields.items() if not meta.get("lent", True)} | set(MEASURED)
+        own = {key for key, meta in fields.items() if not meta.get("lent", True)} | {*sources.MEASURED, "vendor"}
         chain.append((f"{file}: [{record}.{base}]", base, {key: x for key, x in row.items() if key not in own}))
     return chain
 
@@ -181,25 +182,22 @@ def _same_rates(row, base):
     return all(row[name] == base[name] for name in names)
 
 
-# A curve's lists of the hardware whose kernels it is fitted to, and of their siblings with other rates.
-MEASURED = ("fitted", "siblings")
-
-
 def _texts(where, record, records, merged):
     """Texts of a row beside its numbers, removed from `merged`."""
     if record == "model":
         return {"quantisation": merged.pop("quantisation", None)}
     if record == "curve":
-        found = {key: merged.pop(key, []) for key in MEASURED}
+        found = {key: merged.pop(key, []) for key in sources.MEASURED}
         for key, names in found.items():
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise InputError(f"{where} {key}: {names!r}; expected a list of hardware")
         return found
     if record == "hardware" and issubclass(records[record], Hardware):
-        curve = merged.pop("curve", "kernel-assumed")
-        if not isinstance(curve, str):
-            raise InputError(f"{where} curve: {curve!r}; expected the name of a curve")
-        return {"curve": curve}
+        found = {"curve": merged.pop("curve", "kernel-assumed"), "vendor": merged.pop("vendor", "")}
+        for key, text in found.items():
+            if not isinstance(text, str):
+                raise InputError(f"{where} {key}: {text!r}; expected the name of a {key}")
+        return found
     if record == "engine":
         curves = merged.pop("curves", {})
         if not isinstance(curves, dict) or not all(isinstance(name, str) for name in curves.values()):

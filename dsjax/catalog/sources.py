@@ -19,6 +19,9 @@ KINDS = ("published", "measured", "fitted", "derived", "assumed", "unverified")
 # No row writes these: of a number that was set, of optional fields left out, of a file older than kinds.
 LEFT_OUT = "left out"
 USER, UNKNOWN, NONE, UNSTATED = "set by the user", "unknown", "none", "unstated"
+# A curve's lists of the hardware whose kernels it is fitted to, and of their siblings with other rates.
+MEASURED = ("fitted", "siblings")
+BASES = ("fitted", "sibling", "assumed")
 KEYS = ("source", "kind", "sources", "unverified")  # of a row as written
 
 
@@ -64,6 +67,24 @@ def said(entry):
 def of_kind(row, kind):
     """The fields of a row whose numbers are of a kind."""
     return sorted(f for f, x in row.items() if isinstance(x, int | float) and of_field(row, f)["kind"] == kind)
+
+
+def basis(curve, row, name):
+    """Whose kernels a curve has, for a chip: "fitted" to it, to a "sibling" with other rates, or "assumed"."""
+    chips, lists = {name, *row.get("same_chip", ())}, [curve.get(key, ()) for key in MEASURED]
+    return next((basis for basis, names in zip(BASES, lists) if chips.intersection(names)), BASES[-1])
+
+
+def price(row):
+    """Source of the price of a chip: prices are alike where it is the same. None: the row has no price."""
+    entry = of_field(row, "usd_per_hour")
+    return (entry["kind"] if entry["kind"] == USER else said(entry)) if row.get("usd_per_hour") else None
+
+
+def most(prices):
+    """The source of most of the prices, the first of equally many; None where there is no price."""
+    known = [text for text in prices if text is not None]
+    return max(known, key=known.count, default=None)
 
 
 def with_number(row, field, value, text):

@@ -9,10 +9,12 @@ from ..results import files
 from ..space import provenance
 from ..specs.variables import LIMITS, WORDED
 from . import marks
-from .tables import records, table
+from .tables import marked, records, table
 
 ROWS_SHOWN = 40
-METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", "cost_per_million_tokens")
+CHIPS = ("hardware", "prefill_hardware", "decode_hardware")
+COST = "cost_per_million_tokens"
+METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", COST)
 
 
 def show(space, ranked, counts, form, quiet, objective=None):
@@ -32,12 +34,12 @@ def _best_table(space, ranked, counts, quiet, objective):
     metrics = [name for name in METRICS if name in space.defined]
     metrics += [objective] if objective not in metrics else []
     columns = [[label(x, ranked[axis].attrs.get("units", "1")) for x in _shown(ranked, axis)] for axis in space.axes]
-    columns += [[shown(name, float(x)) for x in _shown(ranked, name)] for name in metrics]
+    columns += [costs(space, ranked) if name == COST else _numbers(ranked, name) for name in metrics]
     columns += [[LIMITS[i] for i in _shown(ranked, "bottleneck")]]
     outside = _shown(ranked, "outside_validity") if "outside_validity" in ranked else []
     names = marks.concerned(space.bounds, metrics)
-    marked = marks.column(outside, names)
-    columns += [marked] if marked else []
+    beside = marks.column(outside, names)
+    columns += [beside] if beside else []
     rows = [[str(i), *row] for i, row in enumerate(zip(*columns, strict=True), 1)]
     if not quiet:
         axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
@@ -59,6 +61,18 @@ def _best_table(space, ranked, counts, quiet, objective):
             click.echo(f"  {line}")
 
 
-def _shown(ranked, name):
-    """Values of a variable at the ranked points that are shown."""
-    return np.broadcast_to(ranked[name].values, ranked.sizes["rank"])[:ROWS_SHOWN].tolist()
+def costs(space, ranked, rows=ROWS_SHOWN):
+    """Cost at the first points, marked where the price of a chip is of another source than most."""
+    unlike, texts = {*provenance.unlike(provenance.prices(space))}, _numbers(ranked, COST, rows)
+    names = [name for name in CHIPS if name in ranked.coords]
+    chips = zip(*(_shown(ranked, name, rows) for name in names), strict=True) if names else [()] * len(texts)
+    return marked(texts, [bool(unlike.intersection(own)) for own in chips])
+
+
+def _numbers(ranked, name, rows=ROWS_SHOWN):
+    return [shown(name, float(x)) for x in _shown(ranked, name, rows)]
+
+
+def _shown(ranked, name, rows=ROWS_SHOWN):
+    """Values of a variable at the first points."""
+    return np.broadcast_to(ranked[name].values, ranked.sizes["rank"])[:rows].tolist()

@@ -25,6 +25,11 @@ def table(columns, rows, indent="  "):
     return "\n".join([line(columns), line(["-" * w for w in widths]), *map(line, cells)])
 
 
+def marked(texts, marks, mark="*"):
+    """Cells of a column with the mark of a footnote behind some of them, the others as wide."""
+    return [text + (mark if own else " ") for text, own in zip(texts, marks, strict=True)] if any(marks) else texts
+
+
 def _text(value):
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -32,6 +37,7 @@ def _text(value):
 
 
 def _number(text):
+    text = text.rstrip("*? ")  # marks of a footnote
     if text == "-":
         return True
     try:

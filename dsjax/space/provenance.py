@@ -3,7 +3,6 @@
 import numpy as np
 
 from ..catalog import sources
-from ..catalog.reader import MEASURED
 from ..specs.fields import fields_of
 from ..specs.variables import NEEDS
 
@@ -34,9 +33,7 @@ def of_space(space):
 
 
 def _basis(space, curve, hardware):
-    lists = [space.rows["curve"][curve].get(key, ()) for key in MEASURED]
-    chips = {hardware, *space.rows["hardware"][hardware].get("same_chip", ())}
-    return next((basis for basis, names in zip(UNCERTAINTY, lists) if chips.intersection(names)), "assumed")
+    return sources.basis(space.rows["curve"][curve], space.rows["hardware"][hardware], hardware)
 
 
 def remark(space):
@@ -127,8 +124,38 @@ def numbers_read(space, numbers, sampled):
     ]
 
 
+def prices(*spaces):
+    """{chip: source of its price, None where it has none} of spaces, without those whose price is an axis or fixed."""
+    known: dict = {}
+    for space in spaces:
+        if space.study.pools:
+            known |= prices(*space.pools.values())
+        elif "hardware_usd_per_hour" not in {*space.axes, *space.fixed}:
+            known |= {chip: sources.price(space.rows["hardware"][chip]) for chip in space.labels("hardware")}
+    return known
+
+
+def unlike(known):
+    """The chips of `prices` whose price has another source than that of most, which costs are not comparable with."""
+    return [chip for chip, text in known.items() if text not in (None, sources.most(known.values()))]
+
+
+def of_prices(known):
+    """Sentences about `prices`: the source of most, the chips (*) that have another one, those without a price."""
+    lines, usual = [], sources.most(known.values())
+    if usual:
+        others = ", ".join(f"{chip} ({known[chip]})" for chip in unlike(known))
+        marked = f"; * another source, not to be compared with them: {others}" if others else ""
+        lines.append(f"prices: {usual}{marked} (yours: --set hardware.H800.usd_per_hour=2)")
+    lacking = [chip for chip, text in known.items() if text is None]
+    if usual and lacking:
+        lines.append(f"no price, so no cost and no rank by it: {', '.join(lacking)}")
+    return lines
+
+
 def remarks(space, shown):
-    """Sentences: which numbers nobody has verified, which the user set; kernels measured; checkpoints of other widths.
+    """Sentences: which numbers nobody has verified, which the user set; prices that are unlike where a cost is shown;
+    kernels measured; checkpoints of other widths.
 
     Numbers that only a variable which is not `shown` needs (rated power) are left out.
     """
@@ -142,6 +169,7 @@ def remarks(space, shown):
             if (fields := [field for field in sources.of_kind(row, kind) if field not in unread])
         ]
         lines += [f"{text}: {', '.join(found)}"] if found else []
+    lines += of_prices(prices(space)) if "cost_per_million_tokens" in shown else []
     return [*lines, *filter(None, [remark(space)]), *of_engines(space), *of_checkpoints(space)]
 
 

@@ -116,6 +116,13 @@ def _table(ds, quiet):
     if ds.sizes.get("group", 0) > ROWS_SHOWN:
         click.echo(f"  ... {ds.sizes['group'] - ROWS_SHOWN:,} more: --format csv prints them all")
     click.echo(conclusion(ds))
+    if name == "cost_per_million_tokens" and not quiet:
+        from ...space import provenance
+        from ...space.space import Space
+
+        sides = [Space.from_json(ds.attrs[f"dsjax_spec_{side}"]) for side in "ab"]
+        for line in dict.fromkeys(line for side in sides for line in provenance.of_prices(provenance.prices(side))):
+            click.echo(f"  {line}")
 
 
 def _fixed(ds, side):

@@ -50,6 +50,7 @@ def recommend(request, prefill, percentile, aggregated, mixed, spare, **asked):
     """
     from ...analysis.fleet import fleets
     from ...analysis.fleet import recommend as of
+    from ...space import provenance
     from . import recommend_tables
 
     how = {"percentile": percentile, "aggregated": aggregated, "mixed": mixed, "spare": spare}
@@ -57,5 +58,5 @@ def recommend(request, prefill, percentile, aggregated, mixed, spare, **asked):
     request.say_chosen(next(iter(spaces.values())))
     with progress("looking for fleets", request.quiet):
         ds = fleets.of_spaces(spaces, question, command="dsjax recommend")
-    recommend_tables.show(ds, request.form, request.quiet)
+    recommend_tables.show(ds, request.form, request.quiet, provenance.prices(*spaces.values()))
     sys.exit(0 if ds.sizes["rank"] else 1)

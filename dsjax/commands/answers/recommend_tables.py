@@ -5,8 +5,9 @@ import json
 import click
 
 from ...formats import label, milliseconds, rounded, shown
+from ...space import provenance
 from .. import marks
-from ..tables import records, rows_over, table
+from ..tables import marked, records, rows_over, table
 
 # Of a pool, what is not part of its layout.
 SIZES = {"chips_per_instance", "instances", "spare", "chips", "tps_total", "tps_per_chip", "tokens_per_s"}
@@ -15,11 +16,12 @@ HELD = {"p50": "for half of the requests", "p90": "for 90 % of the requests", "p
 HELD["mean"] = "in the mean"
 
 
-def show(ds, form, quiet):
-    """A fleet of each kind for every hardware and NIC, the arithmetic of the best, and who has none."""
+def show(ds, form, quiet, prices=None):
+    """A fleet of each kind for every hardware and NIC, arithmetic of the best, who has none."""
     asked, limits, margins, refused, counts = (
         json.loads(ds.attrs[name]) for name in ("asked", "limits", "margins", "refused", "configurations")
     )
+    prices = prices or {}  # sources of the prices of the chips
     rows, largest = rows_over(ds, "rank"), json.loads(ds.attrs.get("largest", "{}"))
     if form != "table":
         summary = {
@@ -37,7 +39,9 @@ def show(ds, form, quiet):
         click.echo(_question(asked, limits, margins, ds.attrs))
         click.echo(f"({_looked_at(counts)})")
     if rows:
-        click.echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"]))
+        click.echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"], {*provenance.unlike(prices)}))
+        if not quiet and any(row["cost_per_hour"] is not None for row in rows):
+            click.echo("\n".join(f"  {line}" for line in provenance.of_prices(prices)))
         for why, row in _best(rows).items():
             click.echo(f"\n{why}: {_named(row, why)} with {row['nic']}\n{_arithmetic(row, asked)}")
     if refused and not quiet:
@@ -109,7 +113,7 @@ def _named(row, why):
     return row["hardware"] if why.endswith("aggregated") else f"{row['hardware']}, {row['kind']},"
 
 
-def _summary(rows, statistic):
+def _summary(rows, statistic, unlike):
     priced = any(row["cost_per_hour"] is not None for row in rows)
     columns = ["", "hardware", "nic", "kind", "instances x chips", "chips", "more", "TTFT s", "TPOT ms", "binds"]
     least, lines = rows[0]["chips"], []
@@ -123,10 +127,14 @@ def _summary(rows, statistic):
         if priced:
             line += [_usd(row["cost_per_hour"], ",.2f"), _usd(row["cost_per_million_tokens"], ",.3f")]
         lines.append(line)
+    if priced:
+        unmatched = [bool(unlike.intersection(row.get(f"{pool}_hardware") for pool in _pools(row))) for row in rows]
+        for line, cost in zip(lines, marked([line[-1] for line in lines], unmatched), strict=True):
+            line[-1] = cost
     columns += ["USD/h", "USD/Mtok out"] if priced else []
     outside, concerned = [row["outside_validity"] for row in rows], [f"{time}_{statistic}" for time in ("ttft", "tpot")]
-    if marked := marks.column(outside, concerned):
-        columns, lines = [*columns, ""], [[*line, mark] for line, mark in zip(lines, marked, strict=True)]
+    if beside := marks.column(outside, concerned):
+        columns, lines = [*columns, ""], [[*line, mark] for line, mark in zip(lines, beside, strict=True)]
     return "\n".join([table(columns, lines), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 
 

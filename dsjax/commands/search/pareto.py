@@ -41,6 +41,8 @@ def pareto(request, x, y, by):
 def _show(space, found, counts, form, quiet):
     """The points of Pareto fronts, group by group; `counts` of the space as `ranking.counted` has them."""
     from ...results import files
+    from ...space import provenance
+    from .. import ranked
 
     x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
     by = [name for name in found.attrs["pareto_by"].split(",") if name]
@@ -52,12 +54,12 @@ def _show(space, found, counts, form, quiet):
         records(files.records(columns), form, summary, list(columns))
         return
     axes = [*by, *(axis for axis in space.axes if axis not in by)]
-    shows = [x, y, *(name for name in ("cost_per_million_tokens",) if name in space.defined and name not in (x, y))]
-    lines = []
+    shows = [x, y, *(name for name in (ranked.COST,) if name in space.defined and name not in (x, y))]
+    lines, costs = [], ranked.costs(space, found, found.sizes["rank"]) if ranked.COST in shows else []
     for i in range(found.sizes["rank"]):
         point = found.isel(rank=i)
         labels = [axis_label(point, axis) for axis in axes]
-        numbers = [shown(name, float(point[name])) for name in shows]
+        numbers = [costs[i] if name == ranked.COST else shown(name, float(point[name])) for name in shows]
         lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
     outside = found["outside_validity"].values.tolist() if "outside_validity" in found else []
     marked = marks.column(outside, concerned := marks.concerned(space.bounds, shows))
@@ -79,6 +81,8 @@ def _show(space, found, counts, form, quiet):
             f"{least}{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} "
             "(a point may fail several)"
         )
+        for line in provenance.of_prices(provenance.prices(space)) if ranked.COST in shows else ():
+            click.echo(f"  {line}")
 
 
 _SIDES = {1: "more is better", -1: "less is better"}
