@@ -31,6 +31,7 @@ _PUBLIC = {
     "plot": "pictures",
     "recommend": "analysis.fleet.recommend",
     "reproduce": "reproduction.reproduce",
+    "rows": "catalog.frame",
     "sensitivity": "analysis.sensitivity",
     "solve": "analysis.solve",
     "sweep": "sweeps.sweep",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .analysis.solve import solve as solve
     from .analysis.uncertainty import uncertainty as uncertainty
     from .calibration.calibrate import calibrate as calibrate
+    from .catalog.frame import rows as rows
     from .errors import InputError as InputError
     from .evaluation import compiled as compiled
     from .evaluation import forget as forget

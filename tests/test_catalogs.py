@@ -144,7 +144,7 @@ def test_what_nobody_verified_is_shown():
     assert {"watts"} == set(doubted["H800"])
     assert "bf16_flops_per_s" not in doubted["Ascend-910B"] and len(doubted["Ascend-910B"]) == 6
     assert not doubted.keys() & {"H100", "H200", "H20", "A100", "SG2260E"}  # those with a base do not take its doubts
-    lines = command("catalog", "hardware").split("\n\n")
+    lines = command("catalog", "hardware", "--sources").split("\n\n")
     of_910b = next(text for text in lines if text.startswith("Ascend-910B"))
     assert of_910b.count("unverified") == 6
     assert all(text in of_910b for text in ("fp4_flops_per_s, ", "usd_per_hour (no price)", "watts (310 to 400 W)"))

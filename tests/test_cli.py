@@ -215,7 +215,9 @@ def test_catalog():
     nics = json.loads(command("catalog", "nics", "--format", "json"))
     study = {row["row"]: row["scale_out_bytes_per_s"] for row in nics if row["of"] == "decode_gpu_2025"}
     assert study == {"CX7": 40 * 2**30, "E810": 10 * 2**30}
-    assert all(row["source"] in command("catalog", "nics") for row in nics)
+    for option in ((), ("--sources",)):
+        printed = command("catalog", "nics", *option)
+        assert all(row["source"] in printed for row in nics if option or row["of"] == "dsjax")
 
 
 def test_no_feasible_point(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         fixed = ", ".join(f"{name} {label(value, units[name])}" for name, value in space.fixed.items())
         click.echo(f"{space.title}: {axes} = {space.points:,} points ({fixed})")
     if rows:
-        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if marked else [])], rows))
+        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if beside else [])], rows))
         for line in marks.remarks(outside, names):
             click.echo(f"  {line}")
     if not quiet:

@@ -4,48 +4,177 @@ import json
 
 import click
 
-from ...errors import CATALOGS, unknown
+from ...errors import CATALOGS, InputError
+from ...formats import rounded
 from ..common import OUTPUT_OPTIONS
-from ..tables import records, table
+from ..tables import marked, records, table
+
+# Columns of a catalog's table: heading, field, factor; a rate of 0 is one that the chip lacks.
+_CHIPS = (
+    *((rate, f"{rate}_flops_per_s", 1e-12) for rate in ("bf16", "fp8", "int8", "fp4")),
+    ("HBM TB/s", "hbm_bytes_per_s", 1e-12),
+    ("HBM GB", "hbm_bytes", 1e-9),
+    ("link GB/s", "scale_up_bytes_per_s", 1e-9),
+    ("chips", "scale_up_domain", 1.0),
+    ("W", "watts", 1.0),
+    ("USD/h", "usd_per_hour", 1.0),
+)
+_NICS = (
+    ("GB/s", "scale_out_bytes_per_s", 1e-9),
+    ("reached", "scale_out_utilisation", 1.0),
+    ("step us", "scale_out_step_s", 1e6),
+    ("by dispatch", "exchange_utilisation", 1.0),
+    ("start us", "exchange_start_s", 1e6),
+)
+_COLUMNS = {"hardware": _CHIPS, "nic": _NICS}
+_MEANING = {
+    "hardware": (
+        "bf16 to fp4: dense TFLOP/s; GB: what a process can have; link: in a scale-up domain of so many chips, one way",
+        "kernels: the curve, and whether it is fitted to the chip, to a sibling, or assumed; ? nobody has verified it",
+    ),
+    "nic": ("per chip, one way; reached: share of it in transfers; ? nobody has verified it",),
+}
 
 
 @click.command()
-@click.argument("record", required=False)
+@click.argument("record", required=False, metavar="[CATALOG]")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--sources", "whole", is_flag=True, help="Every number of the rows, with its kind and source.")
+@click.option("--fields", is_flag=True, help="What the fields of the catalog mean, and their units.")
+@click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
 @OUTPUT_OPTIONS
-def catalog(record, form, quiet):
+def catalog(record, words, whole, fields, catalogs, form, quiet):
     """Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.
 
-    Every row has a source, every number a kind: published, measured, fitted, derived, assumed, or unverified: nobody
-    has checked it against a good source. A source is shown where it is not the row's own (", as in the line above).
+    Hardware and nics are a table, in units that people use; --sources, and the other catalogs, show every number.
+    WORDs keep the rows that have all of them in their name, vendor, curve or source. Every row has a source, every
+    number a kind: published, measured, fitted, derived, assumed, or unverified: nobody has checked it against a good
+    source. A source is shown where it is not the row's own (", as in the line above).
 
     \b
     dsjax catalog
+    dsjax catalog hardware
+    dsjax catalog hardware amd                the rows of a vendor, of a family of kernels (blackwell), of a name
+    dsjax catalog hardware H20 --sources
+    dsjax catalog hardware --fields
     dsjax catalog hardware --format csv
     """
-    from ... import studies
-    from ...catalog import reader
+    from ...catalog import frame, reader
 
-    record = {name: kind for kind, name in CATALOGS.items()}.get(record, record)
-    if record is not None and record not in reader.KINDS:
-        raise unknown("catalog", "catalog", record, CATALOGS.values())
-    rows = []
-    for origin, study in [("dsjax", None), *((name, studies.get(name)) for name in studies.names())]:
-        loaded = reader.load(*((study.records, (study.tables, study.path.name)) if study else ()))
-        for kind in [record] if record else reader.KINDS:
-            for name, row in loaded[kind].items():
-                if study is None or name in study.tables.get(kind, {}):
-                    rows.append({"catalog": kind, "row": name, "of": origin, **row})
+    record = None if record is None else frame.record_of(record)
+    if fields:
+        _show_fields(record, form)
+        return
+    rows = _rows([record] if record else reader.KINDS, words, catalogs)
     if form != "table":
         records([_flat(row, form) for row in rows], form)
     elif record is None:
         columns = ["catalog", "row", "of", "source"]
         click.echo(table(columns, [[row[name] for name in columns] for row in rows]))
+    elif record in _COLUMNS and not whole:
+        _show_table(record, rows, catalogs, quiet)
     else:
         for row in rows:
             click.echo(f"{row['row']}  ({row['of']}: {row['source']})")
-            fields, left_out = _fields(row)
-            click.echo(table(["field", "value", "kind", "source"], fields))
+            shown, left_out = _fields(row)
+            click.echo(table(["field", "value", "kind", "source"], shown))
             click.echo(f"  none or unknown: {left_out}\n" if left_out else "")
+
+
+def _rows(kinds, words, catalogs):
+    """Rows of the catalogs and of the studies that have all the words; `of`: whose they are."""
+    from ... import studies
+    from ...catalog import reader
+
+    rows, own = [], reader.users(catalogs)
+    for origin, study in [("dsjax", None), *((name, studies.get(name)) for name in studies.names())]:
+        added = [(study.tables, study.path.name)] if study else own
+        loaded = reader.load(study.records if study else reader.RECORDS, *added)
+        for kind in kinds:
+            for name, row in loaded[kind].items():
+                file = next((file for tables, file in reversed(added) if name in tables.get(kind, {})), None)
+                if study is None or file:
+                    of = origin if study or file is None else file
+                    rows.append({"catalog": kind, "row": name, "of": of, **row})
+    texts = [" ".join(str(row.get(key, "")) for key in ("row", "vendor", "curve", "source")).lower() for row in rows]
+    found = [row for row, text in zip(rows, texts, strict=True) if all(word.lower() in text for word in words)]
+    if words and not found:
+        raise InputError(f"catalog: no row with {' '.join(words)!r}; expected words of a row's name, vendor or source")
+    return found
+
+
+def _show_table(record, rows, catalogs, quiet):
+    """One line a row: the figures that decide, in units that people use."""
+    from ... import studies
+    from ...catalog import reader, sources
+
+    loaded = reader.load(reader.RECORDS, *reader.users(catalogs))
+    rows = [row for row in rows if row["of"] not in studies.names()]  # which lack fields, or are rows of dsjax too
+    columns = {"": [row["row"] for row in rows]}
+    if record == "hardware":
+        columns["vendor"] = [row.get("vendor") or "-" for row in rows]
+    for heading, field, factor in _COLUMNS[record]:
+        texts = [rounded(factor * row[field]) if row[field] else "-" for row in rows]
+        columns[heading] = marked(texts, [field in sources.of_kind(row, "unverified") for row in rows], "?")
+    if record == "hardware":
+        prices = {row["row"]: sources.price(row) for row in rows}
+        usual = sources.most(prices.values())
+        columns["USD/h"] = marked(columns["USD/h"], [price not in (usual, None) for price in prices.values()])
+        columns["link"] = [_link(row) for row in rows]
+        curves = loaded["curve"]
+        columns["kernels"] = [
+            f"{row['curve']} ({sources.basis(curves.get(row['curve'], {}), row, row['row'])})" for row in rows
+        ]
+    else:
+        columns["source"] = [row["source"] for row in rows]
+    click.echo(table(list(columns), list(zip(*columns.values(), strict=True))))
+    if quiet:
+        return
+    for line in _MEANING[record]:
+        click.echo(f"  {line}")
+    if record == "hardware" and usual:
+        others = " / ".join(dict.fromkeys(text for text in prices.values() if text not in (usual, None)))
+        click.echo(f"  USD/h: {usual}" + (f"; * other sources, not to be compared with it: {others}" if others else ""))
+
+
+def _link(row):
+    """What joins the chips of a scale-up domain."""
+    if row["scale_up_domain"] == 1:
+        return "-"
+    if row["scale_up_torus"]:
+        return f"{row['scale_up_torus']:.0f}D torus"
+    return "mesh" if row["scale_up_peer_bytes_per_s"] else "switch"
+
+
+def _show_fields(record, form):
+    """Meaning, unit and default of the fields of a record, or of all."""
+    from ...catalog import frame, reader
+
+    lines = [
+        {
+            "catalog": CATALOGS[kind],
+            "field": field,
+            "unit": meta["units"],
+            "meaning": meta["doc"],
+            "left out": _absent(meta),
+        }
+        for kind in ([record] if record else reader.KINDS)
+        for field, meta in frame.fields(kind).items()
+    ]
+    if form != "table":
+        records(lines, form)
+        return
+    columns = [name for name in lines[0] if record is None or name != "catalog"]
+    click.echo(table(columns, [[line[name] for name in columns] for line in lines]))
+
+
+def _absent(meta):
+    """What a row means that leaves the field out."""
+    if "like" in meta:
+        return f"as {meta['like']}"
+    if "default" not in meta:
+        return "only with a base"
+    return "unknown" if not meta.get("lent", True) else f"{meta['default']:g}"
 
 
 def _flat(row, form):
