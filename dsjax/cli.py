@@ -43,6 +43,12 @@ COMMANDS = {
             "catalog": "Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.",
         },
     ),
+    "own": (
+        "Bring your own chips, grids, systems and measurements",
+        {
+            "schema": "JSON schema (2020-12) of a grid, a catalog or a file of systems, for editors.",
+        },
+    ),
 }
 
 

@@ -11,8 +11,16 @@ PREFIXES = tuple(sorted(((factor, prefix) for prefix, factor in _PREFIX.items())
 _PREFIX |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 # unit as written -> (unit of the field, factor)
 _UNITS = {u: (u, 1.0) for u in ("B/s", "B", "FLOP/s", "Hz", "s", "token", "sequence", "1", "W", "USD/h", "1/s")}
+_UNITS |= {u: (u, 1.0) for u in ("token/s", "USD", "J")}  # of limits
 _UNITS |= {"bit/s": ("B/s", 0.125), "OP/s": ("FLOP/s", 1.0), "%": ("1", 0.01)}
 _QUANTITY = re.compile(r"\s*([-+0-9.eE_/]+)\s*([A-Za-z%/0-9]*)\s*")
+
+
+def pattern(units):
+    """Regular expression of the texts that mean a number in `units`: an amount, a prefix and a unit, or none."""
+    names = "|".join(name.replace("/", "\\/") for name, (of, _) in _UNITS.items() if of == units)
+    prefixes = "".join(x for x in _PREFIX if len(x) == 1), "".join(x[0] for x in _PREFIX if len(x) == 2)
+    return r"^\s*[-+]?[0-9.][-+0-9.eE_\/]*\s*" + rf"(([{prefixes[0]}]|[{prefixes[1]}]i)?({names}))?\s*$"
 
 
 def domain(units, *, low=0.0, open_low=True, high=None, integer=False):

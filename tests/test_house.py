@@ -26,7 +26,7 @@ ORDER = (
         "studies",
         "space",
     ),
-    *("evaluation", "results", "sweeps", "search", "calibration", "validation", "analysis", "reproduction"),
+    *("evaluation", "results", "sweeps", "search", "calibration", "validation", "schemas", "analysis", "reproduction"),
     *("pictures", "commands", "cli", "__main__"),
 )
 # Imports by name, each from a table that is complete there; `sweeps.storage` is the one table of kinds of storage.

@@ -182,6 +182,13 @@ def _same_rates(row, base):
     return all(row[name] == base[name] for name in names)
 
 
+# Texts of a row beside its numbers and their sources.
+BASE = "row that gives the numbers that this one leaves out, prices and power apart"
+FORM = "equations that its knots are of"
+CURVE = "row of the curves: the shares of peak that its kernels reach"
+CURVES = "curves of its own kernels in place of those of a family of chips: { curve of a chip = own curve }"
+
+
 def _texts(where, record, records, merged):
     """Texts of a row beside its numbers, removed from `merged`."""
     if record == "model":

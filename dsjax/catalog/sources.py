@@ -19,10 +19,16 @@ KINDS = ("published", "measured", "fitted", "derived", "assumed", "unverified")
 # No row writes these: of a number that was set, of optional fields left out, of a file older than kinds.
 LEFT_OUT = "left out"
 USER, UNKNOWN, NONE, UNSTATED = "set by the user", "unknown", "none", "unstated"
-# A curve's lists of the hardware whose kernels it is fitted to, and of their siblings with other rates.
-MEASURED = ("fitted", "siblings")
+# A curve's lists of the hardware whose kernels it is fitted to, and of their siblings.
+MEASURED = {"fitted": "whose kernels it is fitted to", "siblings": "of their family, with other rates"}
 BASES = ("fitted", "sibling", "assumed")
-KEYS = ("source", "kind", "sources", "unverified")  # of a row as written
+# Of a row as written.
+KEYS = {
+    "source": "where the numbers come from that `sources` does not name",
+    "kind": "what kind of evidence that is",
+    "sources": "of single fields: a text, or kind and text; `base`: of all that is taken from the base",
+    "unverified": "fields that nobody has checked against a good source",
+}
 
 
 class _Stated(NamedTuple):

@@ -17,9 +17,9 @@ CORE = Study(
     step=step,
     records=RECORDS,
     policies={
-        "phase": Policy("phase", {"decode": DECODE, "prefill": PREFILL}),
-        "pipeline": Policy("pipeline", PIPELINES),
-        "dispatch_mode": Policy("exchange", MODES),
+        "phase": Policy("phase", {"decode": DECODE, "prefill": PREFILL}, "what a step does, or a server"),
+        "pipeline": Policy("pipeline", PIPELINES, "what runs beside what"),
+        "dispatch_mode": Policy("exchange", MODES, "how tokens go to the experts and back"),
     },
     deployment=(
         "tp",

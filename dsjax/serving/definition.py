@@ -16,6 +16,7 @@ class Policy(NamedTuple):
 
     argument: str
     choices: dict  # {label: function or NamedTuple of functions}
+    doc: str = ""  # what is chosen
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

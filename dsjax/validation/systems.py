@@ -10,42 +10,15 @@ from typing import NamedTuple
 
 from ..catalog import names, reader
 from ..errors import Faults, InputError, unknown
-from ..serving.instances.study import BATCHING
 from ..space import inputs
 from ..specs import fields, records
 from ..units import number
-from .measured import ALL, FILLS, LENGTHS, METRICS, OF_SERVERS, System
+from .keys import BALANCES, CHOICES, DEFAULTS, FLAGS, KEYS, NUMBERS, REQUIRED, RULES, SECTIONS, TEXTS
+from .measured import METRICS, System
 
 # dsjax's own: the first has the tables that hold for all, the others have systems only.
 FILES = (reader.DATA / "systems.toml", reader.DATA / "instances.toml")
 FILE = FILES[0]
-_TEXTS = ("id", "date", "source", "evidence", "metric", "model", "hardware", "nic", "precision", "pipeline", "balance")
-_TEXTS += ("engine", "engine_version", "batching", "caveat", "why", "known")
-_COUNTS = ("chips", "tp", "ep", "batch", "concurrency", "prefill_tokens", "mtp", "redundant_experts")
-_FLAGS = ("complete", "in_house")
-_OTHERS = ("value", "ttft", "tps_per_chip", "length_factor", "acceptance", "tokens_per_step", "scale_out_bytes_per_s")
-_OTHERS += ("memory_reserve",)
-KEYS = (*_TEXTS, *_COUNTS, *LENGTHS, *OF_SERVERS, *_FLAGS, *_OTHERS)
-REQUIRED = ("id", "date", "source", "metric", "model", "hardware", "precision", "chips", "value")
-DEFAULTS = ("nic", "tp", "ep", "pipeline", "balance", "engine", "mtp", "acceptance", "prefill_tokens", "isl", "batch")
-DEFAULTS += ("requests_per_user",)
-BALANCES = ("perfect", "redundant", "none")
-SECTIONS = ("defaults", "alternatives", "fixed", "roofline", "balance", "study", "not_described")
-_RULES = {"batch": FILLS, "ep": ALL}  # defaults that are no number
-_METAS = {  # domain of a number
-    **{key: fields.count(key).metadata for key in _COUNTS},
-    **{key: fields.size("token", key).metadata for key in LENGTHS},
-    "length_factor": fields.share("mean over nominal length").metadata,
-    "mtp": fields.fields_of(records.Deployment)["mtp"],
-    "redundant_experts": fields.fields_of(records.Deployment)["redundant_experts"],
-    "acceptance": fields.fields_of(records.Workload)["acceptance"],
-    "tokens_per_step": fields.size("token", "1 + accepted drafts").metadata,
-    "ttft": fields.size("s", "mean time to the first token of the same run").metadata,
-    "tps_per_chip": fields.rate("token/s", "output tokens per second and chip of the same run").metadata,
-    "memory_reserve": fields.fields_of(records.Workload)["memory_reserve"],
-    **{key: fields.fields_of(records.Requests)[key] for key in OF_SERVERS},
-    "scale_out_bytes_per_s": fields.fields_of(records.Nic)["scale_out_bytes_per_s"],
-}
 
 
 class File(NamedTuple):
@@ -104,7 +77,7 @@ def _default(where, key, value):
     """One checked value of [defaults] or of [balance]."""
     if key in BALANCES:
         return number(f"{where} {key}", value, fields.fields_of(records.Workload)["expert_cv"])
-    return value if _RULES.get(key) == value else _value(where, key, value)
+    return value if RULES.get(key) == value else _value(where, key, value)
 
 
 def _alternatives(where, key, values):
@@ -233,15 +206,15 @@ def _domain(hardware):
 
 def _value(where, key, value):
     """One checked value of a row or of the defaults."""
-    if key in _FLAGS:
+    if key in FLAGS:
         if not isinstance(value, bool):
             raise InputError(f"{where} {key}: {value!r}; expected true or false")
         return value
-    if key in _TEXTS:
+    if key in TEXTS:
         if not isinstance(value, str) or not value.strip():
             raise InputError(f"{where} {key}: {value!r}; expected a text")
-        known = {"metric": METRICS, "balance": BALANCES, "batching": BATCHING}.get(key, (value,))
+        known = CHOICES.get(key, (value,))
         if value not in known:
             raise unknown(f"{where} {key}", key, value, known)
         return value
-    return number(f"{where} {key}", value, _METAS[key]) if key in _METAS else value
+    return number(f"{where} {key}", value, NUMBERS[key]) if "low" in NUMBERS.get(key, ()) else value

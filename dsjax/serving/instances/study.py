@@ -57,10 +57,10 @@ SERVER = dataclasses.replace(
     path=DATA / "server.toml",
     title="Server of a DeepSeek-V3-class model",
     policies={
-        "phase": Policy("phase", {"serve": None}),
+        "phase": CORE.policies["phase"]._replace(choices={"serve": None}),
         **{name: policy for name, policy in CORE.policies.items() if name != "phase"},
-        "batching": Policy("batching", BATCHING),
-        "length_law": Policy("length_law", LENGTH_LAWS),
+        "batching": Policy("batching", BATCHING, "whether prompts go before steps of decode or, cut, inside them"),
+        "length_law": Policy("length_law", LENGTH_LAWS, "how the lengths of requests are distributed"),
     },
     deployment=tuple(name for name in CORE.deployment if name not in ("batch", "prompts")),
     workload=tuple(name for name in CORE.workload if name not in ("context", "context_cv")),
@@ -125,7 +125,7 @@ POOLS = dataclasses.replace(
         "transfer_nic": CORE.records["nic"],
     },
     policies={
-        "phase": Policy("phase", {"disaggregated": None}),
+        "phase": CORE.policies["phase"]._replace(choices={"disaggregated": None}),
         **{
             f"{pool}_{name}": policy
             for pool in POOL_NAMES
