@@ -50,7 +50,7 @@ ARCHITECTURES = {
         ("Step3p5ForCausalLM", "Step3p7FlashForCausalLM", "Step3p7ForConditionalGeneration"), families.STEP3
     ),
     **dict.fromkeys(("Step3p7ForCausalLM", "Step3p5ForConditionalGeneration"), families.STEP3),
-    "MiMoV2FlashForCausalLM": families.MIMO_V2,
+    **dict.fromkeys(("MiMoV2FlashForCausalLM", "MiMoV2ForCausalLM"), families.MIMO_V2),
     "LongcatFlashForCausalLM": families.LONGCAT,
     "Ernie4_5ForCausalLM": families.ERNIE,
     "Ernie4_5_MoeForCausalLM": families.like(
@@ -143,6 +143,7 @@ TYPES = {
     "step3p5": "Step3p5ForCausalLM",
     "step3p7": "Step3p7ForConditionalGeneration",
     "mimo_v2_flash": "MiMoV2FlashForCausalLM",
+    "mimo_v2": "MiMoV2ForCausalLM",
     "longcat_flash": "LongcatFlashForCausalLM",
     "ernie4_5": "Ernie4_5ForCausalLM",
     "ernie4_5_moe": "Ernie4_5_MoeForCausalLM",

@@ -11,6 +11,7 @@ import math
 import re
 
 from ..errors import InputError
+from ..specs.model import LINEAR_RULES
 from ..specs.records import RATES
 from . import quantisation
 
@@ -30,8 +31,33 @@ def file_beside(path):
         raise InputError(f"{path}: cannot be read ({error}); expected a hf_quant_config.json") from None
 
 
-def linear_layers(model):
-    """[(use, names that it may have, parameters)] of the linear layers of a checkpoint; experts by their first."""
+def linear_layers(model, layers=None):
+    """[(use, names that it may have, parameters)] of the linear layers of a checkpoint; experts by their first.
+
+    `layers`: (mixers, FFNs) of the layers, as `kinds.layers` has them; None: attention in all, the first ones dense.
+    """
+    n, dense = model["num_hidden_layers"], model["first_k_dense_replace"]
+    mixers, ffns = layers or (["full"] * n, ["dense" if i < dense else "experts" for i in range(n)])
+    attention, linear = _attention(model), _linear(model)
+    found = [("head", ("lm_head",), 1)]
+    for i, (mixer, ffn) in enumerate(zip(mixers, ffns, strict=True)):
+        layer = f"model.layers.{i}"
+        products = {"linear": linear, "none": {}}.get(mixer, attention)
+        found += [("weight", _named(layer, names), size) for names, size in products.items()]
+        if ffn in ("dense", "both"):
+            names = ("mlp.{}_proj", "mlps.0.{}_proj", "feed_forward.{}_proj", "mixer.{}_proj")
+            found += [("dense", _named(layer, names, name), 1) for name in ("gate", "up", "down")]
+        if ffn in ("experts", "both"):
+            found += _experts(model, layer, ffn)
+    return found
+
+
+def _named(layer, names, *words):
+    return tuple(f"{layer}.{name}".format(*words) for name in (names if isinstance(names, tuple) else (names,)))
+
+
+def _attention(model):
+    """{names of a product of attention: parameters}."""
     hidden, heads = model["hidden_size"], model["num_attention_heads"]
     keys = model["qk_nope_head_dim"] + model["qk_rope_head_dim"]
     if rank := model["kv_lora_rank"]:
@@ -45,19 +71,50 @@ def linear_layers(model):
         kv = hidden * model["num_key_value_heads"]
         attention = {"q_proj": hidden * heads * keys, "k_proj": kv * keys, "v_proj": kv * model["v_head_dim"]}
     attention["o_proj"] = heads * model["v_head_dim"] * hidden
-    found = [("head", ("lm_head",), 1)]
-    for i in range(model["num_hidden_layers"]):
-        layer = f"model.layers.{i}"
-        found += [("weight", (f"{layer}.self_attn.{name}",), size) for name, size in attention.items()]
-        if i < model["first_k_dense_replace"]:
-            found += [("dense", (f"{layer}.mlp.{name}_proj",), 1) for name in ("gate", "up", "down")]
-            continue
-        for name, other in (("gate", "w1"), ("up", "w3"), ("down", "w2")):
-            of_mixtral = f"{layer}.block_sparse_moe.experts.0.{other}"
-            found.append(("expert", (f"{layer}.mlp.experts.0.{name}_proj", of_mixtral), 1))
-            if model["n_shared_experts"]:
-                several = (f"{layer}.mlp.shared_experts.{name}_proj", f"{layer}.mlp.shared_expert.{name}_proj")
-                found.append(("shared", several, 1))
+    if groups := model.get("o_groups"):
+        attention.pop("kv_b_proj")
+        first = heads * model["v_head_dim"] * model["o_lora_rank"]
+        attention |= {"o_a_proj": first, "o_proj": groups * model["o_lora_rank"] * hidden}
+    return {(f"self_attn.{name}", f"attn.{name}", f"mixer.{name}"): size for name, size in attention.items()}
+
+
+def _linear(model):
+    """{names of a product of linear attention: parameters}."""
+    if not model.get("linear_layers"):
+        return {}
+    columns, inner = model["linear_columns"], model["linear_heads"] * model["linear_value_dim"]
+    begin, end = {
+        "gated-delta": (("linear_attn.in_proj_qkv", "linear_attn.in_proj_qkvz"), "linear_attn.out_proj"),
+        "channel-gated-delta": ("self_attn.q_proj", "self_attn.o_proj"),
+        "state-space": ("mixer.in_proj", "mixer.out_proj"),
+        "decay": ("self_attn.qkv_proj", "self_attn.out_proj"),
+    }[LINEAR_RULES[int(model["linear_rule"])]]
+    return {begin: model["hidden_size"] * columns, end: inner * model["hidden_size"]}
+
+
+def _experts(model, layer, ffn):
+    """Of the experts of a layer; beside a dense FFN they are no part of it, but for those of LongCat."""
+    found = []
+    for name, other in (("gate", "w1"), ("up", "w3"), ("down", "w2")):
+        names = (
+            "mlp.experts.0.{}_proj",
+            "block_sparse_moe.experts.0.{1}",
+            "ffn.experts.0.{1}",
+            "mixer.experts.0.{}_proj",
+        )
+        if ffn == "both" and not model.get("zero_experts"):
+            names = ("experts.0.{}_proj", "moe.experts.0.{}_proj")
+        names = tuple(text.replace("{}", "{0}") for text in names)
+        found.append(("expert", _named(layer, names, name, other), 1))
+        if model["n_shared_experts"]:
+            places = (
+                "mlp.shared_experts",
+                "mlp.shared_expert",
+                "block_sparse_moe.shared_experts",
+                "mixer.shared_experts",
+            )
+            names = (*(f"{place}.{name}_proj" for place in places), f"ffn.shared_experts.{other}")
+            found.append(("shared", _named(layer, names), 1))
     return found
 
 
@@ -65,11 +122,14 @@ def of(config, where, model, beside=None, layers=None):
     """What a checkpoint stores, None where it is all bf16: {"method", "bits", "holds", "kv_bytes"}.
 
     "holds" {use: [format, mean bytes of a weight, rate]}. `beside`: (path, what it holds) of a `hf_quant_config.json`;
-    `model` {field: number}: its shape.
+    `model` {field: number}: its shape; `layers`: their kinds, as `linear_layers` takes them.
     """
     found, place = None, f"{where}: quantization_config"
     if config.get("quantization_config") is not None:
-        found = quantisation.scheme_of(config["quantization_config"], place)
+        given = config["quantization_config"]
+        if config.get("expert_dtype") is not None and isinstance(given, dict):
+            given = {"expert_dtype": config["expert_dtype"]} | given
+        found = quantisation.scheme_of(given, place)
     if beside is not None:
         path, given = beside
         given = given.get("quantization") if isinstance(given, dict) else None
@@ -86,7 +146,7 @@ def of(config, where, model, beside=None, layers=None):
     if found is None:
         return None
     method, scheme = found
-    holds = _held(scheme, linear_layers(model))
+    holds = _held(scheme, linear_layers(model, layers))
     bits = min([scheme.format.bits, *(format_.bits for _, format_ in scheme.own)])
     return {"method": method, "bits": bits, "holds": holds, "kv_bytes": scheme.kv_bytes}
 
@@ -124,7 +184,8 @@ def _matcher(patterns):
         if pattern.startswith("re:"):
             parts.append(f"(?:{pattern[3:]})")
             continue
-        plain = pattern.replace("language_model.model.", "model.").removeprefix("language_model.")
+        plain = pattern.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
+        plain = plain.replace("backbone.layers.", "model.layers.").removeprefix("language_model.")
         parts.append(rf"(?:.*\.)?{fnmatch.translate(plain).removesuffix(_END)}(?:\..*)?$")
     return re.compile("|".join(parts))
 

@@ -109,6 +109,7 @@ GLM5_NEXT = Architecture(
     streams=True,
     vectors=(vectors.pools, vectors.streams_without_head),
     names={"residual_streams": ("hc_mult",)},
+    defaults={"index_kpool": 16},
     ignored=("mhc",),
 )
 GLM4_MOE = Architecture(experts=True, o_bias=False)
@@ -124,7 +125,7 @@ MINIMAX_M2 = Architecture(
         "moe_intermediate_size": ("moe_intermediate_size", "intermediate_size"),
         "qk_norm": ("use_qk_norm",),
     },
-    defaults={"qk_norm_type": "per_layer"},
+    defaults={"qk_norm_type": "per_layer", "qk_norm": True},
     ignored=("use_mtp",),
 )
 MINIMAX_M3 = Architecture(
@@ -139,7 +140,7 @@ MINIMAX_M3 = Architecture(
         "intermediate_size": ("dense_intermediate_size",),
         "moe_intermediate_size": ("moe_intermediate_size", "intermediate_size"),
     },
-    ignored=("num_nextn_predict_layers", "qk_norm_type"),
+    ignored=("num_nextn_predict_layers", "qk_norm_type", "index_local_blocks"),
 )
 MINIMAX_M1 = Architecture(
     linear=linear.lightning,
@@ -228,7 +229,7 @@ STEP3 = Architecture(
         "num_nextn_predict_layers": ("num_nextn_predict_layers", "num_mtp_layers"),
     },
     defaults={"first_k_dense_replace": 3},
-    ignored=("zero_centered", "use_moe", "moe_every_n_layer", "need_fp32_gate", "use_qk_norm", "gating"),
+    ignored=("zero_centered", "use_moe", "moe_every_n_layer", "att_impl_type", "use_qk_norm", "gating"),
 )
 MIMO_V2 = Architecture(
     layers=layers.mimo,

@@ -34,8 +34,12 @@ class Scheme(NamedTuple):
 
 
 def _fp8(given, where):
-    del where
-    return Scheme(FP8, _listed(given, "modules_to_not_convert", "ignored_layers"))
+    """DeepSeek-V4 has routed experts in MXFP4 beside it, computed with activations of fp8."""
+    kind = given.get("expert_dtype")
+    if kind not in (None, "fp8", "fp4"):
+        raise InputError(f"{where}: expert_dtype: {str(kind)[:60]}; expected fp4 or fp8")
+    own = (("*.experts.*", MXFP4._replace(rate="fp8")),) if kind == "fp4" else ()
+    return Scheme(FP8, _listed(given, "modules_to_not_convert", "ignored_layers"), own)
 
 
 def _mxfp4(given, where):
@@ -85,7 +89,8 @@ def _modelopt(given, where):
     else:
         stored = _algorithm(algorithm, where)
     cache = given.get("kv_cache_quant_algo", given.get("kv_cache_scheme"))
-    kept = _listed(given, "ignore", "exclude_modules")
+    beside = stored is FP8 and own  # what the algorithms leave out is as the checkpoint was before them
+    kept = _listed(given, "modules_to_not_convert") if beside else _listed(given, "ignore", "exclude_modules")
     return Scheme(stored, kept, own, _cache_bytes(cache, where))
 
 

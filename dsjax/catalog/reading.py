@@ -26,7 +26,8 @@ NOTHING = frozenset(
     rope_parameters rope_local_base_freq rope_type rope_interleave rope_interleaved rope_ratio rope_theta_full
     rotary_dim rotary_base rotary_emb_base rotary_percent partial_rotary_factor partial_rotary_factors rotary_pct
     compress_rope_theta swa_rope_theta global_rope_theta local_rope_theta indexer_rope_interleave use_rope
-    yarn_only_types use_rope_layers position_embedding_type mrope_section use_mrope use_interleaved_rope
+    yarn_only_types use_rope_layers no_rope_layers no_rope_layer_interval
+    position_embedding_type mrope_section use_mrope use_interleaved_rope
     long_factor short_factor rope_for_sliding dual_chunk_attention_config interpolation_factor
     attn_temperature_tuning floor_scale attn_scale use_nope mla_use_nope use_alibi llama_4_scaling log_scaling
     scoring_func score_function norm_topk_prob routed_scaling_factor router_scaling_factor moe_router_scaling_factor
@@ -34,7 +35,8 @@ NOTHING = frozenset(
     router_jitter_noise input_jitter_noise router_bias_update_rate route_scale route_norm moe_renormalize
     moe_router_activation_func use_grouped_topk moe_router_topk_scaling_factor moe_router_enable_expert_bias
     use_routing_bias use_moe_router_bias moe_router_use_sigmoid use_expert_bias enable_moe_fp32_combine
-    moe_norm_min moe_gate_act moe_capacity moe_group moe_use_aux_free moe_aux_loss_coeff expert_balance_loss_coef
+    moe_norm_min moe_router_activation moe_gate_act moe_capacity moe_group moe_use_aux_free moe_aux_loss_coeff
+    expert_balance_loss_coef
     moe_dropout_prob moe_shared_expert_overlap norm_expert_weight router_dtype norm_before_gate norm_after_topk
     need_fp32_gate load_balance_coeff load_balancing_strategy capacity_factor moe_layer_recompute
     moe_drop_tokens moe_router_capacity_bin_policy moe_random_routing_dropped_token moe_capacity_factor

@@ -151,16 +151,23 @@ POOLS = ("index_kpool", "index_kpool_compress", "index_kpool_always_select_tail"
 def sparse_blocks(reader, kind, found):
     """MiniMax-M3: an indexer in some layers that picks blocks of positions; the others attend to all."""
     given, n = reader.sub("sparse_attention_config"), found["num_hidden_layers"]
-    if not given.config:
-        reader.missing("sparse_attention_config", "an object")
-    if not given.flag("use_sparse_attention", default=True):
+    nested = bool(given.config)
+    if nested and not given.flag("use_sparse_attention", default=True):
         return {}
-    on = given.listed("sparse_attention_freq", n, (0, 1)) or [1] * n
-    given.listed("sparse_disable_index_value", n, (0, 1))
-    size = given.whole("sparse_block_size")
-    sizes = {"index_topk": size * given.whole("sparse_topk_blocks"), "index_head_dim": given.whole("sparse_index_dim")}
-    sizes |= {"index_n_heads": given.whole("sparse_num_index_heads"), "index_layers": sum(on)}
-    return sizes | ({"unpicked_layers": n - sum(on)} if sum(on) < n else {}) if sum(on) else {}
+    part = given if nested else reader
+    names = ("sparse_block_size", "sparse_topk_blocks", "sparse_index_dim", "sparse_num_index_heads")
+    flat = ("index_block_size", "index_topk_blocks", "index_head_dim", "index_n_heads")
+    size, blocks, width, heads = (part.whole(name) for name in (names if nested else flat))
+    if nested:
+        on = given.listed("sparse_attention_freq", n, (0, 1)) or [1] * n
+        given.listed("sparse_disable_index_value", n, (0, 1))
+    else:
+        types = reader.listed("layer_types", n, ("full_attention", "minimax_m3_sparse")) or ["minimax_m3_sparse"] * n
+        on = [x == "minimax_m3_sparse" for x in types]
+    if not sum(on):
+        return {}
+    sizes = {"index_topk": size * blocks, "index_head_dim": width, "index_n_heads": heads, "index_layers": sum(on)}
+    return sizes | ({"unpicked_layers": n - sum(on)} if sum(on) < n else {})
 
 
 def _groups(reader, name, heads, default):

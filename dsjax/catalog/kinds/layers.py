@@ -130,6 +130,7 @@ def step(reader, kind):
     n = depth(reader)
     if not reader.flag("use_head_wise_attn_gate", default=True):
         reader.fail("use_head_wise_attn_gate", "true")
+    reader.get("num_sliding_attention_heads")  # which says nothing where no layer has a window
     return step_layers(reader, kind, n), per_layer.numbered_experts(reader, n), {}
 
 
