@@ -432,6 +432,7 @@ def test_what_the_command_prints():
     assert name == "inferencex_2026_06" and why.startswith("inferencex_2026_06.json, record 3: a pool of prompts")
     rows = json.loads(command("ingest", FILES / INFERENCEX, "--format", "json"))
     assert [row["value"] for row in rows] == [0.02, 0.031]
+    assert "ingest: tp: 'x' is not a number" in command("ingest", FILES / VLLM, "--tp", "x", code=2)
     assert "also given as --tp" in command("ingest", FILES / VLLM, "--tp", 8, "--fix", "tp=8", code=2)
 
 

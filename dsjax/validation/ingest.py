@@ -189,14 +189,13 @@ def _row(path, record, form, run, given, known):
 def _measured(record, form, run, chips, osl):
     """{metric, value, ...} of a run: the time of a token where it has one."""
     rate = {"tps_per_chip": run.tokens_per_s / chips} if run.tokens_per_s else {}
-    if run.tpot and run.ttft:
-        return {"metric": "tpot", "value": run.tpot, "ttft": run.ttft} | rate
+    first = {"ttft": run.ttft} if run.ttft else {}
     if run.tpot:
-        return {"metric": "tpot", "value": run.tpot} | rate
-    if run.ttft and osl <= 1:
+        return {"metric": "tpot", "value": run.tpot} | first | rate
+    if first and osl <= 1:
         return {"metric": "ttft", "value": run.ttft}
     if rate:
-        return {"metric": "mixed", "value": rate["tps_per_chip"]}
+        return {"metric": "mixed", "value": rate["tps_per_chip"]} | first
     raise InputError(f"{record.where}: neither a time of a token nor a rate of output; expected one from {form.name}")
 
 

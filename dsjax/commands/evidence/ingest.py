@@ -7,6 +7,13 @@ import click
 from ..common import OUTPUT_OPTIONS, GridRequest
 from ..tables import records, rows_over, table
 
+_ROWS = (
+    ("model", "models, or the path of a config.json"),
+    ("hardware", "hardware"),
+    ("nic", "nics"),
+    ("precision", "precisions"),
+    ("engine", "engines"),
+)
 _COUNTS = (
     ("chips", "Chips of the instance."),
     ("tp", "Chips that share the attention of a sequence."),
@@ -21,12 +28,9 @@ _COUNTS = (
 def _said(command):
     """Decorator: options of what a file does not say."""
     for name, text in reversed(_COUNTS):
-        command = click.option(f"--{name}", type=float if name in ("isl", "osl") else int, metavar="N", help=text)(
-            command
-        )
-    for name in reversed(("model", "hardware", "nic", "precision", "engine")):
-        text = f"Row of dsjax catalog {name if name in ('hardware',) else name + 's'}."
-        command = click.option(f"--{name}", metavar="ROW", help=text)(command)
+        command = click.option(f"--{name}", metavar="N", help=text)(command)
+    for name, rows in reversed(_ROWS):
+        command = click.option(f"--{name}", metavar="ROW", help=f"Row of dsjax catalog {rows}.")(command)
     return command
 
 
@@ -52,8 +56,9 @@ def ingest(logs, fixed, where, study, allow_failures, catalogs, output, force, f
       aiperf, genai-perf: profile_export_aiperf.json, profile_export_genai_perf.json
       InferenceX (InferenceMAX): agg_*.json
 
-    What a file does not say is an option, the same for all runs; one that it says is taken instead of what it says.
-    Files of up to 67 MB: of results, without the details of every request. Without -o the systems are printed.
+    What a file does not say is an option, the same for all runs; an option wins over the file, and the row says so.
+    Runs at a rate, of several instances or of stages are left aside with the reason. Files of up to 67 MB, as
+    results without the details of every request are. Without -o the systems are printed.
 
     \b
     dsjax ingest run.json --hardware H200 --tp 8 --chips 8 --ep 1 --precision fp8 --engine vllm -o systems.toml
