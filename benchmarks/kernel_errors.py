@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsjax.calibration import calibrate, measurements
+from dsjax.calibration import calibrate, measurements, precisions
 from dsjax.calibration.kinds import KINDS
 from dsjax.catalog import reader
 from dsjax.specs import records
@@ -73,7 +73,7 @@ def errors(table, chip, row=None):
             dtypes = sorted({line[of.dtype] for line in csv.DictReader(file) if line["engine"] == engine})
         for dtype in dtypes:
             found = measurements.read(path, of.kind, [f"engine={engine}", f"{of.dtype}={dtype}"])
-            precision = calibrate._SPELT.get(dtype, dtype)
+            precision = precisions.spelt(dtype)
             chips = rows["hardware"][chip], rows["nic"]["CX7"]
             peaks = calibrate._peaks(of.kind, *chips, chip, precision, None, found.labels)
             knots = {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsjax.calibration import calibrate, fitting, measurements
+from dsjax.calibration import calibrate, fitting, measurements, precisions
 from dsjax.calibration.kinds import KINDS
 from dsjax.catalog import reader
 from dsjax.errors import InputError
@@ -57,7 +57,7 @@ def load(table, chips, engines, dtype):
             found = measurements.read(path, kind, [f"engine={engine}", f"{column}={dtype}"])
         except InputError:
             continue
-        precision = calibrate._SPELT.get(dtype, dtype)
+        precision = precisions.spelt(dtype)
         peaks = calibrate._peaks(kind, rows["hardware"][chip], rows["nic"]["CX7"], chip, precision, None, found.labels)
         compute, moved = (np.asarray(x) for x in KINDS[kind].work(found.shapes, peaks))
         used = (found.seconds >= compute) & (found.seconds >= 0.97 * moved)  # else out of a cache, or wrong
@@ -82,7 +82,7 @@ def fitted(table, chips, engines, dtype):
     median, p90 = (100.0 * x for x in fitting.summary(validated, seconds))
     bias = float(np.exp(np.mean(np.log(validated / seconds))))
     result = fitting.fit(of, shapes, seconds, peaks)
-    precision = calibrate._SPELT.get(dtype, dtype)
+    precision = precisions.spelt(dtype)
     knots = {
         calibrate._knot(parameter.field, precision): result.parameters[name]
         for name, parameter in of.parameters.items()

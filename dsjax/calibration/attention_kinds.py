@@ -11,6 +11,7 @@ from .attention_forms import (
     mla_prefill_work,
 )
 from .kind import Kind, Parameter, share, start
+from .layer_kinds import OF_STATES
 
 
 def _decode(kernel):
@@ -67,8 +68,13 @@ _GROUPS = {
     "kv_heads": ("1", "heads of keys and values"),
     "head_dim": ("1", "width of a head"),
 }
-_OF_GROUPS = dict.fromkeys(("kv_heads", "num_key_value_heads", "num_kv_heads", "head_dim"), "grouped queries")
-_OF_LATENT = dict.fromkeys(("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "heads_per_kv"), "a latent cache")
+_OF_GROUPS = (
+    dict.fromkeys(("kv_heads", "num_key_value_heads", "num_kv_heads", "head_dim"), "grouped queries") | OF_STATES
+)
+_OF_LATENT = (
+    dict.fromkeys(("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "heads_per_kv"), "a latent cache")
+    | OF_STATES
+)
 
 KINDS = {
     "mla-decode": Kind(

@@ -15,27 +15,12 @@ from ..formulas import products
 from ..specs import records
 from ..specs.fields import fields_of
 from ..units import number
-from . import fitting, measurements
+from . import fitting, measurements, precisions
 from .kinds import FORMS
+from .precisions import PRECISIONS
 
-# precision -> (rate, bytes of an element of a weight, of another one read, of one written); nvfp4 has a scale of one
-# byte for 16 elements, mxfp4 for 32, int4 one of two bytes for 32
-PRECISIONS = {
-    "bf16": ("bf16", 2.0, 2.0, 2.0),
-    "fp8": ("fp8", 1.0, 1.0, 2.0),
-    "int8": ("int8", 1.0, 1.0, 2.0),
-    "fp4": ("fp4", 0.5, 0.5, 2.0),
-    "nvfp4": ("fp4", 0.5 + 1.0 / 16.0, 0.5 + 1.0 / 16.0, 2.0),
-    "w8a16": ("bf16", 1.0, 2.0, 2.0),
-    "int4-a16": ("bf16", 0.5 + 2.0 / 32.0, 2.0, 2.0),
-    "mxfp4-a16": ("bf16", 0.5 + 1.0 / 32.0, 2.0, 2.0),
-}
 _KERNELS = ("gemm", "expert", "attention", "gqa_prefill", "gqa", "prefill")  # what names of knots begin with
-_SPELT = {"bfloat16": "bf16", "half": "bf16", "float16": "bf16", "fp8_block": "fp8", "float8": "fp8"}
-_SPELT |= {"int8_wo": "w8a16", "int4_wo": "int4-a16", "w4a16_mxfp4": "mxfp4-a16"}
-_DTYPES = ("precision", "dtype", "gemm_dtype", "moe_dtype", "mla_dtype", "attn_dtype", "allreduce_dtype", "nccl_dtype")
 _KV_DTYPES = ("kv_cache_dtype", "kv_dtype")
-_DEFAULT = {"dispatch": "fp8", "combine": "bf16", "all-reduce": "bf16"}
 FAST = 3.0  # so much faster than memory or network can be the work of a cache; more is a wrong unit
 SLOW = 0.02  # shares of a peak below this may be a wrong unit
 
@@ -56,9 +41,11 @@ def calibrate(
     """Dataset of a form fitted to the measurements of a CSV file, with its cross-validation by shapes left out.
 
     `kind`: gemm, grouped-gemm, experts, fused-experts, mla-decode, gqa-decode, mla-prefill, gqa-prefill, dispatch,
-    combine, all-reduce; columns: see `measurements`. `hardware`, `nic`: rows of the catalog (and of `catalogs`) with
-    the peaks. `precision` bf16, fp8, int8, fp4, nvfp4, of weights alone w8a16, int4-a16, mxfp4-a16, where no column
-    says it; `peak` [FLOP/s] in place of the row's rate. `where`: lines that count ("device=H100", "kv_len>=256").
+    combine, all-reduce; recurrent, scan, channel-scan, state-scan, convolution, mixing-pre, mixing-post,
+    compressed-decode, compressed-prefill; columns: see `measurements`. `hardware`, `nic`: rows of the catalog (and of
+    `catalogs`) with the peaks. `precision` bf16, fp8, int8, fp4, nvfp4, of weights alone w8a16, int4-a16, mxfp4-a16, or
+    the file's word for one: lines of another do not count; `peak` [FLOP/s] in place of the row's rate. `where`: lines
+    that count ("device=H100", "kv_len>=256").
     `time`: the column of the time, "COLUMN" or "COLUMN=ms". `form`: "kernel", or "extended", with more parameters
     where they pay.
 
@@ -69,12 +56,10 @@ def calibrate(
     """
     if form not in FORMS:
         raise unknown("calibrate", "form", form, FORMS)
-    found = measurements.read(path, kind, where, time)
+    found = measurements.read(path, kind, where, time, precision)
     of = FORMS[form][kind]
-    precision = precision or _precision(path, kind, found.labels)
-    if precision not in PRECISIONS:
-        raise unknown("calibrate", "precision", precision, PRECISIONS)
     hardware, nic = _spelt(hardware, nic, catalogs)
+    precision = precisions.measured(path, kind, found.labels, precision)
     chip, link = _rows(hardware, nic, catalogs)
     peaks = _peaks(kind, chip, link, hardware, precision, peak, found.labels)
     found = measurements.in_bytes(found, peaks["operand_bytes"])
@@ -106,6 +91,7 @@ def calibrate(
         "form": form,
         "file": str(path),
         "where": ", ".join(where),
+        "of_precision": found.of_precision,
         "equation": of.form.__doc__,
         "lines": found.lines,
         "incomplete": found.incomplete,
@@ -130,7 +116,8 @@ def row_of(ds, name=None, base=None):
     name = name or f"{a['hardware']}-{a['kind']}-{a['precision']}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     errors = [f"{100 * float(ds[x]):.1f}" for x in ("cv_median_error", "cv_p90_error")]
-    where = f" where {a['where']}" if a["where"] else ""
+    conditions = ", ".join(filter(None, (a["where"], a["of_precision"])))
+    where = f" where {conditions}" if conditions else ""
     source = (
         f"fitted by dsjax {__version__} on {today} to {int(ds['used'].sum())} points of {Path(a['file']).name}{where}; "
         f"{a['kind']} on {a['hardware']}, {a['precision']}; |error| over shapes left out: median {errors[0]} %, 90th "
@@ -190,21 +177,6 @@ def write_row(ds, path, name=None, base=None, force=False):
         temporary.write_text(row_of(ds, name, base), encoding="utf-8")
 
 
-def _precision(path, kind, labels):
-    """The precision that the file's own column names, or the usual one of an exchange."""
-    for column in _DTYPES:
-        if column in labels:
-            texts = {_SPELT.get(x, x) for x in labels[column]}
-            if len(texts) > 1:
-                several = ", ".join(sorted(texts))
-                raise InputError(f"{path}: column {column} has {several}; expected one (--where {column}=...)")
-            if texts <= PRECISIONS.keys():
-                return texts.pop()
-    if kind in _DEFAULT:
-        return _DEFAULT[kind]
-    raise InputError(f"{path}: no column says the precision; expected --precision, one of {', '.join(PRECISIONS)}")
-
-
 def _spelt(hardware, nic, catalogs):
     """The names of the chip and of its NIC as their rows spell them."""
     rows = reader.load(records.RECORDS, *reader.users(catalogs))
@@ -224,10 +196,10 @@ def _peaks(kind, chip, link, hardware, precision, peak, labels):
     if peak is not None:
         flops = number("calibrate: peak", peak, fields_of(records.Hardware)["bf16_flops_per_s"])
     if not flops:
-        if kind not in _DEFAULT:
+        if kind not in precisions.COMPUTES_NOTHING:
             raise InputError(f"calibrate: {hardware} has no {rate} rate in the catalog; expected --peak, its FLOP/s")
         flops = 1.0  # exchanges compute nothing
-    kv = {_SPELT.get(x, x) for column in _KV_DTYPES for x in labels.get(column, ()) if x}
+    kv = {precisions.spelt(x) for column in _KV_DTYPES for x in labels.get(column, ()) if x}
     if len(kv) > 1:
         raise InputError(f"calibrate: the KV cache has {', '.join(sorted(kv))}; expected one of them (--where)")
     return {

@@ -66,6 +66,9 @@ _ALL_REDUCE = {
 }
 
 
+_OF_EXPERTS = dict.fromkeys(
+    ("num_groups", "num_local_experts", "m_per_group", "tokens_per_expert", "num_experts", "topk"), "experts"
+)
 _MNK = {"n": ("1", "columns of the weight"), "k": ("1", "inner size")}
 
 
@@ -86,7 +89,16 @@ _TOKENS = {
 
 
 KINDS = {
-    "gemm": Kind("GEMM", gemm, gemm_work, _GEMM, {"m": ("1", "rows"), **_MNK}, ("n", "k"), {"quantised": 0.0}),
+    "gemm": Kind(
+        "GEMM",
+        gemm,
+        gemm_work,
+        _GEMM,
+        {"m": ("1", "rows"), **_MNK},
+        ("n", "k"),
+        {"quantised": 0.0},
+        foreign=_OF_EXPERTS,
+    ),
     "grouped-gemm": Kind(
         "grouped GEMM of the experts of one card",
         grouped_gemm,

@@ -17,7 +17,7 @@ _CORE = {
     "positions": ("token", "entries that a token attends to"),
 }
 _OF_ATTENTION = dict.fromkeys(("kv_len", "kv_lora_rank", "qk_rope_head_dim", "head_dim"), "attention to a cache")
-_OF_STATES = dict.fromkeys(("v_heads", "num_v_heads", "head_k_dim", "d_state", "d_conv"), "layers with a state")
+OF_STATES = dict.fromkeys(("v_heads", "num_v_heads", "head_k_dim", "d_state", "d_conv"), "layers with a state")
 
 
 def _bytes(kernel):
@@ -92,7 +92,7 @@ KINDS = {
         {"num_tokens": ("token", "tokens"), "hidden_size": ("1", "elements of a stream")},
         ("num_tokens", "hidden_size"),
         {"streams": 4.0, "sites": 1.0},
-        foreign=_OF_ATTENTION | _OF_STATES,
+        foreign=_OF_ATTENTION | OF_STATES,
         also={"streams": ("hc_mult",), "sites": ("num_sites",)},
     ),
     "compressed-decode": Kind(
@@ -104,7 +104,7 @@ KINDS = {
         ("batch", "heads", "positions"),
         {"new_tokens": 1.0},
         fixed={"compressed_tile": 0.0},
-        foreign=_OF_STATES,
+        foreign=OF_STATES,
     ),
     "compressed-prefill": Kind(
         "attention of prompts to a window and to compressed entries",
@@ -114,7 +114,7 @@ KINDS = {
         _BATCH | _CORE,
         ("batch", "heads", "new_tokens", "positions"),
         fixed={"compressed_prefill_tile": 0.0},
-        foreign=_OF_STATES,
+        foreign=OF_STATES,
     ),
 }
 KINDS["mixing-post"] = KINDS["mixing-pre"]._replace(

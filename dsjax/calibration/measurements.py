@@ -8,8 +8,8 @@ Columns that a kind needs (names in brackets are read too):
     experts,      num_tokens (of all cards) hidden_size [hidden] inter_size num_experts ep_size [ep, moe_ep_size];
     fused-experts topk [num_topk] where it is not 8, moe_tp_size where an expert is split; rows spread evenly over the
                   experts; fused: the rows are put in order and the results summed in that time, without a dispatch
-    mla-decode    batch [batch_size] kv_len; where they differ from 128, 1, 512, 64: heads [num_heads], queries,
-                  kv_lora_rank, qk_rope_head_dim
+    mla-decode    batch [batch_size] kv_len [step + isl]; where they differ from 128, 1, 512, 64: heads [num_heads],
+                  queries, kv_lora_rank, qk_rope_head_dim
     gqa-decode    batch kv_len heads kv_heads [num_key_value_heads, num_kv_heads] head_dim; queries where not 1
     mla-prefill   batch [batch_size; else 1] isl [seq_or_sq, seq_len]; heads, qk_nope_head_dim, qk_rope_head_dim,
                   v_head_dim; heads_per_kv where several heads read one key and value (128 where absorbed; else 1)
@@ -17,6 +17,14 @@ Columns that a kind needs (names in brackets are read too):
     dispatch,     ep_size [ep, moe_ep_size] num_token [tokens_per_rank, num_tokens] hidden_size [hidden];
     combine       topk [num_topk], node_num [1]
     all-reduce    num_gpus, bytes; or message_size, in elements of the precision measured
+    recurrent     batch v_heads [num_v_heads] k_dim [head_k_dim] v_dim [head_v_dim]; queries [seq_len], state_bytes (4)
+    scan,         batch isl k_heads [num_k_heads] v_heads k_dim v_dim; state_bytes (4); channel-scan: KDA; state-scan
+    channel-scan, (Mamba-2): k_heads [n_groups] v_heads [nheads] k_dim [d_state] v_dim [head_dim], chunk [chunk_size]
+    state-scan
+    convolution   batch channels; isl (1), taps [d_conv] (4), is_prefill (0)
+    mixing-pre,   num_tokens hidden_size; streams [hc_mult] (4), sites [num_sites] (1) in one time
+    mixing-post
+    compressed-decode, compressed-prefill   batch heads positions (entries of a token), new_tokens of a prompt
 
 and a time whose name says its unit: latency_us (_s, _ms, _ns; also time_us, us, ms, us_derived, dispatch_us,
 dispatch_avg_t_us). Other columns are labels: `where` picks lines by them; one that speaks of another
@@ -34,6 +42,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError, unknown
+from . import precisions
 from .kinds import KINDS
 
 APART = 1.5  # largest over smallest time of one shape that are still the same measurement
@@ -55,6 +64,8 @@ _ALSO = {
     "topk": ("num_topk",),
     "bytes": ("message_size",),  # in elements: `in_bytes`
 }
+_SUMS = {"kv_len": ("step", "isl")}  # columns of aiconfigurator's tables: cached tokens, new ones
+_BEFORE = ("step", "prefix")  # tokens before a prompt
 _PAIR = {"up_proj_us": (2.0, "up"), "down_proj_us": (1.0, "down")}
 _CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|=)\s*(.*?)\s*")
 _COMPARE = {">=": operator.ge, "<=": operator.le, "=": operator.eq}
@@ -70,17 +81,21 @@ class Measurements(NamedTuple):
     incomplete: int  # of them, without a time or a size
     merged: int  # of them, merged into another of the same shape
     in_elements: bool = False  # whether `bytes` are still elements (`in_bytes`)
+    of_precision: str = ""  # how many lines `precision` picks, where some are of another
 
 
-def read(path, kind, where=(), time=None):
+def read(path, kind, where=(), time=None, precision=None):
     """`Measurements` of a file. `where`: conditions ("device=H100", "kv_len>=256"); `time`: COLUMN or COLUMN=UNIT.
+
+    `precision`: lines of another do not count, where a column says it.
 
     Raises InputError naming the file, the line and the column.
     """
     if kind not in KINDS:
         raise unknown("calibrate", "kind", kind, KINDS)
     header, lines = _lines(path)
-    chosen = _chosen(path, header, lines, where)
+    chosen, of_precision = precisions.chosen(path, header, _chosen(path, header, lines, where), precision)
+    header, chosen = _with_sums(header, chosen, kind)
     _own(path, kind, header, chosen)
     times = _time_columns(path, header, kind, time)
     points = [point for line in chosen for point in _points(path, header, line, kind, times)]
@@ -94,7 +109,8 @@ def read(path, kind, where=(), time=None):
             raise InputError(f'{path}: column {name} has {several}; expected one chip (--where "{name}={first}")')
     shapes, seconds, merged = _merge(path, header, complete, chosen)
     in_elements = "bytes" in shapes and "bytes" not in header
-    return Measurements(shapes, seconds, labels, len(chosen), len(points) - len(complete), merged, in_elements)
+    incomplete = len(points) - len(complete)
+    return Measurements(shapes, seconds, labels, len(chosen), incomplete, merged, in_elements, of_precision)
 
 
 def in_bytes(found, element_bytes):
@@ -159,6 +175,20 @@ def _chosen(path, header, lines, where):
     return lines
 
 
+def _with_sums(header, chosen, kind):
+    """(header, lines) with the columns that a table has in parts."""
+    for name, parts in _SUMS.items():
+        if name in KINDS[kind].columns and name not in header and set(parts) <= set(header):
+            header = [*header, name]
+            chosen = [(i, line | {name: _sum([line[part] for part in parts])}) for i, line in chosen]
+    return header, chosen
+
+
+def _sum(texts):
+    """A sum of whole numbers; empty where one of them is none."""
+    return str(sum(map(int, texts))) if all(text.isdecimal() for text in texts) else ""
+
+
 def _own(path, kind, header, chosen):
     """Refuses a table of another kernel: a column that this one does not have, a sliding window."""
     for column, other in KINDS[kind].foreign.items():
@@ -169,6 +199,9 @@ def _own(path, kind, header, chosen):
         if found and KINDS[kind].foreign:
             value = min(found)
             raise InputError(f"{path}: column {column} has {value}; expected attention to all (--where {column}=0)")
+    for column in _BEFORE if kind.endswith(("-prefill", "scan")) else ():
+        if found := {line.get(column, "") for _, line in chosen} - {"", "0"}:
+            raise InputError(f"{path}: column {column} has {min(found)}; expected whole prompts (--where {column}=0)")
 
 
 def _time_columns(path, header, kind, time):
@@ -194,8 +227,10 @@ def _time_columns(path, header, kind, time):
     ]
     if len(found) != 1:
         names = ", ".join(name for name, _ in found) or f"none of {', '.join(header)}"
+        bare = next((name for name in _TIMES if name and name in header), "COLUMN")
+        unit = "ms, the unit of aiconfigurator's tables" if bare == "latency" else "us"
         raise InputError(
-            f"{path}: column of the time: {names}; expected one with its unit, like latency_us, or --time COLUMN=us"
+            f"{path}: column of the time: {names}; expected one with its unit, like latency_us, or --time {bare}={unit}"
         )
     return found
 

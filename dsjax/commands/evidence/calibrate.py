@@ -16,14 +16,16 @@ STRANGE_SHOWN = 10
 @click.option(
     "--kind",
     required=True,
-    help="gemm, grouped-gemm, experts, fused-experts, mla-decode, mla-prefill, gqa-decode, gqa-prefill, dispatch, "
-    "combine or all-reduce.",
+    help="gemm, grouped-gemm, experts, fused-experts, mla-decode, mla-prefill, gqa-decode, gqa-prefill, recurrent, "
+    "scan, channel-scan, state-scan, convolution, mixing-pre, mixing-post, compressed-decode, compressed-prefill, "
+    "dispatch, combine or all-reduce.",
 )
 @click.option("--hardware", required=True, metavar="ROW", help="The chip measured, a row of the hardware catalog.")
 @click.option("--nic", default="CX7", show_default=True, metavar="ROW", help="Its NIC, for dispatch and combine.")
 @click.option(
     "--precision",
-    help="bf16, fp8, int8, fp4, nvfp4, of weights alone w8a16, int4-a16, mxfp4-a16, where no column says it.",
+    help="bf16, fp8, int8, fp4, nvfp4, of weights alone w8a16, int4-a16, mxfp4-a16, or the file's word for one: lines "
+    "of another do not count.",
 )
 @click.option("--where", multiple=True, metavar="CONDITION", help='Lines that count: device=H100, "kv_len>=256".')
 @click.option("--time", metavar="COLUMN[=UNIT]", help="Column of the time where it is not latency_us: latency=ms.")
@@ -51,6 +53,10 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     fused-experts (without one): num_tokens hidden_size inter_size num_experts ep_size [topk, moe_tp_size];
     mla-decode: batch kv_len; mla-prefill: batch isl;
     gqa-decode, gqa-prefill: likewise, and heads kv_heads head_dim;
+    recurrent: batch v_heads k_dim v_dim [queries]; scan (gated delta rule), channel-scan (KDA),
+    state-scan (Mamba-2): batch isl k_heads v_heads k_dim v_dim; convolution: batch channels [isl];
+    mixing-pre, mixing-post (hyper-connections): num_tokens hidden_size [streams, sites];
+    compressed-decode, compressed-prefill (DeepSeek-V4): batch heads positions [new_tokens];
     dispatch, combine: ep_size num_token hidden_size [topk, node_num];
     all-reduce: num_gpus bytes, or message_size in elements of the precision measured;
     and a time whose name says its unit: latency_us, latency_ms, latency_s.
@@ -103,6 +109,8 @@ def _tables(ds, quiet):
         left.append((int((ds["used"] == 0).sum()), "faster than the peak rate of the chip: left out"))
         said = "".join(f"; {n} {text}" for n, text in left if n)
         click.echo(f"  {int(ds['used'].sum())} points from {a['lines']} lines{said}")
+        if a["of_precision"]:
+            click.echo(f"  {a['of_precision']}, the others are of another precision")
         if cached := int(((ds["faster_than_memory"] == 1) & (ds["used"] == 1)).sum()):
             click.echo(f"  {cached} points beat the peak bandwidth (operands in a cache?): kept")
     click.echo(
