@@ -186,6 +186,7 @@ def _same_rates(row, base):
 BASE = "row that gives the numbers that this one leaves out, prices and power apart"
 FORM = "equations that its knots are of"
 CURVE = "row of the curves: the shares of peak that its kernels reach"
+VENDOR = "who makes it; words of `dsjax catalog hardware` look here too"
 CURVES = "curves of its own kernels in place of those of a family of chips: { curve of a chip = own curve }"
 
 

@@ -43,6 +43,7 @@ def texts(kind, cls):
         found["form"] = values.described(reader.FORM, values.choice(efficiency.FORMS))
     if cls and issubclass(cls, Hardware):
         found["curve"] = values.described(reader.CURVE, values.name(reader.load()["curve"]))
+        found["vendor"] = values.described(reader.VENDOR, values.TEXT)
     if kind == "engine":
         found["curves"] = values.described(reader.CURVES, values.tables(values.TEXT))
     return found
