@@ -85,6 +85,7 @@ class Pools:
             table=table._replace(decode_s=SMALL * table.decode_s),
             room_bytes=room,
             position_bytes=np.min(decodes.decode.position_bytes, keepdims=True),
+            state_positions=np.zeros(1),
         )
         return prefill, decode._replace(decode=own, link_bytes_per_s=np.max(decodes.link_bytes_per_s, keepdims=True))
 

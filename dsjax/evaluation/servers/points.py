@@ -178,6 +178,10 @@ class Points:
     def points(self, index, law, asked, chunked):
         """`answer.Points` of points."""
         steps_of, decode = self.steps(index, law, asked, chunked), self.decode.found
+        position = tables.first(self.number(decode, "position_bytes", index, law))
+        state = 0.0 * position
+        if "state_bytes" in decode:
+            state = tables.first(self.number(decode, "state_bytes", index, law))
         live = {"decode_live": (decode, steps_of.decode_s), "prompts_live": (self.prompts.found, steps_of.prompts_s)}
         return answer.Points(
             table=steps_of,
@@ -192,7 +196,8 @@ class Points:
             groups=steps_of.groups,
             room_bytes=self.number(decode, "room_bytes", index, law),
             held_bytes=tables.first(self.number(decode, "held_bytes", index, law)),
-            position_bytes=tables.first(self.number(decode, "position_bytes", index, law)),
+            position_bytes=position,
+            state_positions=state / position,
             **{
                 name: tables.along_nodes(self.number(found, "live_bytes", index, law), like.shape[-1])
                 for name, (found, like) in live.items()

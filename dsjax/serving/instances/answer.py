@@ -28,6 +28,7 @@ class Points(NamedTuple):
     spare_bytes: np.ndarray  # of what is kept free, for activations
     held_bytes: np.ndarray  # weights and what the engine keeps
     position_bytes: np.ndarray  # of a position of a sequence
+    state_positions: np.ndarray  # positions that the state of a sequence, however long, is worth
     decode_live: np.ndarray  # activations, by sequences
     prompts_live: np.ndarray  # the same, by new tokens of prompts
     limits: goodput.Limits | None = None  # that requests should keep
@@ -61,7 +62,7 @@ def room(points, sizes):
     _, first = left(live)
     live = arrays.maximum(live, interpolated(points.decode_live, arrays.maximum(groups * first, 1.0)))
     positions, cap = left(live)
-    largest = sizes.prompt + sizes.mean_output
+    largest = sizes.prompt + sizes.mean_output + points.state_positions
     return Room(
         cap=arrays.maximum(cap, 1.0) * groups,
         positions=arrays.maximum(positions, 1.0) * groups,
@@ -72,8 +73,11 @@ def room(points, sizes):
 
 
 def held_positions(points, sizes):
-    """Positions of the cache that a sequence that decodes holds, in the mean: its context, and what is reserved."""
-    return sizes.context + points.reserved_output * (sizes.reserved - sizes.context)
+    """Positions of the cache that a sequence that decodes holds, in the mean: its context, and what is reserved.
+
+    A state beside them counts as the positions that it is worth.
+    """
+    return sizes.context + points.reserved_output * (sizes.reserved - sizes.context) + points.state_positions
 
 
 def largest_rate(step, sizes, server):

@@ -28,11 +28,12 @@ class Points(NamedTuple):
 def transfer(points, sizes, rate):
     """(time to send the cache of a prompt [s], share of the time in which a link is busy).
 
-    t = start + L y / b (1 + rho / (2 (1 - rho))), y bytes of a position on a chip that decodes, b bytes per second of
-    the link of a chip; rho = lam L y / b over the groups of the pool that has fewer of them to send from or to: a queue
+    t = start + L y / b (1 + rho / (2 (1 - rho))), L positions of a prompt (and those that a state is worth), y bytes of
+    one on a chip that decodes, b bytes per second of the link of a chip; rho = lam L y / b over the groups of the pool
+    that has fewer of them to send from or to: a queue
     of one server and constant service.
     """
-    sent = sizes.prompt * points.decode.position_bytes / points.link_bytes_per_s
+    sent = (sizes.prompt + points.decode.state_positions) * points.decode.position_bytes / points.link_bytes_per_s
     ends = [
         points.prefill_instances * points.prefill.groups,
         points.decode_instances * points.decode.groups,
@@ -104,7 +105,7 @@ def variables(points, open_, with_quantiles):
         ),
         "ok_prefill_memory": spare > 0.0,
         "ok_decode_memory": room.fits,
-        "ok_kv": room.one & (spare >= p.position_bytes * sizes.prompt),
+        "ok_kv": room.one & (spare >= p.position_bytes * (sizes.prompt + p.state_positions)),
         "ok_stable": asked < most if open_ else rate > 0.0,
         "ok_transfer": share < 1.0,
         "request/room": means.room_wait,

@@ -114,7 +114,7 @@ def _outcome(gained, per_chip, total, drafts, host_s, held):
 
 
 # What attends to positions: of a step of decode and prompts each has its own.
-CORES = ("attention", "kv_exchange", "index_scores", "index_selection")
+CORES = ("attention", "sliding_attention", "linear_core", "kv_exchange", "index_scores", "index_selection")
 PARTS = tuple(f.name for f in dataclasses.fields(Time))
 
 
@@ -132,13 +132,15 @@ def decode_at(fields=()):
         del phase
         found = of(_at(point, loads), phase=decode_phase(loads), **policies)
         cache = found.memory["kv_cache"]
+        state = found.memory.get("state")
         held = sum(found.memory.values()) - cache - found.memory["activations"]
         sequences = busiest(loads["sequences"], found.dp, 1.0)
         named = fields_by_name(point)
         values = {
             "seconds": found.time.total,
             "held_bytes": held,
-            "position_bytes": cache / (sequences * loads["context"]),  # of a position of a group's sequence, on a chip
+            # Of a position of a group's sequence, on a chip; a model without a cache has one of a byte.
+            "position_bytes": arrays.maximum(cache / (sequences * loads["context"]), 1.0),
             "live_bytes": found.memory["activations"],
             "room_bytes": point.hardware.hbm_bytes * (1.0 - point.workload.memory_reserve),
             "spare_bytes": point.engine.activations_reserved * point.hardware.hbm_bytes * point.workload.memory_reserve,
@@ -150,6 +152,8 @@ def decode_at(fields=()):
             "usd_per_hour": point.hardware.usd_per_hour,
             "watts": point.hardware.watts,
         }
+        if state is not None:  # of a sequence, however long
+            values |= {"held_bytes": held - state, "state_bytes": state / sequences}
         values |= {f"ok_{name}": ok for name, ok in found.masks.items() if name not in WITHOUT} | _parts(found.time)
         return values | {f"field/{name}": named[name] for name in fields}
 
