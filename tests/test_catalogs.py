@@ -226,7 +226,7 @@ def test_best_points_are_plausible(every):
         best[name] = float(rate.max())
         active = int(dsjax.count(name)["active_parameters_without_embedding"])
         assert best[name] < chip["fp8_flops_per_s"] / (2 * active), name
-        assert best[name] > 0.01 * chip["fp8_flops_per_s"] / (2 * active), name
+        assert best[name] > 0.001 * chip["fp8_flops_per_s"] / (2 * active), name  # a small one reads its cache
         assert (one.mfu < 1).all() and (one.mbu < 1).all(), name
     assert best["Qwen3-30B-A3B"] > best["Qwen3-235B-A22B"] and best["Llama-3.1-70B"] > best["Llama-3.1-405B"]
     assert best["DeepSeek-V3"] == best["DeepSeek-R1"]  # the same shapes

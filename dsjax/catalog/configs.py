@@ -62,7 +62,8 @@ def row(config, where, beside=None):
     reader.finish(kind.ignored)
     source = config.get("_source")
     found = numbers | {"source": source if isinstance(source, str) and source.strip() else f"{where}, {name}"}
-    found["source"] += "".join(f"; {said}" for said in (remark, kind.said) if said)
+    said = [text_ for key, text_ in kind.said.items() if not key or text.get(key)]
+    found["source"] += "".join(f"; {remark}" for remark in (remark, *said) if remark)
     if stored := checkpoints.of(text, where, numbers, beside, layers):
         found["quantisation"] = stored
         found["source"] += f"; weights stored in {stored['method']}, {stored['bits']} bit"

@@ -20,6 +20,7 @@ class Architecture:
     ffns: Callable = ffns.ffns
     layers: Callable = layers.plain  # what mixes tokens in each layer, and its FFN
     mixers: Callable | None = None  # of `plain`, where layers differ
+    windows: bool = False  # layers may have a window; `pattern` says so too
     pattern: int | None = None  # each so-many-th layer has no window (0: all have one); None: no layer has
     experts: bool = False
     one_width: bool = False  # dense FFNs and experts have one width
@@ -41,7 +42,9 @@ class Architecture:
     names: dict = dataclasses.field(default_factory=dict)  # {name of the record: keys of the config}
     defaults: dict = dataclasses.field(default_factory=dict)
     ignored: tuple = ()  # keys that change nothing here
-    said: str = ""  # what is left out of the time
+    said: dict = dataclasses.field(
+        default_factory=dict
+    )  # {key, "" always: what a config with it leaves out of the time}
 
 
 def like(kind, **changes):
@@ -91,6 +94,7 @@ KIMI_LINEAR = Architecture(
     experts=True,
     first=1,
     vectors=(vectors.attention_residuals,),
+    said={"attn_res_block_size": "attention residuals are counted only"},
     names={
         "n_routed_experts": ("num_experts", "n_routed_experts"),
         "num_experts_per_tok": ("num_experts_per_token", "num_experts_per_tok"),
@@ -151,6 +155,7 @@ MINIMAX_M1 = Architecture(
     ignored=("postnorm", "shared_moe_mode", "attention_type"),
 )
 LLAMA4 = Architecture(
+    windows=True,
     mixers=lambda reader, kind, n: per_layer.chunked(reader, n),
     experts=True,
     shared=1,
@@ -162,7 +167,7 @@ LLAMA4 = Architecture(
         "moe_intermediate_size": ("intermediate_size",),
         "intermediate_size": ("intermediate_size_mlp",),
     },
-    ignored=("use_qk_norm", "moe_layers", "for_llm_compressor"),
+    ignored=("use_qk_norm", "for_llm_compressor"),
 )
 MIXTRAL = Architecture(
     experts=True, one_width=True, pattern=0, names={"n_routed_experts": ("num_local_experts", "num_experts")}
@@ -218,8 +223,8 @@ STEP3 = Architecture(
     layers=layers.step,
     experts=True,
     own_sizes=attention.of_step,
-    gate="head",
     qk_norm=True,
+    vectors=(vectors.head_gates,),
     names={
         "n_routed_experts": ("moe_num_experts", "num_experts", "n_routed_experts", "num_local_experts"),
         "num_experts_per_tok": ("moe_top_k", "num_experts_per_tok"),
@@ -230,16 +235,18 @@ STEP3 = Architecture(
     },
     defaults={"first_k_dense_replace": 3},
     ignored=("zero_centered", "use_moe", "moe_every_n_layer", "att_impl_type", "use_qk_norm", "gating"),
+    said={"": "gates of heads are counted only"},
 )
 MIMO_V2 = Architecture(
+    windows=True,
     layers=layers.mimo,
     experts=True,
     value_width=True,
     own_sizes=attention.of_mimo,
     o_bias=False,
     vectors=(vectors.window_sinks,),
-    names={"sliding_window": ("sliding_window", "sliding_window_size")},
-    ignored=("attention_chunk_size", "hybrid_block_size", "attention_projection_layout"),
+    names={"sliding_window": ("sliding_window", "sliding_window_size", "attention_chunk_size")},
+    ignored=("hybrid_block_size", "attention_projection_layout"),
 )
 LONGCAT = Architecture(
     attention=attention.latent,

@@ -183,7 +183,7 @@ def _cache_bytes(given, where):
     """Bytes of an element of the cache, of "FP8" or {num_bits}."""
     if given is None:
         return 2.0
-    bits = given.get("num_bits") if isinstance(given, dict) else {"FP8": 8, "INT8": 8, "NVFP4": 4}.get(given)
-    if bits not in (4, 8):
+    bits = given.get("num_bits") if isinstance(given, dict) else {"FP8": 8, "INT8": 8, "NVFP4": 4}.get(str(given))
+    if type(bits) is not int or bits not in (4, 8):
         raise InputError(f"{where}: cache: {str(given)[:60]}; expected FP8, or num_bits 8 or 4")
     return 0.5625 if bits == 4 else 1.0

@@ -71,7 +71,7 @@ NOTHING = frozenset(
     """.split()
 )
 # ... and those that end so: tokens by name.
-_OF_TOKENS = re.compile(r".*_token_(id|index|ids)$|.*_token$|^(eod|eos|bos|pad|unk|sep|cls)_\w+|^ignore_index$")
+_OF_TOKENS = re.compile(r".*_token_(id|index|ids)$|(eod|eos|bos|pad|unk|sep|cls)_\w+$|ignore_index$")
 
 
 class Reader:
@@ -118,21 +118,11 @@ class Reader:
         value = self.get(name, default)
         if value is None:
             self.missing(name, f"a whole number of at least {low}")
-        real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        real = _real(value)
         if not real or value != int(value) or not low <= value <= MOST:
             most = f", at most {MOST:,}" if real and value > MOST else ""
             self.fail(name, f"a whole number of at least {low}{most}")
         return int(value)
-
-    def number(self, name, default=None):
-        """A positive number."""
-        value = self.get(name, default)
-        if value is None:
-            self.missing(name, "a positive number")
-        real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not real or not 0 < value <= MOST:
-            self.fail(name, "a positive number")
-        return value
 
     def flag(self, name, default=False):
         value = self.get(name, default)
@@ -186,6 +176,11 @@ class Reader:
                 self.fail(key, "no key that changes the model and is not understood")
         for reader in self.inside.values():
             reader.finish()
+
+
+def _real(value):
+    """Whether a value is a number, and finite."""
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
 def _neutral(value):

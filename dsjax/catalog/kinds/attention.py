@@ -22,7 +22,7 @@ def grouped(reader, kind, found):
         "qk_rope_head_dim": 0,
         "v_head_dim": reader.whole("v_head_dim", width) if kind.value_width else width,
     }
-    return sizes | _extras(reader, kind) | _gate(reader, kind, width)
+    return sizes | _extras(reader, kind) | {"attention_gate": _flag(reader, kind.gate)}
 
 
 def latent(reader, kind, found):
@@ -105,7 +105,9 @@ def compressed_layers(reader, kind, n):
 
 
 def windows(reader, kind, found):
-    """Layers with a sliding window."""
+    """Layers with a sliding window; where no layer of an architecture can have one, no key of it is read."""
+    if not kind.windows and kind.pattern is None:
+        return {}
     sliding = found["mixers"].count("window")
     name = "attention_chunk_size" if kind.chunks else "sliding_window"
     window = reader.whole(name, 0, low=0)
@@ -192,13 +194,6 @@ def _flag(reader, which):
     if isinstance(which, str):
         return reader.flag(which.rstrip("!"), default=which.endswith("!"))
     return int(which)
-
-
-def _gate(reader, kind, width):
-    """A gate of the output: as wide as it is, or one for each head, which is 1 / D_v as wide."""
-    if kind.gate == "head":
-        return {"attention_gate": 1 / width}
-    return {"attention_gate": 1} if _flag(reader, kind.gate) else {}
 
 
 # ---- layers with a window of sizes of their own

@@ -40,6 +40,11 @@ def dense_layers(reader, n):
         offset = 1 if "moe_layer_freq" in reader.names else 0  # a step named otherwise counts layers from 1
         dense = [i < first or (i + offset) % step != 0 or i in only for i in range(n)]
     given = any(reader.get(key) is not None for key in ("first_k_dense_replace", "moe_layer_freq", "mlp_only_layers"))
+    experts = reader.indices("moe_layers", n)
+    if experts is not None:
+        if given and experts != {i for i in range(n) if not dense[i]}:
+            reader.fail("moe_layers", f"the {n - sum(dense)} layers with experts that the other keys say")
+        dense, given = [i not in experts for i in range(n)], True
     return ffn_types(reader, n, dense, given)
 
 

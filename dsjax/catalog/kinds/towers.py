@@ -20,6 +20,9 @@ def opened(config, where):
     outer, thinker = config, config.get("thinker_config")
     if isinstance(thinker, dict):
         outer = {key: value for key, value in config.items() if key != "thinker_config"} | thinker
+    for key, value in outer.items():
+        if _TOWERS.fullmatch(key) and not isinstance(value, dict | None):
+            raise InputError(f"{where}: {key}: a {type(value).__name__}; expected an object")
     key = next((key for key in TEXTS if outer.get(key) is not None), None)
     if key is None:
         towers = _named(outer)

@@ -1,4 +1,4 @@
-"""Parameters of norms, biases and scales of an architecture beside those that operators and other fields count.
+"""Parameters of norms, biases, scales and narrow gates beside those that operators and other fields count.
 
 The operators count two norms a layer, the last one, those of the compressed queries and keys of MLA, two of the key
 of an indexer; the fields `qk_norm`, `attention_sinks` and the biases theirs. Every function takes the `Reader` and the
@@ -17,6 +17,13 @@ def _experts(found):
 def shared_gate(reader, found):
     """The gate of the shared expert of Qwen: one column in each layer with experts."""
     return found["hidden_size"] * _experts(found) * bool(found["n_shared_experts"])
+
+
+def head_gates(reader, found):
+    """Gates of heads of Step 3.x: one column for each query head, so narrow that their time is left out."""
+    own = found.get("sliding_layers", 0) if found.get("sliding_head_dim") else 0
+    heads = (len(_attention(found)) - own) * found["num_attention_heads"] + own * found.get("sliding_heads", 0)
+    return found["hidden_size"] * heads
 
 
 def four_norms(reader, found):
