@@ -65,7 +65,7 @@ def test_hardware_is_one_table_in_units_that_people_use():
     )
     assert (h20["link GB/s"], h20["chips"], h20["link"], h20["W"], h20["USD/h"]) == ("450", "8", "switch", "500", "-")
     assert h20["kernels"] == "hopper-small (fitted)" and vr200["kernels"] == "blackwell-ultra (assumed)"
-    assert (vr200["fp8"], vr200["fp4"], vr200["W"]) == ("17,500?", "35,000", "1,800?")  # ?: nobody has verified it
+    assert (vr200["fp8"], vr200["int8"], vr200["W"]) == ("17,500", "250?", "1,800?")  # ?: nobody has verified it
     assert (mi300x["link"], trn2["link"], found["GH200"]["link"]) == ("mesh", "3D torus", "-")
     assert (found["H800"]["USD/h"], found["H100"]["USD/h"], found["TPU-v5e"]["USD/h"]) == ("2 *", "2", "1.2?*")
     text = command("hardware")
