@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import dsjax
@@ -134,3 +135,26 @@ def test_every_row_of_the_catalog_is_found_by_its_name_in_lower_and_upper_case()
         for row in rows:
             assert names.canonical("here", kind, row.lower(), rows) == row
             assert names.canonical("here", kind, row.upper(), rows) == row
+
+
+def test_all_rows_of_a_catalog_and_all_choices():
+    """An axis of labels may be "all": every row, every choice."""
+    every = grid.load(POINT | {"axes": {"hardware": "all", "engine": ["sglang"], "pipeline": ["all"]}, "fixed": FIXED})
+    assert every.axes["hardware"] == tuple(reader.load()["hardware"])
+    assert every.axes["pipeline"] == tuple(every.study.policies["pipeline"].choices)
+    with pytest.raises(InputError, match="batch"):
+        grid.load(POINT | {"axes": {"batch": "all"}})
+
+
+FIXED = POINT["fixed"] | {"nic": "CX7"}
+
+
+def test_every_model_on_every_chip_is_finite():
+    """All models and all chips in one call: of each kind of layer, no NaN in what a phase defines."""
+    for phase, load in (("decode", {"batch": 8}), ("prefill", {"prompts": 8})):
+        fixed = {"nic": "CX7", "tp": 8, "chips": 8, "context": 4096, "precision": "bf16"} | load
+        ds = dsjax.sweep({"phase": phase, "axes": {"model": "all", "hardware": "all"}, "fixed": fixed})
+        assert ds.sizes["model"] >= 60 and ds.sizes["hardware"] >= 40
+        for name in ("step_time", "tps_per_chip", "memory_per_chip", "block_time"):
+            assert np.isfinite(ds[name]).all(), (phase, name)
+            assert (ds[name] >= 0.0).all()

@@ -30,7 +30,7 @@ GRID_OPTIONS = options_of(
         "axes",
         multiple=True,
         metavar="NAME=VALUES",
-        help="Replace or add an axis: batch=8:128:8 (start:stop:step, stop included) or nic=CX7,E810.",
+        help="Replace or add an axis: batch=8:128:8 (start:stop:step, stop included) or nic=CX7,E810, or hardware=all.",
     ),
     click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Fix an axis at one value: context=8192."),
     click.option(

@@ -17,6 +17,9 @@ MOST_AXES = 32
 LISTED = 100  # bytes of a value in a list
 
 
+EVERY = "all"  # values of an axis of labels: every row of its catalog
+
+
 class AxisReader:
     """Reader of the [axes] and [fixed] of a grid `file`; `where(section, key)` names the place of a key in errors.
 
@@ -43,12 +46,19 @@ class AxisReader:
             raise InputError(f"{self.file}: [axes]: {len(axes)} axes; expected at most {MOST_AXES}")
         for name in sorted(axes.keys() & fixed.keys()):
             faults.errors.append(InputError(f"{self.file}: [fixed] {name}: also an axis; expected one of the two"))
+        axes = {name: self.every(name, values) for name, values in axes.items()}
         defaults = {name: x for name, x in self.study.data["defaults"].items() if name not in {*axes, *fixed}}
         lengths = self.kept(axes, self.length, faults)
         self.check_points(axes, lengths)
         axes = self.kept({name: axes[name] for name in lengths}, self.axis, faults)
         fixed = self.kept(fixed, lambda name, value: self.value("fixed", name, value), faults)
         return axes, fixed | defaults
+
+    def every(self, name, values):
+        """All rows of a catalog, or all choices, where an axis of labels is "all"; else the values as they are."""
+        known = self.catalog.get(name, self.study.policies[name].choices if name in self.study.policies else None)
+        one = list(values) if isinstance(values, list | tuple) else [values]
+        return list(known) if known is not None and one == [EVERY] and EVERY not in known else values
 
     def kept(self, given, read, faults):
         """{name: read(name, value)} of those that can be read; what is wrong with the others is kept by `faults`."""
