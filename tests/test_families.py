@@ -174,11 +174,11 @@ def test_files_and_tables_say_what_was_measured(tmp_path):
     options += ["--fix", "pipeline=naive", "--fix", "mtp=0"]
     text = command("sweep", *options, "-o", tmp_path / "x.nc")
     line = (
-        "kernel times by curve hopper: fitted to H800 (+-8 %); hopper: its siblings H200 (+-15 %); hopper: MI300X, not"
+        "kernel times by curve hopper: fitted to H200 (+-8 %); hopper: its siblings H800 (+-15 %); hopper: MI300X, not"
     )
     assert line in text
     ds = netcdf.open_netcdf(tmp_path / "x.nc")
-    assert ds.curve_basis.values.tolist() == ["fitted", "sibling", "assumed"]
+    assert ds.curve_basis.values.tolist() == ["sibling", "fitted", "assumed"]
     assert ds.curve_uncertainty.values.tolist() == [provenance.UNCERTAINTY[x] for x in ds.curve_basis.values]
     assert ds.curve_row.values.tolist() == ["hopper"] * 3 and ds.curve_uncertainty.attrs["units"] == "1"
     assert line in command("sweep", *options, "--fix", "curve=hopper")

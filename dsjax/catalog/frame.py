@@ -7,7 +7,7 @@ from ..formulas import efficiency
 from ..specs.fields import fields_of
 from ..specs.records import RECORDS
 from ..types import Path
-from . import reader, sources
+from . import measured, reader, sources
 
 if TYPE_CHECKING:
     import pandas
@@ -57,7 +57,7 @@ def rows(catalog: str, catalogs: Path | list[Path] | tuple[Path, ...] = ()) -> "
             if field in row
         }
         if record == "hardware":
-            line["kernels"] = sources.basis(loaded["curve"].get(row["curve"], {}), row, name)
+            line["kernels"] = measured.of_curve(loaded["curve"].get(row["curve"], {}), row, name)
         line |= {key: row[key] for key in TEXTS if key in row}
         lines[name] = line | {"unverified": " ".join(sources.of_kind(row, "unverified"))}
     frame = pandas.DataFrame.from_dict(lines, orient="index").rename_axis(record)

@@ -20,7 +20,7 @@ from ..formulas import efficiency
 from ..specs.fields import completed, fields_of
 from ..specs.records import RATES, RECORDS, Hardware
 from ..units import number
-from . import configs, sources
+from . import configs, measured, sources
 
 DATA = Path(__file__).parents[1] / "data"
 KINDS = (*RECORDS, "curve")
@@ -158,7 +158,17 @@ def _row(raw, records, record, name):
         extra["same_chip"] = [
             base for _, base, _ in chain[1:] if _same_rates(numbers, _row(raw, records, record, base))
         ]
+    if record == "curve":
+        extra["kernels"] = _kernels(raw, chain, fields, origin) if merged["form"] == "kernel" else {}
     return numbers | origin | {key: found for key, found in extra.items() if found}
+
+
+def _kernels(raw, chain, fields, resolved):
+    """{kernel: lists of hardware} of a curve whose kernel was measured elsewhere than on the row's own hardware."""
+    named = {name: measured.lists(where, raw[name][1]) for where, name, _ in chain}
+    own = named[chain[0][1]]
+    found = measured.by_kernel(chain, fields, resolved, named)
+    return {kernel: [list(x.fitted), list(x.siblings)] for kernel, x in found.items() if x != own}
 
 
 def _chain(raw, records, record, name):
@@ -171,7 +181,7 @@ def _chain(raw, records, record, name):
         if not isinstance(base, str) or base in names or base not in raw:
             raise unknown(f"{where} base", record, base, [n for n in raw if n not in names])
         file, row = raw[base]
-        own = {key for key, meta in fields.items() if not meta.get("lent", True)} | {*sources.MEASURED, "vendor"}
+        own = {key for key, meta in fields.items() if not meta.get("lent", True)} | {*measured.LISTS, "vendor"}
         chain.append((f"{file}: [{record}.{base}]", base, {key: x for key, x in row.items() if key not in own}))
     return chain
 
@@ -195,10 +205,8 @@ def _texts(where, record, records, merged):
     if record == "model":
         return {"quantisation": merged.pop("quantisation", None)}
     if record == "curve":
-        found = {key: merged.pop(key, []) for key in sources.MEASURED}
-        for key, names in found.items():
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise InputError(f"{where} {key}: {names!r}; expected a list of hardware")
+        found = {key: merged.pop(key, []) for key in measured.LISTS}
+        measured.lists(where, found)
         return found
     if record == "hardware" and issubclass(records[record], Hardware):
         found = {"curve": merged.pop("curve", "kernel-assumed"), "vendor": merged.pop("vendor", "")}

@@ -8,7 +8,8 @@ for those that its table `sources` names; what an entry leaves out stays as it w
     "scale_up_step_s all_reduce_*" = "nccl-tests"                   # several; `*`: all that are given and begin so
     base = { kind = "assumed", text = "network as of H800" }        # all numbers taken from `base`
 
-A number taken from another row keeps that row's kind and text. `unverified = ["watts"]` is the kind of those fields.
+A number taken from another row keeps that row's kind and text. `on` of an entry of a curve names the hardware that was
+measured, where that is not the row's (`measured`). `unverified = ["watts"]` is the kind of those fields.
 """
 
 from typing import NamedTuple
@@ -19,9 +20,6 @@ KINDS = ("published", "measured", "fitted", "derived", "assumed", "unverified")
 # No row writes these: of a number that was set, of optional fields left out, of a file older than kinds.
 LEFT_OUT = "left out"
 USER, UNKNOWN, NONE, UNSTATED = "set by the user", "unknown", "none", "unstated"
-# A curve's lists of the hardware whose kernels it is fitted to, and of their siblings.
-MEASURED = {"fitted": "whose kernels it is fitted to", "siblings": "of their family, with other rates"}
-BASES = ("fitted", "sibling", "assumed")
 # Of a row as written.
 KEYS = {
     "source": "where the numbers come from that `sources` does not name",
@@ -73,12 +71,6 @@ def said(entry):
 def of_kind(row, kind):
     """The fields of a row whose numbers are of a kind."""
     return sorted(f for f, x in row.items() if isinstance(x, int | float) and of_field(row, f)["kind"] == kind)
-
-
-def basis(curve, row, name):
-    """Whose kernels a curve has, for a chip: "fitted" to it, to a "sibling" with other rates, or "assumed"."""
-    chips, lists = {name, *row.get("same_chip", ())}, [curve.get(key, ()) for key in MEASURED]
-    return next((basis for basis, names in zip(BASES, lists) if chips.intersection(names)), BASES[-1])
 
 
 def price(row):
@@ -150,8 +142,11 @@ def _stated(where, row, fields, given):
 def _entry(where, value):
     """{"kind", "text"}, or only one of the keys, of a value of `sources`."""
     entry = {"text": value} if isinstance(value, str) else value
-    if not isinstance(entry, dict) or not entry or not entry.keys() <= {"kind", "text"}:
+    if not isinstance(entry, dict) or not entry or not entry.keys() <= {"kind", "text", "on"}:
         raise InputError(f"{where}: {value!r}; expected a text, or {{ kind, text }}")
+    on = entry.get("on", [])
+    if not isinstance(on, list) or not all(isinstance(name, str) for name in on):
+        raise InputError(f"{where} on: {on!r}; expected a list of hardware")
     if "kind" in entry:
         _kind(f"{where} kind", entry["kind"])
     if not isinstance(entry.get("text", "-"), str) or not entry.get("text", "-").strip():

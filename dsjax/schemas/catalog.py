@@ -1,6 +1,6 @@
 """Schema of a catalog: rows of hardware, NICs, precisions, engines, models, curves."""
 
-from ..catalog import reader, sources
+from ..catalog import measured, reader, sources
 from ..formulas import efficiency
 from ..specs.fields import fields_of
 from ..specs.records import RATES, RECORDS, Hardware
@@ -37,9 +37,7 @@ def texts(kind, cls):
     }
     found = {key: values.described(docs[key], part) for key, part in found.items()}
     if kind == "curve":
-        found |= {
-            key: values.described(doc, values.array(values.TEXT, least=0)) for key, doc in sources.MEASURED.items()
-        }
+        found |= {key: values.described(doc, values.array(values.TEXT, least=0)) for key, doc in measured.LISTS.items()}
         found["form"] = values.described(reader.FORM, values.choice(efficiency.FORMS))
     if cls and issubclass(cls, Hardware):
         found["curve"] = values.described(reader.CURVE, values.name(reader.load()["curve"]))

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from ..catalog import sources
+from ..catalog import measured, sources
+from ..formulas import products
 from ..specs.fields import fields_of
 from ..specs.variables import NEEDS
 
 # Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
 # its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.
 UNCERTAINTY = {"fitted": 0.08, "sibling": 0.15, "assumed": 0.30}
+_ARITHMETIC = ("weight", "dense", "shared", "head")  # products with weights but those of routed experts
 
 FACTORS = (1e-3, 1e3)  # what hides behind a slower resource is the slower one itself once it is so much slower
 ROUNDING = 1e-4  # of float32, between two evaluations of a step
@@ -33,7 +35,63 @@ def of_space(space):
 
 
 def _basis(space, curve, hardware):
-    return sources.basis(space.rows["curve"][curve], space.rows["hardware"][hardware], hardware)
+    """Of the kernels that the space runs, what holds for most: the worse of two that hold for as many."""
+    found = list(by_kernel(space, curve, hardware).values())
+    return max(reversed(UNCERTAINTY), key=found.count) if found else "assumed"
+
+
+def by_kernel(space, curve, hardware):
+    """{kernel that the space runs: "fitted", "sibling" or "assumed" on this hardware} of a row of the curves."""
+    row, chip = space.rows["curve"][curve], space.rows["hardware"][hardware]
+    own, other = [row.get(key, ()) for key in measured.LISTS], row.get("kernels", {})
+    if row["form"] != "kernel":
+        return {}
+    run = sorted(kernels_run(space))
+    return {kernel: measured.basis(other.get(kernel, own), chip, hardware) for kernel in run}
+
+
+def kernels_run(space):
+    """Names of the kernels of products and attention that the models, precisions and phases of a space run."""
+    found: set = set()
+    models, precisions = (space.rows.get(record, {}).values() for record in ("model", "precision"))
+    for precision in precisions:
+        found |= {_of_product("gemm", precision, name) for name in _ARITHMETIC}
+        if any(model.get("n_routed_experts", 0) for model in models):
+            found.add(_of_product("expert", precision, "expert"))
+        at_8 = "8" if precision["attention_rate"] else ""
+        narrow = at_8 or ("_cast" if precision["kv_bytes"] < 2.0 else "")
+        for model in models:
+            decode, prefill = _of_model(model, at_8, narrow)
+            found |= decode if "decode" in space.phases else set()
+            found |= prefill if "prefill" in space.phases else set()
+            found |= decode | prefill if set(space.phases) - {"decode", "prefill"} else set()
+    return found
+
+
+_SCANS = ("scan", "channel_scan", "state_scan", "scan")  # of every rule of linear layers
+
+
+def _of_model(model, at_8, narrow):
+    """(kernels of decode, of prefill) that stand between the products of a model."""
+    picks, latent = model.get("index_topk", 0), model.get("kv_lora_rank", 0)
+    core = "attention" if latent else "gqa"
+    decode, prefill = {f"{core}{narrow}"}, {f"{'' if latent else 'gqa_'}prefill{at_8}"}
+    if picks and latent:
+        decode, prefill = {f"sparse{at_8}", "index", "select"}, {f"sparse_prefill{at_8}", "index_prefill", "select"}
+    if model.get("index_block"):
+        decode, prefill = decode | {"index", "select"}, {"block_prefill", "block_index", "select"}
+    if model.get("csa_layers") or model.get("hca_layers"):
+        decode, prefill = {"compressed", "index", "select"}, {"compressed_prefill", "index_prefill", "select"}
+    if model.get("linear_layers"):
+        decode |= {"recurrent", "convolution"}
+        prefill |= {_SCANS[int(model.get("linear_rule", 0))], "convolution"}
+    streams = {"mixing_pre", "mixing_post"} if model.get("residual_streams") else set()
+    return decode | streams, prefill | streams
+
+
+def _of_product(kind, precision, name):
+    index = products.operands(precision[f"{name}_rate"], precision[f"{name}_bytes"])
+    return f"{kind}{list(products.SETS)[int(index)]}"
 
 
 def remark(space):
@@ -44,9 +102,22 @@ def remark(space):
     said = {"fitted": "fitted to {}", "sibling": "its siblings {}", "assumed": "{}, not measured"}
     parts = [
         f"{curve}: {said[basis].format(', '.join(names))} (+-{100 * UNCERTAINTY[basis]:.0f} %)"
+        + _but(space, curve, basis, names)
         for (curve, basis), names in sorted(chips.items(), key=lambda x: (list(UNCERTAINTY).index(x[0][1]), x[0][0]))
     ]
     return f"kernel times by curve {'; '.join(parts)}" if parts else ""
+
+
+def _but(space, curve, basis, names):
+    """Words for the kernels of which another basis holds; empty where none does."""
+    other: dict = {}
+    for name in names:
+        for kernel, of in by_kernel(space, curve, name).items():
+            if of != basis:
+                other.setdefault(of, {})[kernel] = None
+    words = {"fitted": "fitted", "sibling": "to siblings", "assumed": "not measured"}
+    parts = [f"{', '.join(kernels)} {words[of]} (+-{100 * UNCERTAINTY[of]:.0f} %)" for of, kernels in other.items()]
+    return f", but for {' and '.join(parts)}" if parts else ""
 
 
 def coordinates(space):
@@ -74,7 +145,7 @@ def coordinates(space):
         ),
         "curve_uncertainty": (
             [UNCERTAINTY[basis] for _, basis in kept],
-            {"units": "1", "long_name": "relative standard error of the time of a kernel"},
+            {"units": "1", "long_name": "relative standard error of the time of a kernel, of most that run"},
         ),
     }
     return {name: (dims, np.reshape(x, shape) if dims else x[0], attrs) for name, (x, attrs) in columns.items() if kept}

@@ -93,15 +93,20 @@ def of(row, phase, fixed, settings, catalogs, used):
 
 def _kinds(space, numbers):
     """{kind of kernel: relative standard error of its time}, of a curve that has one for its chip."""
-    error = error_of(space)
+    error, known = error_of(space), provenance.of_space(space)
+    if known and not space.study.pools:
+        ((hardware, _), (curve, _)), *_ = known.items()
+        of = {kind: provenance.UNCERTAINTY[x] for kind, x in provenance.by_kernel(space, curve, hardware).items()}
+    else:
+        of = {}
     names = [name.removesuffix("_compute") for record, name in numbers if record == "curve" and "_compute" in name]
     assumed = provenance.UNCERTAINTY["assumed"]
-    whole = {kind: error for kind in names if ("curve", f"{kind}_start_s") in numbers}
+    whole = {kind: of.get(kind, error) for kind in names if ("curve", f"{kind}_start_s") in numbers}
     return whole | {kind: assumed for kind in UNMEASURED if ("curve", f"{kind}_start_s") in numbers}
 
 
 def error_of(space):
-    """Relative standard error of the time of a kernel, 0 where no curve is one of measured kernels."""
+    """Relative standard error of the time of most kernels that run, 0 where no curve is one of measured kernels."""
     basis = next(iter(provenance.of_space(space).values()), None)
     return provenance.UNCERTAINTY[basis[1]] if basis else 0.0
 

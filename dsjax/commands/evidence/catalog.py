@@ -106,7 +106,7 @@ def _rows(kinds, words, catalogs):
 def _show_table(record, rows, catalogs, quiet):
     """One line a row: the figures that decide, in units that people use."""
     from ... import studies
-    from ...catalog import reader, sources
+    from ...catalog import measured, reader, sources
 
     loaded = reader.load(reader.RECORDS, *reader.users(catalogs))
     rows = [row for row in rows if row["of"] not in studies.names()]  # which lack fields, or are rows of dsjax too
@@ -123,7 +123,7 @@ def _show_table(record, rows, catalogs, quiet):
         columns["link"] = [_link(row) for row in rows]
         curves = loaded["curve"]
         columns["kernels"] = [
-            f"{row['curve']} ({sources.basis(curves.get(row['curve'], {}), row, row['row'])})" for row in rows
+            f"{row['curve']} ({measured.of_curve(curves.get(row['curve'], {}), row, row['row'])})" for row in rows
         ]
     else:
         columns["source"] = [row["source"] for row in rows]
