@@ -46,6 +46,7 @@ COMMANDS = {
     "own": (
         "Bring your own chips, grids, systems and measurements",
         {
+            "init": "A commented template of a chip, a grid, a file of systems or one of measurements.",
             "schema": "JSON schema (2020-12) of a grid, a catalog or a file of systems, for editors.",
         },
     ),

@@ -26,8 +26,8 @@ ORDER = (
         "studies",
         "space",
     ),
-    *("evaluation", "results", "sweeps", "search", "calibration", "validation", "schemas", "analysis", "reproduction"),
-    *("pictures", "commands", "cli", "__main__"),
+    *("evaluation", "results", "sweeps", "search", "calibration", "validation", "schemas", "templates"),
+    *("analysis", "reproduction", "pictures", "commands", "cli", "__main__"),
 )
 # Imports by name, each from a table that is complete there; `sweeps.storage` is the one table of kinds of storage.
 BY_NAME = {"dsjax", "dsjax.cli", "dsjax.pictures", "dsjax.studies", "dsjax.sweeps.storage"}

@@ -1,6 +1,6 @@
 """Measurement files: CSV with one measured time per line -> shapes and seconds of one kind (`kinds.KINDS`).
 
-Columns that a kind needs (names in brackets are read too):
+Lines before the header that begin with # are comments. Columns that a kind needs (names in brackets are read too):
 
     gemm          m n k; quantised (1) where the time holds a pass that makes the rows' operands
     grouped-gemm  num_groups [num_local_experts] m_per_group [tokens_per_expert] n k; or with hidden_size and
@@ -125,7 +125,8 @@ def _lines(path):
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
+            first = (cells for cells in reader if cells and not cells[0].startswith("#"))
+            header = [name.strip() for name in next(first, [])]
             if len(set(header)) < len(header):
                 twice = next(name for name in header if header.count(name) > 1)
                 raise InputError(f"{path}: column {twice!r} is there twice; expected it once")

@@ -195,6 +195,7 @@ def _same_rates(row, base):
 # Texts of a row beside its numbers and their sources.
 BASE = "row that gives the numbers that this one leaves out, prices and power apart"
 FORM = "equations that its knots are of"
+USUAL_CURVE = "kernel-assumed"  # of a chip that names none
 CURVE = "row of the curves: the shares of peak that its kernels reach"
 VENDOR = "who makes it; words of `dsjax catalog hardware` look here too"
 CURVES = "curves of its own kernels in place of those of a family of chips: { curve of a chip = own curve }"
@@ -209,7 +210,7 @@ def _texts(where, record, records, merged):
         measured.lists(where, found)
         return found
     if record == "hardware" and issubclass(records[record], Hardware):
-        found = {"curve": merged.pop("curve", "kernel-assumed"), "vendor": merged.pop("vendor", "")}
+        found = {"curve": merged.pop("curve", USUAL_CURVE), "vendor": merged.pop("vendor", "")}
         for key, text in found.items():
             if not isinstance(text, str):
                 raise InputError(f"{where} {key}: {text!r}; expected the name of a {key}")

@@ -4,7 +4,7 @@ import math
 
 from .. import studies
 from ..catalog import reader
-from ..space import choices, grid, limits
+from ..space import choices, limits
 from ..space.space import auxiliary, numeric_axes
 from ..specs.fields import fields_of
 from ..specs.variables import MEASURES, VARIABLES
@@ -137,9 +137,15 @@ def _limit(unit, text=""):
     return values.number(domain(unit, low=-math.inf) | {"doc": text})
 
 
+OBJECTIVE = {
+    "maximize": "variable of which more is better",
+    "minimize": "variable of which less is better",
+    "by": "axes, or numbers of their rows: each group has a best point",
+}
+
+
 def _objective():
-    sides = {side: values.described(side, values.choice(MEASURES)) for side in grid.OBJECTIVE[:2]}
-    by = values.described(
-        "axes, or numbers of their rows: each group has a best point", values.array(values.TEXT, least=0)
-    )
-    return values.table(sides | {"by": by}, **{"not": {"required": [*sides]}})
+    parts = {side: values.choice(MEASURES) for side in ("maximize", "minimize")}
+    both = {"not": {"required": [*parts]}}
+    parts["by"] = values.array(values.TEXT, least=0)
+    return values.table({key: values.described(text, parts[key]) for key, text in OBJECTIVE.items()}, **both)
