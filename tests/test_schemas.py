@@ -67,6 +67,19 @@ def test_every_field_is_described_with_its_unit():
     assert [name for name, part in of_grids.items() if not part.get("description")] == []
 
 
+@pytest.mark.parametrize("kind", schemas.SCHEMAS)
+def test_editors_find_the_keys(kind):
+    """taplo completes what `properties`, `items`, `anyOf` and `$ref` reach; beside an `allOf` it completes nothing."""
+    text = json.dumps(VALIDATORS[kind].schema)
+    assert '"allOf"' not in text
+    parts = VALIDATORS["grid"].schema["properties"]
+    assert {"hardware", "tp", "pipeline"} <= parts["axes"]["properties"].keys() & parts["decode"]["properties"].keys()
+    assert (
+        parts["fixed"]["properties"]["pipeline"]["anyOf"][0]["enum"]
+        and "max_ttft" in parts["constraints"]["properties"]
+    )
+
+
 def test_knots_of_one_name_mean_one_thing_in_every_form():
     knots = {}
     for form in efficiency.FORMS.values():

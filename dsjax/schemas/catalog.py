@@ -51,7 +51,7 @@ def _row(kind, cls):
     fields = fields_of(cls)
     numbers = {name: _number(kind, name, meta) for name, meta in fields.items()}
     own = values.table(texts(kind, cls) | numbers, description=cls.__doc__.partition("\n")[0])
-    return own | _unless_based([*required(fields), "source"])
+    return own | values.by_case([(values.given("base"), {})], {"required": [*required(fields), "source"]})
 
 
 def _number(kind, name, meta):
@@ -67,19 +67,14 @@ def _curve():
     forms = {name: fields_of(form.record) for name, form in efficiency.FORMS.items()}
     common = texts("curve", None)
     knots = {name: values.number(meta) for fields in forms.values() for name, meta in fields.items()}
-    each = [
-        {
-            "if": {"properties": {"form": {"const": form}}, "required": ["form"]},
-            "then": {"propertyNames": {"enum": [*common, *fields]}} | _unless_based(required(fields)),
-        }
-        for form, fields in forms.items()
+    named = [
+        (form, {"propertyNames": {"enum": [*common, *fields]}}, required(fields)) for form, fields in forms.items()
     ]
+    based = values.by_case([(values.given("form", form), keys) for form, keys, _ in named])
+    whole = values.by_case([(values.given("form", form), keys | {"required": needed}) for form, keys, needed in named])
     text = "A curve: the shares of peak that kernels reach."
-    return values.table(common | knots, description=text, allOf=each) | _unless_based(["form", "source"])
-
-
-def _unless_based(names):
-    return {"if": {"not": {"required": ["base"]}}, "then": {"required": names}} if names else {}
+    case = values.by_case([(values.given("base"), based)], {"required": ["form", "source"]} | whole)
+    return values.table(common | knots, description=text) | case
 
 
 def _source():

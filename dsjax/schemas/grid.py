@@ -39,17 +39,39 @@ def schema():
         "study": values.choice(published),
         "model": values.name(reader.load()["model"]),
         "phase": values.choice(phases),
-        **{name: {"type": "object"} for name in ("axes", "fixed", "constraints", *choices.POOLS)},
+        **_known(core),
         "objective": _objective(),
     }
     parts = {name: values.described(SECTIONS[name], part) for name, part in parts.items()}
-    cases, of = {"core": core} | {name: [study] for name, study in published.items()}, []
-    for name, several in cases.items():
-        own = {"properties": {"study": {"const": name}}, "required": ["study"]}
-        own = own if name in published else {"not": {"required": ["study"]}}
-        of.append({"if": own, "then": {"properties": _parts(name, several)}})
-    items = {name: _items(several) for name, several in cases.items()} | {"labels": LABELS, "numbers": NUMBERS}
-    return values.file("Grid of dsjax: a named design space", values.table(parts, allOf=of) | {"$defs": items})
+    cases = {name: [study] for name, study in published.items()}
+    of = [(values.given("study", name), _parts(name, several)) for name, several in cases.items()]
+    items = {name: _items(several) for name, several in ({"core": core} | cases).items()}
+    items |= {"labels": LABELS, "numbers": NUMBERS, "limits": _limits()}
+    case = values.by_case(of, _parts("core", core))
+    return values.file("Grid of dsjax: a named design space", values.table(parts) | case | {"$defs": items})
+
+
+def _known(core):
+    """{section: names of the core model with their meaning}, for completion: which may be, depends on the study."""
+    items = _items(core)
+    named = {name for study in core for name in (*study.kinds, *study.policies)}
+    soft = {name: {"description": item.get("description", "")} for name, item in items.items()}
+    for name in named & items.keys():
+        known = items[name].get("anyOf", [items[name]])[0]["enum"]
+        soft[name] |= values.name(known)
+    lists = {name: values.described(part["description"], {"items": part}) for name, part in soft.items()}
+    sections = {"axes": lists, "fixed": soft, "constraints": {name: _ref("limits", name) for name in _limits()}}
+    own = [name for name in names(studies.get("core")) if name in items]
+    of_pools = {
+        name: values.described(soft[name]["description"], {"anyOf": [soft[name], {"type": "array"} | lists[name]]})
+        for name in own
+    }
+    sections |= dict.fromkeys(choices.POOLS, of_pools)
+    return {name: {"type": "object", "properties": of} for name, of in sections.items()}
+
+
+def _ref(*path):
+    return {"$ref": f"#/$defs/{'/'.join(path)}"}
 
 
 def value(study, name):
@@ -93,35 +115,32 @@ def _items(several):
 def _parts(case, several):
     """{section: schema} of the sections whose names depend on the study."""
     bare = {name: _bare(study, name) for study in several for name in names(study)}
-    refs = {name: {"$ref": f"#/$defs/{case}/{own}"} for name, own in bare.items()}
+    refs = {name: _ref(case, own) for name, own in bare.items()}
     numeric = {name for study in several for name in numeric_axes(study)}
-    items = _items(several)
-    axes = {
-        name: {
-            "$ref": f"#/$defs/{'numbers' if name in numeric else 'labels'}",
-            "description": items[bare[name]].get("description", ""),
-            "items": ref,
-        }
-        for name, ref in refs.items()
-    }
+    axes = {name: _ref("numbers" if name in numeric else "labels") | {"items": ref} for name, ref in refs.items()}
     found = {"axes": values.table(axes), "fixed": values.table(refs), "constraints": _constraints(several)}
     for pool in choices.POOLS:
         of = {
             name.removeprefix(f"{pool}_"): name for name in bare if bare[name] != name and name.startswith(f"{pool}_")
         }
         found[pool] = values.table({own: {"anyOf": [refs[name], axes[name]]} for own, name in of.items()})
-    return found
+    return {"properties": found}
 
 
-def _constraints(several):
-    measured = {
+def _limits():
+    found = {
         f"{side}_{name}": _limit(VARIABLES[name][0], f"{said} {VARIABLES[name][1]}")
         for name in MEASURES
         for side, said in (("min", "least"), ("max", "most"))
     }
     by_length = {"type": "object", "minProperties": 1, "additionalProperties": values.number(domain("s"))}
-    measured["max_ttft"] = {"anyOf": [measured["max_ttft"], by_length]}
+    most = found["max_ttft"]
+    found["max_ttft"] = values.described(most["description"] + ", or by prompt length", {"anyOf": [most, by_length]})
     margin = domain("1", open_low=False) | {"doc": "share that limits of what users feel are tightened by"}
+    return found | {limits.MARGIN: values.number(margin)}
+
+
+def _constraints(several):
     others: dict = {}  # {unit: names}
     for study in several:
         for record, cls in study.records.items():
@@ -130,7 +149,7 @@ def _constraints(several):
         for name, meta in numeric_axes(study).items():
             others.setdefault(meta["units"], {})[name] = None
     patterns = {f"^(min|max)_({'|'.join(names)})$": _limit(unit) for unit, names in others.items()}
-    return values.table(measured | {limits.MARGIN: values.number(margin)}, patternProperties=patterns)
+    return values.table({name: _ref("limits", name) for name in _limits()}, patternProperties=patterns)
 
 
 def _limit(unit, text=""):

@@ -13,14 +13,10 @@ from . import values
 def schema():
     """The schema of a file of systems."""
     own = {key: value(key) for key in keys.KEYS}
-    common = {key: {"$ref": f"#/$defs/keys/{key}"} for key in own}
+    common = {key: _ref(f"keys/{key}") for key in own}
     system = values.table(common, ("id",))
-    needed = [  # each by the study, or by all its systems
-        {"anyOf": [{"required": [key]}, {"properties": {"system": values.array({"required": [key]})}}]}
-        for key in keys.REQUIRED
-        if key != "id"
-    ]
-    study = values.table(common | {"system": values.array(system)}, ("id", "system"), allOf=needed)
+    study = values.table(common | {"system": values.array(system)}, ("id", "system"))
+    study |= {"if": True, "then": _ref("needs")}
     spread = values.number(fields_of(Workload)["expert_cv"])
     defaults = {key: _default(key, common[key]) for key in keys.DEFAULTS}
     several = {key: values.array(x, least=0) for key, x in (defaults | dict.fromkeys(keys.BALANCES, spread)).items()}
@@ -35,8 +31,22 @@ def schema():
     }
     parts = {name: values.described(text, parts[name]) for name, text in keys.SECTIONS.items()}
     return values.file(
-        "Measured systems, for dsjax validate", values.table(parts, ("study",)) | {"$defs": {"keys": own}}
+        "Measured systems, for dsjax validate", values.table(parts, ("study",)) | {"$defs": {"keys": own, **_needs()}}
     )
+
+
+def _needs():
+    """{name: schema of a study}, beginning with "needs": a required key is the study's, or all its systems'."""
+    found, rest = {}, {}
+    for key in (key for key in keys.REQUIRED if key != "id"):
+        own = {"properties": {"system": values.array({"required": [key]})}}
+        found[f"needs-{key}"] = values.by_case([(values.given(key), rest)], own | rest)
+        rest = _ref(f"needs-{key}")
+    return found | {"needs": rest}
+
+
+def _ref(path):
+    return {"$ref": f"#/$defs/{path}"}
 
 
 def value(key):

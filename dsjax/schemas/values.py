@@ -64,6 +64,22 @@ def tables(rows, **more):
     return {"type": "object", "additionalProperties": rows} | more
 
 
+def by_case(cases, otherwise=None):
+    """The schema of the first of `cases` [(condition, schema)] that holds, else `otherwise`.
+
+    A chain of `if`s and no `allOf`: editors complete keys beside the one, and none beside the other.
+    """
+    found = otherwise or {}
+    for condition, part in reversed(cases):
+        found = {"if": condition, "then": part, "else": found}
+    return found
+
+
+def given(key, value=None):
+    """The condition that a table has a key, or this value of it."""
+    return {"required": [key]} | ({} if value is None else {"properties": {key: {"const": value}}})
+
+
 def file(title, schema):
     """The schema of a whole file."""
     return {"$schema": DRAFT, "title": title} | schema
