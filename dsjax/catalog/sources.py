@@ -20,6 +20,7 @@ KINDS = ("published", "measured", "fitted", "derived", "assumed", "unverified")
 # No row writes these: of a number that was set, of optional fields left out, of a file older than kinds.
 LEFT_OUT = "left out"
 USER, UNKNOWN, NONE, UNSTATED = "set by the user", "unknown", "none", "unstated"
+ON = "hardware that these numbers of a curve were measured on, where that is not the row's"  # of an entry
 # Of a row as written.
 KEYS = {
     "source": "where the numbers come from that `sources` does not name",

@@ -78,9 +78,6 @@ def _curve():
 
 
 def _source():
-    return {
-        "anyOf": [
-            values.TEXT,
-            values.table({"kind": values.choice(sources.KINDS), "text": values.TEXT}, minProperties=1),
-        ]
-    }
+    on = values.described(sources.ON, values.array(values.TEXT))
+    entry = {"kind": values.choice(sources.KINDS), "text": values.TEXT, "on": on}
+    return {"anyOf": [values.TEXT, values.table(entry, minProperties=1)]}
