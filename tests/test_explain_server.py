@@ -157,11 +157,12 @@ def test_longer_prompts_and_outputs_take_their_part_of_the_rate(some):
     prompts, steps = seconds(some)
     assert seconds(dsjax.explain(CLOSED, SOME, fixed={"isl": 4096}))[0] == pytest.approx(2.0 * prompts, rel=0.15)
     long = seconds(dsjax.explain(CLOSED, SOME, fixed={"osl": 1024}))
-    assert long[0] == pytest.approx(prompts, rel=0.01) and long[1] > 1.9 * steps
+    # Fewer sequences end in a step of decode, so that fewer prompts share a step.
+    assert prompts < long[0] < 1.15 * prompts and long[1] > 1.9 * steps
 
 
-def test_parts_of_the_rate_are_those_of_full_steps():
-    """Prompts that fill a step of `max_prefill_tokens`, and all who fit decoding together, by the core model."""
+def test_parts_of_the_rate_are_those_of_a_full_server():
+    """Prompts come as sequences end, one or more in a step, and all who fit decode together: by the core model."""
     even = {"isl_cv": 0, "osl_cv": 0, "max_batch": 64}
     ds = dsjax.explain(CLOSED, SOME, fixed=even)
     inside = ds.requests_inside_max.item()
@@ -174,7 +175,8 @@ def test_parts_of_the_rate_are_those_of_full_steps():
 
     prompts, steps = seconds(ds)
     full = int(ds.max_prefill_tokens.item() / 2048)
-    assert prompts == pytest.approx(step("prefill", context=2048, prompts=full) / full, rel=0.02)
+    together, alone = (step("prefill", context=2048, prompts=n) / n for n in (full, 1))
+    assert 0.98 * together < prompts < 1.02 * alone
     decode = step("decode", context=2048 + 256, concurrency=round(inside))
     assert steps == pytest.approx(511 * decode / inside, rel=0.02)
 

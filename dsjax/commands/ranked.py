@@ -3,7 +3,7 @@
 import click
 import numpy as np
 
-from ..formats import heading, label, shown
+from ..formats import heading, label, rounded, shown
 from ..reproduction import best_json
 from ..results import files
 from ..space import provenance
@@ -19,6 +19,7 @@ METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "m
 
 def show(space, ranked, counts, form, quiet, objective=None):
     """The ranked points of a space; as a table with the space before it and the refusals (`counts`) after it."""
+    counts = with_largest_rate(space, counts)
     if form == "table":
         _best_table(space, ranked, counts, quiet, (objective or space.objective).removeprefix("-"))
         return
@@ -28,6 +29,31 @@ def show(space, ranked, counts, form, quiet, objective=None):
     columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
     counts = {"fixed": space.fixed, **counts}
     records(files.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
+
+
+def with_largest_rate(space, counts):
+    """`counts`, with the largest rate that a server of the space takes where what is asked of all of them is more."""
+    if counts["feasible"] or not counts["refused"].get("ok_stable"):
+        return counts
+    from ..analysis.explain_server.largest import largest_rate
+
+    found = largest_rate(space)
+    return counts | ({"largest_rate": found} if found else {})
+
+
+def closing(space, counts):
+    """Lines: how many points are feasible, what refuses the others, and the largest rate where all are overloaded."""
+    refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
+    least = "at least " if counts.get("least") else ""  # others were not looked at in full
+    feasible = f"{least}{counts['feasible']:,} of {space.points:,} points are feasible"
+    yield f"{feasible}; refused by {refused or 'none'} (a point may fail several)"
+    if most := counts.get("largest_rate"):
+        point = ", ".join(f"{axis} {label(value)}" for axis, value in most["point"].items())
+        text = f"the largest rate that fits: {rounded(most['requests_per_s'])} requests/s{f' ({point})' * bool(point)}"
+        if "inside" in most:
+            why = "max_batch admits" if most["held_by"] == "max_batch" else "the cache holds"
+            text += f", {most['inside']:,.0f} inside as {why} no more"
+        yield f"{text}; limited most by {most['limited_by']}"
 
 
 def _best_table(space, ranked, counts, quiet, objective):
@@ -53,10 +79,8 @@ def _best_table(space, ranked, counts, quiet, objective):
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
             click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
-        refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
-        least = "at least " if counts.get("least") else ""  # others were not looked at in full
-        feasible = f"{least}{counts['feasible']:,} of {space.points:,} points are feasible"
-        click.echo(f"{feasible}; refused by {refused or 'none'} (a point may fail several)")
+        for line in closing(space, counts):
+            click.echo(line)
         for line in provenance.remarks(space, metrics):
             click.echo(f"  {line}")
 

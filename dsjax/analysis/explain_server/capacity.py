@@ -6,10 +6,11 @@ import numpy as np
 
 from ... import evaluation
 from ...results.dataset import over, variable
+from ...space.space import LOADS
 
-SHORT = 2.0  # tokens of an output that takes hardly more than its prompt
+MANY = 1e6  # users, or requests per second: more than any server takes
 _RESERVE = ("workload", "memory_reserve")
-_HBM, _OSL, _MAX_BATCH = ("hardware", "hbm_bytes"), ("workload", "osl"), ("workload", "max_batch")
+_HBM, _MAX_BATCH = ("hardware", "hbm_bytes"), ("workload", "max_batch")
 
 
 def room(space, values):
@@ -39,17 +40,18 @@ def room(space, values):
 def _resources(space, given, twice_bytes):
     """Requests per second at most with prompts, or steps of decode, in half the time, or room for twice as many.
 
-    The rate is 1 / (prompts + decode), seconds of the server for a request: those of prompts are what is left of a
-    request with a short output. `twice_bytes`: memory of a chip whose cache holds twice as many requests.
+    The rate is 1 / (prompts + decode), seconds of the server for a request: prompts have their share of the wall time
+    of a server that is kept full. `twice_bytes`: memory of a chip whose cache holds twice as many requests.
     """
+    load = next(("workload", name) for name in LOADS["serve"] if ("workload", name) in given)
     shapes = {
-        _HBM: [float(given[_HBM])] * 2 + [twice_bytes],
-        _OSL: [float(given[_OSL]), SHORT, float(given[_OSL])],
-        _MAX_BATCH: [float(given[_MAX_BATCH])] * 2 + [2.0 * float(given[_MAX_BATCH])],
+        _HBM: [float(given[_HBM]), twice_bytes],
+        _MAX_BATCH: [float(given[_MAX_BATCH]), 2.0 * float(given[_MAX_BATCH])],
+        load: [MANY] * 2,
     }
-    most, short, larger = _beside(space, shapes, "requests_per_s_max")["requests_per_s_max"].tolist()
-    of_prompt = min(1.0 / short, 1.0 / most)
-    of_decode = 1.0 / most - of_prompt
+    found = _beside(space, shapes, "requests_per_s_max", "prefill_share")
+    (most, larger), (share, _) = (found[name].tolist() for name in ("requests_per_s_max", "prefill_share"))
+    of_prompt, of_decode = share / most, (1.0 - share) / most
     rates = [1.0 / (0.5 * of_prompt + of_decode), 1.0 / (of_prompt + 0.5 * of_decode), larger]
     text = "requests per second at most with twice as much: prompts or steps in half the time, room for twice as many"
     return over(

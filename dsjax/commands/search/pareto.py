@@ -44,6 +44,7 @@ def _show(space, found, counts, form, quiet):
     from ...space import provenance
     from .. import ranked
 
+    counts = ranked.with_largest_rate(space, counts)
     x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
     by = [name for name in found.attrs["pareto_by"].split(",") if name]
     if form != "table":
@@ -75,12 +76,8 @@ def _show(space, found, counts, form, quiet):
     if not quiet:
         for line in _ends(found, by, x, y):
             click.echo(line)
-        refused = ", ".join(f"{name} {n:,}" for name, n in counts["refused"].items() if n)
-        least = "at least " if counts.get("least") else ""
-        click.echo(
-            f"{least}{counts['feasible']:,} of {space.points:,} points are feasible; refused by {refused or 'none'} "
-            "(a point may fail several)"
-        )
+        for line in ranked.closing(space, counts):
+            click.echo(line)
         for line in provenance.of_prices(provenance.prices(space)) if ranked.COST in shows else ():
             click.echo(f"  {line}")
 

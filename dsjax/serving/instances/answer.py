@@ -81,15 +81,15 @@ def held_positions(points, sizes):
 
 
 def largest_rate(step, sizes, server):
-    """Requests per second that a server takes at most: full of sequences, prompts in full steps [1/s].
+    """Requests per second that a server takes at most: full of sequences, and others wait for their room [1/s].
 
-    `prefill-first`: 1 / (T(M) / M + q t_d(cap) / cap). `chunked`: lam q t_d(B) = (1 - phi) B at as many sequences as
-    fit, or fewer, B = q d b / (E[n] + q), beside which every step is full of the prompts that replace those who end.
+    `prefill-first`: the rate of a closed loop of as many users as fit. `chunked`: lam q t_d(B) = (1 - phi) B at as many
+    sequences as fit, or fewer, B = q d b / (E[n] + q), beside which every step is full of the prompts that replace
+    those who end.
     """
-    q = sizes.steps
     if not server.chunked:
-        most = prompts.most_in_a_step(sizes, server)
-        return 1.0 / (prompts.taken(step, sizes, most) / most + q * step.decode(server.cap) / server.cap)
+        return closed_loop.means(step, sizes, server, server.cap).rate
+    q = sizes.steps
     held = arrays.minimum(server.cap, q * server.groups * server.budget / (sizes.mean_new + q))
     decode_s = step.decode(held)
 

@@ -34,7 +34,12 @@ def _says_room(v):
 
 def _says_stable(v):
     rate, most = v["requests_per_s"], v["requests_per_s_max"]
-    return f"{rate:,.4g} requests/s are more than the {most:,.4g} that the server can take"
+    if rate < most:
+        sequences = f"{v['decode_batch']:,.4g} sequences would decode at a time, which do not fit"
+        return f"{sequences}: {rate:,.4g} requests/s, near the {most:,.4g} that the server can take"
+    by = " pool that decodes" if v.get("decode_utilisation", 0.0) > v.get("prefill_utilisation", 0.0) else ""
+    by = by or (" pool that computes prompts" if "prefill_utilisation" in v else " server")
+    return f"{rate:,.4g} requests/s are more than the {most:,.4g} that the{by} can take"
 
 
 def _says_kv(v):
