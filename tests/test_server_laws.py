@@ -117,6 +117,22 @@ def test_nobody_else(batching):
     close(m.tpot, step.decode(np.ones(25)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("batching", BATCHINGS)
+def test_both_loops_agree(batching):
+    """At the rate of many users a token takes as long as where requests come at random, but for what chance adds."""
+    case = cases(batching, "closed", 60)
+    case = case._replace(amount=np.full(60, 50.0))
+    users, *_ = means(case, True)
+    random = case._replace(amount=users.rate)
+    there, *_ = means(random, False)
+    free = (
+        (users.rate < 0.7 * most_requests(case)) & (users.prompts.share < 0.3) & (there.batch < 0.8 * case.server.cap)
+    )
+    assert free.sum() > 5
+    apart = np.abs(there.tpot / users.tpot - 1.0)[free]
+    assert np.median(apart) < 0.01 and np.max(apart) < 0.2
+
+
 def test_nobody_else_in_pools():
     case, two = pool_cases("open")
     for closed, amount in ((False, 1e-9), (True, 1.0)):

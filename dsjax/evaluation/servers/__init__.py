@@ -38,20 +38,16 @@ def _layouts(space):
     return {prefix: layouts_of(pool, prefix=prefix) for prefix, pool in pools.items()}
 
 
-def servers_at(space, names):
-    """`Points` of a space, to be evaluated at some of them."""
-    return _points(space, names)
-
-
-def _points(space, *args):
-    return (Pairs if space.study.pools else Points)(space, *args)
+def servers_at(space, names, varied=None, samples=None):
+    """`Points` of a space, or of two pools `Pairs`, to be evaluated at some of them; or samples of the one it has."""
+    return (Pairs if space.study.pools else Points)(space, names, varied, samples)
 
 
 def evaluate(space, dtype="float64", names=None, compiled=None):
     """{variable: (dims, array)} over a space of servers, as `lift.evaluate`."""
     known = variables(space, dtype)
     names = tuple(name for name in known if name not in space.unknown_variables) if names is None else tuple(names)
-    found = _points(space, names).arrays(compiled)
+    found = servers_at(space, names).arrays(compiled)
     return {name: (known[name][0], found[name].astype(known[name][1], copy=False)) for name in names}
 
 
@@ -81,14 +77,14 @@ def _is_number(x):
 
 def samples(space, values, n, names):
     """{variable: value in each of `n` samples} of a space of one server; `values` {(record, field): numbers}."""
-    found = _points(space, names, values, n).arrays()
+    found = servers_at(space, names, values, n).arrays()
     return {name: np.broadcast_to(x, (n,)) for name, x in found.items()}
 
 
 def request_stages(space):
     """{stage of a mean request: seconds} of a space of one server; they add up to `latency_mean`."""
     stages = study.STAGES_OF_POOLS if space.study.pools else study.STAGES
-    found = _points(space, tuple(f"request/{name}" for name in stages)).arrays()
+    found = servers_at(space, tuple(f"request/{name}" for name in stages)).arrays()
     return {name: found[f"request/{name}"].item() for name in stages}
 
 
@@ -99,5 +95,5 @@ def server_memory(space):
     the cache of requests has room for.
     """
     parts = ("held", "activations", "cache", "prefixes", "positions", "inside")
-    found = _points(space, tuple(f"memory/{name}" for name in parts)).arrays()
+    found = servers_at(space, tuple(f"memory/{name}" for name in parts)).arrays()
     return {name: found[f"memory/{name}"].item() for name in parts}

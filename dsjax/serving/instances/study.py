@@ -55,6 +55,7 @@ OWN = tuple(
     for name, says in (("memory", _says_room), ("stable", _says_stable), ("kv", _says_kv), ("budget", _says_budget))
 )
 OF_STEPS = tuple(name for name in NAMES if name not in steps.WITHOUT)  # masks that a step of the server has
+_STEPS = {name: c for name, c in CORE.constraints.items() if name in OF_STEPS}
 
 SERVER = dataclasses.replace(
     CORE,
@@ -83,7 +84,7 @@ SERVER = dataclasses.replace(
         *("max_batch", "max_prefill_tokens", "chunk_tokens"),
     ),
     blocks={},
-    constraints={name: c for name, c in CORE.constraints.items() if name in OF_STEPS} | {c.name: c for c in OWN},
+    constraints=_STEPS | {c.name: c for c in OWN},
     ties=("-requests_per_s", "-concurrency"),
     extends=CORE,
 )
@@ -114,7 +115,6 @@ def _says_transfer(v):
     return f"caches of {v['requests_per_s_served']:,.4g} prompts/s are more than the links of the transfer can carry"
 
 
-_STEP = {name: c for name, c in CORE.constraints.items() if name in OF_STEPS} | {"memory": OWN[0]}
 _OWN = {c.name: c for c in OWN if c.name in ("stable", "kv")} | {
     "transfer": Constraint("transfer", None, _says_transfer)
 }
@@ -148,7 +148,7 @@ POOLS = dataclasses.replace(
         **{
             f"{pool}_{name}": c._replace(name=f"{pool}_{name}", says=_said_of(pool, c.says))
             for pool in POOL_NAMES
-            for name, c in _STEP.items()
+            for name, c in (_STEPS | {"memory": OWN[0]}).items()
         },
         **_OWN,
     },

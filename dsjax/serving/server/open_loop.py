@@ -27,7 +27,7 @@ class Means(NamedTuple):
 
     ttft: np.ndarray
     tpot: np.ndarray  # per token
-    batch: np.ndarray  # sequences in flight after their first token: lam q TPOT
+    batch: np.ndarray  # sequences in flight after their first token: lam (latency - TTFT)
     decoding: queues.Decoding
     prompts: prompts.Prompts
     decode_s: np.ndarray  # t_d of a step as a request sees it

@@ -23,11 +23,13 @@ class Prompts(NamedTuple):
     variation: np.ndarray  # c_s^2: squared standard deviation over mean of it
     most: np.ndarray  # M: prompts in a step at most
     batched: np.ndarray  # k: 1 - 1 / M where prompts share steps, else 0
-    first: np.ndarray  # alpha: of a step of prompts, what does not grow with their number [s]
+    first: (
+        np.ndarray
+    )  # alpha: of a step of prompts, what does not grow with their number; chunked: t_C, a full step [s]
     each: np.ndarray  # sigma: what one prompt more adds [s]
     service: np.ndarray  # s: time that a prompt takes of the server [s]
     share: np.ndarray  # phi: of the wall time
-    per_step: np.ndarray  # P: steps of prompts per step of decode (prefill-first); prompts per step (chunked)
+    per_step: np.ndarray  # P: steps of prompts per step of decode (prefill-first); N: steps of a prompt (chunked)
     between: np.ndarray  # S1: time of prompts per step of decode (prefill-first); 0
     whole: np.ndarray  # T: a step of decode with its share of prompts [s]
 
