@@ -13,8 +13,9 @@ import math
 import numpy as np
 
 from ..formulas.point import evaluate_point
-from . import by_numpy, choice, servers
-from .assembly import assembly, layout
+from . import choice, servers
+from .assembly import layout
+from .flat import assembled, evaluated
 from .operands import plan, positions
 
 
@@ -30,16 +31,8 @@ def evaluate(space, dtype="float64", names=None, function=evaluate_point, compil
     how, leaves = plan(space, function)
     variables = layout(how, dtype)
     names = known(space, variables) if names is None else tuple(names)
-    arrays = _evaluated(how, dtype, names, leaves, compiled)
+    arrays = evaluated(how, dtype, names, leaves, compiled)
     return {name: (variables[name][0], arrays[name]) for name in names}
-
-
-def _evaluated(how, dtype, names, leaves, compiled=None):
-    """{variable: array over its own dims} of flat operands."""
-    leaves = [np.asarray(leaf, np.int32 if leaf.dtype == np.int32 else dtype) for leaf in leaves]
-    wanted = _assembly(how, dtype, names, leaves)
-    pairs = enumerate(zip(leaves, how.leaf_axes, strict=True))
-    return choice.run(wanted, {i: by_numpy.lifted(leaf, axis, wanted.axes) for i, (leaf, axis) in pairs}, compiled)
 
 
 def pays(space, dtype, names, times):
@@ -47,13 +40,7 @@ def pays(space, dtype, names, times):
     if space.study.requests:
         return servers.pays(space, times)
     how, leaves = plan(space)
-    return choice.pays(_assembly(how, dtype, tuple(names), leaves), times)
-
-
-def _assembly(how, dtype, names, leaves):
-    """`Assembly` of these variables, axes as long as the operands."""
-    sizes = {axis: len(leaf) for leaf, axis in zip(leaves, how.leaf_axes, strict=True) if axis}
-    return assembly(how, dtype, names, tuple(sizes.items()))
+    return choice.pays(assembled(how, dtype, tuple(names), leaves), times)
 
 
 def known(space, names):
@@ -137,6 +124,6 @@ def _sampled(how, leaves, varied, n, names):
     found: dict = {name: [] for name in names}
     for first in range(0, max(n, 1), CHUNK):
         part = [varied[i][first : first + CHUNK] if i in varied else leaf for i, leaf in enumerate(leaves)]
-        for name, array in _evaluated(how, "float64", tuple(names), part).items():
+        for name, array in evaluated(how, "float64", tuple(names), part).items():
             found[name].append(np.broadcast_to(array, (min(CHUNK, n - first),)))
     return {name: np.concatenate(chunks) for name, chunks in found.items()}

@@ -7,8 +7,8 @@ import numpy as np
 from ...serving.core import CORE
 from ...serving.instances import steps, table
 from ...specs import trees
-from .. import by_numpy, choice
-from ..assembly import assembly, layout
+from ..assembly import layout
+from ..flat import evaluated
 from ..operands import plan, positions
 from .laws import LENGTHS
 
@@ -62,10 +62,7 @@ class Layouts:
         """{variable: (dims, array)} of a function of a step, over axes of layouts and hidden ones."""
         how, leaves = self.plan(function, loads, variants)
         known = layout(how, "float64")
-        sizes = {axis: np.size(leaf) for leaf, axis in zip(leaves, how.leaf_axes, strict=True) if axis}
-        wanted = assembly(how, "float64", tuple(known), tuple(sizes.items()))
-        pairs = enumerate(zip(leaves, how.leaf_axes, strict=True))
-        found = choice.run(wanted, {i: by_numpy.lifted(leaf, axis, wanted.axes) for i, (leaf, axis) in pairs})
+        found = evaluated(how, "float64", tuple(known), leaves)
         return {name: (self.named(known[name][0]), found[name]) for name in known}
 
 
