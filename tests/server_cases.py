@@ -7,8 +7,8 @@ case: lengths, a server and its load, from ranges as wide as those of servers of
 import math
 from typing import NamedTuple
 
-import jax
 import numpy as np
+import server_core_steps
 import server_simulator
 
 from dsjax import arrays
@@ -17,6 +17,7 @@ from dsjax.serving.server import closed_loop, lengths, open_loop, pools, profile
 
 BATCHINGS = ("prefill-first", "chunked")
 LOOPS = ("open", "closed")
+POOLS = "two pools"
 MOST_LOAD = 0.85  # of the rate at which a server of a case is full
 
 
@@ -71,8 +72,11 @@ def between(rng, low, high):
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def drawn(rng, batching, loop, load=None):
-    """`Case`, at a share of what its server can do that is drawn too where `load` is None."""
+def drawn(rng, batching, loop, load=None, core=False):
+    """`Case`, at a share of what its server can do that is drawn too where `load` is None.
+
+    `core`: with steps of the core model.
+    """
     step = Step(
         between(rng, 0.003, 0.06), between(rng, 4, 80), between(rng, 4e3, 8e4), between(rng, 5e-4, 0.01),
         between(rng, 2e-10, 4e-9), between(rng, 2e-12, 4e-11),
@@ -87,16 +91,28 @@ def drawn(rng, batching, loop, load=None):
         budget = max(budget, places + 512)
     server = open_loop.Server(float(budget), float(places), batching == "chunked")
     share, users = rng.uniform(0.2, MOST_LOAD), round(between(rng, 1, 400))
+    if core:
+        step = server_core_steps.drawn(rng, requests, server)
     if loop == "closed":
         return Case(step, requests, server, float(users))
     share = share if load is None else load
-    return Case(step, requests, server, share * most_requests(Case(step, requests, server, 0.0)))
+    return Case(step, requests, server, share * float(most_requests(lone(Case(step, requests, server, 0.0)))[0]))
 
 
 def prepared(case):
     """(step at the mean context, `Lengths`)."""
     sizes = lengths.lengths(case.load)
     return case.step._replace(context=sizes.context), sizes
+
+
+def lone(case):
+    """A `Case` of arrays of one element."""
+    load, server = (type(x)(*(np.array([float(y)]) for y in x)) for x in (case.load, case.server))
+    step = case.step
+    step = type(step)(*(np.array([x]) for x in step)) if isinstance(step, Step) else step
+    server = server._replace(chunked=case.server.chunked)
+    load = load._replace(uniform=load.uniform > 0.5)
+    return Case(step, load, server, np.array([float(case.amount)]))
 
 
 def stacked(several):
@@ -141,6 +157,37 @@ def outputs(case, closed):
     return own | quantiles.outputs(seen, sizes)
 
 
+def seeded(kind, loop, count, seed=2026):
+    """Cases of a kind, of `BATCHINGS` or pools: every second one with steps of the core model.
+
+    (`Case`, `Pools` or None) of each.
+    """
+    rng = np.random.default_rng([seed, (*BATCHINGS, POOLS).index(kind), LOOPS.index(loop)])
+    for i in range(count):
+        if kind == POOLS:
+            yield drawn_pool(rng, loop, i % 2 == 1)
+        else:
+            yield drawn(rng, kind, loop, core=i % 2 == 1), None
+
+
+def drawn_pool(rng, loop, core):
+    """(`Case`, `Pools`) at a share of what the smaller one of two pools can do."""
+    case = drawn(rng, "prefill-first", loop, core=core)
+    n_p, n_d = (float(rng.integers(1, 5)) for _ in range(2))
+    two = pools.Pools(case.server.budget, case.server.cap, n_p, n_d, 0.01 * rng.random())
+    share = rng.uniform(0.2, MOST_LOAD)
+    return case if loop == "closed" else case._replace(amount=share * float(most_of_pools(lone(case), two)[0])), two
+
+
+def most_of_pools(case, two):
+    """Requests per second that the smaller one of two pools can do."""
+    step, sizes = prepared(case)
+    most = arrays.maximum(1.0, two.budget / sizes.mean_new)
+    filled = step.prompts(most * sizes.mean_new, most * sizes.mean_pairs)
+    decoded = two.decode_instances * two.cap / (sizes.steps * step.decode(two.cap + 0.0 * most))
+    return arrays.minimum(two.prefill_instances * most / filled, decoded)
+
+
 def drawn_pools(loop, count=20):
     """(`Case`, `Pools`) of arrays, at a share of what the smaller one of the two pools can do."""
     rng = np.random.default_rng([12, LOOPS.index(loop)])
@@ -148,11 +195,7 @@ def drawn_pools(loop, count=20):
     n_p, n_d = (rng.integers(1, 5, count).astype(float) for _ in range(2))
     two = pools.Pools(case.server.budget, case.server.cap, n_p, n_d, 0.01 * rng.random(count))
     if loop == "open":
-        step, sizes = prepared(case)
-        most = np.maximum(1.0, two.budget / sizes.mean_new)
-        filled = step.prompts(most * sizes.mean_new, most * sizes.mean_pairs)
-        decoded = n_d * two.cap / (sizes.steps * step.decode(two.cap))
-        case = case._replace(amount=rng.uniform(0.2, 0.8, count) * np.minimum(n_p * most / filled, decoded))
+        case = case._replace(amount=rng.uniform(0.2, 0.8, count) * most_of_pools(case, two))
     return case, two
 
 
@@ -169,11 +212,6 @@ def outputs_of_pools(case, two, closed):
     seen = profiles.of_pools(m, sizes, two, closed)
     own = {"requests_per_s_served": m.rate, "ttft_mean": m.ttft, "tpot_mean": m.tpot}
     return own | quantiles.outputs(seen, sizes)
-
-
-def at(record, i):
-    """The i-th of what `record` is an array of."""
-    return jax.tree.map(lambda x: x[i] if np.ndim(x) else x, record)
 
 
 def simulated(case, closed, requests, seed=0):
@@ -194,6 +232,26 @@ def simulated_pools(case, two, closed, requests, seed=0):
     instances = int(two.prefill_instances), int(two.decode_instances)
     one = server_simulator.Pools(case.step.tau, case.step.tau, *instances, lambda _: float(two.transfer_s), *limits)
     return _simulated(case, one, closed, requests, seed).summary()
+
+
+def compared(case, two, closed, requests, seed=0):
+    """{variable: analytic over simulated value, less 1}, an open loop at the rate of the requests that came."""
+    if two is None:
+        expected = simulated(case, closed, requests, seed)
+    else:
+        expected = simulated_pools(case, two, closed, requests, seed)
+    if not closed:
+        case = case._replace(amount=expected["requests_per_s_served"])
+    here = outputs(lone(case), closed) if two is None else outputs_of_pools(lone(case), two, closed)
+    return {name: float(np.ravel(x)[0]) / expected[name] - 1.0 for name, x in here.items() if name in expected}
+
+
+def analysed(case, two, closed):
+    """(`Means` of a case of any kind, `Lengths`)."""
+    if two is not None:
+        return means_of_pools(lone(case), two, closed)
+    m, _, sizes = means(lone(case), closed)
+    return m, sizes
 
 
 def _simulated(case, server, closed, requests, seed):

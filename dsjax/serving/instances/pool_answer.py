@@ -49,7 +49,7 @@ def largest_rates(points, sizes, cap):
     n_p M / T(M) in full steps; n_d cap / (q t_d(cap)).
     """
     p = points.prefill
-    most = prompts.most_in_a_step(sizes, p)
+    most = prompts.most_in_a_step(sizes, p.budget, p.groups)
     prefill = points.prefill_instances * most / prompts.taken(p.table, sizes, most)
     return prefill, points.decode_instances * cap / (sizes.steps * points.decode.table.decode(cap))
 

@@ -49,7 +49,7 @@ def others(rate, inside, own_s):
 def _prefill_first(step, sizes, server, inside):
     """All who are inside decode in every step of decode; who comes, comes at the end of one."""
     decode_s, q = step.decode(inside), sizes.steps
-    most = prompts.most_in_a_step(sizes, server) + 0.0 * inside
+    most = prompts.most_in_a_step(sizes, server.budget, server.groups) + 0.0 * inside
     own_mean, full = mean(step.alone(sizes.new, sizes.pairs)), prompts.taken(step, sizes, most)
     largest = prompts.during_a_step(most, full / decode_s) / decode_s  # rate of full steps, and no more
 

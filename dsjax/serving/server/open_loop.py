@@ -54,7 +54,7 @@ def _first(step, sizes, server, rate):
     Of a number m of prompts in a step y = lam t_d follows, and of it B. Where B would be more than `cap`, prompts wait
     for room until their steps are as full as they must be; where steps are full, m = M, B is what it must be.
     """
-    q, cap, most = sizes.steps, server.cap, prompts.most_in_a_step(sizes, server) + 0.0 * rate
+    q, cap, most = sizes.steps, server.cap, prompts.most_in_a_step(sizes, server.budget, server.groups) + 0.0 * rate
 
     def free(m):
         """(1 - phi, B) without those limits."""

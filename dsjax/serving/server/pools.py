@@ -61,7 +61,7 @@ def prefill(step, sizes, pools, rate):
     own, edges = step.alone(sizes.new, sizes.pairs), step.alone(sizes.new_edges, sizes.pair_edges)
     own_mean = mean(own)
     squared = mean(own * own)
-    most = arrays.maximum(pools.prefill_groups * pools.budget / sizes.mean_new, 1.0)
+    most = prompts.most_in_a_step(sizes, pools.budget, pools.prefill_groups)
     power = arrays.sqrt(2.0 * (n + 1.0)) - 1.0
 
     def taken(m):

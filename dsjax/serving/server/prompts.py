@@ -34,9 +34,14 @@ class Prompts(NamedTuple):
     whole: np.ndarray  # T: a step of decode with its share of prompts [s]
 
 
-def most_in_a_step(sizes, server):
-    """M = max(1, d b / E[n]): whole prompts of d groups in a step."""
-    return arrays.maximum(server.groups * server.budget / sizes.mean_new, 1.0)
+def most_in_a_step(sizes, budget, groups=1.0):
+    """M = d (b / E[n] - (1 - v_n^2)+ / 2), at least 1: whole prompts, one after the other, of d groups in a step.
+
+    v_n^2 the squared standard deviation over mean of the new tokens; of equal prompts half a one does not fit in the
+    mean (the number of renewals in an interval).
+    """
+    spread = mean(sizes.new * sizes.new) / (sizes.mean_new * sizes.mean_new) - 1.0
+    return arrays.maximum(groups * (budget / sizes.mean_new - 0.5 * arrays.maximum(1.0 - spread, 0.0)), 1.0)
 
 
 def taken(step, sizes, m):

@@ -23,7 +23,7 @@ def first(step, sizes, server, users):
         lost = arrays.maximum(1.0 - decode_s / found.full_s, 0.0)
         longest = arrays.maximum(found.full_s, decode_s)
     else:
-        most = arrays.minimum(prompts.most_in_a_step(sizes, server), inside)
+        most = arrays.minimum(prompts.most_in_a_step(sizes, server.budget, server.groups), inside)
         one = prompts.taken(step, sizes, most)
         lost, longest = 1.0, 1e30
     every = one * inside / most
