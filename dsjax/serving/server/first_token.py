@@ -16,7 +16,8 @@ def waiting(wait, chance, residual, variation):
     and an exponential one below 1 (a constant too below 1/4), two exponential ones above.
     """
     chance = arrays.clip(chance, 1e-9, 1.0)
-    given = arrays.maximum(wait - 0.5 * (1.0 - chance) * residual, 1e-9 + 1e-3 * wait) / chance
+    least = 1e-9 + 1e-3 * arrays.maximum(wait, 0.0)  # steps of a table may make a wait that is none a bit less
+    given = arrays.maximum(wait - 0.5 * (1.0 - chance) * residual, least) / chance
     variation = arrays.clip(variation, 1e-6, 6.0)
     changing = given * arrays.sqrt(arrays.minimum(4.0 * variation, 1.0))
     constant = given - changing
