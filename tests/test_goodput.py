@@ -36,8 +36,7 @@ def test_the_share_of_one_limit_is_its_quantile(batching, loop):
         np.testing.assert_allclose(share(case, closed, tpot=tpot), level, rtol=1e-5)
         both = share(case, closed, ttft=ttft, tpot=tpot)
         np.testing.assert_allclose(both, level * level, rtol=1e-5)
-        whole = np.abs(share(case, closed, latency=latency) - level)  # normal at every length of output there
-        assert np.median(whole) < 1e-2 and np.quantile(whole, 0.9) < 0.05
+        np.testing.assert_allclose(share(case, closed, latency=latency), level, rtol=1e-5)
         assert (share(case, closed, ttft=ttft, tpot=tpot, latency=latency) <= both).all()
 
 
@@ -62,7 +61,7 @@ def test_a_request_of_one_token_keeps_any_limit_on_the_time_of_a_token():
 def test_the_share_of_a_simulation(batching, loop):
     """What keeps limits at high percentiles of a simulation is what keeps limits 15 % beside them here."""
     closed = loop == "closed"
-    for case, seed in zip(simulable(batching, loop), range(4), strict=False):
+    for (case, _), seed in zip(simulable(batching, loop), range(4), strict=False):
         result = result_of(case, closed, 4000, seed)
         summary = result.summary()
         for level in ("p90", "p99"):

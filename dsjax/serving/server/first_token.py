@@ -58,6 +58,6 @@ def distribution(own, edges, parts, average):
 
 def joined(several):
     """Arrays one after the other along the last axis."""
-    shape = np.broadcast_shapes(*(x.shape for x in several))
+    shape = np.broadcast_shapes(*map(np.shape, several))
     own = arrays.namespace(*several)
     return own.concatenate([own.broadcast_to(x, shape) for x in several], axis=-1)

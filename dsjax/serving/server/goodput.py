@@ -19,36 +19,26 @@ class Limits(NamedTuple):
 
 
 def share(seen, sizes, limits):
-    """Share of the requests that keep all limits: sum_i w_i F_TPOT,i min(F_TTFT(its limit), F_TTFT,i(what is left)).
+    """Share of the requests that keep all limits: sum_i w_i min(F_TPOT,i F_TTFT, F_latency,i), each of its limit.
 
-    TTFT and TPOT of a request as if independent. Of a limit on the latency the mean steps of decode of node i leave the
-    first token so much time; F_TTFT,i is that of parts as much wider as these steps vary, and as the bin of node i is
-    long. A request of one token keeps any limit on TPOT.
+    TTFT and TPOT of a request as if independent; a request of one token keeps any limit on TPOT.
     """
-    tokens, average, variance = quantiles.token_times(seen, sizes)
-    first = quantiles.first_tokens(seen)
-    kept = 1.0 + 0.0 * average
+    tokens, first = quantiles.token_times(seen, sizes), quantiles.first_tokens(seen)
+    kept = 1.0 + 0.0 * tokens.average
     if limits.tpot is not None:
         decodes = sizes.steps_each * column(sizes.tokens_per_step) > 0.5
-        kept = arrays.where(decodes, _below(tokens, column(limits.tpot * sizes.tokens_per_step)), kept)
-    soon = 1.0 + 0.0 * average if limits.ttft is None else column(first.at()(limits.ttft)[0]) + 0.0 * average
+        in_time = _below(tokens.mixture, tokens.weights, limits.tpot * sizes.tokens_per_step)
+        kept = arrays.where(decodes, in_time, kept)
+    if limits.ttft is not None:
+        kept = kept * column(first.at()(limits.ttft)[0])
     if limits.latency is not None:
-        steps = sizes.steps_each
-        varies = (
-            12.0 * steps * steps * variance + ((sizes.step_edges[..., 1:] - sizes.step_edges[..., :-1]) * average) ** 2
-        )
-        left = column(limits.latency) - steps * average
-        rest = [_wider(first, varies[..., i]).at()(left[..., i])[0] for i in range(steps.shape[-1])]
-        soon = arrays.minimum(soon, arrays.namespace(soon).stack(rest, -1))
-    return arrays.clip((WEIGHTS * kept * soon).sum(-1), 0.0, 1.0)
+        whole = quantiles.wholes(seen, sizes, first, tokens)
+        kept = arrays.minimum(kept, _below(whole, WEIGHTS, limits.latency))
+    return arrays.clip((WEIGHTS * kept).sum(-1), 0.0, 1.0)
 
 
-def _wider(mixture, squared):
-    """A `Mixture` of parts whose widths are longer, by a squared width, about the same middle."""
-    width = arrays.sqrt(mixture.width**2 + column(squared))
-    return mixture._replace(shift=mixture.shift + 0.5 * (mixture.width - width), width=width)
-
-
-def _below(mixture, x):
-    """Chance of each component of a `Mixture`, alone, to be below x."""
-    return Mixture(*(column(part) for part in mixture._replace(weight=1.0 + 0.0 * mixture.weight))).at()(x)[0]
+def _below(mixture, weights, x):
+    """Chance at every node to be below x, of a `Mixture` of several parts for each node of these weights."""
+    alone = Mixture(*(column(part) for part in mixture._replace(weight=1.0 + 0.0 * mixture.weight)))
+    chances, nodes = mixture.weight * alone.at()(column(x))[0], weights.shape[-1]
+    return sum(chances[..., i : i + nodes] for i in range(0, chances.shape[-1], nodes)) / weights

@@ -57,7 +57,7 @@ class Mixture(NamedTuple):
 
     def quantile(self, p):
         """x with F(x) = p."""
-        low = self.shift.min(-1) * 0.5 + 1e-12
+        low = 0.5 * arrays.maximum(self.shift.min(-1), 0.0) + 1e-12
         high = (self.shift + self.width + FARTHEST * self.mean).max(-1) + 1e-9
         mean, variance, _ = self.moments()
         return quantile(self.at(), p, low, high, mean + normal_score(p) * arrays.sqrt(arrays.maximum(variance, 1e-30)))
