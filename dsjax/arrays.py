@@ -53,6 +53,11 @@ def clip(x, low, high):
     return minimum(maximum(x, low), high)
 
 
+def take(x, index):
+    """The elements of an array of one axis at indices within it."""
+    return x[index] if namespace(x, index) is np else namespace(x, index).take(x, index, mode="clip")
+
+
 def absolute(x):
     """|x|."""
     return namespace(x).abs(x)

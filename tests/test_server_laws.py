@@ -6,7 +6,7 @@ import pytest
 import server_cases
 from server_cases import BATCHINGS, LOOPS, drawn, means, most_requests, of_kind, outputs, prepared, stacked
 
-from dsjax.serving.server import first_token, lengths, profiles, quantiles, rounds
+from dsjax.serving.server import first_token, lengths, profiles, prompts, quantiles, rounds
 
 KINDS = [(batching, loop) for batching in BATCHINGS for loop in LOOPS]
 TIMES = ("weights_s", "start_s", "position_s", "pair_s")
@@ -352,3 +352,18 @@ def test_gradients(batching, loop):
         error = np.abs(exact[i] - differences) / np.maximum(np.abs(differences), 1e-3 * middle[i])
         assert np.median(error) < 1e-5
         assert np.quantile(error, 0.8) < 1e-3
+
+
+@pytest.mark.parametrize("groups", [1.0, 4.0])
+def test_the_rate_of_so_many_prompts_a_step_is_that_at_which_so_many_come(groups):
+    several = [drawn(np.random.default_rng([3, i]), "chunked", "open") for i in range(200)]
+    case = of_kind(stacked(several), "chunked")
+    step, sizes = prepared(case)
+    held = np.full(200, 20.0)
+    decode_s, found = step.decode(held), prompts.chunks(step, sizes, held, case.server.budget, groups)
+    came = np.geomspace(0.01, 3.0, 200)
+    rate = prompts.rate_of(step, sizes, found, held, decode_s, came)
+    whole = prompts.sharing(step, sizes, found, held, decode_s, lambda whole: rate + 0.0 * whole).whole
+    below = (rate * found.service < 0.99) & (whole < 0.99 * np.maximum(found.full_s, decode_s))
+    assert below.sum() > 50 and (~found.fits & below).sum() > 10
+    np.testing.assert_allclose((rate * whole)[below], came[below], rtol=1e-8)

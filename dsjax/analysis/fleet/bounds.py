@@ -70,7 +70,7 @@ def of_prefill(record, load, limits):
 def of_decode(record, load, limits):
     """`Most` of instances that decode only: lam = B / (q t_d(B)), B as of servers."""
     sizes = lengths(load)
-    room = answer.room(record._replace(prompts_live=0.0 * record.prompts_live), sizes)
+    room = answer.room(record, sizes, prompts_too=False)
     found = _decode(record.table, sizes, room.cap, 0.0 * room.cap, limits)
     return found._replace(refused=found.refused | {"ok_memory": ~room.fits, "ok_kv": ~room.one})
 

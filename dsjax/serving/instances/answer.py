@@ -7,7 +7,6 @@ import numpy as np
 from ... import arrays
 from ..server import closed_loop, goodput, open_loop, profiles, prompts, quantiles, rounds
 from ..server.lengths import Load, lengths
-from ..server.roots import root
 from . import validity
 from .table import Table, interpolated
 
@@ -44,15 +43,18 @@ class Room(NamedTuple):
     one: np.ndarray  # and one request fits in it
 
 
-def room(points, sizes):
+def room(points, sizes, prompts_too=True):
     """`Room`: what weights and activations leave, over the positions that a request keeps; half a request less.
 
     cap = groups min(`max_batch`, K / (E[L] + (1 + r) E[O^2] / (2 E[O])) - 1/2), K positions of a group without those of
-    prefixes, r `reserved_output`; activations beyond what is kept free for them.
+    prefixes, r `reserved_output`; activations beyond what is kept free for them, of an instance that computes
+    `prompts_too` or only decodes.
     """
     groups, kept = points.groups, held_positions(points, sizes)
     most = arrays.where(points.max_batch > 0.0, points.max_batch, 1e6)
-    live = interpolated(points.prompts_live, groups * arrays.minimum(points.budget, most * sizes.mean_new))
+    live = 0.0 * groups
+    if prompts_too:
+        live = interpolated(points.prompts_live, groups * arrays.minimum(points.budget, most * sizes.mean_new))
 
     def left(live):
         free = points.room_bytes - points.held_bytes - arrays.maximum(live - points.spare_bytes, 0.0)
@@ -83,9 +85,8 @@ def held_positions(points, sizes):
 def largest_rate(step, sizes, server):
     """Requests per second that a server takes at most: full of sequences, and others wait for their room [1/s].
 
-    `prefill-first`: the rate of a closed loop of as many users as fit. `chunked`: lam q t_d(B) = (1 - phi) B at as many
-    sequences as fit, or fewer, B = q d b / (E[n] + q), beside which every step is full of the prompts that replace
-    those who end.
+    `prefill-first`: the rate of a closed loop of as many users as fit. `chunked`: lam T = B / q beside as many sequences
+    B as fit, or fewer, q d b / (E[n] + q), beside which every step is full of the prompts that replace those who end.
     """
     if not server.chunked:
         return closed_loop.means(step, sizes, server, server.cap).rate
@@ -93,13 +94,9 @@ def largest_rate(step, sizes, server):
     held = arrays.minimum(server.cap, q * server.groups * server.budget / (sizes.mean_new + q))
     decode_s = step.decode(held)
 
-    def beyond(rate):
-        share = prompts.chunked(step, sizes, rate, held, decode_s, server.budget, server.groups).share
-        return rate * q * decode_s / ((1.0 - share) * held) - 1.0
-
-    filled = 1.0 / prompts.chunks(step, sizes, held, server.budget, server.groups).service  # nothing but prompts
-    high = arrays.minimum(held / (q * decode_s), filled)
-    return root(beyond, 1e-6 * high, high)
+    found = prompts.chunks(step, sizes, held, server.budget, server.groups)
+    high = arrays.minimum(held / (q * decode_s), 1.0 / found.service)  # no prompts; nothing but prompts
+    return arrays.clip(prompts.rate_of(step, sizes, found, held, decode_s, held / q), 1e-6 * high, high)
 
 
 def variables(points, chunked, open_, with_quantiles):

@@ -58,7 +58,7 @@ def variables(points, open_, with_quantiles):
     """{variable: array} of all points: means, and quantiles where they are wanted; masks `ok_<constraint>`."""
     sizes = lengths(points.load)
     d, p = points.decode, points.prefill
-    room = answer.room(d._replace(prompts_live=0.0 * d.prompts_live), sizes)
+    room = answer.room(d, sizes, prompts_too=False)
     tokens = arrays.where(p.max_batch > 0.0, arrays.minimum(p.budget, p.max_batch * sizes.mean_new), p.budget)
     live = interpolated(p.prompts_live, p.groups * tokens)
     over = arrays.maximum(live - p.spare_bytes, 0.0)

@@ -8,12 +8,19 @@ from ... import arrays
 from ..server.lengths import column
 
 PER_OCTAVE = 4
+NODES = 2.0 ** (np.arange(60 * PER_OCTAVE) / PER_OCTAVE)  # more than any table has
 
 
 def nodes(most):
     """Loads 1, 2^(1/4), 2^(1/2), ... up to `most` or the next beyond it."""
-    last = int(np.ceil(PER_OCTAVE * np.log2(max(most, 2.0))))
-    return 2.0 ** (np.arange(last + 1) / PER_OCTAVE)
+    return NODES[: 1 + int(np.ceil(PER_OCTAVE * np.log2(max(most, 2.0))))]
+
+
+class Rows(NamedTuple):
+    """A table that points share: of point i the row `row[i]` of `values`."""
+
+    values: np.ndarray
+    row: np.ndarray
 
 
 def interpolated(table, x):
@@ -21,16 +28,42 @@ def interpolated(table, x):
 
     `x` has the shape of the table without its last axis, or one axis more, or is one number for all.
     """
-    x = 0.0 * table[..., 0] + x if arrays.asarray(x).ndim == 0 else x
-    scalar = x.ndim < table.ndim
+    return _interpolated(x, table)[0]
+
+
+def _interpolated(x, *tables):
+    """[values at x of each of some tables that have the same nodes]."""
+    row = tables[0].row if isinstance(tables[0], Rows) else None
+    number = tables[0][..., 0] if row is None else row
+    x = 0.0 * number + x if arrays.asarray(x).ndim == 0 else x
+    scalar = x.ndim == number.ndim
     x = column(x) if scalar else x
-    place = arrays.clip(arrays.floor(PER_OCTAVE * arrays.log2(arrays.maximum(x, 1.0))), 0.0, table.shape[-1] - 2.0)
-    low = 2.0 ** (place / PER_OCTAVE)
-    at = arrays.asarray(place, "int32")
-    taken = arrays.namespace(table, x).take_along_axis
-    first, second = taken(table, at, -1), taken(table, at + 1, -1)
-    found = first + (second - first) * (x - low) / (low * (2.0 ** (1.0 / PER_OCTAVE) - 1.0))
-    return found[..., 0] if scalar else found
+    nodes_of = (tables[0] if row is None else tables[0].values).shape[-1]
+    at = arrays.minimum(_last_below(arrays.maximum(x, 1.0)), nodes_of - 2)
+    low = arrays.take(arrays.asarray(NODES, x.dtype), at)
+    share, found = (x - low) / (low * (2.0 ** (1.0 / PER_OCTAVE) - 1.0)), []
+    for table in tables:
+        if row is None:
+            along = arrays.namespace(table, x).take_along_axis
+            first, second = along(table, at, -1), along(table, at + 1, -1)
+        else:
+            flat, place = table.values.reshape(-1), column(table.row) * nodes_of + at
+            first, second = arrays.take(flat, place), arrays.take(flat, place + 1)
+        found.append(first + (second - first) * share)
+    return [values[..., 0] for values in found] if scalar else found
+
+
+def _last_below(x):
+    """Index of the last of `nodes` that is not above x >= 1.
+
+    Read off the bits of x: its exponent, and the quarter of the octave; a logarithm takes several times as long.
+    """
+    kind = np.finfo(x.dtype)
+    bits = x.view(f"i{kind.bits // 8}")
+    at = PER_OCTAVE * ((bits >> kind.nmant) - kind.maxexp + 1)
+    for node in NODES[1:PER_OCTAVE].astype(x.dtype):
+        at = at + ((bits & (2**kind.nmant - 1)) >= (node.view(bits.dtype) & (2**kind.nmant - 1)))
+    return arrays.asarray(at, "int32")
 
 
 def _beside(number, x):
@@ -63,26 +96,24 @@ class Table(NamedTuple):
         """A step of prompts of all groups, of so many new tokens and pairs [s]."""
         own = _beside(self.pairs, new)
         host = _beside(self.prompt_s / self.prompt + self.read_s / self.groups, new) * new
-        found = interpolated(self.prompts_s, new) + interpolated(self.prompts_pair_s, new) * (pairs - own * new) + host
-        return arrays.maximum(found, 0.5 * interpolated(self.prompts_s, new))
+        time, pair = _interpolated(new, self.prompts_s, self.prompts_pair_s)
+        return arrays.maximum(time + pair * (pairs - own * new) + host, 0.5 * time)
 
     def alone(self, new, pairs):
         """A step of one prompt, which one group computes [s]."""
         own = _beside(self.pairs, new)
         host = _beside(self.prompt_s * self.groups, new) + _beside(self.read_s, new) * new
-        found = interpolated(self.one_s, new) + interpolated(self.one_pair_s, new) * (pairs - own * new) + host
-        return arrays.maximum(found, 0.5 * interpolated(self.one_s, new))
+        time, pair = _interpolated(new, self.one_s, self.one_pair_s)
+        return arrays.maximum(time + pair * (pairs - own * new) + host, 0.5 * time)
 
     def mixed(self, sequences, new, pairs):
         """A step in which sequences decode beside new tokens of prompts: one pass over the weights [s].
 
-        products(B g + n) + (t_d(B) - products of decode) + (t_p(n, p) - products(n)), g tokens of a sequence.
+        products(B g + n) + (t_d(B) - products of decode) + (t_p(n, p) - products(n)), g tokens of a sequence. What has
+        no axis of lengths is looked up once for all of them.
         """
-        shape = np.broadcast_shapes(*(x.shape for x in (sequences, new, pairs)))
-        space = arrays.namespace(sequences, new, pairs, self.decode_s)
-        b, n, p = (space.broadcast_to(x, shape) for x in (sequences, new, pairs))
-        core = self.prompts(arrays.maximum(n, 1.0), p / n * arrays.maximum(n, 1.0))
-        core = core - interpolated(self.products_s, arrays.maximum(n, 1.0))
-        core = arrays.maximum(core, 0.0) * arrays.minimum(n, 1.0)
-        tokens = b * _beside(self.decode_tokens, b) + n
-        return interpolated(self.products_s, tokens) + interpolated(self.decode_core_s, b) + core
+        n = arrays.maximum(new, 1.0)
+        core = self.prompts(n, pairs / new * n) - interpolated(self.products_s, n)
+        core = arrays.maximum(core, 0.0) * arrays.minimum(new, 1.0)
+        tokens = sequences * _beside(self.decode_tokens, sequences) + new
+        return interpolated(self.products_s, tokens) + interpolated(self.decode_core_s, sequences) + core

@@ -88,11 +88,11 @@ def _chunked(step, sizes, server, rate):
 
     def at(field):
         decode_s = step.decode(1.0 + field)
-        return prompts.chunked(step, sizes, rate, field, decode_s, server.budget, server.groups), decode_s
+        found = prompts.chunks(step, sizes, field, server.budget, server.groups)
+        return prompts.beside(step, sizes, found, field, decode_s, rate, field / q), decode_s
 
     def lacking(field):
-        p, decode_s = at(field)
-        return field - rate * q * decode_s / (1.0 - p.share)
+        return field - rate * q * at(field)[0].whole
 
     shortest = step.decode(arrays.ones_like(rate))
     filled = prompts.chunks(step, sizes, cap, server.budget, server.groups).full_s

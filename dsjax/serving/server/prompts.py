@@ -8,7 +8,6 @@ from ... import arrays
 from .lengths import column, mean
 from .roots import root
 
-INNER = 10  # evaluations of a root inside another
 NOBODY = 1e-13  # the least s of `batch`: a prompt has a step for itself
 NEWTON = 5  # steps of Newton's method, from where they are enough
 LEAST = 1e-3  # of wall time left for decoding: an overloaded server is masked, its numbers stay finite
@@ -151,20 +150,21 @@ def alone(step, sequences, room, new, pairs):
     return full * step.mixed(b, c, density * c) + step.mixed(b, rest, density * rest), full
 
 
-def added(step, sizes, found, sequences, decode_s, rate, whole):
-    """(m, G): prompts in a step that has any, where they come at a `rate` [1/s], and the time that each adds [s].
-
-    `whole`: a step with its share of prompts [s].
-    """
-    came = arrays.maximum(rate * whole, 1e-12)
+def added(step, sizes, found, sequences, decode_s, rate, came):
+    """(m, G): prompts in a step that has any, where `came` lam T come in a step, and the time that each adds [s]."""
+    came = arrays.maximum(came, 1e-12)
     m = arrays.clip(-came / arrays.expm1(-came), 1.0, found.most)
     together = (step.mixed(sequences, m * sizes.mean_new, m * sizes.mean_pairs) - decode_s) / m
-    # Alone a prompt leaves its last step partly empty; others fill it when they wait.
-    alone, filled = found.own_mean - found.number * decode_s, found.service * (1.0 - decode_s / found.full_s)
+    alone, filled = _alone_and_filled(found, decode_s)
     load = arrays.clip(rate * found.service, 0.0, 1.0)
     one = (1.0 - load) * alone + load * filled
     each = arrays.where(found.groups > 1.0, _by_groups(found, rate, decode_s, alone, filled), one)
     return m, arrays.where(found.fits, together, each)
+
+
+def _alone_and_filled(found, decode_s):
+    """(a, f): what a prompt alone adds, whose last step is partly empty, and one whose last step others fill [s]."""
+    return found.own_mean - found.number * decode_s, found.service * (1.0 - decode_s / found.full_s)
 
 
 def _by_groups(found, rate, decode_s, alone, filled):
@@ -173,29 +173,53 @@ def _by_groups(found, rate, decode_s, alone, filled):
     e(k) = a + (d f - a) (k - 1) / (d - 1) seconds more than decode for k together, a of one alone, f of each where all
     groups have one; k = lam (N t_d + e(k)) by Little's law, and G = e(k) / k.
     """
-    d = found.groups
-    rise = arrays.maximum((d * filled - alone) / arrays.maximum(d - 1.0, 1e-9), 0.0)
+    d, rise = found.groups, _rise(found, alone, filled)
     left = arrays.maximum(1.0 - rate * rise, 1e-9)
     k = arrays.clip(rate * (found.number * decode_s + alone - rise) / left, 1.0, arrays.maximum(d, 1.0))
     return (alone + rise * (k - 1.0)) / k
 
 
-def chunked(step, sizes, rate, sequences, decode_s, budget, groups=1.0):
-    """`Prompts` that share steps with B = `sequences` that decode: T = t_d + lam T G, at most t_C."""
-    found = chunks(step, sizes, sequences, budget, groups)
-    return sharing(step, sizes, found, sequences, decode_s, lambda whole: rate)
+def _rise(found, alone, filled):
+    return arrays.maximum((found.groups * filled - alone) / arrays.maximum(found.groups - 1.0, 1e-9), 0.0)
+
+
+def rate_of(step, sizes, found, sequences, decode_s, came):
+    """lam at which `came` = lam T prompts come in a step beside B = `sequences` that decode [1/s]: came / T.
+
+    Of T = t_d + came G as in `sharing`. Of prompts that do not fit lam is in G too: one group, lam (t_d + came a) +
+    lam^2 s came (f - a) = came; several, k = came N.
+    """
+    _, together = added(step, sizes, found, sequences, decode_s, 0.0 * came, came)
+    alone, filled = _alone_and_filled(found, decode_s)
+    k = arrays.clip(came * found.number, 1.0, arrays.maximum(found.groups, 1.0))
+    several = decode_s + came * (alone + _rise(found, alone, filled) * (k - 1.0)) / k
+    linear = decode_s + came * alone
+    squared = linear * linear + 4.0 * found.service * came * came * (filled - alone)
+    one = 0.5 * (linear + arrays.sqrt(arrays.maximum(squared, 1e-30)))
+    whole = arrays.where(found.groups > 1.0, several, one)
+    whole = arrays.where(found.fits, decode_s + came * together, whole)
+    return came / arrays.clip(whole, decode_s, arrays.maximum(found.full_s, decode_s))
 
 
 def sharing(step, sizes, found, sequences, decode_s, rate):
-    """`Prompts` of `Chunks` where they come at a `rate`, a function of the time T of a step."""
+    """`Prompts` of `Chunks` where they come at a `rate`, a function of the time T of a step: T = t_d + lam T G."""
     longest = arrays.maximum(found.full_s, decode_s) + 0.0 * rate(found.full_s)
 
     def lacking(whole):
         each = rate(whole)
-        return whole - decode_s - each * whole * added(step, sizes, found, sequences, decode_s, each, whole)[1]
+        came = each * whole
+        return whole - decode_s - came * added(step, sizes, found, sequences, decode_s, each, came)[1]
 
-    whole = root(lacking, decode_s + 0.0 * longest, longest, unrolled=INNER)
-    m, adds = added(step, sizes, found, sequences, decode_s, rate(whole), whole)
+    whole = root(lacking, decode_s + 0.0 * longest, longest)
+    each = rate(whole)
+    m, adds = added(step, sizes, found, sequences, decode_s, each, each * whole)
+    return of_chunks(step, sizes, found, sequences, decode_s, whole, m, adds)
+
+
+def beside(step, sizes, found, sequences, decode_s, rate, came):
+    """`Prompts` of `Chunks` where `came` lam T come in a step, at a `rate` lam: T = t_d + came G, at most t_C."""
+    m, adds = added(step, sizes, found, sequences, decode_s, rate, came)
+    whole = arrays.clip(decode_s + came * adds, decode_s, arrays.maximum(found.full_s, decode_s))
     return of_chunks(step, sizes, found, sequences, decode_s, whole, m, adds)
 
 

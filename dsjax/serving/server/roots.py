@@ -10,13 +10,12 @@ MOST = 60  # evaluations
 LEAST_LEFT = 0.02  # of what a quantile leaves: below, Newton's method is for F itself
 
 
-def root(function, low, high, unrolled=0):
+def root(function, low, high):
     """x in (low, high), both positive, where an increasing `function` of arrays changes its sign; else the nearer end.
 
-    By Chandrupatla's method in ln x: inverse quadratic interpolation where it is safe, else bisection. A root inside
-    another one is `unrolled`: so many evaluations at most, which without a loop become one piece of compiled code with
-    what is around them. Of JAX arrays the derivative by what the function depends on is that of the implicit function;
-    at an end, of the end. Source: T. R. Chandrupatla, Advances in Engineering Software 28 (1997).
+    By Chandrupatla's method in ln x: inverse quadratic interpolation where it is safe, else bisection. Of JAX arrays
+    the derivative by what the function depends on is that of the implicit function; at an end, of the end.
+    Source: T. R. Chandrupatla, Advances in Engineering Software 28 (1997).
     """
     at_high = function(high)
     own = arrays.namespace(at_high)
@@ -25,7 +24,7 @@ def root(function, low, high, unrolled=0):
 
     def search(function, _):
         ends = arrays.log(low), at_low, arrays.log(high), at_high
-        return arrays.exp(_searched(function, ends, 0 if own is np else unrolled))
+        return arrays.exp(_searched(function, ends))
 
     x = search(function, None) if own is np else implicit(function, search, high)
     return arrays.where(at_high < 0.0, high, arrays.where(at_low > 0.0, low, x))
@@ -44,7 +43,7 @@ def implicit(function, search, guess):
     return jax.lax.custom_root(function, guess, search, of_tangent)
 
 
-def _searched(function, ends, unrolled):
+def _searched(function, ends):
     """ln x in a bracket (ln low, f(low), ln high, f(high)).
 
     A round takes what was found at x, and only then looks at the next x: compilers compute a value again in each of the
@@ -66,12 +65,7 @@ def _searched(function, ends, unrolled):
 
     middle, found = 0.5 * (low + high), (at_low >= 0.0) | (at_high <= 0.0)
     state = (high, at_high, low, at_low, high, at_high, middle, function(arrays.exp(middle)), found)
-    if unrolled:
-        for _ in range(unrolled):
-            state = narrowed(state)
-    else:
-        state = repeated(narrowed, state, MOST)
-    x1, f1, x2, f2, *_ = state
+    x1, f1, x2, f2, *_ = repeated(narrowed, state, MOST)
     return arrays.where(arrays.absolute(f1) < arrays.absolute(f2), x1, x2)
 
 
