@@ -13,6 +13,11 @@ room, with a chance of `FULL`).
 speed: points per second of the analytic model on `points` such cases, float64, means alone (`ttft_mean`, `tpot_mean`,
 rate, `latency_mean`) and with all quantiles; NumPy, and a compiled program without and with what it takes to compile
 [s]: pieces of `PIECE` points, best of `ROUNDS`.
+
+`--search`: `dsjax.best` of a grid of servers that is not held, of 1e6 to 1e9 configurations: most tokens a chip where
+the mean (or the 99th percentile) of TTFT is within 2 s and that of TPOT within 50 ms; wall and CPU time, both with
+compiling, points per second of either, and the largest resident memory. Axes: chip, tp, batching, lengths, users,
+`max_batch`, `reserved_output`.
 """
 
 import argparse
@@ -105,6 +110,11 @@ def means_alone(case, closed):
     return m.ttft, m.tpot, rate, m.ttft + m.batch / rate
 
 
+def compiler_options():
+    """As `evaluation.servers` has them compiled."""
+    return {"xla_cpu_use_fusion_emitters": True}
+
+
 def speeds(several, batching, closed, what):
     """(points per second of NumPy, of a compiled program; seconds to compile)."""
 
@@ -118,7 +128,7 @@ def speeds(several, batching, closed, what):
     numpy = len(pieces[0].amount) / (time.perf_counter() - start)
     with jax.enable_x64(True):
         start = time.perf_counter()
-        program = jax.jit(jax.vmap(of))
+        program = jax.jit(of, compiler_options=compiler_options())
         program = program.lower(pieces[0]).compile()
         compiling = time.perf_counter() - start
         walls = []

@@ -1,4 +1,4 @@
-"""Memory and disk that are free on this machine, and pages that the process keeps."""
+"""Cores, memory and disk that are free on this machine, and pages that the process keeps."""
 
 import ctypes
 import math
@@ -16,6 +16,11 @@ LARGEST, KEPT = 2**25, 2**29  # bytes; the first is the most that glibc takes
 def gigabytes(n):
     """Bytes in words."""
     return f"{n / 1e9:,.1f} GB" if n >= 1e8 or n <= 0 else f"{n / 1e6:,.1f} MB"
+
+
+def cores():
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_memory():

@@ -10,6 +10,7 @@ import dsjax
 from dsjax import evaluation
 from dsjax.errors import InputError
 from dsjax.evaluation import servers
+from dsjax.serving.instances import table
 from dsjax.space import grid
 from dsjax.specs.variables import OF_SERVERS
 
@@ -58,6 +59,20 @@ def test_a_step_of_decode_is_one_of_the_core_model(tp):
         here = steps.decode(*numbers(sequences))[0]
         few = core("decode", tp=tp, context=context, concurrency=sequences + 8 // tp * (tp < 8))["step_time"]
         assert (here == pytest.approx(found, rel=2e-3)) if tp == 8 else found <= here * 1.02 <= few * 1.03
+
+
+def test_tables_are_straight_between_their_nodes():
+    nodes = table.nodes(3000.0)
+    values = np.cumsum(np.random.default_rng(0).random((3, len(nodes))), axis=-1)
+    x = np.concatenate([nodes, nodes[:-1] * 1.1, nodes[1:] * (1.0 - 1e-15), [1.0, 2.0 - 1e-9]])
+    row = np.array([2, 0, 2, 1])
+    rows = table.interpolated(table.Rows(values, row), np.tile(x, (4, 1)))
+    for found, i in zip(rows, row, strict=True):
+        np.testing.assert_allclose(found, np.interp(x, nodes, values[i]), rtol=1e-12)
+    here = table.interpolated(values[row], np.full(4, 700.5))
+    np.testing.assert_allclose(here, [np.interp(700.5, nodes, values[i]) for i in row], rtol=1e-12)
+    rise = (values[:, 1] - values[:, 0]) / (nodes[1] - nodes[0])
+    np.testing.assert_allclose(table.interpolated(values, np.full(3, 0.25)), values[:, 0] - 0.75 * rise, rtol=1e-12)
 
 
 def test_a_step_of_prompts_is_one_of_the_core_model():
@@ -209,8 +224,11 @@ def test_drafts_that_are_accepted_shorten_the_answer():
     assert 1.3 < float(ds["tps_per_user"][1] / ds["tps_per_user"][0]) < 1.95
 
 
-def test_compiled_and_numpy_agree():
-    at = space(axes={"concurrency": [1, 8, 64, 400], "tp": [1, 8]}, batching="prefill-first")
+@pytest.mark.parametrize("shared", [2**13, 1])  # rows of tables that points share, and a row for each point
+@pytest.mark.parametrize("batching", ["prefill-first", "chunked"])
+def test_compiled_and_numpy_agree(batching, shared, monkeypatch):
+    monkeypatch.setattr("dsjax.evaluation.servers.pieces.SHARED", shared)
+    at = space(axes={"concurrency": [1, 8, 64, 400], "tp": [1, 8]}, batching=batching)
     here, there = (evaluation.evaluate(at, compiled=compiled) for compiled in (False, True))
     for name, (_, values) in here.items():
         np.testing.assert_allclose(values.astype(float), there[name][1].astype(float), rtol=1e-7, err_msg=name)
@@ -305,7 +323,9 @@ def test_limits_on_variables_of_a_server_are_not_those_of_a_step():
 
 @pytest.mark.parametrize("limit", [{"max_ttft_p99": 1.0, "max_tpot_p90": 0.03}, {"max_tpot": 0.03}])
 def test_a_search_slab_by_slab_finds_what_a_held_one_finds(limit, monkeypatch):
-    monkeypatch.setattr("dsjax.search.slabwise.POINTS", 40)
+    monkeypatch.setattr("dsjax.search.slabwise.LEAST", 40)
+    monkeypatch.setattr("dsjax.search.slabwise.MOST", 40)
+    monkeypatch.setattr("dsjax.evaluation.servers.points.BLOCK", 10)
     monkeypatch.setattr("dsjax.search.slabwise.FULL", 3)
     given = _grid(axes={"hardware": ["H20", "H200", "B200"], "tp": [1, 8], "concurrency": [1, 2, 4, 8, 16, 32, 64]})
     given |= {"constraints": limit}

@@ -10,7 +10,7 @@ from .derivatives import substituted
 from .duals import along, continued, tangent, value
 from .lift import evaluate, known, nbytes, numbers, pays, points, samples, variables
 from .reductions import equations_along, reduction
-from .servers import request_stages, server_memory, servers_at
+from .servers import request_stages, server_memory, servers_at, shares_tables
 
 __all__ = [
     "along",
@@ -29,6 +29,7 @@ __all__ = [
     "samples",
     "server_memory",
     "servers_at",
+    "shares_tables",
     "substituted",
     "tangent",
     "value",

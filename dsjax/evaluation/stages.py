@@ -63,11 +63,11 @@ def compiled(graph, stage):
     return jitted(function)
 
 
-def jitted(function):
-    """`function`, to be compiled when it is called."""
+def jitted(function, emitters=False):
+    """`function`, to be compiled when it is called; `emitters`: by XLA's newer code generator for CPU."""
     import jax
 
-    return jax.jit(function, compiler_options=_options())
+    return jax.jit(function, compiler_options=_options(emitters))
 
 
 def precision(dtype):
@@ -78,14 +78,15 @@ def precision(dtype):
 
 
 @functools.cache
-def _options():
-    """Compiler options: XLA's older code generator for CPU compiles this code faster, and it runs as fast;
+def _options(emitters):
+    """Compiler options: XLA's older code generator for CPU compiles a step's code faster, and it runs as fast; in the
+    roots of servers it computes a value again in each place that uses it, and takes two to seven times as long;
     vectors of 512 bits, where the CPU has them, save up to a fifth of a streamed search."""
     import jax
 
     if jax.default_backend() != "cpu":
         return None
-    options = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": 512}
+    options = {"xla_cpu_use_fusion_emitters": emitters, "xla_cpu_prefer_vector_width": 512}
     return {name: value for name, value in options.items() if _known({name: value})} or None
 
 

@@ -10,11 +10,10 @@ import dataclasses
 import functools
 import itertools
 import math
-import os
 
 import numpy as np
 
-from .. import arrays, evaluation
+from .. import arrays, evaluation, machine
 from ..formulas.point import of_step
 from ..specs import trees
 
@@ -138,7 +137,7 @@ def _reduced(space, layout, what, dtype, kind, searched):
             found[place] = values
 
     # Every thread runs one slab at a time: compiled programs release the GIL.
-    with concurrent.futures.ThreadPoolExecutor(max_workers=cores()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=machine.cores()) as pool:
         slab(next(corners))  # compiles
         for _ in pool.map(slab, corners):
             pass
@@ -158,8 +157,3 @@ def slab_of(space, layout, what, dtype):
         return [((*picks, *place), cells) for picks, cells in run(window)]
 
     return slab
-
-
-def cores():
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

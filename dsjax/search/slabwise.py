@@ -16,7 +16,7 @@ from ..sweeps import slabs
 from . import ranking
 from .pareto import check, choose, described, exact, near_front
 
-POINTS = 2**17  # of a slab
+LEAST, MOST = 2**17, 2**24  # points of a slab
 FULL = 2**12  # points that are evaluated in full at once
 
 
@@ -75,6 +75,14 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float64", 
     return described(search.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
 
 
+def _cut(space):
+    """`Slabs` that share tables of steps which are held: as large as such tables allow, up to `MOST` points."""
+    most = MOST
+    while most > LEAST and not evaluation.shares_tables(slabs.cut(space, most).piece(0)):
+        most //= 2
+    return slabs.cut(space, most)
+
+
 class _Search:
     """A space of servers cut into slabs, and what was looked at."""
 
@@ -82,7 +90,7 @@ class _Search:
         if client is not None:
             raise InputError("client: workers search grids of steps; expected a search of servers without them")
         self.space, self.by, self.names = space, by, names
-        self.cut = slabs.cut(space, POINTS)
+        self.cut = _cut(space)
         self.sizes, self.groups = tuple(space.sizes.values()), {}
         self.coords = xr.Dataset(coords=dataset.plain(dataset.coordinates(space)))
         self.counts = {"points": space.points, "feasible": 0, "refused": {}, "least": True}
@@ -99,7 +107,8 @@ class _Search:
             points = evaluation.servers_at(piece, (*self.names, "feasible"))
             for flat, values in points.screened(self.names, self._count):
                 flat = self._whole(index, piece, flat)
-                order = np.argsort(-promise(values), kind="stable")
+                near = np.flatnonzero(worth(self.group(flat), values))
+                order = near[np.argsort(-promise([x[near] for x in values]), kind="stable")]
                 for first in range(0, len(order), FULL):
                     some = order[first : first + FULL]
                     some = some[worth(self.group(flat[some]), [x[some] for x in values])]

@@ -34,7 +34,7 @@ class Servers:
         index, n = self.layouts.index, self.layouts.number
         self.layouts.law = points.laws.of(index, n)
         self.kinds, self.kind, self.place = [], np.zeros(n, int), np.zeros(n, int)
-        for ids, chunked in points.batches(n):
+        for ids, chunked in points.batches(np.arange(n)):
             own, law = {axis: places[ids] for axis, places in index.items()}, self.layouts.law[ids]
             record = points.points(own, law, points.laws.asked(own, len(ids)), chunked)
             self.kind[ids], self.place[ids] = len(self.kinds), distinct(record)

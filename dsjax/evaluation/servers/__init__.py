@@ -9,9 +9,9 @@ import numpy as np
 from ...serving.instances import steps, study
 from ...specs.variables import MEASURES, WORDED, undefined
 from ..operands import positions
-from . import tables
+from . import pieces, tables
 from .laws import LENGTHS
-from .points import COMPILED, HIDDEN, LAYOUT, Points, layouts_of
+from .points import HIDDEN, LAYOUT, OF_REQUESTS, Points, layouts_of
 from .pools import Pairs
 
 
@@ -43,6 +43,11 @@ def servers_at(space, names, varied=None, samples=None):
     return (Pairs if space.study.pools else Points)(space, names, varied, samples)
 
 
+def shares_tables(space):
+    """Whether the points of a space share few enough tables that these are held."""
+    return pieces.shares({axis: n for axis, n in space.sizes.items() if axis not in OF_REQUESTS})
+
+
 def evaluate(space, dtype="float64", names=None, compiled=None):
     """{variable: (dims, array)} over a space of servers, as `lift.evaluate`."""
     known = variables(space, dtype)
@@ -53,7 +58,7 @@ def evaluate(space, dtype="float64", names=None, compiled=None):
 
 def pays(space, times):
     """Whether `times` evaluations of such a space are sooner by a compiled program."""
-    return times * space.points >= COMPILED
+    return times * space.points >= pieces.COMPILED
 
 
 def numbers(space):

@@ -1,5 +1,6 @@
 """Variables of servers at points of a space: what their steps and their queues give, masks, parts of the time."""
 
+import collections
 import dataclasses
 import functools
 import math
@@ -13,14 +14,13 @@ from ...serving.server import goodput
 from ...specs import trees
 from ...specs.variables import MEASURES, OF_DISTRIBUTIONS, WORDED
 from ..caches import remembered
-from ..stages import jitted, precision
-from . import tables
-from .laws import LENGTHS, Laws
+from . import pieces, tables
+from .laws import LENGTHS, LOADS, Laws
 
-PIECE = 2**13  # points that are evaluated at once
-COMPILED = 2**15  # points from which a program is compiled
 LAYOUT = ("chips", "dp", "ep")  # variables of a layout, whatever its load
 OF_PARTS = {"bottleneck", "mfu", "mbu", *(name for name in steps.PARTS if not name.startswith("ideal"))}
+BLOCK = 2**18  # points that a search looks at before it takes the best of them
+OF_REQUESTS = set(LOADS) - {"host_bytes_per_s"}  # axes that decide no table and no number beside the requests
 HIDDEN = {"phase", "batching", "length_law", "isl", "osl", "concurrency", *study.SERVER.requests}
 
 
@@ -34,6 +34,7 @@ class Points:
         self.laws = Laws(space, varied)
         bounded = {key.split("_", 1)[1] for key in space.bounds}
         self.fields = tuple(sorted(bounded - set(MEASURES) - HIDDEN))
+        self.rows: dict = {}  # {whether prompts are cut: record of rows that points share}
         self.needed = {*names, *(name.removeprefix("ok_") for name in names), *(bounded if "feasible" in names else ())}
         self.tables(varied)
 
@@ -51,13 +52,15 @@ class Points:
         found = {name: array for name, (dims, array) in self.of_layouts.items() if name in self.names}
         shape = tuple(self.sizes.values())
         flat = {name: np.empty(math.prod(shape), _kind(name)) for name in self.names if name not in found}
-        for ids, chunked in self.batches(math.prod(shape)) if flat else ():
-            many = len(ids) >= COMPILED if compiled is None else compiled
-            for start in range(0, len(ids), PIECE):
-                part = ids[start : start + PIECE]
+        for ids, chunked in self.batches(np.arange(math.prod(shape))) if flat else ():
+            many = len(ids) >= pieces.COMPILED if compiled is None else compiled
+
+            def fill(part, chunked=chunked, many=many):
                 for name, values in self.at(part, chunked, self.quantiles, many).items():
                     if name in flat:
                         flat[name][part] = values
+
+            collections.deque(pieces.each(fill, pieces.split(ids), many), maxlen=0)
         return found | {name: values.reshape(shape) for name, values in flat.items()}
 
     @functools.cached_property
@@ -81,40 +84,44 @@ class Points:
     def screened(self, names, count):
         """(flat indices, values of the names) of the points that means do not refuse, for each way of batching.
 
-        A name that is a quantile is NaN there. `count({"ok_<constraint>": mask})` for every piece.
+        A name that is a quantile is NaN there. `count({"ok_<constraint>": mask})` for every piece. `BLOCK` points at a
+        time: none of what is long is held for all of them.
         """
         total = math.prod(self.sizes.values())
-        for ids, chunked in self.batches(total):
-            found = []
-            for start in range(0, len(ids), PIECE):
-                part = ids[start : start + PIECE]
-                values = self.at(part, chunked, False, total >= COMPILED)
-                count({name: x for name, x in values.items() if name.startswith("ok_")})
-                ok = values["feasible"]
-                none = np.full(len(part), np.nan)
-                found.append((part[ok], *(values.get(name, none)[ok] for name in names)))
-            flat, *columns = (np.concatenate(x) for x in zip(*found, strict=True))
-            self.screen = flat, chunked
-            yield flat, columns
+        many = total >= pieces.COMPILED
+
+        def looked_at(part, chunked):
+            values = self.at(part, chunked, False, many)
+            ok, none = values["feasible"], np.full(len(part), np.nan)
+            masks = {name: x for name, x in values.items() if name.startswith("ok_")}
+            return masks, (part[ok], *(values.get(name, none)[ok] for name in names))
+
+        for start in range(0, total, BLOCK):
+            for ids, chunked in self.batches(np.arange(start, min(start + BLOCK, total))):
+                found = []
+                for masks, columns in pieces.each(lambda x, how=chunked: looked_at(x, how), pieces.split(ids), many):
+                    count(masks)
+                    found.append(columns)
+                flat, *columns = (np.concatenate(x) for x in zip(*found, strict=True))
+                self.screen = flat, chunked, many
+                yield flat, columns
 
     def in_full(self, places, names):
         """([values of the names], whether they are feasible) of places among the points that `screened` gave last."""
-        flat, chunked = self.screen
-        many = math.prod(self.sizes.values()) >= COMPILED
-        found = [
-            self.at(flat[part], chunked, self.quantiles, many)
-            for part in np.split(places, range(PIECE, len(places), PIECE))
-        ]
-        columns = [np.concatenate([values[name] for values in found]) for name in (*names, "feasible")]
-        return columns[:-1], columns[-1]
+        flat, chunked, many = self.screen
+        parts = pieces.each(lambda x: self.at(flat[x], chunked, self.quantiles, many), pieces.split(places), many)
+        columns = list(zip(*([values[name] for name in (*names, "feasible")] for values in parts), strict=True))
+        *columns, ok = (np.concatenate(x) for x in columns)
+        return columns, ok
 
-    def batches(self, total):
-        """(flat indices, whether prompts are cut) of the points of each way of batching."""
-        ids = np.arange(total)
+    def batches(self, ids):
+        """[(those of some flat indices, whether prompts are cut)] of each way of batching that they have."""
         if "batching" not in self.sizes:
             return [(ids, study.BATCHING[self.laws.batching[0]])]
-        label = np.unravel_index(ids, tuple(self.sizes.values()))[list(self.sizes).index("batching")]
-        return [(ids[label == i], study.BATCHING[name]) for i, name in enumerate(self.laws.batching)]
+        inner = math.prod(list(self.sizes.values())[list(self.sizes).index("batching") + 1 :])
+        label = ids // inner % self.sizes["batching"]
+        found = [(ids[label == i], study.BATCHING[name]) for i, name in enumerate(self.laws.batching)]
+        return [(own, chunked) for own, chunked in found if len(own)]
 
     # ---- at points
 
@@ -124,8 +131,12 @@ class Points:
         places = np.unravel_index(ids, tuple(self.sizes.values())) if self.sizes else ()
         index = dict(zip(self.sizes, places, strict=True))
         law, asked = self.laws.of(index, len(ids)), self.laws.asked(index, len(ids))
-        points = self.points(index, law, asked, chunked)._replace(limits=self.limits(law))
-        values = dict(_compiled(program, points) if compiled else program(points))
+        limits = self.limits(law)
+        if compiled:
+            requests = self.requests(asked) | {"limits": limits}
+            values = pieces.run(program, *self.shared(index, law, asked, chunked), requests)
+        else:
+            values = dict(program(self.points(index, law, asked, chunked)._replace(limits=limits)))
         values |= self.derived(values, index, law, asked)
         values["instances"] = asked["decode_instances"]
         if self.needed & OF_PARTS:
@@ -144,6 +155,29 @@ class Points:
                 limit = np.broadcast_to(1.0 / limit if key.startswith("min_") else limit, len(law))
                 found[name] = np.minimum(found.get(name, np.inf), limit)
         return goodput.Limits(**found)
+
+    def shared(self, index, law, asked, chunked):
+        """(Record of rows that points share, row of every point): of all axes that decide more than the requests.
+
+        Where there are too many of them every point has a row of its own.
+        """
+        axes = {axis: n for axis, n in self.sizes.items() if axis not in OF_REQUESTS}
+        if not pieces.shares(axes):
+            return pieces.shared(self.points(index, law, asked, chunked)), np.arange(len(law))
+        if chunked not in self.rows:
+            rows = math.prod(axes.values())
+            places = np.unravel_index(np.arange(rows), tuple(axes.values())) if axes else ()
+            own = dict(zip(axes, places, strict=True))
+            of = self.laws.of(own, rows), self.laws.asked(own, rows)
+            self.rows[chunked] = pieces.shared(self.points(own, *of, chunked))
+        place = [index[axis] for axis in axes]
+        return self.rows[chunked], np.ravel_multi_index(place, tuple(axes.values())) if axes else 0 * law
+
+    def requests(self, asked):
+        """{field of `answer.Points`: numbers} that the requests of points decide."""
+        own = {name: asked[name] for name in ("max_batch", "prefix_tokens", "reserved_output")}
+        load = asked["requests_per_s" if self.open else "concurrency"]
+        return own | {"asked": load, "rounds": asked["requests_per_user"]}
 
     def number(self, found, name, index, law, variant=0):
         """A variable of a table at points, as floats."""
@@ -186,12 +220,8 @@ class Points:
         return answer.Points(
             table=steps_of,
             load=self.laws.load(law, self.number(decode, "gained", index, law)),
-            asked=asked["requests_per_s" if self.open else "concurrency"],
-            rounds=asked["requests_per_user"],
             budget=self.laws.budget[law],
-            max_batch=asked["max_batch"],
-            prefix_tokens=asked["prefix_tokens"],
-            reserved_output=asked["reserved_output"],
+            **self.requests(asked),
             spare_bytes=self.number(decode, "spare_bytes", index, law),
             groups=steps_of.groups,
             room_bytes=self.number(decode, "room_bytes", index, law),
@@ -281,18 +311,3 @@ def _kind(name):
 @remembered(64)
 def _program(chunked, open_, with_quantiles):
     return functools.partial(answer.variables, chunked=chunked, open_=open_, with_quantiles=with_quantiles)
-
-
-@remembered(64)
-def _jitted(program):
-    return jitted(program)
-
-
-def _compiled(program, points):
-    """`program(points)` by a compiled program of `PIECE` points, the last one repeated where there are fewer."""
-    import jax
-
-    n = len(points.asked)
-    padded = trees.mapped(lambda x: np.concatenate([x, np.repeat(x[-1:], PIECE - n, 0)]), points)
-    with precision("float64"), jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return {name: np.asarray(x)[:n] for name, x in jax.device_get(_jitted(program)(padded)).items()}

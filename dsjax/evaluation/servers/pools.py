@@ -52,12 +52,16 @@ class Pairs(Points):
         return pool_answer.Points(
             **of,
             load=self.laws.load(law, gained),
-            asked=asked["requests_per_s" if self.open else "concurrency"],
-            prefill_instances=asked["prefill_instances"],
-            decode_instances=asked["decode_instances"],
+            **{name: x for name, x in self.requests(asked).items() if name not in of},
             link_bytes_per_s=link["bytes_per_s"] * link["utilisation"],
             link_step_s=link["step_s"],
         )
+
+    def requests(self, asked):
+        """{field of `pool_answer.Points`: numbers} that the requests of points decide."""
+        own = super().requests(asked)
+        instances = {name: asked[name] for name in ("prefill_instances", "decode_instances")}
+        return instances | {"asked": own["asked"], "prefill": own, "decode": own}
 
     def _instance(self, name, index, law, asked):
         """`answer.Points` of an instance of a pool; what only the other pool does is there and not read."""
