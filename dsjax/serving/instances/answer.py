@@ -85,8 +85,8 @@ def held_positions(points, sizes):
 def largest_rate(step, sizes, server):
     """Requests per second that a server takes at most: full of sequences, and others wait for their room [1/s].
 
-    `prefill-first`: the rate of a closed loop of as many users as fit. `chunked`: lam T = B / q beside as many sequences
-    as fit, or fewer, B = q d b / (E[n] + q), beside which every step is full of the prompts that replace those who end.
+    `prefill-first`: the rate of a closed loop of as many users as fit. `chunked`: lam T = B / q beside as many as fit,
+    or fewer, B = q d b / (E[n] + q), beside which every step is full of the prompts that replace those who end.
     """
     if not server.chunked:
         return closed_loop.means(step, sizes, server, server.cap).rate
