@@ -16,7 +16,17 @@ base = "Qwen3-8B"
 tie_word_embeddings = 1
 source = "a test"
 """
-MODELS = [*reader.load()["model"], "tied"]
+ROWS = reader.load()["model"]
+
+
+def splits(row):
+    """Whether 8 chips can share its layers, which all have attention and an FFN, as those of the operators have."""
+    sizes = [row[key] for key in ("num_attention_heads", "intermediate_size", "vocab_size")]
+    whole = all(size % 8 == 0 for size in [*sizes, row["n_shared_experts"] * row["moe_intermediate_size"]])
+    return whole and not row["attention_free_layers"] + row["ffn_free_layers"]
+
+
+MODELS = [*(name for name in ROWS if splits(ROWS[name])), "tied"]
 FIXED = {
     "hardware": "H800",
     "nic": "CX7",
