@@ -90,7 +90,8 @@ def architecture_of(config, text, where):
     if name not in ARCHITECTURES and inside is None:
         raise unknown(f"{where}: architectures", "architecture", name, ARCHITECTURES)
     kind = config.get("model_type")
-    if name in ARCHITECTURES and ARCHITECTURES.get(TYPES.get(str(kind), name)) is not ARCHITECTURES[name]:
+    said = "" if kind == "minimax" else str(kind)  # which M2 calls itself too
+    if name in ARCHITECTURES and ARCHITECTURES[TYPES.get(said, name)] is not ARCHITECTURES[name]:
         raise InputError(f"{where}: model_type: {kind!r} beside {name}; expected that of the same architecture")
     return inside or name
 

@@ -56,6 +56,7 @@ def like(kind, **changes):
 
 LLAMA = Architecture()
 MISTRAL = Architecture(pattern=0)
+PHI3 = Architecture(pattern=0, vectors=(vectors.head_bias,), ignored=("full_attn_mod",))
 QWEN2 = Architecture(pattern=0, qkv_bias=True, o_bias=False, defaults={"use_sliding_window": False})
 QWEN3 = Architecture(pattern=0, qk_norm="use_qk_norm!")
 QWEN_EXPERTS = {"n_routed_experts": ("num_experts", "num_local_experts"), "moe_layer_freq": ("decoder_sparse_step",)}

@@ -21,10 +21,6 @@ def _kinds(reader, blocks):
     ]
 
 
-_NEUTRAL = ("no_op", "replace_with_linear", "sparsify", "num_sink_tokens", "unshifted_sink", "window_length")
-_NEUTRAL += ("use_prefill_window_in_sink_attention",)
-
-
 def _part(reader, block, name):
     """Attention or FFN of a block; None where it has none."""
     part = block.get(name)
@@ -32,7 +28,7 @@ def _part(reader, block, name):
         reader.fail("block_configs", f"in every block an object {name}")
     size = {"attention": "n_heads_in_group", "ffn": "ffn_mult"}[name]
     for key, value in part.items():
-        if key != size and (key not in _NEUTRAL or (value and key != "no_op")):
+        if value and key not in (size, "no_op"):
             reader.fail("block_configs", f"of {name} no {key} {str(value)[:20]}: it is not understood")
     if part.get("no_op"):
         return None

@@ -3,6 +3,7 @@
 import re
 
 from ...errors import InputError
+from ..reading import NOTHING
 
 TEXTS = ("text_config", "language_config", "llm_config")
 # Keys around a text config that say nothing of the text model: tokens, towers, and what joins them.
@@ -33,6 +34,9 @@ def opened(config, where):
         raise InputError(f"{where}: {key}: a {type(text).__name__}; expected an object")
     around = {k: v for k, v in outer.items() if k != key and not _AROUND.match(k)}
     tied = around.pop("tie_word_embeddings", None)
+    for k in sorted(around.keys() & text.keys() - NOTHING):
+        if around[k] is not None and around[k] != text[k]:
+            raise InputError(f"{where}: {k}: {str(around[k])[:60]}; expected {str(text[k])[:60]}, as {key} says")
     merged = around | text
     if tied is not None:
         merged["tie_word_embeddings"] = tied
