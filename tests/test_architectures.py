@@ -1,6 +1,7 @@
 """Configs of every architecture: parameters as published or summed elsewhere, layers by hand, and what is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 from oracle_parameters import total
@@ -10,6 +11,8 @@ from dsjax.catalog import architectures, configs, reader
 
 MODELS = {path.stem: json.loads(path.read_text()) for path in sorted((reader.DATA / "models").glob("*.json"))}
 ROWS = reader.load()["model"]
+OTHERS = json.loads((Path(__file__).parent / "data" / "architectures.json").read_text())
+del OTHERS["_source"]
 # Parameters of the text model, without drafts and towers. Of the safetensors of a checkpoint, as its page counts them:
 PUBLISHED = {
     "DeepSeek-V2": 235_741_434_880,
@@ -136,6 +139,14 @@ TOTALS = PUBLISHED | TRANSFORMERS | OWN
 def test_parameters_of_the_record(name):
     assert total(ROWS[name]) == TOTALS[name]
     assert ROWS[name]["vision_parameters"] == TOWERS.get(name, 0)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_parameters_of_other_architectures(name):
+    config = OTHERS[name]["config"]
+    assert total(configs.row(config, "c")) == OTHERS[name]["parameters"]
+    by_type = {key: value for key, value in config.items() if key != "architectures"}
+    assert total(configs.row(by_type, "c")) == OTHERS[name]["parameters"]
 
 
 def test_what_is_left_out_is_said():
@@ -283,6 +294,7 @@ BAD = [
     ("Phi-3.5-MoE", {"lm_head_bias": 1}, "lm_head_bias 1 true or false"),
     ("GLM-4.5-Air", {"num_experts": 64}, "num_experts 64 not understood"),
     ("DeepSeek-V3", {"num_experts": 64}, "num_experts 64 n_routed_experts 256 same"),
+    ("GLM-5.3-Flash", {"hidden_size": 8}, "hidden_size 8 4096 text_config"),
     ("Nemotron-H-56B", {"sliding_window": 512}, "sliding_window 512 not understood"),
 ]
 

@@ -3,6 +3,18 @@
 from . import families
 from .kinds import layers, searched, vectors
 
+_BAILING = families.Architecture(
+    experts=True,
+    qkv_bias="use_qkv_bias",
+    o_bias="use_bias",
+    names={
+        "n_routed_experts": ("num_experts",),
+        "n_shared_experts": ("num_shared_experts",),
+        "shared_width": ("moe_shared_expert_intermediate_size",),
+    },
+    ignored=("use_rmsnorm", "moe_router_enable_shared_expert"),
+)
+
 ARCHITECTURES = {
     **dict.fromkeys(("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"), families.DEEPSEEK),
     **dict.fromkeys(
@@ -75,6 +87,18 @@ ARCHITECTURES = {
     "GraniteMoeForCausalLM": families.Architecture(
         experts=True, one_width=True, names={"n_routed_experts": ("num_local_experts",)}
     ),
+    "GraniteMoeSharedForCausalLM": families.GRANITE_SHARED,
+    "GraniteMoeHybridForCausalLM": families.GRANITE_HYBRID,
+    **dict.fromkeys(("BailingMoeV2ForCausalLM", "BailingMoeForCausalLM"), _BAILING),
+    "SolarOpenForCausalLM": families.like(families.GLM4_MOE, shared=1),
+    "HYV3ForCausalLM": families.Architecture(
+        experts=True,
+        qk_norm=True,
+        names={"n_routed_experts": ("num_experts",), "n_shared_experts": ("num_shared_experts",)},
+        defaults={"first_k_dense_replace": 1},
+    ),
+    "ArceeForCausalLM": families.Architecture(ungated=True),
+    "GemmaForCausalLM": families.Architecture(defaults={"tie_word_embeddings": True}),
 }
 # What a config without `architectures` is, by its `model_type`; and what a config inside another one is.
 TYPES = {
@@ -156,6 +180,14 @@ TYPES = {
     "olmoe": "OlmoeForCausalLM",
     "granite": "GraniteForCausalLM",
     "granitemoe": "GraniteMoeForCausalLM",
+    "granitemoeshared": "GraniteMoeSharedForCausalLM",
+    "granitemoehybrid": "GraniteMoeHybridForCausalLM",
+    "bailing_moe": "BailingMoeForCausalLM",
+    "bailing_moe_v2": "BailingMoeV2ForCausalLM",
+    "solar_open": "SolarOpenForCausalLM",
+    "hy_v3": "HYV3ForCausalLM",
+    "arcee": "ArceeForCausalLM",
+    "gemma": "GemmaForCausalLM",
     "smollm3": "SmolLM3ForCausalLM",
     "internlm3": "InternLM3ForCausalLM",
 }

@@ -25,6 +25,7 @@ class Architecture:
     experts: bool = False
     one_width: bool = False  # dense FFNs and experts have one width
     shared: int = 0  # shared experts where the config has no word of them
+    shared_alone: bool = False  # without experts, the FFN is what the shared expert would be
     ungated: bool = False
     value_width: bool = False  # values may have another width than keys
     chunks: bool = False  # windows are chunks
@@ -114,7 +115,7 @@ GLM5_NEXT = Architecture(
     streams=True,
     vectors=(vectors.pools, vectors.streams_without_head),
     names={"residual_streams": ("hc_mult",)},
-    defaults={"index_kpool": 16},
+    defaults={"index_kpool": 16, "qk_rope_head_dim": 0},
     ignored=("mhc",),
 )
 GLM4_MOE = Architecture(experts=True, o_bias=False)
@@ -267,3 +268,25 @@ ERNIE = Architecture(
     qkv_bias="use_bias", o_bias="use_bias", mlp_bias="use_bias", defaults={"tie_word_embeddings": True}
 )
 OLMO2 = Architecture(pattern=4, qk_norm=False, vectors=(vectors.always_wide_qk_norms,))
+GRANITE_SHARED = Architecture(
+    experts=True,
+    one_width=True,
+    names={"n_routed_experts": ("num_local_experts",), "shared_width": ("shared_intermediate_size",)},
+)
+GRANITE_HYBRID = like(
+    GRANITE_SHARED,
+    linear=linear.mamba2,
+    layers=layers.granite,
+    shared_alone=True,
+    names={
+        "mamba_num_heads": ("mamba_n_heads",),
+        "mamba_head_dim": ("mamba_d_head",),
+        "n_groups": ("mamba_n_groups",),
+        "ssm_state_size": ("mamba_d_state",),
+        "conv_kernel": ("mamba_d_conv",),
+        "expand": ("mamba_expand",),
+        "use_conv_bias": ("mamba_conv_bias",),
+        "chunk_size": ("mamba_chunk_size",),
+    },
+    ignored=("normalization_function",),
+)

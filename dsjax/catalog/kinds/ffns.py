@@ -6,7 +6,7 @@ Every function takes the `Reader` of a config, its `Architecture`, and what is k
 
 def ffns(reader, kind, found):
     """Experts, and how many layers have them; widths that no layer has are those of the others."""
-    layers, n = found["ffns"], found["num_hidden_layers"]
+    layers = found["ffns"]
     experts = layers.count("experts") + layers.count("both")
     row = {"first_k_dense_replace": layers.count("dense"), "mlp_bias": _bias(reader, kind)}
     row |= {"ungated": 1} if kind.ungated else {}
@@ -16,12 +16,11 @@ def ffns(reader, kind, found):
         width = reader.whole("intermediate_size")
         none = {"n_routed_experts": 1, "n_shared_experts": 0, "num_experts_per_tok": 1}
         return row | none | {"intermediate_size": width, "moe_intermediate_size": width}
-    if not experts and reader.get("n_routed_experts") is None:
+    if not experts and not reader.get("n_routed_experts"):
         reader.get("n_shared_experts"), reader.get("num_experts_per_tok"), reader.get("moe_intermediate_size")
-        width = reader.whole("intermediate_size")
+        width = reader.whole("shared_width") if kind.shared_alone else reader.whole("intermediate_size")
         none = {"n_routed_experts": 1, "n_shared_experts": 0, "num_experts_per_tok": 1}
         return row | none | {"intermediate_size": width, "moe_intermediate_size": width}
-    assert n == len(layers)
     return row | routed(reader, kind, found, experts)
 
 

@@ -147,6 +147,18 @@ def mimo(reader, kind):
     return mixers, per_layer.dense_layers(reader, n), {}
 
 
+def granite(reader, kind):
+    """Granite 4: attention or Mamba-2 by `layer_types`; experts in every layer, or none in any."""
+    n = depth(reader)
+    mixers = per_layer.mixers(reader, n, ["linear"] * n, ("mamba", "attention", "linear_attention", "full_attention"))
+    if "full" not in mixers:
+        reader.fail("layer_types", "a layer with attention")
+    experts = reader.whole("n_routed_experts", 0, low=0)
+    if not experts and reader.whole("num_experts_per_tok", 0, low=0):
+        reader.fail("num_experts_per_tok", "0 where there are no experts")
+    return mixers, ["experts" if experts else "dense"] * n, {}
+
+
 def longcat(reader, kind):
     """A layer of LongCat-Flash is two here, each with attention and a dense FFN, the first with experts beside it."""
     n = depth(reader)
