@@ -8,6 +8,7 @@ from oracle_parameters import total
 
 import dsjax
 from dsjax.catalog import architectures, configs, reader
+from dsjax.space import provenance
 
 MODELS = {path.stem: json.loads(path.read_text()) for path in sorted((reader.DATA / "models").glob("*.json"))}
 ROWS = reader.load()["model"]
@@ -157,6 +158,10 @@ def test_what_is_left_out_is_said():
     assert "attention residuals" not in ROWS["Kimi-Linear-48B-A3B"]["source"]
     assert "gates of heads" in ROWS["Step-3.7-Flash"]["source"]
     assert "left out" not in ROWS["Qwen3.8-2.4T-A95B"]["source"]
+    axes = {"model": ["Qwen3.5-27B", "Qwen3-8B"], "hardware": ["H200"], "precision": ["bf16"], "tp": [1], "batch": [1]}
+    fixed = {"nic": "CX7", "phase": "decode", "context": 4096, "ep": 1}
+    lines = provenance.remarks(dsjax.load_grid({"axes": axes, "fixed": fixed}), [])
+    assert [line for line in lines if "left out" in line] == ["Qwen3.5-27B: left out of the time: vision"]
 
 
 def some(name, *keys):

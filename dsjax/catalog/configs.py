@@ -48,7 +48,8 @@ def read(path):
 
 
 def row(config, where, beside=None):
-    """{field of `records.Model`: number} of a parsed config, with its `quantisation` and where they come from.
+    """{field of `records.Model`: number} of a parsed config, with its `quantisation`, what the time leaves out
+    (`left_out`), and where they come from.
 
     `beside`: (path, what it holds) of a `hf_quant_config.json`, None where there is none.
     """
@@ -62,8 +63,9 @@ def row(config, where, beside=None):
     reader.finish(kind.ignored)
     source = config.get("_source")
     found = numbers | {"source": source if isinstance(source, str) and source.strip() else f"{where}, {name}"}
-    said = [text_ for key, text_ in kind.said.items() if not key or text.get(key)]
-    found["source"] += "".join(f"; {remark}" for remark in (remark, *said) if remark)
+    said = [remark, *(text_ for key, text_ in kind.said.items() if not key or text.get(key))]
+    if left_out := "; ".join(filter(None, said)):
+        found |= {"left_out": left_out, "source": f"{found['source']}; {left_out}"}
     if stored := checkpoints.of(text, where, numbers, beside, layers):
         found["quantisation"] = stored
         found["source"] += f"; weights stored in {stored['method']}, {stored['bits']} bit"

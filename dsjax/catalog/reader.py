@@ -204,7 +204,7 @@ CURVES = "curves of its own kernels in place of those of a family of chips: { cu
 def _texts(where, record, records, merged):
     """Texts of a row beside its numbers, removed from `merged`."""
     if record == "model":
-        return {"quantisation": merged.pop("quantisation", None)}
+        return {key: merged.pop(key, None) for key in ("quantisation", "left_out")}
     if record == "curve":
         found = {key: merged.pop(key, []) for key in measured.LISTS}
         measured.lists(where, found)

@@ -241,7 +241,7 @@ def remarks(space, shown):
         ]
         lines += [f"{text}: {', '.join(found)}"] if found else []
     lines += of_prices(prices(space)) if "cost_per_million_tokens" in shown else []
-    return [*lines, *filter(None, [remark(space)]), *of_engines(space), *of_checkpoints(space)]
+    return [*lines, *filter(None, [remark(space)]), *of_engines(space), *of_checkpoints(space), *of_models(space)]
 
 
 def of_engines(space):
@@ -277,3 +277,11 @@ def of_checkpoints(space):
             text = f"{name}: the checkpoint stores {stored['bits']}-bit weights ({stored['method']})"
             lines.append(f"{text}; precision {', '.join(other)} evaluates other ones")
     return lines
+
+
+def of_models(space):
+    """Sentences about parts of models that the time leaves out."""
+    if space.study.pools:
+        return list(dict.fromkeys(line for pool in space.pools.values() for line in of_models(pool)))
+    models = space.rows.get("model", {}).items()
+    return [f"{name}: {row['left_out']}" for name, row in models if row.get("left_out")]
