@@ -243,6 +243,12 @@ def test_thinker_of_an_omni_model():
     assert total(row) == PUBLISHED["Qwen3-30B-A3B"] and "talker, audio, vision" in row["source"]
 
 
+def test_windows_by_letters():
+    config = OTHERS["exaone4"]["config"] | {"sliding_window_pattern": "LLLG"}
+    config = {key: value for key, value in config.items() if key != "layer_types"}
+    assert configs.row(config, "c")["sliding_layers"] == 24
+
+
 def test_sizes_of_windows_of_their_own():
     other = {"num_attention_heads": 96, "num_attention_groups": 8, "head_dim": 128}
     changes = {"attention_other_setting": {"attention_type": "sliding_attention"} | other}
@@ -299,6 +305,8 @@ BAD = [
     ("Phi-3.5-MoE", {"lm_head_bias": 1}, "lm_head_bias 1 true or false"),
     ("GLM-4.5-Air", {"num_experts": 64}, "num_experts 64 not understood"),
     ("DeepSeek-V3", {"num_experts": 64}, "num_experts 64 n_routed_experts 256 same"),
+    ("Qwen3-8B", {"layer_types": ["foo"] * 36}, "layer_types foo full_attention sliding_attention"),
+    ("Qwen3-8B", {"layer_types": ["sliding_attention"] * 36}, "layer_types no sliding_window in use"),
     ("GLM-5.3-Flash", {"hidden_size": 8}, "hidden_size 8 4096 text_config"),
     ("Nemotron-H-56B", {"sliding_window": 512}, "sliding_window 512 not understood"),
 ]

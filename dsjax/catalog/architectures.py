@@ -76,7 +76,11 @@ ARCHITECTURES = {
             "n_shared_experts": ("moe_num_shared_experts",),
         },
     ),
-    "HunYuanDenseV1ForCausalLM": families.Architecture(qk_norm="use_qk_norm!"),
+    "HunYuanDenseV1ForCausalLM": families.Architecture(
+        qk_norm="use_qk_norm!",
+        names={"head_dim": ("head_dim", "attention_head_dim")},
+        ignored=("cla_share_factor", "dense_list", "norm_type", "pool_type", "org_vocab_size"),
+    ),
     "SeedOssForCausalLM": families.Architecture(qkv_bias="attention_bias!", o_bias="attention_out_bias"),
     "Exaone4ForCausalLM": families.Architecture(pattern=4, qk_norm=True),
     "Olmo2ForCausalLM": families.like(families.OLMO2, pattern=None),

@@ -132,7 +132,7 @@ MINIMAX_M2 = Architecture(
         "qk_norm": ("use_qk_norm",),
     },
     defaults={"qk_norm_type": "per_layer", "qk_norm": True},
-    ignored=("use_mtp",),
+    ignored=("use_mtp", "mlp_intermediate_size", "shared_moe_mode"),
 )
 MINIMAX_M3 = Architecture(
     indexer=attention.sparse_blocks,

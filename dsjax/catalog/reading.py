@@ -37,6 +37,7 @@ NOTHING = frozenset(
     use_routing_bias use_moe_router_bias moe_router_use_sigmoid use_expert_bias enable_moe_fp32_combine
     moe_norm_min moe_router_activation moe_gate_act moe_capacity moe_group moe_use_aux_free moe_aux_loss_coeff
     expert_balance_loss_coef
+    moe_gate multi_token_pred_lambda rope_percent max_window_layers
     moe_dropout_prob moe_shared_expert_overlap norm_expert_weight router_dtype norm_before_gate norm_after_topk
     need_fp32_gate load_balance_coeff load_balancing_strategy capacity_factor moe_layer_recompute
     moe_drop_tokens moe_router_capacity_bin_policy moe_random_routing_dropped_token moe_capacity_factor

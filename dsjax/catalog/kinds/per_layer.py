@@ -85,17 +85,18 @@ def mixers(reader, n, default, known=tuple(MIXERS)):
 
 def windowed(reader, n, pattern):
     """Mixers of a model whose layers may have a sliding window, all but each `pattern`-th one; 0: all after the
-    first `max_window_layers`. By `layer_types` or its summary where there is one."""
-    window = reader.whole("sliding_window", 0, low=0)
+    first `max_window_layers`. By `layer_types` or its summary where there is one, or by letters: L a window, G none."""
+    window, known = reader.whole("sliding_window", 0, low=0), ("full_attention", "sliding_attention")
     if not window or not reader.flag("use_sliding_window", default=True):
-        reader.get("max_window_layers"), reader.get("layer_types"), reader.get("sliding_window_pattern")
-        return ["full"] * n
-    known = ("full_attention", "sliding_attention")
+        reader.get("sliding_window_pattern")
+        return _all(reader, n, known, "sliding_window")
     summary, first = reader.get("layer_types_summary"), reader.whole("max_window_layers", 0, low=0)
-    every = reader.whole("sliding_window_pattern", pattern, low=0)
-    default = [
-        ("window" if (i + 1) % every else "full") if every else ("window" if i >= first else "full") for i in range(n)
-    ]
+    default = ["window" if i >= first else "full" for i in range(n)]
+    letters = reader.get("sliding_window_pattern")
+    if isinstance(letters, str) and letters and set(letters) <= set("LG"):
+        default = ["window" if letters[i % len(letters)] == "L" else "full" for i in range(n)]
+    elif every := reader.whole("sliding_window_pattern", pattern, low=0):
+        default = ["window" if (i + 1) % every else "full" for i in range(n)]
     if summary is not None:
         counts = isinstance(summary, dict) and all(k in known and type(x) is int for k, x in summary.items())
         if not counts or sum(summary.values()) != n or min(summary.values()) < 0:
@@ -109,9 +110,18 @@ def chunked(reader, n):
     """Mixers of Llama 4: layers without rotary positions see all, the others a chunk."""
     every, rotary = reader.whole("no_rope_layer_interval", 4), reader.get("no_rope_layers")
     flags = reader.listed("no_rope_layers", n, (0, 1)) if rotary else [int((i + 1) % every != 0) for i in range(n)]
+    known = ("full_attention", "chunked_attention")
     if not reader.whole("attention_chunk_size", 0, low=0):
-        return ["full"] * n
-    return mixers(reader, n, ["window" if x else "full" for x in flags], ("full_attention", "chunked_attention"))
+        return _all(reader, n, known, "attention_chunk_size")
+    return mixers(reader, n, ["window" if x else "full" for x in flags], known)
+
+
+def _all(reader, n, known, window):
+    """Mixers of a model without a `window`: `layer_types` must not say that there is one."""
+    found = mixers(reader, n, ["full"] * n, known)
+    if "window" in found:
+        reader.fail("layer_types", f"full_attention in every layer: no {window} is in use")
+    return found
 
 
 def every_so_many(reader, n, name, default):

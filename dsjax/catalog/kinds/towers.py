@@ -10,7 +10,8 @@ TEXTS = ("text_config", "language_config", "llm_config")
 _AROUND = re.compile(
     r".*(token|image|video|audio|vision|visual|media_|speech|projector|placeholder|multimodal|mm_|vit_|spatial|tower|"
     r"talker|code2wav|merged_|position_id|bo[iav]_|eo[iav]_|understand|generat|min_dynamic|max_dynamic|downsample|pixel|"
-    r"select_layer|ps_version|template|dynamic_).*"
+    r"select_layer|ps_version|template|dynamic_|seconds|deepstack|anyres|freeze|tune_|lora|thumbnail|pad2|"
+    r"resolution|_view|tile|system_prompt|num_frames|sound|grid).*"
 )
 _OF_TOWERS = re.compile(r"(image|video|audio|vision|visual|media|projector|mm)_")  # ... beside the keys of a text model
 _TOWERS = re.compile(r"(vision|visual|audio|speech|image|vit|talker|code2wav).*_config|vision_config")
