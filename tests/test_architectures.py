@@ -307,6 +307,7 @@ BAD = [
     ("DeepSeek-V3", {"num_experts": 64}, "num_experts 64 n_routed_experts 256 same"),
     ("Qwen3-8B", {"layer_types": ["foo"] * 36}, "layer_types foo full_attention sliding_attention"),
     ("Qwen3-8B", {"layer_types": ["sliding_attention"] * 36}, "layer_types no sliding_window in use"),
+    ("GLM-5.3-Flash", {"text_config.model_type": "llama"}, "Glm5NextForConditionalGeneration LlamaForCausalLM same"),
     ("GLM-5.3-Flash", {"hidden_size": 8}, "hidden_size 8 4096 text_config"),
     ("Nemotron-H-56B", {"sliding_window": 512}, "sliding_window 512 not understood"),
 ]

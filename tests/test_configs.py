@@ -308,6 +308,7 @@ BAD = [
     (TOY, {"architectures": []}, "architectures [] list of one name"),
     (TOY, {"architectures": None, "model_type": "rwkv"}, "model_type 'rwkv' nearest"),
     (TOY, {"architectures": None}, "model_type 'None'"),
+    (TOY, {"architectures": None, "model_type": ["llama"]}, "model_type ['llama']"),
     (TOY, {"num_key_value_heads": 3}, "num_key_value_heads 3 divisor num_attention_heads 8"),
     (TOY, {"num_key_value_heads": 16}, "num_key_value_heads 16 divisor"),
     (TOY, {"num_attention_heads": 6}, "num_attention_heads 6 hidden_size 64 head_dim"),

@@ -76,9 +76,8 @@ def architecture_of(config, text, where):
     """The name of its architecture, by the config or by the `text` config in it; one that is not there is refused."""
     given = config.get("architectures")
     if given is None:
-        kind = config.get("model_type")
-        given = TYPES.get(str(kind), kind)
-        given = TYPES.get(str(text.get("model_type")), given) if given not in ARCHITECTURES else given
+        kinds = (config.get("model_type"), text.get("model_type"))
+        given = next((TYPES[kind] for kind in kinds if isinstance(kind, str) and kind in TYPES), kinds[0])
         if not isinstance(given, str) or given not in ARCHITECTURES:
             raise unknown(f"{where}: model_type", "architecture", given, TYPES)
         return given
@@ -95,7 +94,12 @@ def architecture_of(config, text, where):
     said = "" if kind == "minimax" else str(kind)  # which M2 calls itself too
     if name in ARCHITECTURES and ARCHITECTURES[TYPES.get(said, name)] is not ARCHITECTURES[name]:
         raise InputError(f"{where}: model_type: {kind!r} beside {name}; expected that of the same architecture")
+    if inside and name in ARCHITECTURES and name not in ANY_TEXT and ARCHITECTURES[inside] is not ARCHITECTURES[name]:
+        raise InputError(f"{where}: architectures: {name} with a text config of {inside}; expected that of the same")
     return inside or name
+
+
+ANY_TEXT = ("Mistral3ForConditionalGeneration",)  # of Mistral Small 3 and 4, Ministral, Mistral Large 3
 
 
 def _inside(config, text):
