@@ -132,7 +132,7 @@ def _numbers(reader, kind, vision):
     if kind.streams:
         found["residual_streams"] = reader.whole("residual_streams")
     beside += sum(vector(reader, found) for vector in kind.vectors)
-    found |= {"vector_parameters": beside, "vision_parameters": vision}
+    found |= {"vector_parameters": max(beside, 0), "vision_parameters": vision}  # what a family lacks is less than that
     known = fields.fields_of(records.Model)
     layers = (mixers, ffns)
     found = fields.completed(known, found)
