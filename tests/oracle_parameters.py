@@ -71,6 +71,7 @@ def indexers(m):
         one += hidden * (4 * width + heads) + 2 * m["csa_ratio"] * width
     else:
         pooled = 2 if m["index_pool"] else 1  # keys, and what weighs them
+        one += m["index_pool"] * width
         one += hidden * (pooled * width + (heads if m["kv_lora_rank"] else 0))
     return m["index_layers"] * one
 

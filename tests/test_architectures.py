@@ -139,6 +139,8 @@ TOTALS = PUBLISHED | TRANSFORMERS | OWN
 @pytest.mark.parametrize("name", MODELS)
 def test_parameters_of_the_record(name):
     assert total(ROWS[name]) == TOTALS[name]
+    counted = dsjax.count(name)
+    assert int(counted["total_parameters"]) - ROWS[name]["vision_parameters"] == TOTALS[name]
     assert ROWS[name]["vision_parameters"] == TOWERS.get(name, 0)
 
 

@@ -20,10 +20,9 @@ ROWS = reader.load()["model"]
 
 
 def splits(row):
-    """Whether 8 chips can share its layers, which all have attention and an FFN, as those of the operators have."""
+    """Whether 8 chips can share its layers."""
     sizes = [row[key] for key in ("num_attention_heads", "intermediate_size", "vocab_size")]
-    whole = all(size % 8 == 0 for size in [*sizes, row["n_shared_experts"] * row["moe_intermediate_size"]])
-    return whole and not row["attention_free_layers"] + row["ffn_free_layers"]
+    return all(size % 8 == 0 for size in [*sizes, row["n_shared_experts"] * row["moe_intermediate_size"]])
 
 
 MODELS = [*(name for name in ROWS if splits(ROWS[name])), "tied"]
@@ -43,6 +42,8 @@ WIDE = 1e9  # bytes of an element, beside which all other bytes are few
 KINDS = {"weight": "weight", "dense": "weight", "head": "weight", "absorbed": "weight"}
 KINDS |= {"expert": "expert", "shared": "expert", "kv": "kv"}
 WIDTHS = {f"precision_{name}_bytes": [2.0, WIDE] for name in KINDS}
+# Endings of names of operators whose weights are no operands of a product, and take no time of their own.
+BESIDE = ("norm", "bias", "mix", "positions", "vectors", "towers", "conv")
 TIGHT = 1e-12
 
 
@@ -80,9 +81,10 @@ def counted(phase, model, tp, ep, own):
     def total(variable, keep):
         return sum(float(x) for name, x in zip(names, ds[variable].values, strict=True) if keep(name))
 
-    products = {name for name in names if not name.endswith(("norm", "bias"))}
-    experts = {name for name in products if name.startswith(("shared", "routed"))}
-    cache = {"attention"} if phase == "decode" else {"kv_a", "kv"}  # read by decode, which leaves its writes out
+    products = {name for name in names if not name.endswith(BESIDE)}
+    experts = {name for name in products if name.startswith(("shared", "routed", "latent"))}
+    # Decode reads its cache, and leaves its writes out.
+    cache = {"attention", "sliding_attention"} if phase == "decode" else {"kv_a", "kv", "sliding_kv"}
     return {
         "flops": float(ds.total_flops),
         "weight": total("weight_bytes", (products - experts - {"embedding"}).__contains__) / 2.0,

@@ -87,7 +87,7 @@ def exact(model, phase, batch, context, width, layout):
             "stored_bytes": everywhere * weight * row.stored(model) * shape.weights,
             "weight_bytes": everywhere * weight * read,
             "activation_bytes": everywhere * width["activation_bytes"] * _activations(row, shape, phase),
-            "kv_bytes": everywhere * _cached(row, shape, phase, model, width["kv_bytes"]),
+            "kv_bytes": everywhere * _cached(row, shape, phase, row.view(model), layout.tp, width["kv_bytes"]),
             "communication_bytes": 0,
         }
         counts = {key: whole(value) for key, value in counts.items()}
@@ -166,7 +166,7 @@ def _activations(row, shape, phase):
     return shape.inputs + shape.outputs + unfolded
 
 
-def _cached(row, shape, phase, model, kv_bytes):
+def _cached(row, shape, phase, model, tp, kv_bytes):
     """Bytes of the KV cache that attention reads in decode, and that the compression of new tokens writes.
 
     `kv_bytes`: of an element, mean of the parts of the cache. A prompt reads the indexer's keys too.
@@ -179,7 +179,7 @@ def _cached(row, shape, phase, model, kv_bytes):
         return indexer.key_bytes(shape.m * model.index_head_dim)
     if row.kernel is Kernels.attention:
         return shape.kv * kv_bytes if phase == "decode" else 0
-    return shape.outputs * kv_bytes if row.shape is attention.key_value else 0
+    return shape.m * attention.cache_width(model, tp) * kv_bytes if row.shape is attention.key_value else 0
 
 
 def _collectives(model, batch, work, width, layout):

@@ -88,7 +88,7 @@ OPERATORS = (
     rows.linear("linear_in", "before", Kernels.gemm, linear.projection),
     rows.linear("linear_gate_a", "before", Kernels.gemm, linear.gate_down, replicated=True, needs="linear_gates"),
     rows.linear("linear_gate_b", "before", Kernels.gemm, linear.gate_up, needs="linear_gates"),
-    rows.linear("linear_conv", "before", Kernels.convolving, linear.convolution, needs="linear_conv"),
+    rows.linear("linear_conv", "before", Kernels.convolving, linear.convolution, active=False, needs="linear_conv"),
     # Cores, and what follows up to the FFN.
     _CORE,
     _PROMPT,

@@ -168,8 +168,8 @@ def sparse_blocks(reader, kind, found):
         on = [x == "minimax_m3_sparse" for x in types]
     if not sum(on):
         return {}
-    sizes = {"index_topk": size * blocks, "index_head_dim": width, "index_n_heads": heads, "index_layers": sum(on)}
-    return sizes | ({"unpicked_layers": n - sum(on)} if sum(on) < n else {})
+    sizes = {"index_topk": size * blocks, "index_block": size, "index_head_dim": width, "index_n_heads": heads}
+    return sizes | {"index_layers": sum(on)} | ({"unpicked_layers": n - sum(on)} if sum(on) < n else {})
 
 
 def _groups(reader, name, heads, default):

@@ -80,11 +80,6 @@ def compressed(reader, found):
     return found["num_hidden_layers"] * rotary + (csa + hca) * width - index
 
 
-def pools(reader, found):
-    """What the positions of a pool add to their keys."""
-    return found["index_layers"] * found["index_head_dim"] * found.get("index_pool", 0)
-
-
 def attention_residuals(reader, found):
     """Kimi K3: norm and query of the residuals of former blocks, for attention, FFN and the end."""
     if not reader.whole("attn_res_block_size", 0, low=0):
