@@ -104,7 +104,7 @@ def test_steps_of_a_curve_are_not_missed_by_rounding(dtype):
 
 def test_parts_of_whole_groups_are_decided_without_a_quotient():
     """n(p) jumps by some per mille where parts become as small as a group."""
-    of = types.SimpleNamespace(num_experts_per_tok=8.0, n_group=8.0, topk_group=4.0)
+    of = types.SimpleNamespace(num_experts_per_tok=8.0, n_group=8.0, topk_group=4.0, zero_experts=None)
 
     def visited(parts, over):
         return float(routing.visited(parts, of, 392.0, over))

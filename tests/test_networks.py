@@ -28,7 +28,7 @@ def double():
 
 def model(k, groups=0, reach=0):
     sizes = {"num_experts_per_tok": k, "n_group": groups, "topk_group": reach, "n_routed_experts": 256}
-    return types.SimpleNamespace(**{name: jnp.float64(x) for name, x in sizes.items()})
+    return types.SimpleNamespace(zero_experts=None, **{name: jnp.float64(x) for name, x in sizes.items()})
 
 
 def routes(rng, tokens, experts, k, groups=1, reach=1):

@@ -46,8 +46,8 @@ def test_one_fault_is_told_in_its_own_words():
 
 
 def test_a_base_that_is_not_there_hides_what_it_would_give():
-    line = line_of(row_of, base="CX9", scale_out_step_s=0, colour="red")
-    assert "unknown nic 'CX9'" in line and "unknown key 'colour'" in line and "missing" not in line
+    line = line_of(row_of, base="CX99", scale_out_step_s=0, colour="red")
+    assert "unknown nic 'CX99'" in line and "unknown key 'colour'" in line and "missing" not in line
 
 
 def test_what_goes_beyond_is_counted():
