@@ -456,3 +456,13 @@ def test_a_model_of_ones_own(tmp_path):
     result = CliRunner().invoke(cli.main, ["count", "Mine", "--catalog", str(own)])
     assert result.exit_code == 0, result.output
     assert CliRunner().invoke(cli.main, ["count", "Mine"]).exit_code == 2
+
+
+def test_states_and_what_is_left_out_are_said():
+    """States of linear layers by hand; towers for pictures are named."""
+    ds = dsjax.count("Qwen3.5-397B-A17B", batch=3, context=100)
+    assert ds["state_bytes"].item() == 3 * 45 * (64 * 128 * 128 * 4 + 3 * 12_288 * 2)
+    assert "vision" in ds.attrs["left_out"]
+    text = CliRunner().invoke(cli.main, ["count", "Qwen3.5-397B-A17B"]).output
+    assert "states of linear layers 192,061,440" in text and "left out of the time" in text
+    assert dsjax.count("DeepSeek-V3")["state_bytes"].item() == 0

@@ -86,6 +86,8 @@ def count(
     layout = dataclasses.asdict(layout) | {"dp": layout.dp, "chips": layout.chips}
     fixed = {"model": model, "phase": phase, "batch_total": batch, "context": context, "precision": precision} | layout
     ds = _dataset(operators, totals, fixed)
+    said = loaded["model"][model].get("left_out")
+    ds = ds.assign_attrs(left_out=said) if said else ds
     return ds.assign_attrs(checkpoint=why if precision == row else why.partition(": ")[2])
 
 

@@ -129,6 +129,10 @@ def _table(ds, operators, quiet):
     copies = "split over tp chips, as far as there are heads of keys" if grouped else "a copy on each of tp chips"
     click.echo(f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, {copies}")
     click.echo(f"    on one chip {v['stored_bytes_per_chip']} and {v['kv_cache_bytes_per_chip']}")
+    if ds["state_bytes"].item():
+        click.echo(f"    states of linear layers {v['state_bytes']}, whatever the context, split over tp chips")
+    if left_out := ds.attrs.get("left_out"):
+        click.echo(f"  {left_out}")
     held = ds["checkpoint_bytes"].item()
     click.echo(f"  {ds.attrs['checkpoint']}: {_number(held)} B = {held / 2**30:,.2f} GiB as it is")
 
