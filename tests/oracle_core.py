@@ -16,6 +16,8 @@ Results that the page does not define, as read here:
 import math
 from types import SimpleNamespace
 
+import oracle_attention as attention
+import oracle_kinds as kinds
 import oracle_layers as layers
 import oracle_network as network
 
@@ -35,7 +37,6 @@ def setting(model, hardware, nic, precision, curve, engine, workload, deployment
     s = SimpleNamespace(decode=phase == "decode", hw=hw, net=net, w=w)
     s.curve, s.eng, s.dep = (SimpleNamespace(**record) for record in (curve, engine, deployment))
     s.H, s.L, s.L_d, s.h = m.hidden_size, m.num_hidden_layers, m.first_k_dense_replace, m.num_attention_heads
-    s.L_m = s.L - s.L_d
     s.R_q, s.R_kv, s.D_n, s.D_r = m.q_lora_rank, m.kv_lora_rank, m.qk_nope_head_dim, m.qk_rope_head_dim
     s.D_v, s.I, s.I_e, s.E = m.v_head_dim, m.intermediate_size, m.moe_intermediate_size, m.n_routed_experts
     s.n_s, s.k, s.V, s.tied = m.n_shared_experts, m.num_experts_per_tok, m.vocab_size, m.tie_word_embeddings
@@ -44,8 +45,9 @@ def setting(model, hardware, nic, precision, curve, engine, workload, deployment
     s.k_i, s.h_i, s.D_i, s.L_i = m.index_topk, m.index_n_heads, m.index_head_dim, m.index_layers
     s.q_n, s.q_b, s.o_b, s.m_b, s.a_s = m.qk_norm, m.qkv_bias, m.o_bias, m.mlp_bias, m.attention_sinks
     s.groups, s.top_groups = (m.n_group, m.topk_group) if m.n_group > 0 else (1, 1)  # G_n and t
-    widths(s, hw, SimpleNamespace(**precision))
+    kinds.read(s, m)
     lay_out(s)
+    widths(s, hw, SimpleNamespace(**precision))
     lengths(s)
     s.d, s.t_up = hw.scale_up_domain, hw.scale_up_step_s
     s.O, s.t_out = net.scale_out_bytes_per_s * net.scale_out_utilisation, net.scale_out_step_s
@@ -68,21 +70,21 @@ def widths(s, hw, p):
     s.b_u, s.b_e, s.b_a, s.b_kv = p.absorbed_bytes, p.expert_bytes, p.activation_bytes, p.kv_bytes
     s.b_d, s.b_c = p.dispatch_bytes, p.combine_bytes
     peaks = (hw.bf16_flops_per_s, hw.fp8_flops_per_s, hw.int8_flops_per_s, hw.fp4_flops_per_s)
-    kinds = {"w": (s.b_w, p.weight_rate), "D": (s.b_D, p.dense_rate), "h": (s.b_h, p.head_rate)}
-    kinds |= {"u": (s.b_u, p.absorbed_rate), "e": (s.b_e, p.expert_rate), "s": (p.shared_bytes, p.shared_rate)}
-    rates = [rate for _, rate in kinds.values()] + [p.attention_rate]
+    of_kind = {"w": (s.b_w, p.weight_rate), "D": (s.b_D, p.dense_rate), "h": (s.b_h, p.head_rate)}
+    of_kind |= {"u": (s.b_u, p.absorbed_rate), "e": (s.b_e, p.expert_rate), "s": (p.shared_bytes, p.shared_rate)}
+    rates = [rate for _, rate in of_kind.values()] + [p.attention_rate]
     s.has_rates = all(peaks[int(rate)] > 0 for rate in rates)
 
     def peak(rate):
         return peaks[int(rate)] if peaks[int(rate)] > 0 else hw.bf16_flops_per_s
 
     # {kind: (bytes of a weight, peak rate, bytes of an operand)}
-    s.kinds = {kind: (width, peak(rate), OPERANDS[int(rate)]) for kind, (width, rate) in kinds.items()}
-    s.P_a, s.P_i = peak(p.attention_rate), peak(p.index_rate)
+    s.kinds = {kind: (width, peak(rate), OPERANDS[int(rate)]) for kind, (width, rate) in of_kind.items()}
+    s.P_a, s.P_i, s.P_b = peak(p.attention_rate), peak(p.index_rate), hw.bf16_flops_per_s
     s.eight, s.cast = int(p.attention_rate) > 0, p.kv_bytes < 2  # of the kernels of attention
     s.hd_kv = max(1, s.h_kv / s.dep.tp)
     # What a head of the core takes and gives in decode, and bytes of a position in the cache.
-    s.query, s.result = (s.R_kv + s.D_r, s.R_kv) if s.mla else (s.D_qk, s.D_v)
+    s.query, s.result = (s.R_kv + s.D_r, s.D_v if s.v else s.R_kv) if s.mla else (s.D_qk, s.D_v)
     s.y = (s.R_kv + s.D_r if s.mla else s.hd_kv * (s.D_qk + s.D_v)) * s.b_kv
     if s.k_i > 0 and s.mla and s.b_kv < 2:  # the layout of the engine
         rotary = s.eng.cache_rope_bytes if s.eng.cache_rope_bytes > 0 else s.b_kv
@@ -130,22 +132,17 @@ def lengths(s):
 
 
 def sizes(s, share=1.0, draft=False):
-    """Sections 1, 2, 3 and X of 8: one micro batch; `share` is the part of it, `draft` a pass of the MTP module."""
+    """Sections 1, 2 and 3: one micro batch; `share` is the part of it, `draft` a pass of the MTP module."""
     q = 1 if draft or not s.decode else 1 + s.m
     z = SimpleNamespace(B=s.B * share, S=s.S)
     if s.decode:
         z.T = z.T_s = z.T_h = z.B * q
         z.A = s.of_all * q * share
-        z.X = z.T * s.c * s.hd * (s.query + s.result)
         z.S = s.S * (1 + s.kappa * largest(s.dp) / math.sqrt(z.B))  # of the busiest group
     else:
         z.T = z.B * s.S
         z.T_s, z.T_h = z.T / s.dep.sp, z.B
         z.A = s.of_all * s.S * share
-        mla, gqa = s.hd * (2 * s.D_n + s.D_r + 2 * s.D_v) + s.D_r, (s.hd + s.hd_kv) * (s.D_qk + s.D_v)
-        if 0 < s.k_i < s.S:
-            mla = s.hd * (2 * s.R_kv + s.D_r) + s.R_kv + s.D_r
-        z.X = z.T * (mla if s.mla else gqa)
     load = s.l if s.l > 0 else expected_load(s, z.A)
     z.R = min(load * s.k * z.A / s.ep, z.A * min(s.k, s.slots))
     z.G = slots_hit(s, z.A)
@@ -188,39 +185,45 @@ def memory(s):
 
 def memory_of(s, stage):
     z = sizes(s)
-    if s.mla:
-        absorbed = s.b_u if s.decode else s.b_w
-        attention = (s.R_q or s.H) * s.h * s.D_qk + s.h * s.D_v * s.H
-        attention = (s.H * (s.R_q + s.R_kv + s.D_r) + attention / s.tp) * s.b_w
-        attention += s.R_kv * s.h * (s.D_n + s.D_v) / s.tp * absorbed
-    else:
-        attention = s.H * (s.hd + s.hd_kv) * (s.D_qk + s.D_v) * s.b_w
-    indexer = ((s.R_q or s.H) * s.h_i * s.D_i + s.H * (s.D_i + s.h_i) + 2 * s.D_i) * s.b_w
-    biases = s.q_b * (s.h * s.D_qk + s.h_kv * (s.D_qk + s.D_v)) + s.o_b * s.H + s.a_s * s.h
-    attention += (2 * s.H + s.R_q + s.R_kv + 2 * s.q_n * s.D_qk + biases / s.tp) * s.b_w
-    kept = s.S if s.L_s == 0 else ((s.L - s.L_s) * s.S + s.L_s * min(s.S, s.W)) / s.L
     width = layers.filled(s, s.I_e / s.moe_tp)
-    routed = s.slots * (3 * layers.filled(s, s.H) * width + s.m_b * (2 * s.I_e + s.H) / s.moe_tp)
-    experts = routed * s.b_e + s.n_s * 3 * s.H * s.I_e / s.st * s.b_s + (s.H + s.m_b) * s.E * s.b_h
+    ffn = s.gates + 1  # tables of an FFN
+    routed = s.slots * (ffn * layers.filled(s, s.H_x) * width + s.m_b * (s.gates * s.I_e + s.H_x) / s.moe_tp)
+    experts = routed * s.b_e + s.n_s * ffn * s.H * s.I_e / s.st * s.b_s + (s.H + s.m_b) * s.columns * s.b_h
+    experts += 2 * s.H * s.H_x * s.b_s if s.H_x != s.H else 0
     mtp = stage.last if s.m > 0 and s.decode else 0
     table = s.V * s.H / s.tp
     embedding = stage.first * (1 - s.tied) * table * s.b_m + stage.last * (table * s.b_h + s.H * s.b_w)
     if s.pp > 1:
         embedding += stage.first * s.tied * table * s.b_m  # a copy of the one table
-    around_core, experts_in = z.T_s * s.H + z.X, z.R * (s.H + width)
+    embedding += stage.last * s.n * s.n * s.H * s.b_h  # of the streams before the head
+    embedding += stage.first * s.vision / s.tp * s.b_h
+    around_core, experts_in = z.T_s * s.H + around_cores(s, z), z.R * (s.H_x + width)
     widest = max(4 * z.T_s * s.H, around_core, experts_in, z.T_h * s.V / s.tp)
-    buffers = s.eng.exchange_buffers * z.T / s.tp * s.ep * s.slots * s.H * s.b_c
+    buffers = s.eng.exchange_buffers * z.T / s.tp * s.ep * s.slots * s.H_x * s.b_c
     return {
-        "attention": stage.L * attention + stage.L * s.L_i / s.L * indexer,
-        "dense": stage.L_d * (3 * s.H * s.I + s.m_b * (2 * s.I + s.H)) / s.tp * s.b_D,
+        "attention": stage.L * kinds.stored(s) + s.vectors * s.b_w,
+        "dense": stage.L_D * (ffn * s.H * s.I + s.m_b * (s.gates * s.I + s.H)) / s.tp * s.b_D,
         "experts": stage.L_m * experts,
         "embedding": embedding,
-        "mtp": mtp * (attention + indexer + experts + (2 * s.H**2 + 3 * s.H) * s.b_w),
-        "kv_cache": s.M * z.B / s.c * ((stage.L + mtp) * kept * s.y + (stage.L * s.L_i / s.L + mtp) * s.S * s.key),
+        "mtp": mtp * (kinds.stored(s, draft=True) + experts + (2 * s.H**2 + 3 * s.H) * s.b_w),
+        "kv_cache": s.M * z.B / s.c * kinds.cache(s, stage.L, mtp),
+        "state": s.M * z.B * kinds.state(s, stage.L),
         "activations": 2 * s.b_a * widest,
         "exchange": buffers if s.buffered else 0.0,
         "engine": s.eng.memory_bytes + s.eng.logit_bytes * s.V,
     }
+
+
+def around_cores(s, z):
+    """X of section 8: elements that the core reads as activations and writes, of the kind of layer with most."""
+    found = [attention.around(s, z, attention.runs(s, z))] if s.L_A > s.L_w else []
+    if s.L_u > 0:
+        found.append(attention.around(s, z, "dense"))
+    if s.L_w > 0:
+        found.append(attention.around(kinds.with_window(s), z, "dense"))
+    if s.L_l > 0:
+        found.append(kinds.linear_around(s, z))
+    return max(found, default=0.0)
 
 
 def masks(s, pipeline, used):
@@ -282,5 +285,6 @@ def evaluate(
         "ep": s.ep,
         **{name: float(total[i]) for name, i in TALLIES.items()},
         "operators": operators | {"send": network.send(s, sizes(s))},
+        "layers": kinds.layers_of(s),
         **{name: bool(ok) for name, ok in masks(s, pipeline, used).items()},
     }

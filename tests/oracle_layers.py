@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import oracle_attention as attention
+import oracle_kinds as kinds
 import oracle_network as network
 
 WHOLE_BATCH = ("naive", "windows", "sbo")
@@ -80,57 +81,71 @@ def filled(s, size):
     return math.ceil(size / s.tile) * s.tile if s.tile else size
 
 
-def operators(s, z):
-    """Operators of a layer on one chip; the GEMMs of the dense FFN are here too, under `dense`.
+def operators(s, z, draft=False):
+    """Operators of a layer on one chip, each as if the layer had it; the GEMMs of the dense FFN are under `dense`.
 
     What the model or the phase does not have is a cost of nothing, without a launch.
     """
-    o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "shared", "swiglu_shared", "indexer"), cost())
-    attention_gemms(s, z, o)
-    o["core"] = attention.core(s, z, kernel)
+    o = kinds.nothing() | dict.fromkeys(("shared", "swiglu_shared"), cost())
+    o |= attention_rows(s, z)
+    if s.L_w > 0:
+        o |= {f"sliding_{name}": c for name, c in attention_rows(kinds.with_window(s), z).items()}
+    kinds.operators(s, z, o, SimpleNamespace(kernel=kernel, gemm=gemm, pointwise=pointwise))
     launches = s.curve.pointwise_kernels * s.eng.pointwise_launches  # each pointwise kernel below has its share
     if s.n_s > 0:  # an ordinary GEMM to the curve; only its weights and rate are those of experts
         rows, width, paid = z.T * s.st / s.tp, s.n_s * s.I_e / s.st, 1 - s.eng.shared_beside
-        o["shared"] = gemm(s, (1, rows, s.H, 2 * width), "s", paid) + gemm(s, (1, rows, width, s.H), "s", paid)
-        width, operand = z.T * s.n_s * s.I_e / s.tp, s.kinds["s"][2]
-        made = s.eng.quantising * (s.b_a + operand) * width if operand < s.b_a else 0
-        o["swiglu_shared"] = pointwise(s, 3 * width * s.b_a + made, paid * launches / 8)
-    rows, hidden, own = z.R / z.G, filled(s, s.H), filled(s, s.I_e / s.moe_tp)
+        o["shared"] = gemm(s, (1, rows, s.H, s.gates * width), "s", paid) + gemm(s, (1, rows, width, s.H), "s", paid)
+        width = z.T * s.n_s * s.I_e / s.tp
+        moved = (s.gates + 1) * width * s.b_a + recast(s, "s", width)
+        o["swiglu_shared"] = pointwise(s, moved, paid * launches / 8)
+    rows, hidden, own = z.R / z.G, filled(s, s.H_x), filled(s, s.I_e / s.moe_tp)
     o["down"] = gemm(s, (z.G, rows, own, hidden), "e", grouped=True)
-    o["routed"] = gemm(s, (z.G, rows, hidden, 2 * own), "e", grouped=True) + o["down"]
-    o["router"] = gemm(s, (1, z.T_s, s.H, s.E), "h")
+    o["routed"] = gemm(s, (z.G, rows, hidden, s.gates * own), "e", grouped=True) + o["down"]
+    o["router"] = gemm(s, (1, z.T_s, s.H, s.columns), "h")
     width = s.I / s.tp
-    o["dense"] = gemm(s, (1, z.T, s.H, 2 * width), "D") + gemm(s, (1, z.T, width, s.H), "D")
+    o["dense"] = gemm(s, (1, z.T, s.H, s.gates * width), "D") + gemm(s, (1, z.T, width, s.H), "D")
     o["head"] = gemm(s, (1, z.T_h, s.H, s.V / s.tp), "h")  # outside the layers
     seconds, z.fixed = network.exchange(s, z, s.mode, combining=True)
     o["combine"] = message(COMBINE, seconds)
     o["dispatch"] = message(DISPATCH, network.exchange(s, z, s.mode, combining=False)[0])
     o["all_reduce"] = message(ALL_REDUCE, network.all_reduce(s, z))
-    o["kv_exchange"] = message(KV_EXCHANGE, network.kv_exchange(s, z))
-
-    rotated = 2 * z.T * (s.hd + s.hd_kv) * s.D_qk
-    if s.mla:
-        rotated = z.T * s.hd * (2 * s.D_r if s.decode else 3 * s.D_r + 2 * s.D_n)
     operand = s.kinds["w"][2]
-    quantised = z.T * s.hd * s.D_v * (s.b_a + operand) if operand < s.b_a else 0
-
-    def made(kind, elements):
-        """By passes of their own, where norms and SwiGLU do not write them."""
-        width = s.kinds[kind][2]
-        return s.eng.quantising * (s.b_a + width) * elements if width < s.b_a else 0
-
-    latent = z.T_s * s.R_q + (0 if s.decode else z.T * s.R_kv) if s.mla else 0
-    by_expert = z.R * s.H * (2 * s.b_d + s.b_c) if s.mode == "normal" else 0
+    quantised = kinds.output_operand(s, z, draft) * (s.b_a + operand) if operand < s.b_a else 0
+    by_expert = z.R * s.H_x * (2 * s.b_d + s.b_c) if s.mode == "normal" else 0
     if s.mode == "all-gather" or s.one_group:
-        by_expert = z.R * s.H * s.b_c
-    norms = 4 * z.T_s * s.H + 2 * z.T_s * (s.R_q + s.R_kv) + rotated
-    o["norms"] = pointwise(s, norms * s.b_a + made("w", z.T_s * s.H + latent), launches / 2)
-    before_ffn = quantised + made("e" if s.L_m else "D", z.T_s * s.H)
-    o["ffn_norm"] = pointwise(s, 4 * z.T_s * s.H * s.b_a + before_ffn, launches / 4)
+        by_expert = z.R * s.H_x * s.b_c
+    norm = (2 if s.n > 0 else 4) * z.T_s * s.H * s.b_a  # those with streams mix them elsewhere
+    o["norm"] = pointwise(s, norm + recast(s, "w", z.T_s * s.H), launches / 2)
+    before_ffn = quantised + recast(s, "e" if s.L_m else "D", z.T_s * s.H)
+    o["ffn_norm"] = pointwise(s, norm + before_ffn, launches / 4)
     width = z.R * own
-    o["swiglu_routed"] = pointwise(s, 3 * width * s.b_a + made("e", width) + by_expert, launches / 8)
+    o["swiglu_routed"] = pointwise(s, (s.gates + 1) * width * s.b_a + recast(s, "e", width) + by_expert, launches / 8)
     width = z.T * s.I / s.tp
-    o["swiglu_dense"] = pointwise(s, 3 * width * s.b_a + made("D", width), launches / 4)
+    o["swiglu_dense"] = pointwise(s, (s.gates + 1) * width * s.b_a + recast(s, "D", width), launches / 4)
+    return o
+
+
+def recast(s, kind, elements):
+    """Bytes of operands made by passes of their own, where norms and SwiGLU do not write them."""
+    width = s.kinds[kind][2]
+    return s.eng.quantising * (s.b_a + width) * elements if width < s.b_a else 0
+
+
+def attention_rows(s, z):
+    """Operators of attention of the sizes of `s`."""
+    o = dict.fromkeys(("q_a", "absorb_k", "absorb_v", "kv_b", "indexer", "gate", "o_a"), cost())
+    attention_gemms(s, z, o)
+    o["core"] = attention.core(s, z, kernel)
+    o["kv_exchange"] = message(KV_EXCHANGE, network.kv_exchange(s, z))
+    if s.mla:
+        expanded = not s.decode and not s.v  # into keys and values of every head
+        latents = z.T_s * s.R_q + (z.T * s.R_kv if expanded else 0)
+        rotated = z.T * s.hd * (3 * s.D_r + 2 * s.D_n if expanded else 2 * s.D_r)
+    else:
+        latents, rotated = 0, 2 * z.T * (s.hd + s.hd_kv) * s.D_qk
+    # Norms of latents and rotation, which share the launches of the norm before them.
+    moved = (2 * z.T_s * (s.R_q + s.R_kv) + rotated) * s.b_a + recast(s, "w", latents)
+    o["positions"] = pointwise(s, moved, 0)
     return o
 
 
@@ -141,33 +156,44 @@ def attention_gemms(s, z, o):
         o["q_a"] = gemm(s, (1, z.T_s, s.H, s.R_q), "w")
     o["q_b"] = gemm(s, (1, z.T, s.R_q if compressed else s.H, s.hd * s.D_qk), "w")
     if not s.mla:
-        o["kv_a"] = gemm(s, (1, z.T, s.H, s.hd_kv * (s.D_qk + s.D_v)), "w", paid)
+        o["kv_a"] = gemm(s, (1, z.T, s.H, s.hd_kv * (s.D_qk + (0 if s.v else s.D_v))), "w", paid)
     else:
         o["kv_a"] = gemm(s, (1, z.T_s, s.H, s.R_kv + s.D_r), "w", paid)
-        if s.decode:
+        if s.v:
+            pass  # the latent is keys and values
+        elif s.decode:
             o["absorb_k"] = gemm(s, (s.hd, z.T, s.D_n, s.R_kv), "u")
             o["absorb_v"] = gemm(s, (s.hd, z.T, s.R_kv, s.D_v), "u")
         else:
             o["kv_b"] = gemm(s, (1, z.T, s.R_kv, s.hd * (s.D_n + s.D_v)), "w")
     if s.h_i > 0:
         index_q = gemm(s, (1, z.T_s, s.R_q if compressed else s.H, s.h_i * s.D_i), "w")
-        o["indexer"] = index_q + gemm(s, (1, z.T_s, s.H, s.D_i + s.h_i), "w") + attention.index_scores(s, z, kernel)
-    o["o"] = gemm(s, (1, z.T, s.hd * s.D_v, s.H), "w")
+        index_k = gemm(s, (1, z.T_s, s.H, kinds.key_columns(s)), "w")
+        o["indexer"] = index_q + index_k + attention.index_scores(s, z, kernel)
+    if s.gate > 0:
+        o["gate"] = gemm(s, (1, z.T, s.H, s.gate * s.hd * s.D_v), "w", paid)
+    if s.g_o > 0:
+        o["o_a"] = gemm(s, (s.g_o / s.tp, z.T, s.h * s.D_v / s.g_o, s.o_rank), "w")
+    o["o"] = gemm(s, (1, z.T, s.g_o * s.o_rank / s.tp if s.g_o > 0 else s.hd * s.D_v, s.H), "w")
 
 
 # Section 6
 
 
-def parts(s, z, indexed):
-    """The parts of one MoE layer, and `dense_layer` without its own GEMMs; a share `indexed` of them has an indexer."""
-    o = operators(s, z)
-    p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"])
-    p.before = o["norms"] + o["q_a"] + o["kv_a"] + o["q_b"] + o["absorb_k"] + o["kv_b"] + indexed * o["indexer"]
-    after = o["core"] + o["kv_exchange"] + o["absorb_v"] + o["o"] + o["all_reduce"] + o["ffn_norm"]  # of any layer
-    p.after = after + o["router"]
+def parts(s, z, draft=False):
+    """The parts of the mean MoE layer; `attention`, what a layer without experts has too, and `ffn` of a dense one."""
+    o, share = operators(s, z, draft), vars(kinds.shares(s, draft))
+
+    def mean(parts):
+        return sum(share[kind] * sum(o[name] for name in names) for kind, names in parts.items())
+
+    p = SimpleNamespace(dispatch=o["dispatch"], combine=o["combine"], closing=o["all_reduce"] + o["latent_up"])
+    p.before, p.all_reduce = mean(kinds.BEFORE), share["norm"] * o["all_reduce"]
+    after = mean(kinds.AFTER) + p.all_reduce
+    p.attention, p.ffn = p.before + after, o["ffn_norm"] + o["ffn_mix"] + o["all_reduce"]
+    p.after = after + o["ffn_norm"] + o["ffn_mix"] + o["router"] + o["latent_down"]
     p.shared, p.routed, p.down = o["shared"] + o["swiglu_shared"], o["routed"] + o["swiglu_routed"], o["down"]
     p.fixed = cost(z.fixed)  # of the combine
-    p.dense_layer = p.before + after + p.closing
     return p
 
 
@@ -178,12 +204,12 @@ def in_turn(p):
 def in_windows(p):
     """Everything of the layer counts once as work; its time is that of the windows or that of the network alone."""
     layer = p.before + p.after + p.shared + p.routed + p.dispatch + p.combine + p.closing
-    before, after, shared, routed, dispatch, combine, all_reduce = (
-        part[SECONDS] for part in (p.before, p.after, p.shared, p.routed, p.dispatch, p.combine, p.closing)
+    before, after, shared, routed, dispatch, combine, all_reduce, closing = (
+        part[SECONDS]
+        for part in (p.before, p.after, p.shared, p.routed, p.dispatch, p.combine, p.all_reduce, p.closing)
     )
-    attended = before + after - all_reduce  # the all-reduce after attention is as long as `closing`
-    windows = max(dispatch, attended + shared) + max(combine, routed)
-    layer[SECONDS] = max(windows, dispatch + combine + 2 * all_reduce)
+    windows = max(dispatch, before + after - all_reduce + shared) + max(combine, routed)
+    layer[SECONDS] = max(windows, dispatch + combine + all_reduce + closing)
     return layer
 
 
@@ -194,14 +220,16 @@ def micro_batch(s, sizes, pipeline):
     z = sizes(s, share)
     whole = operators(s, z)  # on all cores
     s.cores = 1 - taken
-    p = parts(s, z, s.L_i / s.L)
-    p.dense_layer = p.dense_layer + whole["dense"] + whole["swiglu_dense"]
+    p = parts(s, z)
+    p.dense = whole["dense"] + whole["swiglu_dense"]
     p.embedding = pointwise(s, 2 * z.T_s * s.H * s.b_a, 1)
     p.ends = pointwise(s, 4 * z.T_h * s.H * s.b_a, 1) + whole["head"]
+    if s.n > 0:  # streams are joined
+        p.ends = p.ends + pointwise(s, (s.n + 1) * z.T_h * s.H * s.b_a, 1)
     for _ in range(int(s.m) if s.decode else 0):
         z = sizes(s, share, draft=True)
         s.cores = 1 - taken
-        layer = in_turn(parts(s, z, 1.0))
+        layer = in_turn(parts(s, z, draft=True))
         s.cores = 1.0
         p.ends = p.ends + pointwise(s, 8 * z.B * s.H * s.b_a, 1) + gemm(s, (1, z.B, 2 * s.H, s.H), "w") + layer
         p.ends = p.ends + operators(s, z)["head"]
@@ -211,7 +239,8 @@ def micro_batch(s, sizes, pipeline):
 
 def through(s, p, pipeline, stage):
     """Time of one micro batch through the layers of a stage."""
-    rest = stage.L_d * p.dense_layer + stage.first * p.embedding + stage.last * p.ends
+    rest = (stage.L - stage.L_m) * p.attention + stage.L_d * p.ffn + stage.L_D * p.dense
+    rest = rest + stage.first * p.embedding + stage.last * p.ends
     if pipeline == "naive":
         return rest + stage.L_m * in_turn(p)
     if pipeline == "windows":
@@ -228,7 +257,7 @@ def through(s, p, pipeline, stage):
 
 
 def whole(s):
-    return SimpleNamespace(L=s.L, L_d=s.L_d, L_m=s.L_m, first=1, last=1)
+    return SimpleNamespace(L=s.L, L_d=s.L_d, L_m=s.L_m, L_D=s.L_d + s.L_b, first=1, last=1)
 
 
 def stages(s):
@@ -241,9 +270,12 @@ def stages(s):
         # Of the stages before the last one the last `more` have one layer more.
         before = i * each + max(0, i - (s.pp - 1 - more))
         layers = each + (1 if s.pp - 1 - more <= i < s.pp - 1 else 0)
-        dense = min(max(s.L_d - before, 0), layers)
+        dense, part = min(max(s.L_d - before, 0), layers), layers / s.L
+        if s.L_f > 0:  # dense layers may be anywhere
+            dense = s.L_d * part
         at = {"first": int(i == 0), "last": int(i == s.pp - 1)}
-        found.append(SimpleNamespace(L=layers, L_d=dense, L_m=layers - dense, **at))
+        at |= {"L_m": layers - dense - s.L_f * part, "L_D": dense + s.L_b * part}
+        found.append(SimpleNamespace(L=layers, L_d=dense, **at))
     return found
 
 

@@ -96,7 +96,7 @@ def inside_card(s, z, b_x):
     w = visited(s, s.ep, s.ep >= s.groups) / s.ep * max(0, (1 - 1 / dp) - (1 - own) / s.moe_tp)
     i = min(s.moe_tp, s.d)
     j = max(1, s.moe_tp / i)
-    moving = w * z.A * s.H * b_x * (1 / U(s, i) + (j - 1) / j / i / s.O)
+    moving = w * z.A * s.H_x * b_x * (1 / U(s, i) + (j - 1) / j / i / s.O)
     return moving, (i - 1) * s.t_up + (j - 1) * s.t_out
 
 
@@ -105,7 +105,7 @@ def exchange(s, z, mode, combining):
     hw, b_x = s.hw, s.b_c if combining else s.b_d
     if mode == "all-gather":
         dp = max(1, s.dp)
-        moving, steps = gather(s, z.A * s.H * b_x, dp, max(1, s.d / s.tp))
+        moving, steps = gather(s, z.A * s.H_x * b_x, dp, max(1, s.d / s.tp))
         fixed = steps + (hw.all_reduce_start_s if dp > 1 else 0)
         return moving + fixed, fixed
     if mode == "normal":
@@ -117,7 +117,7 @@ def exchange(s, z, mode, combining):
     f_in, f_out = shares(s, mode, combining)
     moving, fixed = inside_card(s, z, b_x)
     if f_in + f_out > 0:
-        b = z.R * s.H * b_x / s.moe_tp
+        b = z.R * s.H_x * b_x / s.moe_tp
         inside = bandwidth(s, min(s.moe_tp * s.ep, s.d), torus=True) * u
         v = max(f_in * b / inside, f_out * b / (s.net.scale_out_bytes_per_s * s.net.exchange_utilisation))
         copied = hw.exchange_cores * hw.exchange_cores_bytes_per_s if mode == "normal" else 0

@@ -87,7 +87,7 @@ def compare_in_full(ds, catalog, chosen, count):
 def compare_one_in_full(ds, catalog, point):
     right = expected(point, catalog)
     one = dsjax.explain(ds, {name: point[name] for name in ds.step_time.dims})
-    parts = dict(zip(one.part.values, one.memory_part.values, strict=True))
+    parts = {"state": 0.0} | dict(zip(one.part.values, one.memory_part.values, strict=True))  # shown where there is one
     assert parts == pytest.approx(right["memory"], rel=1e-12, abs=0), point
     model = catalog["model"][point["model"]]
     once, layers, dense = right["operators"], model["num_hidden_layers"], model["first_k_dense_replace"]
