@@ -182,7 +182,7 @@ def test_layers_by_hand():
     assert some("Gemma-4-26B-A4B", *layers, "dense_beside_layers") == (30, 0, 0, 0, 0, 30)
     assert some("DeepSeek-V4-Pro", "csa_layers", "hca_layers", "sliding_layers", "index_layers") == (30, 31, 61, 30)
     assert some("DeepSeek-V4-Flash", "csa_layers", "hca_layers", "csa_ratio", "hca_ratio") == (21, 20, 4, 128)
-    assert some("MiniMax-M3", "unpicked_layers", "index_layers", "index_topk") == (3, 57, 16 * 128)
+    assert some("MiniMax-M3", "unpicked_layers", "index_layers", "index_topk", "index_block") == (3, 57, 16 * 128, 128)
     assert some("GLM-5.3-Flash", "index_layers", "index_pool", "linear_layers", "residual_streams") == (11, 4, 34, 4)
     assert some("Llama-4-Maverick", "sliding_layers", "sliding_window", "sliding_chunked") == (36, 8192, 1)
     assert some("Step-3.7-Flash", "sliding_layers", "sliding_window", "num_nextn_predict_layers") == (33, 512, 3)
