@@ -9,7 +9,7 @@ import functools
 
 def knot(s, kind, name):
     """The knot of the kernel that runs, 0 where it has none of that name."""
-    if kind == "dense":
+    if kind in ("dense", "picked"):
         kind = ("attention" if s.decode else "") if s.mla else "gqa"
     kind = kind if s.decode else "_".join(filter(None, (kind, "prefill")))
     for variant in ("8" if s.eight else "_cast" if s.cast else "", ""):
@@ -28,7 +28,7 @@ def runs(s, z):
     if s.compressed:
         return "compressed"
     if not s.mla:
-        return "block" if not s.decode and picks(s, z) else "dense"
+        return "dense" if s.k_i == 0 else "picked" if s.decode or s.block == 0 else "block"
     return "sparse" if (s.k_i > 0 if s.decode else picks(s, z)) else "dense"
 
 
@@ -50,7 +50,7 @@ def absorbed(s, kind):
 
 def core_at(s, z, kind, P, pairs, kernel):
     """Of a layer whose tokens attend to P positions, in prefill to so many pairs of a sequence."""
-    gathered = kind in ("sparse", "compressed")
+    gathered = kind in ("sparse", "compressed", "picked")
     if s.decode:
         flops = 2 * z.T * s.hd * P * (s.query + s.result)
         cached = (z.T if gathered else z.B) * P / s.c  # positions read on this chip
@@ -73,9 +73,11 @@ def decode_shares(s, z, P, r, kind):
 
 def prefill_shares(s, z, P, pairs, kind):
     k = functools.partial(knot, s, kind)
-    if kind == "block":  # computes P positions of every token
-        return k("compute") / (1 + k("rows") / P) * pairs / (P * s.S), 1, k("start_s")
-    e_c = k("compute") / (1 + k("rows") / (2 * pairs / s.S) + k("fill") / (z.T * s.hd))
+    mean = pairs / s.S  # positions, or entries, of a token
+    if kind == "block":
+        return k("compute") / (1 + k("rows") / mean), 1, k("start_s")
+    x = mean if kind == "compressed" else 2 * mean
+    e_c = k("compute") / (1 + k("rows") / x + k("fill") / (z.T * s.hd))
     e_c = e_c / (1 + k("softmax") / (s.D_qk + s.D_v)) * min(1, s.hd / k("tile") if k("tile") else 1)
     if kind == "sparse":
         e_c *= pairs / (P * s.S)
@@ -139,8 +141,8 @@ def index_scores(s, z, kernel):
         if s.mla:
             e_c = k.index_prefill_compute / (1 + k.index_prefill_rows / S)
             found = kernel(s, flops, moved, s.P_i, e_c, k.index_prefill_memory, k.index_prefill_start_s)
-        else:  # computes every score, the future's too
-            found = kernel(s, flops, moved, s.P_i, k.block_index_compute / 2, 1, 0)
+        else:
+            found = kernel(s, flops, moved, s.P_i, k.block_index_compute, 1, 0)
     if picks(s, z):
         scores = positions / (s.block if s.block > 0 else 1)
         e_m = k.select_memory / (1 + k.select_rows / z.T_s) / (1 + k.select_short / scores)

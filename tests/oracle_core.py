@@ -235,7 +235,8 @@ def masks(s, pipeline, used):
     return {
         "ok_chips": s.pp * s.moe_tp * s.ep == s.N and s.N % (s.pp * s.tp) == 0,
         "ok_pp": s.pp <= s.L,
-        "ok_tp": all(width % s.tp == 0 for width in (s.h, s.I, s.V))
+        "ok_tp": all(width % s.tp == 0 for width in (s.h, s.V, s.own.h, s.n_l))
+        and (s.I % s.tp == 0 or s.I % 1 > 0)
         and (s.mla or s.h_kv % s.tp == 0 or s.tp % s.h_kv == 0),
         "ok_mtp": not s.decode or s.m == 0 or s.modules > 0,
         "ok_moe_tp": s.I_e % s.moe_tp == 0,

@@ -54,6 +54,7 @@ def with_window(s):
     """The symbols as the rows `sliding_*` have them."""
     w = copy.copy(s)
     w.mla, w.R_q, w.R_kv, w.k_i, w.h_i, w.g_o = False, 0, 0, 0, 0, 0
+    w.L_A, w.L_s, w.L_w, w.L_u, w.compressed = s.L_w, s.L_w, 0, 0, False
     w.h, w.h_kv, w.D_qk, w.D_v, w.v = s.own.h, s.own.h_kv, s.own.D_qk, s.own.D_v, s.own.v
     w.hd, w.hd_kv = w.h / s.tp, max(1, w.h_kv / s.tp)
     w.query, w.result = w.D_qk, w.D_v
@@ -68,11 +69,12 @@ def shares(s, draft=False):
     """
     if draft:
         each = max(s.L_A, 1)
-        counts = {"norm": each, "plain": each, "indexer": each, "window": 0, "linear": 0}
+        counts = {"norm": each, "plain": each, "indexer": each}
+        counts |= dict.fromkeys(("window", "linear", "compress", "compress_more"), 0)
     else:
         each = s.L
         counts = {"norm": s.L - s.L_0, "plain": s.L_A - s.L_w, "indexer": s.L_i, "window": s.L_w, "linear": s.L_l}
-    counts |= {"compress": s.L_4, "compress_more": s.L_h}
+        counts |= {"compress": s.L_4, "compress_more": s.L_h}
     return SimpleNamespace(**{kind: count / each for kind, count in counts.items()})
 
 
@@ -116,8 +118,7 @@ def linear(s, z, o, gemm, pointwise, kernel):
         o["linear_gate_a"] = gemm(s, (1, z.T_s, s.H, s.g * s.r), "w")
         o["linear_gate_b"] = gemm(s, (s.g, z.T, s.r, values), "w")
     if s.e > 0:
-        kept = z.B * (s.e - 1) if s.decode else 0  # beside what the tokens themselves are
-        moved = 2 * (z.T + kept) * s.X / s.tp * s.b_a
+        moved = 2 * (z.T + z.B * (s.e - 1)) * s.X / s.tp * s.b_a
         o["linear_conv"] = kernel(s, 0, moved, s.P_b, 1, s.curve.convolution_memory, s.curve.convolution_start_s)
     o["linear_core"] = linear_core(s, z, kernel)
     o["linear_norm"] = pointwise(s, 3 * z.T * values * s.b_a, 1)

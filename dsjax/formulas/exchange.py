@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .. import arrays
 from ..specs.fields import record
 from .network import Links, all_gather, bisected, links, meshed, partly_hidden, reduce_scatter
-from .operators import layers
+from .operators import kinds, layers
 from .roofline import Time, chosen
 from .routing import visited
 
@@ -190,7 +190,7 @@ def never(point, causal):
 def always(point, causal):
     """The low-latency modes keep them, for models that have routed experts."""
     del causal
-    return point.model.num_hidden_layers > point.model.first_k_dense_replace
+    return kinds.experts(point.model) > 0.0
 
 
 def by_library(point, causal):

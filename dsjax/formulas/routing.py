@@ -19,7 +19,7 @@ def visited(parts, model, slots, over=1.0):
 
     At most k and at most p. Against explicit routings: within 2 %. Whether p >= G is decided without the quotient.
     """
-    copies, limited = chosen_experts(model), model.n_group > 0.0
+    copies, limited = 1.0 * chosen_experts(model), model.n_group > 0.0  # a fraction too
     groups = arrays.where(limited, model.n_group, 1.0)
     reach = arrays.where(limited, model.topk_group, 1.0) / groups
 

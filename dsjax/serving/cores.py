@@ -27,34 +27,45 @@ class Cores:
     def attention(self, shape, row, work):
         """The core of attention, mean of all layers (section 3)."""
         del row
-        precision, model, causal = self.precision, self._model, work.causal
-        cached, moved = shape.kv, shape.inputs + shape.outputs
-        if causal:  # keys and values are read as activations; the cache is written, and read where it has positions
-            moved = moved + shape.kv
-            cached = work.attended * attention.cache_width(model, work.tp) / work.kv_split
-        moved = moved * precision.activation_bytes
-        cached = cached * attention.element_bytes(model, precision, self.point.engine)
-        picked, gathered = attention.picks(model, work), attention.gathers(model, work)
+        model, causal, rate = self._model, work.causal, self.precision.attention_rate
+        picked, gathered, element = self._picking(work)
 
         def time(kind):
+            own = shape if kind.sparse or not causal else attention.prompt(model, work, sparse=False)
+            cached, moved = own.kv, own.inputs + own.outputs
+            if causal:  # keys and values are read as activations; the cache is written, and read where it has positions
+                moved = moved + own.kv
+                cached = work.attended * attention.cache_width(model, work.tp) / work.kv_split
+            moved, cached = moved * self.precision.activation_bytes, cached * element
             choosing, gathering = (picked, gathered) if kind.sparse else (0.0 * picked, 1.0)
             pairs, read = (kind.pairs, 1.0) if causal else (kind.share, kind.share * gathering)
-            if model.index_block is not None:  # blocks of grouped queries are computed as any keys and values
-                choosing = chosen(model.index_block, 0.0 * choosing, choosing)
             call = self._core(work, kind, choosing, moved / (read * cached))
             reached = self._reached(call, kind, causal)
-            if causal:  # kernels compute as many picks for every token, also where fewer positions are before it
-                half = kind.pairs / (2.0 * kind.share) if kind.compressed else 1.0 - 0.5 * kind.share
-                reached = reached._replace(compute=arrays.where(choosing > 0.0, half, 1.0) * reached.compute)
-            return self._time(pairs * shape.flops, moved + read * cached, precision.attention_rate, reached)
+            if causal and not kind.compressed:  # as many picks are computed for every token, the first ones too
+                half = arrays.where(choosing > 0.0, 1.0 - 0.5 * kind.share, 1.0)
+                reached = reached._replace(compute=half * reached.compute)
+            return self._time(pairs * own.flops, moved + read * cached, rate, reached)
 
         seen = kinds.seen(model, work.context)
         return kinds.mean(seen, [time(kind) for kind in seen])
+
+    def _picking(self, work):
+        """(whether kernels of sparse attention run (> 0), times that positions are gathered, bytes of an element)."""
+        model = self._model
+        picked, gathered = attention.picks(model, work), attention.gathers(model, work)
+        # Picks of grouped queries are computed as any keys and values, compressed positions by kernels of their own.
+        picked = chosen(model.kv_lora_rank, picked, 0.0 * picked)
+        for other in (model.csa_layers, model.hca_layers):
+            if other is not None:
+                picked = chosen(other, 0.0 * picked, picked)
+        return picked, gathered, attention.element_bytes(model, self.precision, self.point.engine)
 
     def _reached(self, call, kind, causal):
         """`Efficiency` of the core's kernel: of any attention, of compressed positions, or of blocks of a prompt."""
         model, curve = self._model, self.point.curve
         reached = self._curve.attention(curve, call, causal)
+        if causal:  # of the others the mean
+            call = call._replace(positions=0.5 * call.positions)
         for count in (model.csa_layers, model.hca_layers):
             if count is not None:
                 reached = either(count > 0.0, self._curve.compressed(curve, call, causal), reached)

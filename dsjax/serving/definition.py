@@ -93,12 +93,6 @@ def attention_layers(model):
     return kinds.attentions(kinds.common(model))
 
 
-def absorbing_layers(model):
-    """Layers whose keys and values are made of a latent: all of them, or none where the latent is both."""
-    layers = attention_layers(model)
-    return layers if model.key_is_value is None else layers - layers * model.key_is_value
-
-
 def windowed_layers(model):
     """Layers with a window and sizes of their own."""
     return kinds.own_sized(model)
@@ -124,4 +118,4 @@ mixer_layers, ffn_layers, dense_layers, moe_layers = kinds.mixers, kinds.ffns, k
 
 
 # What the one layer of an MTP module holds: it is a MoE layer, with an indexer of its own.
-OF_A_LAYER = (mixer_layers, attention_layers, absorbing_layers, index_layers, ffn_layers, moe_layers)
+OF_A_LAYER = (mixer_layers, attention_layers, index_layers, ffn_layers, moe_layers)

@@ -50,6 +50,7 @@ class Kernels(Cores):
         self._sent = {}  # {id of a `Work`: (it, its exchange)}
         self._share = None  # of the cores, and so of what is reached of the compute rates; None: all
         self._model = point.model
+        self.module = False  # whether they are of the layer of an MTP module, which has attention and experts
 
     def with_share(self, share):
         """These kernels on a `share` of the cores, which scales the share of peak that is reached, not the peak."""
@@ -63,6 +64,12 @@ class Kernels(Cores):
             return self
         other = copy.copy(self)
         other._model, other._sent = model, {}
+        return other
+
+    def of_module(self):
+        """These kernels in the layer of an MTP module."""
+        other = copy.copy(self)
+        other.module = True
         return other
 
     def _time(self, flops, n_bytes, rate, efficiency):
@@ -151,15 +158,23 @@ class Kernels(Cores):
 
     def normed(self, shape, row, work):
         """Norms and rotation before the core of attention, and the operands of the GEMMs there."""
-        model = self.point.model
-        latent = work.rows * model.q_lora_rank + (work.tokens * model.kv_lora_rank if work.causal else 0.0)
-        elements = work.rows * model.hidden_size + chosen(model.kv_lora_rank, latent, 0.0)
+        model, unfolded = self.point.model, 0.0
+        if work.causal:
+            unfolded = work.tokens * model.kv_lora_rank
+            if model.key_is_value is not None:
+                unfolded = (1.0 - model.key_is_value) * unfolded
+        latent = chosen(model.kv_lora_rank, work.rows * model.q_lora_rank + unfolded, 0.0)
+        of, among = kinds.attentions(kinds.common(model)), kinds.mixers(model)
+        if of is not among and not self.module:
+            latent = of / arrays.where(among > 0.0, among, 1.0) * latent
+        elements = work.rows * model.hidden_size + latent
         return self.pointwise(shape, row, n_bytes=self._made(self.precision.weight_rate, elements))
 
     def quantising(self, shape, row, work):
         """The norm before the FFN, the operands of its GEMMs, and that of the output projection of attention."""
         model, precision = self.point.model, self.precision
-        results = layers.output_operands(model, work) * quantised_bytes(precision, precision.weight_rate)
+        operands = layers.output_operands(kinds.common(model) if self.module else model, work, self.module)
+        results = operands * quantised_bytes(precision, precision.weight_rate)
         hidden = work.rows * model.hidden_size
         ffn = chosen(
             kinds.experts(model),

@@ -15,7 +15,6 @@ from ..formulas.operators import layers as ffns
 from . import rows
 from .definition import (
     OF_A_LAYER,
-    absorbing_layers,
     attention_layers,
     compressed_layers,
     dense_layers,
@@ -39,6 +38,9 @@ _QUERIES = rows.projection("q_b", "before", attention.query_up, grouped="q")
 _CORE = Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.absorbed, causal=False)
 _PROMPT = Operator("attention", ATTENTION, "core", "after", Kernels.attention, attention.prompt, causal=True)
 _OUTPUT = rows.projection("o", "after", attention.output)
+_EXCHANGE = rows.collective(
+    "kv_exchange", "after", Kernels.kv_exchange, ffns.split_attention, attention_layers, causal=False
+)
 _HEAD_NORMS = Operator(
     "qk_norm", NORM, "pointwise", REST, None, ffns.head_norms, attention_layers, replicated=True, active=False
 )
@@ -67,16 +69,8 @@ OPERATORS = (
     _KEYS,
     _QUERIES,
     _GATE,
-    rows.projection("kv_b", "before", attention.key_value_up, layers=absorbing_layers, causal=True),
-    rows.projection(
-        "absorb_k",
-        "before",
-        attention.absorb_keys,
-        "kv_b",
-        layers=absorbing_layers,
-        causal=False,
-        weights="absorbed_bytes",
-    ),
+    rows.projection("kv_b", "before", attention.key_value_up, causal=True),
+    rows.projection("absorb_k", "before", attention.absorb_keys, "kv_b", causal=False, weights="absorbed_bytes"),
     *(rows.windowed(row) for row in (_KEYS, _QUERIES, _GATE)),
     rows.compression("compress", attention.compress, compressed_layers, "csa_layers"),
     rows.compression("compress_more", attention.compress_more, more_compressed_layers, "hca_layers"),
@@ -96,16 +90,9 @@ OPERATORS = (
     rows.windowed(_PROMPT),
     rows.linear("linear_core", "after", Kernels.recurrent, linear.core),
     rows.linear("linear_norm", "after", Kernels.pointwise, linear.gated_norm),
-    rows.collective("kv_exchange", "after", Kernels.kv_exchange, ffns.split_attention, attention_layers, causal=False),
-    rows.projection(
-        "absorb_v",
-        "after",
-        attention.absorb_values,
-        "kv_b",
-        layers=absorbing_layers,
-        causal=False,
-        weights="absorbed_bytes",
-    ),
+    _EXCHANGE,
+    rows.windowed(_EXCHANGE),
+    rows.projection("absorb_v", "after", attention.absorb_values, "kv_b", causal=False, weights="absorbed_bytes"),
     rows.projection("o_a", "after", attention.output_down, "o", needs="o_groups"),
     _OUTPUT,
     rows.windowed(_OUTPUT),
@@ -209,14 +196,14 @@ class Stage:
         return arrays.maximum(stored, 1.0 - self.last)
 
 
-def weight_bytes(of, stage, work, widths):
+def weight_bytes(of, stage, model, work, widths):
     """{part of the memory: B} of the weights of one chip of a stage; `widths` {field of the precision: bytes}.
 
     `mtp`: one MTP module, which has one MoE layer, with an indexer where attention is sparse.
     """
     found = dict.fromkeys(("attention", "dense", "experts", "embedding", "mtp"), 0)
     for row in of:
-        one = stage.stored(row) * row.shape(row.view(stage.model), work).weights * widths[row.weights]
+        one = stage.stored(row) * row.shape(row.view(model), work).weights * widths[row.weights]
         found[_HELD_IN[row.section]] = found[_HELD_IN[row.section]] + stage.layers(row) * one
         if row.layers in OF_A_LAYER:
             found["mtp"] = found["mtp"] + (one if stage.last is None else stage.last * one)

@@ -9,12 +9,12 @@ from .. import arrays
 from ..formulas import memory, pipelines, roofline
 from ..formulas.constraints import masks
 from ..formulas.metrics import Step
-from ..formulas.operators import attention, kinds, linear
+from ..formulas.operators import attention, kinds, layers, linear
 from ..formulas.operators.shapes import Pointwise
 from ..formulas.roofline import Time
 from . import deployment, phases, stages
 from .constraints import LAYOUT, NAMES, STEP, Case
-from .definition import OF_A_LAYER, moe_layers
+from .definition import OF_A_LAYER, ffn_layers, moe_layers
 from .kernels import Kernels
 from .operators import blocks_of, of_phase, weight_bytes
 from .rows import DRAFT, REST
@@ -72,6 +72,9 @@ def step(point, *, phase, pipeline, exchange, curve, collective=roofline.as_is, 
     )
 
 
+OF_AN_FFN = (ffn_layers, moe_layers)
+
+
 class Timed(NamedTuple):
     """Times of one micro batch: of every operator, of a MoE layer by part, and of the MTP module."""
 
@@ -94,14 +97,15 @@ def _timed(point, split, kernels, slowed, work, drafts, without):
         # One draft token of every sequence.
         draft = phases.extended(point, split, work.sequences, work.all_tokens / work.queries, 1.0)
         of_module = [row for row in layer_rows if row.layers in OF_A_LAYER]
-        times, of_draft = layer(work), timed(slowed, of_module, model, draft)
+        times, of_draft = layer(work), timed(slowed.of_module(), of_module, model, draft)
         own = timed(kernels, [row for row in rows if row.section == DRAFT], model, draft)
         module = drafts * (pipelines.in_sequence(_by_part(of_module, of_draft)) + pipelines.total(own.values()))
-    # A layer is the mean of those with an operator and of those without; that of an MTP module has them all.
+    # A MoE layer has an FFN, and is else the mean of those with an operator and of those without; that of an MTP module
+    # has them all.
     mean = dict(times)
     for row in layer_rows:
         count = row.layers(model)
-        if row.name in times and row.layers is not moe_layers and count is not model.num_hidden_layers:
+        if row.name in times and row.layers not in OF_AN_FFN and count is not model.num_hidden_layers:
             mean[row.name] = count / model.num_hidden_layers * times[row.name]
     return Timed(rows, times | timed(kernels, others, model, work), mean, _by_part(layer_rows, mean), module)
 
@@ -119,7 +123,11 @@ def _parts(of, stage, unhidden):
                 rest.append(taken)
     model, layer_rows = stage.model, [row for row in of.rows if row.part != REST and row.name in times]
     without = model.num_hidden_layers - moe_layers(model)
-    rest += [without * of.mean[row.name] for row in layer_rows if row.layers is not moe_layers]
+    without_experts = {moe_layers: None, ffn_layers: ffn_layers(model) - moe_layers(model)}
+    for row in layer_rows:
+        count = without_experts.get(row.layers, without)
+        if count is not None:
+            rest.append(count * of.mean[row.name])
     return pipelines.Parts(
         layer=of.layer,
         layers=moe_layers(model),
@@ -138,7 +146,7 @@ def timed(kernels, rows, model, work):
         shape = row.shape(row.view(model), work)
         if row.fused:
             first, before = launched.pop()
-            launched.append((first, _together(before, shape, _share(row, first, model))))
+            launched.append((first, _together(before, shape, None if kernels.module else _share(row, first, model))))
         else:
             launched.append((row, shape))
     return {row.name: row.kernel(kernels.seeing(row.view(model)), shape, row, work) for row, shape in launched}
@@ -175,7 +183,7 @@ def memory_of(point, split, stage, work, drafts, micro_batches=None):
     mean = dataclasses.replace(work, context=point.workload.context)  # of the sequences that a group has
     has_mtp = 0.0 if drafts is None else arrays.where(drafts > 0.0, 1.0, 0.0)
     modules = has_mtp if stage.last is None else stage.last * has_mtp
-    weights = weight_bytes(of_phase(work.causal, model), stage, held, vars(precision))
+    weights = weight_bytes(of_phase(work.causal, model), stage, model, held, vars(precision))
     element = attention.element_bytes(model, precision, point.engine)
     same = kinds.attentions(kinds.common(stage.model)) + modules  # a module has attention, and an indexer
     cache = memory.kv_cache(kinds.common(model), mean, same, stage.model.index_layers + modules, element)
@@ -199,9 +207,8 @@ def kept(point, split, work, mode):
     buffered, engine = mode.buffers(point, work.causal), point.engine
     n_bytes = arrays.zeros_like(work.tokens)
     if buffered is not False:
-        slots = split.ep * split.slots
-        tokens = work.tokens / work.tp  # of a chip
-        n_bytes = engine.exchange_buffers * tokens * slots * point.model.hidden_size * point.precision.combine_bytes
+        rows = work.tokens / work.tp * split.ep * split.slots  # tokens of a chip, each for every slot
+        n_bytes = engine.exchange_buffers * rows * layers.expert_hidden(point.model) * point.precision.combine_bytes
         n_bytes = arrays.where(split.several & buffered, n_bytes, 0.0)
     own = engine.memory_bytes + engine.logit_bytes * point.model.vocab_size
     return {"exchange": n_bytes, "engine": own + arrays.zeros_like(work.tokens)}

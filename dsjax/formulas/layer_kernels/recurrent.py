@@ -85,11 +85,14 @@ def scan_shares(length, compute, rows, start_s, depth_s=0.0, loss=0.0):
 
 
 def scan(curve, length, rule):
-    """`scan_shares` of prompts of `length` tokens, with the knots of `SCANS[rule]`."""
+    """`scan_shares` of prompts of `length` tokens, with the knots of `SCANS[rule]`.
+
+    What only decays (lightning attention) takes those of a state space, which is that with a decay of each token's own.
+    """
 
     def knot(name):
         numbers = [getattr(curve, f"{kind}_{name}") for kind in SCANS]
-        return numbers[0] if all(x is numbers[0] for x in numbers) else arrays.choose(rule, *numbers)
+        return numbers[0] if all(x is numbers[0] for x in numbers) else arrays.choose(rule, *numbers, numbers[-1])
 
     return scan_shares(length, *(knot(name) for name in ("compute", "rows", "start_s", "depth_s", "loss")))
 

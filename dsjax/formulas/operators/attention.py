@@ -46,17 +46,24 @@ def gate(model, work):
 
 def key_value_up(model, work):
     """Keys and values of the heads, unfolded from the latent cache (T, R_kv, hd (D_n + D_v)); T with what it has."""
-    return gemm(work.attended, model.kv_lora_rank, heads(model, work.tp) * (model.qk_nope_head_dim + model.v_head_dim))
+    columns = _absorbed_heads(model, work) * (model.qk_nope_head_dim + model.v_head_dim)
+    return gemm(work.attended, model.kv_lora_rank, columns)
 
 
 def absorb_keys(model, work):
     """W^UK absorbed into the queries, head by head (T, D_n, R_kv)."""
-    return gemm(work.tokens, model.qk_nope_head_dim, model.kv_lora_rank, heads(model, work.tp))
+    return gemm(work.tokens, model.qk_nope_head_dim, model.kv_lora_rank, _absorbed_heads(model, work))
 
 
 def absorb_values(model, work):
     """W^UV absorbed into the output, head by head (T, R_kv, D_v)."""
-    return gemm(work.tokens, model.kv_lora_rank, model.v_head_dim, heads(model, work.tp))
+    return gemm(work.tokens, model.kv_lora_rank, model.v_head_dim, _absorbed_heads(model, work))
+
+
+def _absorbed_heads(model, work):
+    """Heads with products between a latent and their keys and values: none where the latent is both."""
+    own = heads(model, work.tp)
+    return own if model.key_is_value is None else (1 - model.key_is_value) * own
 
 
 def output(model, work):
@@ -141,13 +148,14 @@ def absorbed_prompt(model, work):
     )
 
 
-def prompt(model, work):
+def prompt(model, work, sparse=True):
     """The core of whole prompts as kernels run it: `unfolded`, or `absorbed_prompt` of a latent that is picked from.
 
     An indexer picks where there are more positions than `index_topk`; engines compute shorter prompts unfolded, over
-    all positions. A latent that is key and value in one has no other form than the absorbed.
+    all positions, and so layers that are not `sparse`. A latent that is key and value in one has no other form than the
+    absorbed.
     """
-    latent = model.kv_lora_rank * picks(model, work)
+    latent = model.kv_lora_rank * (picks(model, work) if sparse else 0)
     if model.key_is_value is not None:
         latent = chosen(model.key_is_value, model.kv_lora_rank, latent)
     absorbed, dense = vars(absorbed_prompt(model, work)), vars(unfolded(model, work))
@@ -188,12 +196,13 @@ def rotation(model, work):
     """Rotation of queries and keys, and what puts rotary and other parts together.
 
     MLA: 2 T hd D_r elements, the queries in place; unfolded also the keys, read and put beside the shared rotary one: T
-    hd (2 D_n + D_r). GQA: 2 T (hd + hd_kv) D_qk, queries and keys in place.
+    hd (2 D_n + D_r), unless the latent is key and value in one. GQA: 2 T (hd + hd_kv) D_qk, queries and keys in place.
     """
     own = heads(model, work.tp)
     latent = 2.0 * model.qk_rope_head_dim
     if work.causal:
-        latent = latent + 2.0 * model.qk_nope_head_dim + model.qk_rope_head_dim
+        keys = 2.0 * model.qk_nope_head_dim + model.qk_rope_head_dim
+        latent = latent + (keys if model.key_is_value is None else (1 - model.key_is_value) * keys)
     grouped = 2.0 * (own + kv_heads(model, work.tp)) * query_width(model)
     moved = work.tokens * chosen(model.kv_lora_rank, own * latent, grouped)
     return Pointwise(weights=0, inputs=0.5 * moved, outputs=0.5 * moved)

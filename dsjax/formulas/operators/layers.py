@@ -82,9 +82,15 @@ def draft_norms(model, work):
 
 
 def attention_bias(model, work):
-    """Biases of queries, keys, values and output, and sinks: (h D_qk + h_kv (D_qk + D_v) + H + h) / tp."""
+    """Biases of queries, keys, values and output, and sinks: (h D_qk + h_kv (D_qk + D_v) + H + h) / tp.
+
+    Values that are the keys have none.
+    """
     query = query_width(model)
-    qkv = model.num_attention_heads * query + model.num_key_value_heads * (query + model.v_head_dim)
+    values = model.v_head_dim  # made by a projection of their own
+    if model.key_is_value is not None:
+        values = chosen(model.key_is_value, 0, values)
+    qkv = model.num_attention_heads * query + model.num_key_value_heads * (query + values)
     sinks = model.attention_sinks * model.num_attention_heads
     return _bias(over(model.qkv_bias * qkv + model.o_bias * model.hidden_size + sinks, work.tp))
 
@@ -95,10 +101,9 @@ def dense_bias(model, work):
 
 
 def router_bias(model, work):
-    """Bias of the router: E parameters."""
+    """Bias of the router: E + z parameters."""
     del work
-    experts = like(model, model.n_routed_experts)[0]
-    return _bias(model.mlp_bias * experts)
+    return _bias(model.mlp_bias * choices(model))
 
 
 def routed_bias(model, work):
@@ -146,7 +151,12 @@ def _dense_width(model, work):
 
 def router(model, work):
     """Affinities of the tokens to the experts (T / sp, H, E + z), z those that compute nothing."""
-    return gemm(work.rows, model.hidden_size, like(model, model.n_routed_experts)[0] + number(model.zero_experts))
+    return gemm(work.rows, model.hidden_size, choices(model))
+
+
+def choices(model):
+    """Columns of the router: E + z, z experts that compute nothing."""
+    return like(model, model.n_routed_experts)[0] + number(model.zero_experts)
 
 
 def shared_up(model, work):
@@ -242,10 +252,11 @@ def _swiglu(model, rows, width, groups=1):
     return Pointwise(weights=0, inputs=groups * rows * _inner(model) * width, outputs=groups * rows * width)
 
 
-def output_operands(model, work):
-    """Elements of the operand of the output projection, T hd D_v, mean of the layers with an FFN."""
+def output_operands(model, work, of_module=False):
+    """Elements of the operand of the output projection, T hd D_v, mean of the layers with an FFN; `of_module`: of the
+    layer of an MTP module."""
     others = model.attention_free_layers, model.ffn_free_layers, model.linear_layers, model.sliding_head_dim
-    if all(x is None for x in others):
+    if of_module or all(x is None for x in others):
         return attention.results(model, work)
     total = kinds.attentions(kinds.common(model)) * attention.results(kinds.common(model), work)
     if model.sliding_head_dim is not None:

@@ -32,7 +32,7 @@ def gate_up(model, work):
 
 def convolution(model, work):
     """Short convolution: T X / tp elements read and written, and (e - 1) X / tp of every sequence; e X parameters."""
-    channels = number(model.linear_conv_channels)
+    channels = chosen(number(model.linear_conv), number(model.linear_conv_channels), 0)
     moved = over((work.tokens + work.sequences * _before(model)) * channels, work.tp)
     return Pointwise(weights=over(number(model.linear_conv) * channels, work.tp), inputs=moved, outputs=moved)
 
