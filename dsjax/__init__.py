@@ -25,6 +25,7 @@ _PUBLIC = {
     "forget": "evaluation",
     "histogram": "search.histogram",
     "ingest": "validation.ingest",
+    "launch": "launching.launch",
     "load_grid": "space.grid",
     "open_netcdf": "results.netcdf",
     "pareto": "search.best",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .errors import InputError as InputError
     from .evaluation import compiled as compiled
     from .evaluation import forget as forget
+    from .launching.launch import launch as launch
     from .pictures import plot as plot
     from .reproduction.corrections import corrected as corrected
     from .reproduction.reproduce import reproduce as reproduce

@@ -29,6 +29,7 @@ COMMANDS = {
             "compare": "The optimum of every group in A and in B: what changed, by how much, and why.",
             "uncertainty": "The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.",
             "recommend": "The fewest chips for a demand, in one or in two pools, queues and percentiles counted.",
+            "launch": "The command lines that start a configuration under vLLM, SGLang or TensorRT-LLM.",
             "plot": "A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.",
         },
     ),
@@ -98,7 +99,7 @@ def main():
     dsjax explain space.nc --at batch=64     one configuration in full
     dsjax COMMAND --help                     options and examples of a command
 
-    Exit codes: 0; 1 no feasible point, or a reproduction outside its tolerance; 2 bad input.
+    Exit codes: 0; 1 no feasible point, a reproduction outside its tolerance, what an engine cannot start; 2 bad input.
     """
     process.start()
 

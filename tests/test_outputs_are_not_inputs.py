@@ -59,6 +59,7 @@ COMMANDS = {
     "sensitivity of results": (("sensitivity", "results.nc"), {"-o": "x.nc"}, {"results.nc"}),
     "plot": (("plot", "pareto", "grid.toml", "--catalog", "mine.toml"), {"-o": "x.png"}, READ),
     "plot of results": (("plot", "pareto", "results.nc"), {"-o": "x.svg"}, {"results.nc"}),
+    "launch": (("launch", "grid.toml", "--catalog", "mine.toml", "--engine", "vllm"), {"-o": "x.sh"}, READ),
     "calibrate": (CALIBRATE, {"-o": "x.toml"}, {"times.csv", "mine.toml", "user/dsjax/own.toml"}),
     "validate": (
         ("validate", "systems.toml", "--catalog", "mine.toml"),

@@ -45,7 +45,7 @@ def numbers_read(space, of_step):
     `of_step(space)`: the same of a step, a point of the core model.
     """
     rows, read = {f"{record}.{name}" for record, of in space.rows.items() for name in of}, {}
-    for prefix, step in _steps(space):
+    for prefix, step in steps(space):
         for row, field, source in of_step(step):
             label = prefix + row if prefix + row in rows else row
             read[label, field] = label, field, source
@@ -56,7 +56,7 @@ def numbers_read(space, of_step):
     return list(read.values())
 
 
-def _steps(space):
+def steps(space):
     """[(what names of its pool begin with, space)] of a server's steps of one request: points of the core model."""
     own, model = space.study, space.study.extends
     server = {*own.requests, "concurrency", *(own.policies.keys() - model.policies.keys())}
