@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 
@@ -11,6 +12,7 @@ import pytest
 from console import command
 
 import dsjax
+from dsjax.catalog import reader
 from dsjax.launching import tools
 from dsjax.launching.engines import ENGINES
 
@@ -140,6 +142,12 @@ def test_stages_on_two_nodes():
     assert ("--max_batch_size", "32") in line.flags and ("--gpus_per_node", "8") in line.flags
 
 
+def test_graphs_are_of_micro_batches():
+    assert "--cuda-graph-max-bs-decode 32" in of(box("sglang", chips=16, pp=2))
+    assert "--max-cudagraph-capture-size 1024" in of(box("vllm", concurrency=512, mtp=1))
+    assert not any("cudagraph" in flag for flag in of(box("vllm", concurrency=512)))
+
+
 def test_drafts():
     assert '--speculative-config {"method":"mtp","num_speculative_tokens":3}' in of(box("vllm", mtp=3))
     steps = [flag for flag in of(box("sglang", mtp=3)) if "speculative" in flag]
@@ -218,6 +226,19 @@ def test_two_pools_of_tensorrt_llm(pools):
     assert "enable_attention_dp: true" in decode.file[1] and "serial" not in decode.file[1]
     assert router.words == ["trtllm-serve", "disaggregated", "-c", "router.yaml"]
     assert '- "$PREFILL_1:$PORT"\ngeneration_servers:\n  num_instances: 1' in router.file[1].replace("    ", "")
+
+
+def test_names_stay_in_their_comment(tmp_path, monkeypatch):
+    """A model of a folder called as no shell should read it."""
+    monkeypatch.chdir(tmp_path)
+    name = "a\ntouch $(x)"
+    (tmp_path / name).mkdir()
+    shutil.copy(reader.DATA / "models" / "DeepSeek-R1.json", tmp_path / name / "config.json")
+    found = box("vllm", model=name)
+    assert "\n# a?touch $(x) on 8 H200" in found.script.replace(f"# {tmp_path}/", "# ")
+    text = (tmp_path / name / "config.json").read_text().replace("deepseek-ai/DeepSeek-R1", "$(x)/$(y)")
+    (tmp_path / name / "config.json").write_text(text)
+    assert box("vllm", model=name).commands[0].words[2] == "$MODEL"
 
 
 def test_prompts_whole_or_cut():
@@ -440,6 +461,8 @@ def test_hosts_of_fewer_chips():
         "fixed": {k: v for k, v in BOX.items() if k != "concurrency"},
     }
     assert "--nnodes 2" in of(dsjax.launch(grid, engine="sglang", per_host=4))
+    large = box("sglang", hardware="GB200", chips=16, tp=1, concurrency=1024)
+    assert "hosts of GB200: 8 chips each, where nothing says it (--per-host)" in large.differs
     assert "--nnodes 4" in of(dsjax.launch(grid, engine="sglang", per_host=3))  # as many on each
 
 

@@ -9,7 +9,7 @@ from ..specs.records import RATES
 
 USES = ("weight", "dense", "expert", "shared")  # of a precision, whose weights a checkpoint stores
 _CACHES = {2.0: "bf16", 1.0: "fp8", 0.5625: "nvfp4"}  # bytes of an element -> type of the cache
-_OWNER = re.compile(r"config\.json of (\S+/\S+) \(Hugging Face\)")
+_OWNER = re.compile(r"config\.json of ([\w.-]+/[\w.-]+) \(Hugging Face\)")
 _SAME = 0.03  # of the logarithm to base 2 of two widths
 
 

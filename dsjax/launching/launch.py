@@ -46,10 +46,11 @@ class Launch:
     @property
     def script(self) -> str:
         """Shell text: what differs and what is to be filled in, then one command, or several to choose from by name."""
-        head = ["#!/bin/sh", f"# {self.title}", f"# {self.name}, flags of {self.version}: {self.checked}"]
-        head += [f"# refused by dsjax: {name}: {why}" for name, why in self.refused.items()]
-        head += [f"# cannot be started: {text}" for text in self.unable]
-        head += [f"# differs: {text}" for text in self.differs]
+        named = ", ".join(f"{name}={value}" for name, value in self.point.items())
+        said = [self.title, f"point: {named}", f"{self.name}, flags of {self.version}: {self.checked}"]
+        said += [f"refused by dsjax: {name}: {why}" for name, why in self.refused.items()]
+        said += [f"cannot be started: {text}" for text in self.unable] + [f"differs: {text}" for text in self.differs]
+        head = ["#!/bin/sh", *(f"# {''.join(x if x.isprintable() else '?' for x in text)}" for text in said)]
         if not self.commands:
             return "\n".join(head) + "\n"
         usual = {name: (says, value) for name, (says, value) in self.placeholders.items() if value}
@@ -128,7 +129,7 @@ def of_point(one, dtype, engine, per_host, instances, axes):
     refused = {name: refusals.why(one, values, name) for name in refused}
     pools = plan.pools(one, dtype, per_host, instances)
     unable = [*_unable(tool, pools, refused), *_all(rules.unable, pools)]
-    differs = [*_other(tool, rows), *_all(rules.differs, pools)]
+    differs = [*_other(tool, rows), *_all(rules.differs, pools), *(_hosts(pools) if per_host is None else ())]
     commands = () if unable else tuple(_commands(tool, rules, pools))
     if pools[0].instances > 1 and commands and commands[-1].name != "router":
         differs.append(f"{tool.name} has no router over instances: expected one of your own in front of them")
@@ -171,6 +172,13 @@ def _unable(tool, pools, refused):
 def _other(tool, rows):
     for row in dict.fromkeys(row for row in rows if row not in tool.engines):
         yield f"engine = {row}: the point was computed with another engine than {tool.name}"
+
+
+def _hosts(pools):
+    """That hosts of a larger domain are a guess."""
+    for pool in pools:
+        if pool.nodes > 1 and pool.domain > plan.HOST:
+            yield f"hosts of {pool.hardware}: {plan.HOST} chips each, where nothing says it (--per-host)"
 
 
 def _all(rule, pools):

@@ -25,6 +25,7 @@ class Pool:
     instances: int
     hardware: str
     vendor: str
+    domain: int  # chips of a scale-up domain
     model: checkpoint.Checkpoint
     routed: bool  # the model has routed experts
     dense: bool  # and dense layers
@@ -125,6 +126,7 @@ def _pool(role, phase, instances, step, asked, per_host, dtype):
         instances=instances,
         hardware=fixed["hardware"],
         vendor=chip.get("vendor", ""),
+        domain=int(given["hardware_scale_up_domain"]),
         model=checkpoint.of(fixed["model"], row, fixed["precision"], given),
         routed=routed,
         dense=dense > 0,

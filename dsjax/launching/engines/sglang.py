@@ -80,7 +80,7 @@ def quantities(pool):
         "tokens": tokens,
         "prompt_tokens": pool.tokens if (pool.tokens or 0) > PROMPTS else None,
         "mixed": pool.chunked or None,
-        "graphs": pool.at_once,
+        "graphs": math.ceil(pool.at_once / pool.pp) if pool.at_once else None,
         "dispatched": dispatched if dispatched > DISPATCHED else None,
         "memory": common.share(1.0 - pool.reserve - pool.beside),
         "role": pool.role if pool.transfers else None,
