@@ -142,6 +142,25 @@ def test_stages_on_two_nodes():
     assert ("--max_batch_size", "32") in line.flags and ("--gpus_per_node", "8") in line.flags
 
 
+def steps(software, **fixed):
+    """Of a grid of steps: a batch of chips, or prompts of an instance."""
+    kept = {"hardware": "H200", "nic": "CX7", "engine": "sglang", "context": 4096} | fixed
+    grid = {"model": "DeepSeek-R1", "phase": kept.pop("phase"), "axes": {"chips": [kept.pop("chips")]}, "fixed": kept}
+    return lines(dsjax.launch(grid, engine=software))["serve"]
+
+
+def test_batches_of_chips_and_prompts_of_an_instance():
+    decode = {"phase": "decode", "chips": 16, "tp": 8, "batch": 8}  # 64 sequences of each of two groups
+    assert "--max-num-seqs 64" in steps("vllm", **decode)
+    assert {"--max-running-requests 128", "--cuda-graph-max-bs-decode 64"} < {*steps("sglang", **decode)}
+    staged = {*steps("tensorrt-llm", phase="decode", chips=16, pp=2, tp=8, batch=8)}  # 128 sequences in two batches
+    assert "--max_batch_size 64" in staged
+    prefill = {"phase": "prefill", "chips": 8, "tp": 1, "prompts": 16}  # two prompts of each of eight groups
+    assert {"--max-num-seqs 2", "--max-num-batched-tokens 8192"} < {*steps("vllm", **prefill)}
+    assert {"--max-running-requests 16", "--chunked-prefill-size 65536"} < {*steps("sglang", **prefill)}
+    assert {"--max_batch_size 2", "--max_num_tokens 8192"} < {*steps("tensorrt-llm", **prefill)}
+
+
 def test_graphs_are_of_micro_batches():
     assert "--cuda-graph-max-bs-decode 32" in of(box("sglang", chips=16, pp=2))
     assert "--max-cudagraph-capture-size 1024" in of(box("vllm", concurrency=512, mtp=1))
@@ -424,6 +443,7 @@ DIFFERS = [
     ("tensorrt-llm", {"dispatch_mode": "low-latency"}, "dispatch_mode = low-latency: TensorRT-LLM takes the way"),
     ("vllm", {"dispatch_mode": "low-latency"}, "one group has all tokens"),
     ("sglang", {"tp": 4, "concurrency": 512}, "dense layers: SGLang splits them over all 8 chips"),
+    ("vllm", {"hardware": "MI300X"}, "chips of AMD: flags were read for those of NVIDIA"),
     ("vllm", {"sp": 2}, "sp = 2: vLLM has no sequence parallelism"),
 ]
 

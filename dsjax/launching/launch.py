@@ -129,7 +129,8 @@ def of_point(one, dtype, engine, per_host, instances, axes):
     refused = {name: refusals.why(one, values, name) for name in refused}
     pools = plan.pools(one, dtype, per_host, instances)
     unable = [*_unable(tool, pools, refused), *_all(rules.unable, pools)]
-    differs = [*_other(tool, rows), *_all(rules.differs, pools), *(_hosts(pools) if per_host is None else ())]
+    hosts = () if per_host else _hosts(pools)
+    differs = [*_other(tool, rows), *_foreign(tool, pools), *_all(rules.differs, pools), *hosts]
     commands = () if unable else tuple(_commands(tool, rules, pools))
     if pools[0].instances > 1 and commands and commands[-1].name != "router":
         differs.append(f"{tool.name} has no router over instances: expected one of your own in front of them")
@@ -172,6 +173,13 @@ def _unable(tool, pools, refused):
 def _other(tool, rows):
     for row in dict.fromkeys(row for row in rows if row not in tool.engines):
         yield f"engine = {row}: the point was computed with another engine than {tool.name}"
+
+
+def _foreign(tool, pools):
+    for vendor in dict.fromkeys(pool.vendor for pool in pools):
+        if tool.read_for and vendor not in tool.read_for:
+            read_for = ", ".join(tool.read_for)
+            yield f"chips of {vendor}: flags were read for those of {read_for}, a dispatch may have others"
 
 
 def _hosts(pools):

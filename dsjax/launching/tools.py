@@ -25,6 +25,7 @@ class Tool(NamedTuple):
     environment: dict = {}  # {quantity: variable}
     values: dict = {}  # {quantity: {what dsjax calls it: what the flag calls it}}
     vendors: tuple = ()  # of the chips that it runs on; (): of any
+    read_for: tuple = ()  # vendors of the chips that its flags were read for; (): `vendors`
     several_nodes: str = ""  # what starts one command on all nodes; "": each node has a command
 
 
