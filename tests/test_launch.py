@@ -161,6 +161,16 @@ def test_batches_of_chips_and_prompts_of_an_instance():
     assert {"--max_batch_size 2", "--max_num_tokens 8192"} < {*steps("tensorrt-llm", **prefill)}
 
 
+def test_caches_that_chips_share():
+    assert "--decode-context-parallel-size 4" in of(box("vllm", kv_split=4))
+    assert "--dcp-size 4" in of(box("sglang", kv_split=4))
+    grouped = box("vllm", model="Llama-3.1-70B", tp=16, chips=16, kv_split=2)
+    assert "--decode-context-parallel-size 2" in lines(grouped)["serve"]
+    split = {**POOLS, "decode": POOLS["decode"] | {"tp": 8, "kv_split": 4}}
+    assert "decode: kv_split = 4: vLLM sends a cache that all" in dsjax.launch(split, engine="vllm").unable[0]
+    assert dsjax.launch(split, engine="sglang").commands
+
+
 def test_graphs_are_of_micro_batches():
     assert "--cuda-graph-max-bs-decode 32" in of(box("sglang", chips=16, pp=2))
     assert "--max-cudagraph-capture-size 1024" in of(box("vllm", concurrency=512, mtp=1))
@@ -425,6 +435,7 @@ CANNOT = [
     ("vllm", {"model": "Llama-3.1-70B", "mtp": 1}, "mtp = 1: the checkpoint has no module"),
     ("sglang", {"tp": 4, "chips": 16, "pp": 2, "mtp": 1}, "drafts in stages with one group of attention"),
     ("sglang", {"model": "Llama-3.1-70B", "tp": 4, "chips": 16}, "replicas of a dense model on one node"),
+    ("vllm", {"model": "Llama-3.1-70B", "kv_split": 2}, "kv_split = 2: vLLM splits 8 KV heads over chips that hold"),
     ("vllm", {"chips": 12, "ep": 8}, "are not the 12 chips"),
 ]
 

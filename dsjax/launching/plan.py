@@ -31,6 +31,9 @@ class Pool:
     dense: bool  # and dense layers
     experts: int  # routed ones
     shared: bool  # it has shared experts
+    latent: bool  # its cache is one latent vector for all heads
+    heads: int
+    kv_heads: int
     modules: int  # multi-token prediction modules of the model
     chips: int
     pp: int
@@ -132,6 +135,9 @@ def _pool(role, phase, instances, step, asked, per_host, dtype):
         dense=dense > 0,
         experts=int(given["model_n_routed_experts"]),
         shared=routed and given["model_n_shared_experts"] > 0,
+        latent=given["model_kv_lora_rank"] > 0,
+        heads=int(given["model_num_attention_heads"]),
+        kv_heads=int(given["model_num_key_value_heads"]),
         modules=int(given["model_num_nextn_predict_layers"]),
         chips=int(d.chips),
         pp=pp,

@@ -17,6 +17,14 @@ def unable(pool):
         )
     if pool.sequences and pool.tokens and pool.tokens < pool.sequences:
         yield f"{pool.tokens} tokens of a step: {NAME} wants one for each of {pool.sequences} sequences at least"
+    if pool.kv_split > 1 and not pool.latent:
+        kv_heads = max(pool.kv_heads, 1)
+        if pool.transfers or pool.kv_split > pool.tp // kv_heads or pool.heads // kv_heads % pool.kv_split:
+            yield f"kv_split = {pool.kv_split}: {NAME} splits {kv_heads} KV heads over chips that hold copies of them"
+    elif pool.kv_split not in (1, pool.tp) and pool.transfers:
+        yield f"kv_split = {pool.kv_split}: {NAME} sends a cache that all of a group hold, or share (tp = {pool.tp})"
+    if pool.mtp > pool.modules > 0 and pool.mtp % pool.modules:
+        yield f"mtp = {pool.mtp}: {NAME} runs the {pool.modules} modules of the checkpoint a whole number of times"
     yield from common.no_drafts(pool)
 
 
