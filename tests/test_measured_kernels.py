@@ -107,3 +107,8 @@ def test_rows_of_the_catalog_name_chips_of_their_family():
                     name,
                     kernel,
                 )
+
+
+def test_two_pools_are_told_by_the_kernels_of_each():
+    line = provenance.remark(grid.load("disaggregated"))
+    assert line.startswith("kernel times by curve") and "hopper" in line

@@ -111,8 +111,9 @@ def remark(space):
 def _but(space, curve, basis, names):
     """Words for the kernels of which another basis holds; empty where none does."""
     other: dict = {}
-    for name in names:
-        for kernel, of in by_kernel(space, curve, name).items():
+    for pool in space.pools.values() if space.study.pools else (space,):
+        there = [x for x in names if x in pool.rows["hardware"]] if curve in pool.rows["curve"] else []
+        for kernel, of in (pair for name in there for pair in by_kernel(pool, curve, name).items()):
             if of != basis:
                 other.setdefault(of, {})[kernel] = None
     words = {"fitted": "fitted", "sibling": "to siblings", "assumed": "not measured"}
