@@ -5,6 +5,7 @@ import math
 from .. import studies
 from ..catalog import reader
 from ..space import choices, limits
+from ..space.axes import EVERY
 from ..space.space import auxiliary, numeric_axes
 from ..specs.fields import fields_of
 from ..specs.variables import MEASURES, VARIABLES
@@ -24,7 +25,7 @@ SECTIONS = {
     "decode": "axes and fixed values of the pool that decodes",
 }
 _STEPS = ("start", "stop", "step")
-LABELS = values.array({"type": "string"})
+LABELS = {"anyOf": [{"const": EVERY}, values.array({"type": "string"})]}
 NUMBERS = values.table({key: {"type": "number"} for key in _STEPS}, _STEPS)  # a list, or { start, stop, step }
 NUMBERS |= {"type": ["array", "object"], "minItems": 1, "uniqueItems": True}
 
