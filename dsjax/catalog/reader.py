@@ -55,7 +55,8 @@ class Rows(collections.abc.Mapping):
 
     def __getitem__(self, name):
         if name not in self._read:
-            self._read[name] = _row(self._raw, self._records, self._record, name)
+            of = self._raw, self._records, self._record, name
+            self._read[name] = dict(_common(self._record, name)) if _is_common(*of) else _row(*of)
         return self._read[name]
 
     def __contains__(self, name):
@@ -96,6 +97,26 @@ def load(records=RECORDS, *own, models=()):
 def _shared(file):
     """A file of the shared catalog, as parsed: nobody changes it."""
     return read_toml(DATA / file)
+
+
+def _is_common(raw, records, record, name):
+    """Whether a row and those that it takes the rest from are rows of the shared catalog, and of its classes."""
+    file = next((file for file, of in _FILES.items() if of == record), None)
+    if file is None or (record != "curve" and records.get(record) is not RECORDS[record]):
+        return False
+    shared = _shared(file)
+    while isinstance(name, str) and name in raw and raw[name][1] is shared.get(name):
+        if "base" not in shared[name]:
+            return True
+        name = shared[name]["base"]
+    return False
+
+
+@functools.cache
+def _common(record, name):
+    """A row of the shared catalog, read once."""
+    file = next(file for file, of in _FILES.items() if of == record)
+    return _row({row: (file, written) for row, written in _shared(file).items()}, RECORDS, record, name)
 
 
 @functools.cache
