@@ -207,7 +207,7 @@ def test_command_line(tmp_path):
     path = tmp_path / "e.nc"
     text = command("sensitivity", STUDY, "-o", path)
     lines = text.splitlines()
-    assert "hardware.fp8_flops_per_s" in lines[5] and "+0.4972" in lines[5] and "PFLOP/s" in lines[5]
+    assert "hardware.fp8_flops_per_s" in lines[6] and "+0.4972" in lines[6] and "PFLOP/s" in lines[6]
     assert "no effect here: hardware.hbm_bytes_per_s" in text
     assert "Most valuable: hardware.fp8_flops_per_s: 1 % more improves tps_per_chip by 0.50 %." in lines
     with xr.open_dataset(path) as ds:

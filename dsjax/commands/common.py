@@ -40,6 +40,13 @@ GRID_OPTIONS = options_of(
         metavar="ROW=NUMBER",
         help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="100 GB/s".',
     ),
+    click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help='Limit of the points: min_tps_per_user=30, max_ttft="2 s", slo_margin=0.1; none lifts one of the grid.',
+    ),
     click.option("--model", metavar="MODEL", help="Shorthand of --fix model=MODEL."),
     click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's."),
     click.option(
@@ -81,6 +88,7 @@ class GridRequest:
     axes: tuple = ()  # NAME=VALUES
     fixed: tuple = ()  # NAME=VALUE
     settings: tuple = ()  # ROW=NUMBER
+    limits: tuple = ()  # NAME=VALUE
     model: str | None = None
     catalogs: tuple = ()
     dtype: str | None = None
@@ -108,16 +116,14 @@ class GridRequest:
             return sources.ask(self.source, command, self.changes() | {"dtype": self.dtype}, any_size=any_size)
         if any(getattr(self, name) for name in FOR_GRIDS):
             raise InputError(
-                f"{self.source}: --axis, --fix, --set, ... change a grid; expected a grid, not a file of results"
+                f"{self.source}: --axis, --fix, --limit, ... change a grid; expected a grid, not a file of results"
             )
         return sources.ask(self.source, command, {}, needs=needs)
 
     def changes(self):
         """The changes of a grid as the options of `grid.load`."""
-        axes, fixed, settings = (
-            _named(option, texts)
-            for option, texts in (("--axis", self.axes), ("--fix", self.fixed), ("--set", self.settings))
-        )
+        texts = {"--axis": self.axes, "--fix": self.fixed, "--set": self.settings, "--limit": self.limits}
+        axes, fixed, settings, limits = (_named(option, given) for option, given in texts.items())
         if both := axes.keys() & fixed.keys():
             raise InputError(f"--fix {min(both)}={fixed[min(both)]}: also given with --axis; expected one of the two")
         if self.model:
@@ -126,6 +132,7 @@ class GridRequest:
             "axes": {name: _values(name, text) for name, text in axes.items()},
             "fixed": {name: _scalar(text) for name, text in fixed.items()},
             "settings": settings,
+            "limits": {name: None if text == "none" else _scalar(text) for name, text in limits.items()},
             "catalogs": self.catalogs,
         }
 
@@ -168,7 +175,7 @@ class GridRequest:
 
 
 # What a file of results takes none of.
-FOR_GRIDS = ("axes", "fixed", "settings", "model", "catalogs", "dtype", "stream", "max_memory", "scheduler")
+FOR_GRIDS = ("axes", "fixed", "settings", "limits", "model", "catalogs", "dtype", "stream", "max_memory", "scheduler")
 
 
 def grid_command(*options, source="[GRID|FILE.nc|FILE.zarr]", output=OUTPUT_OPTIONS):

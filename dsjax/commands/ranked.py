@@ -6,7 +6,7 @@ import numpy as np
 from ..formats import heading, label, rounded, shown
 from ..reproduction import best_json
 from ..results import files
-from ..space import provenance
+from ..space import limits, provenance
 from ..specs.variables import LIMITS, WORDED
 from . import marks
 from .tables import marked, records, table
@@ -27,7 +27,7 @@ def show(space, ranked, counts, form, quiet, objective=None):
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
-    counts = {"fixed": space.fixed, **counts}
+    counts = {"fixed": space.fixed, "limits": space.bounds, **counts}
     records(files.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
 
 
@@ -72,6 +72,7 @@ def _best_table(space, ranked, counts, quiet, objective):
         units = {name: ranked[name].attrs.get("units", "1") for name in space.fixed}
         fixed = ", ".join(f"{name} {label(value, units[name])}" for name, value in space.fixed.items())
         click.echo(f"{space.title}: {axes} = {space.points:,} points ({fixed})")
+        click.echo(limits.words(space))
     if rows:
         click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if beside else [])], rows))
         for line in marks.remarks(outside, names):

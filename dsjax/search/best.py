@@ -76,7 +76,7 @@ def of(source, command, check, materialised, streamed, stream, max_memory, optio
     if asked.results is not None:
         return materialised(asked.results)
     check(asked.space)
-    call = sweep.history(*(options.get(name) for name in ("axes", "fixed", "settings")), asked.dtype, command)
+    call = sweep.history(*(options.get(name) for name in ("axes", "fixed", "settings", "limits")), asked.dtype, command)
     return of_space(asked.space, asked.dtype, stream, materialised, streamed, call, max_memory=max_memory)[0]
 
 

@@ -7,8 +7,9 @@ import sys
 from .. import machine
 from ..catalog import names
 from ..errors import InputError, unknown
+from ..specs.variables import MEASURES
 from ..units import number
-from . import ranges
+from . import limits, ranges
 from .space import numeric_axes
 
 MOST_VALUES = 10_000_000  # of one axis that is held
@@ -148,6 +149,9 @@ class AxisReader:
         """Metadata of a numeric axis, None of an axis of labels."""
         if name in self.catalog or name in self.study.policies:
             return None
+        side, _, bounded = name.partition("_")
+        if name == limits.MARGIN or (side in ("min", "max") and (bounded in MEASURES or bounded in self.numeric)):
+            raise InputError(f"{where}: a limit, and no axis; expected it with --limit {name}=..., or in [constraints]")
         if name not in self.numeric:
             raise unknown(where, "axis", name, [*self.catalog, *self.study.policies, *self.numeric])
         return self.numeric[name]

@@ -57,30 +57,32 @@ def load(
     axes: types.Named | None = None,
     fixed: types.Named | None = None,
     settings: types.Named | None = None,
+    limits: types.Named | None = None,
     catalogs: Sequence[types.Path] = (),
     any_size: bool | float = False,
 ) -> Space:
     """`Space` of a grid (see `read`).
 
     `axes` {axis: values} replaces or adds axes, `fixed` {axis: value} fixes one instead, `settings`
-    {"nic.CX7.<field>": number} changes catalog rows ("nic.<field>": all rows in use), `catalogs` are paths of the
-    user's own catalog files. `any_size`: also a grid that does not fit in memory. Raises InputError naming file, key,
-    value and what was expected.
+    {"nic.CX7.<field>": number} changes catalog rows ("nic.<field>": all rows in use), `limits` {"min_tps_per_user":
+    number, "max_ttft": "2 s", "slo_margin": number} replaces or adds limits, None lifts one; `catalogs` are paths of
+    the user's own catalog files. `any_size`: also a grid that does not fit in memory. Raises InputError naming file,
+    key, value and what was expected.
     """
-    for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings)):
+    for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings), ("limits", limits)):
         if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
             raise InputError(f"{name}: {given!r}; expected a dict of names")
     fixed, settings = dict(fixed or {}), dict(settings or {})
     for key in [key for key in settings if key.partition(".")[0] in ("workload", "deployment")]:
         fixed[key.partition(".")[2]] = settings.pop(key)  # their fields stand alone
     data, text, file = read(grid)
-    return _Reader(data, file, axes or {}, fixed, any_size).space(text, settings, catalogs)
+    return _Reader(data, file, axes or {}, fixed, limits or {}, any_size).space(text, settings, catalogs)
 
 
 class _Reader:
     """Reader of one grid; `where(section, key)` names the place of a key in errors."""
 
-    def __init__(self, data, file, axes, fixed, any_size=False):
+    def __init__(self, data, file, axes, fixed, bounds, any_size=False):
         self.file, self.overridden, self.any_size = file, {}, any_size
         self.faults = Faults(file)
         self.faults.among("key", data, (*SECTIONS, *choices.POOLS))
@@ -115,6 +117,10 @@ class _Reader:
                 self.sections[target][key] = value
                 self.sections[other].pop(key, None)
                 self.overridden[target, key] = f"--{'axis' if target == 'axes' else 'fix'} {key}"
+        for key, bound in bounds.items():
+            self.sections["constraints"].pop(key, None)
+            self.sections["constraints"] |= {} if bound is None else {key: bound}
+            self.overridden["constraints", key] = f"--limit {key}"
         choices.lengths(self, {*axes, *fixed})
         choices.load(self, {*axes, *fixed})
 
@@ -200,9 +206,10 @@ class _Reader:
 
         A phase that an option chose among several of the file leaves the file's limits for the others as they are.
         """
-        lacking = undefined(self.own_phases(space))
+        of_file = undefined(self.own_phases(space))
         for key in self.sections["constraints"]:
-            name = key.partition("_")[2]
+            name, by_option = key.partition("_")[2], ("constraints", key) in self.overridden
+            lacking = undefined(space.phases) if by_option else of_file
             if name in lacking:
                 known = ", ".join(name for name in MEASURES if name not in lacking)
                 where = f"{self.where('constraints', key)}: {name} is not defined in {' or '.join(space.phases)}"

@@ -5,7 +5,11 @@ import itertools
 import math
 
 from ..errors import InputError, unknown
+from ..formats import quantity
+from ..specs.fields import fields_of
+from ..specs.variables import VARIABLES
 from ..units import domain, number
+from .space import auxiliary, numeric_axes
 
 MARGIN = "slo_margin"
 
@@ -82,3 +86,33 @@ def tightened(bounds, margin):
         pairs = isinstance(bound, tuple)
         tighter[key] = tuple((length, limit * scale) for length, limit in bound) if pairs else bound * scale
     return tighter
+
+
+def words(space):
+    """The limits in force in a space as one line: "limits: tps_per_user at least 20 token/s"."""
+    sides = {"min": "at least", "max": "at most"}
+    said = []
+    for key, bound in space.bounds.items():
+        side, _, name = key.partition("_")
+        units, factor = _units(space.study, name), felt(space.margin).get(key, 1.0)
+        pairs = [(f" up to {longest:,.0f} tokens", limit) for longest, limit in bound] if _by_lengths(bound) else []
+        texts = [quantity(limit, units) + length for length, limit in pairs or [("", bound)]]
+        own = f" ({MARGIN} {space.margin:.3g} counted in)" if factor != 1.0 else ""
+        said.append(f"{name} {sides[side]} {', '.join(texts)}{own}")
+    return f"limits: {'; '.join(said) or 'none'}"
+
+
+def _by_lengths(bound):
+    return isinstance(bound, list | tuple)
+
+
+def _units(study, name):
+    """Unit of what a limit may be on."""
+    if name in VARIABLES:
+        return VARIABLES[name][0]
+    if meta := numeric_axes(study).get(name):
+        return meta["units"]
+    rows = {
+        auxiliary(record, f): m["units"] for record, cls in study.records.items() for f, m in fields_of(cls).items()
+    }
+    return rows.get(name, "1")

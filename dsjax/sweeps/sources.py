@@ -10,7 +10,7 @@ from ..space import grid, inputs
 from ..space.space import Space
 from . import sweep
 
-OF_GRID = ("axes", "fixed", "settings", "catalogs", "dtype")  # options of `sweep` that change a grid
+OF_GRID = ("axes", "fixed", "settings", "limits", "catalogs", "dtype")  # options of `sweep` that change a grid
 
 
 @dataclasses.dataclass(frozen=True)

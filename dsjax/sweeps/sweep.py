@@ -25,6 +25,7 @@ def sweep(
     axes: Named | None = None,
     fixed: Named | None = None,
     settings: Named | None = None,
+    limits: Named | None = None,
     catalogs: Sequence[Path] = (),
     dtype: Dtype = "float64",
     blocks: bool | None = None,
@@ -39,7 +40,8 @@ def sweep(
 
     `source`: the name of a grid of dsjax's, the path of a grid file, or the same thing as a dict. `axes` {name:
     values} replaces or adds axes, `fixed` {name: value} fixes one, `settings` {"nic.CX7.scale_out_bytes_per_s":
-    number} changes catalog rows. `dtype` "float64" or "float32". `blocks`: keep `block_time` (default: up to a
+    number} changes catalog rows, `limits` {"min_tps_per_user": 30, "max_ttft": "2 s"} replaces or adds limits of the
+    grid's [constraints] (None lifts one). `dtype` "float64" or "float32". `blocks`: keep `block_time` (default: up to a
     million points). `max_memory`: bytes, or text like "4 GB", that the process may hold (default: what is free).
     `devices`: evaluate what is compiled on so many JAX devices of this machine; a CPU has one, or
     JAX_NUM_CPU_DEVICES (a variable of the environment, or `jax_num_cpu_devices` of `jax.config`) before JAX starts.
@@ -57,18 +59,18 @@ def sweep(
                 raise InputError(f"{name}: goes with an output; expected output='FILE.nc' or 'FILE.zarr'")
     else:
         files.apart([output], inputs.of_grid(source, axes, fixed, catalogs))
-    changes = {"axes": axes, "fixed": fixed, "settings": settings, "catalogs": catalogs}
+    changes = {"axes": axes, "fixed": fixed, "settings": settings, "limits": limits, "catalogs": catalogs}
     space = grid.load(source, **changes, any_size=machine.disk(output) if output else False)
-    command = history(axes, fixed, settings, dtype)
+    command = history(axes, fixed, settings, limits, dtype)
     if output is None:
         return of_space(space, dtype, blocks, command, max_memory, devices)
     write(space, output, dtype, blocks, command, max_memory, devices, resume=resume, force=force, client=client)
     return outputs.opened(output)
 
 
-def history(axes, fixed, settings, dtype, command="sweep"):
+def history(axes, fixed, settings, limits, dtype, command="sweep"):
     """A call of Python's, for the history of a dataset."""
-    changes = {"axes": axes, "fixed": fixed, "settings": settings, "dtype": dtype}
+    changes = {"axes": axes, "fixed": fixed, "settings": settings, "limits": limits, "dtype": dtype}
     given = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
     return f"dsjax.{command}({given})"
 

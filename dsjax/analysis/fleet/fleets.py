@@ -38,6 +38,7 @@ def fleets(
     axes: Named | None = None,
     fixed: Named | None = None,
     settings: Named | None = None,
+    limits: Named | None = None,
     catalogs: Sequence[Path] = (),
 ) -> xr.Dataset:
     """The cheapest fleet of every hardware for a demand, aggregated and disaggregated, as a Dataset over `rank`.
@@ -48,7 +49,8 @@ def fleets(
 
     Layouts come from grids, `serve` of servers (phase "serve") and `disaggregated` of two pools, or, where neither is
     given, from the catalog: `hardware` (default: all), `nic`, `engine`, `model`, `precision`, tp 1 to 16, 8 to 64 chips
-    an instance. `axes`, `fixed`, `settings`, `catalogs` as in `sweep`; a name goes to the kind of fleet that knows it.
+    an instance. `axes`, `fixed`, `settings`, `limits`, `catalogs` as in `sweep`; a name goes to the kind of fleet that
+    knows it.
 
     - aggregated: n instances that compute prompts and decode, each asked R / n (or c / n); the fewest that keep the
       limits.
@@ -82,7 +84,7 @@ def fleets(
     grids = {kind: grid for kind, grid in grids.items() if kind in kinds and grid is not None}
     if not grids:
         raise InputError(f"kinds: {', '.join(kinds)}; expected one of which a grid is given")
-    changes = {"axes": axes, "fixed": fixed, "settings": settings, "catalogs": catalogs}
+    changes = {"axes": axes, "fixed": fixed, "settings": settings, "limits": limits, "catalogs": catalogs}
     found = spaces.loaded(grids, question, **changes)
     return of_spaces(found, question, one_nic=serve is None and disaggregated is None)
 

@@ -33,6 +33,7 @@ def recommend(
     axes: Named | None = None,
     fixed: Named | None = None,
     settings: Named | None = None,
+    limits: Named | None = None,
     catalogs: Sequence[Path] = (),
     dtype: Dtype = "float64",
 ) -> xr.Dataset:
@@ -42,26 +43,29 @@ def recommend(
     once follows from the demand, so their `batch` and `prompts` are not read. `isl`, `osl`: tokens of a prompt and of
     an answer, in the mean. The demand is `requests_per_s` r at random, or `concurrency` c, users who send the next
     request when they have the last token. `min_tps_per_user` or `max_tpot`, and `max_ttft`, replace what the grids
-    ask; all of them hold at the `percentile` (50, 90, 99 or "mean"), tightened by the grid's `slo_margin`. `axes` and
-    `fixed` go to the grid that names them, to both where none does, or to the requests (`isl_cv`, `cached_fraction`,
-    `batching`, ...); `settings`, `catalogs` as in `sweep`, `dtype` of the numbers of the answer.
+    ask, as `limits` do ({"slo_margin": 0.1} too); all of them hold at the `percentile` (50, 90, 99 or "mean"),
+    tightened by the grid's `slo_margin`. `axes` and `fixed` go to the grid that names them, to both where none does, or
+    to the requests (`isl_cv`, `cached_fraction`, `batching`, ...); `settings`, `catalogs` as in `sweep`, `dtype` of the
+    numbers of the answer.
 
     A row is the best fleet of a kind, hardware and NIC, `aggregated` ones (instances of the decode grid's layouts that
     compute prompts too) beside disaggregated ones; the pools have different hardware only where they may be `mixed`.
     `spare` instances of each pool stand by. Where a chip has a price: cost_per_hour = price x chips, per million output
     tokens / (3600 r osl) 1e6.
     """
-    limits = {"min_tps_per_user": min_tps_per_user, "max_tpot": max_tpot, "max_ttft": max_ttft}
     asked = {
+        "min_tps_per_user": min_tps_per_user,
+        "max_tpot": max_tpot,
+        "max_ttft": max_ttft,
         "isl": isl,
         "osl": osl,
         "requests_per_s": requests_per_s,
         "concurrency": concurrency,
         "max_chips": max_chips,
     }
-    changes = {"axes": axes, "fixed": fixed, "settings": settings, "catalogs": catalogs}
+    changes = {"axes": axes, "fixed": fixed, "settings": settings, "limits": limits, "catalogs": catalogs}
     how = {"percentile": percentile, "aggregated": aggregated, "mixed": mixed, "spare": spare}
-    found, question = spaces_of(decode, prefill, asked | limits, changes, **how)
+    found, question = spaces_of(decode, prefill, asked, changes, **how)
     if dtype not in ("float64", "float32"):
         raise InputError(f"dtype: {dtype!r}; expected float64 or float32")
     ds = fleets.of_spaces(found, question, command="dsjax.recommend")
@@ -77,7 +81,7 @@ def spaces_of(decode, prefill, asked, changes, *, percentile=90, aggregated=True
         options[part], own[part] = spaces.apart(changes.get(part) or {})
         for name in options[part].keys() & {"isl", "osl", "phase", *LOADS}:
             raise InputError(f"{name}: is set by the question; expected no axis and no fixed value of this name")
-    options |= {part: changes.get(part) for part in ("settings", "catalogs")}
+    options |= {part: changes.get(part) for part in ("settings", "limits", "catalogs")}
     steps = spaces.steps({"decode": decode, "prefill": prefill}, question, options)
     question = demand.question(_limits(question, steps), percentile, **how)
     question = dataclasses.replace(question, margins={phase: space.margin for phase, space in steps.items()})

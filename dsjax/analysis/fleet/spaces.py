@@ -5,6 +5,7 @@ from ...errors import InputError
 from ...serving.instances.study import LENGTHS, POOLS, SERVER
 from ...space import grid, parameters
 from ...space.space import numeric_axes
+from ...specs.variables import LACKING
 
 SIZES = {"tp": [1, 2, 4, 8, 16], "chips": [8, 16, 32, 64]}  # axes of an instance, where nobody gives others
 BUDGETS = ("max_prefill_tokens", "chunk_tokens")  # lengths that are not of requests
@@ -42,9 +43,18 @@ def steps(sources, question, options):
         }
         lengths = {name: question.asked[name] for name in ("isl", "osl")}
         changes["fixed"] |= lengths | {"phase": phase}
+        changes["limits"] = {
+            name: bound for name, bound in (options["limits"] or {}).items() if _limits(phase, name, sources)
+        }
         left = {"settings": options["settings"], "catalogs": options["catalogs"] or ()}
         spaces[phase] = grid.load(source, **changes, **left, any_size=True)
     return spaces
+
+
+def _limits(phase, name, phases):
+    """Whether a limit goes to the grid of a phase: to those that define its variable, to all where none does."""
+    lacking = {other for other in phases if name.partition("_")[2] in LACKING[other]}
+    return phase not in lacking or lacking == {*phases}
 
 
 def _named(phase, source):
@@ -102,7 +112,7 @@ def apart(named):
     return {name: value for name, value in named.items() if name not in own}, own
 
 
-def loaded(grids, question, *, axes=None, fixed=None, settings=None, catalogs=()):
+def loaded(grids, question, *, axes=None, fixed=None, settings=None, limits=None, catalogs=()):
     """{kind: space} of {kind: grid}, with changes; a name goes to the kinds that know it, else to all, which say so.
 
     `settings` of hardware, of a NIC, ... are of both pools.
@@ -125,7 +135,7 @@ def loaded(grids, question, *, axes=None, fixed=None, settings=None, catalogs=()
             name: x for name, x in (settings or {}).items() if name.partition(".")[0] in ("workload", "deployment")
         }
         changes["fixed"] |= load
-        space = grid.load(source, **changes, settings=alone, catalogs=catalogs, any_size=True)
+        space = grid.load(source, **changes, settings=alone, limits=limits, catalogs=catalogs, any_size=True)
         space = _set(space, {name: x for name, x in (settings or {}).items() if name not in alone})
         spaces[kind] = _checked(space)
     return spaces

@@ -19,8 +19,9 @@ PER_TOKEN = ("tps_per_chip", "tps_total", "cost_per_million_tokens")  # objectiv
 
 
 def _changes(side):
-    """--axis, --fix, --set for one side only."""
+    """--axis, --fix, --set, --limit for one side only."""
     texts = (("axis", "axes", "NAME=VALUES"), ("fix", "fixed", "NAME=VALUE"), ("set", "settings", "ROW=NUMBER"))
+    texts = (*texts, ("limit", "limits", "NAME=VALUE"))
     return options_of(
         *(
             click.option(
@@ -63,7 +64,7 @@ def compare(request, a, b, by, **changes):
     sources, sides = (a, a if b is None else b), []
     files = [is_results(source) for source in sources]
     for side, source, file in zip("ab", sources, files, strict=True):
-        own = {name: changes[f"{name}_{side}"] for name in ("axes", "fixed", "settings")}
+        own = {name: changes[f"{name}_{side}"] for name in ("axes", "fixed", "settings", "limits")}
         if file and not all(files):  # the common changes are for the grid beside it
             sides.append(GridRequest(source, **own, quiet=request.quiet))
         else:
@@ -96,11 +97,18 @@ def _show(ds, form, quiet):
 
 
 def _table(ds, quiet):
+    from ...space import limits, provenance
+    from ...space.space import Space
+
     name = ds.attrs["objective"]
+    spaces = {side: Space.from_json(ds.attrs[f"dsjax_spec_{side}"]) for side in "ab"}
     if not quiet:
         for side in "ab":
             share = f"{ds.attrs[f'feasible_{side}']:,} of {ds.attrs[f'points_{side}']:,} points feasible"
             click.echo(f"{side.upper()}: {ds.attrs[f'title_{side}']}: {share}{_fixed(ds, side)}")
+        own = {side: limits.words(space) for side, space in spaces.items()}
+        for side, line in own.items() if own["a"] != own["b"] else [("", own["a"])]:
+            click.echo(f"{side.upper()}{': ' * bool(side)}{line}")
     by, rows = [key for key in ds.coords if ds[key].dims == ("group",)], []
     for i in range(min(ds.sizes.get("group", 0), ROWS_SHOWN)):
         row = ds.isel(group=i)
@@ -117,11 +125,8 @@ def _table(ds, quiet):
         click.echo(f"  ... {ds.sizes['group'] - ROWS_SHOWN:,} more: --format csv prints them all")
     click.echo(conclusion(ds))
     if name == "cost_per_million_tokens" and not quiet:
-        from ...space import provenance
-        from ...space.space import Space
-
-        sides = [Space.from_json(ds.attrs[f"dsjax_spec_{side}"]) for side in "ab"]
-        for line in dict.fromkeys(line for side in sides for line in provenance.of_prices(provenance.prices(side))):
+        of = [line for space in spaces.values() for line in provenance.of_prices(provenance.prices(space))]
+        for line in dict.fromkeys(of):
             click.echo(f"  {line}")
 
 

@@ -215,7 +215,9 @@ def _next(x, request, space):
         found.append((_command("plot latency", request, others, "-o", "latency.png"), "latency against load"))
     for phase, number in STEPS.items():
         sequences = max(round(x["metrics"]["decode_batch"]), 1) if phase == "decode" else 1
-        steps = dataclasses.replace(request, fixed=(*request.fixed, f"phase={phase}", f"{number}={sequences}"))
+        steps = dataclasses.replace(
+            request, fixed=(*request.fixed, f"phase={phase}", f"{number}={sequences}"), limits=()
+        )
         if _loads(steps, others):
             what = f"a step of decode of {sequences:,} sequences" if phase == "decode" else "the step of one prompt"
             found.append((_command("explain", steps, others), f"{what}, operator by operator"))
@@ -224,7 +226,8 @@ def _next(x, request, space):
 
 def _command(name, request, at, *options):
     """A command as its user writes it."""
-    texts = {"--axis": request.axes, "--fix": request.fixed, "--set": request.settings, "--catalog": request.catalogs}
+    texts = {"--axis": request.axes, "--fix": request.fixed, "--set": request.settings, "--limit": request.limits}
+    texts["--catalog"] = request.catalogs
     words = [word for option, values in texts.items() for value in values for word in (option, value)]
     words += ["--model", request.model] if request.model else []
     words += ["--at", ",".join(f"{name}={value}" for name, value in at.items())] if at else []

@@ -10,7 +10,8 @@ from ...analysis.headroom import MOST_SEQUENCES
 from ...formats import milliseconds
 from ...formulas.pipelines import LOWER_BOUNDS
 from ...results import files
-from ...space.space import load_of
+from ...space import limits
+from ...space.space import Space, load_of
 from ...specs.variables import LIMITS, VARIABLES, WORDED
 from ..tables import records, rows_over, table
 
@@ -213,7 +214,8 @@ def configuration(ds, x, derived=("chips", "dp", "ep", "batch_total")):
             lines, line = [*lines, line], " "
         line += f" {text},"
     verdict = "feasible" if x["feasible"] else f"refused by {', '.join(x['refused'])}"
-    return "\n".join([f"{x['title']}: {verdict}", *lines, line.rstrip(",")])
+    lines += [line.rstrip(","), f"  {limits.words(Space.from_json(ds.attrs['dsjax_spec']))}"]
+    return "\n".join([f"{x['title']}: {verdict}", *lines])
 
 
 def _utilisation(m):

@@ -50,6 +50,7 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     Exit code 1 where no point is feasible.
     """
     from ... import pictures
+    from ...space import limits
 
     options = {name: value for name, value in given.items() if value not in (None, False)}
     options |= {"at": at if at == "best" else values_of("--at", at)} if at else {}
@@ -63,7 +64,9 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     with progress(f"drawing {kind}", request.quiet):
         _, conclusion = pictures.drawn(kind, results, output, size, dpi, force, options)
     if not request.quiet:
-        click.echo(f"{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
+        click.echo(
+            f"{limits.words(results.space)}\n{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)"
+        )
     # Of a refused point that is the answer to "the best one"; along a parameter others may be feasible.
     sys.exit(0 if "x" in options or isinstance(options.get("at"), dict) or results.ds["feasible"].any() else 1)
 

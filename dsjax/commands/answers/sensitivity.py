@@ -67,23 +67,24 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         result = sensitivity.sensitivity(asked, of, wrt, point, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)
-    _show(result, request.form, request.quiet)
+    _show(asked.space, result, request.form, request.quiet)
     if output is not None and request.form == "table" and not request.quiet:
         click.echo(f"wrote {output}")
     sys.exit(1 if point == "best" and not result["feasible"] else 0)
 
 
-def _show(ds, form, quiet):
+def _show(space, ds, form, quiet):
     from ...results import files
+    from ...space import limits
 
     over_grid = "parameter_value" not in ds
     rows = _grid_rows(ds) if over_grid else rows_at_point(ds)
     if form == "table":
-        click.echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet)))
+        click.echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet, limits.words(space))))
     elif form == "csv":
         records(rows, "csv")
     else:
-        click.echo(files.to_json(summary(ds) | {"parameters": rows}))
+        click.echo(files.to_json(summary(ds) | {"limits": space.bounds, "parameters": rows}))
 
 
 def summary(ds):
@@ -126,14 +127,13 @@ def rows_at_point(ds):
     return sorted(rows, key=lambda row: -abs(row["elasticity"]))
 
 
-def _point_text(ds, rows, quiet):
-
+def _point_text(ds, rows, quiet, asked):
     of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])
     lines = []
     if not quiet:
         fixed = ", ".join(f"{name} {label(value)}" for name, value in spec["fixed"].items())
         allowed = "feasible" if bool(ds["feasible"]) else "not feasible"
-        lines += [f"{ds.attrs['title']}: {fixed}"]
+        lines += [f"{ds.attrs['title']}: {fixed}", asked]
         lines += [f"{heading(of)} {shown(of, float(ds[of]))}, {allowed}, bound by {LIMITS[int(ds['bottleneck'])]}", ""]
     moving = [
         row for row in rows if abs(row["elasticity"]) > 1e-9 or abs(row.get("elasticity_reoptimised") or 0) > 1e-9
@@ -231,9 +231,10 @@ def _grid_rows(ds):
     return sorted(rows, key=lambda row: -abs(row["elasticity_median"]) if n else 0.0)
 
 
-def _grid_text(ds, rows, quiet):
+def _grid_text(ds, rows, quiet, asked):
     of, n = ds.attrs["of"], rows[0]["points"]
-    lines = [] if quiet else [f"{ds.attrs['title']}: d ln {of} / d ln x at {n:,} feasible points"]
+    lines = [f"{ds.attrs['title']}: d ln {of} / d ln x at {n:,} feasible points", asked]
+    lines = [] if quiet else lines
     cells = []
     for row in rows:
         kinks = "not asked" if math.isnan(row["kink_share"]) else f"{100 * row['kink_share']:.2f}"

@@ -45,7 +45,7 @@ def solve(request, vary, until, break_even, low, high, at):
     asked = request.ask("solve", needs="space")
     with progress(f"solving for {vary}", request.quiet):
         ds = solve.solve(asked, vary, until, break_even=labels, between=ends, at=chosen)
-    _show(ds, request.form, request.quiet)
+    _show(asked.space, ds, request.form, request.quiet)
     sys.exit(0 if ds.attrs["answered"] else 1)
 
 
@@ -58,19 +58,23 @@ def _labels(text):
     return {axis: tuple(labels.split(","))}
 
 
-def _show(ds, form, quiet):
+def _show(space, ds, form, quiet):
     from ...results import files
+    from ...space import limits
 
     if form == "table":
         click.echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")
         if not quiet:
+            click.echo(limits.words(space))
             click.echo(_configurations(ds))
         click.echo(sentence(ds))
         return
     rows, crossings = (
         {name: ds[name].values for name in ds.data_vars if ds[name].dims == (dim,)} for dim in ("row", "crossing")
     )
-    summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")}
+    summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")} | {
+        "limits": space.bounds
+    }
     summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": files.records(crossings)}
     records(files.records(rows if form == "json" else crossings), form, summary, list(crossings))
 

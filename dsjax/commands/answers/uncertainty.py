@@ -48,15 +48,15 @@ def uncertainty(request, errors, samples, seed, of, top, by):
     results = request.swept(asked)
     with progress(f"evaluating {samples:,} samples", request.quiet):
         found = uncertainty.of_results(results, named, **options)
-    _show(found, request.form, request.quiet)
+    _show(asked.space, found, request.form, request.quiet)
     sys.exit(0 if found.sizes["rank"] else 1)
 
 
-def _show(ds, form, quiet):
+def _show(space, ds, form, quiet):
     from ...results import files
 
     if form == "table":
-        _tables(ds, quiet)
+        _tables(space, ds, quiet)
         return
     columns = {"rank": ds["rank"].values} | {axis: ds[axis].values for axis in _axes(ds)}
     for name in ds.data_vars:
@@ -65,6 +65,7 @@ def _show(ds, form, quiet):
         elif ds[name].dims == ("rank", "quantile"):
             columns |= {f"{name}_p{round(100 * q):02d}": ds[name].sel(quantile=q).values for q in ds["quantile"].values}
     summary = {name: ds.attrs[name] for name in ("title", "of", "objective", "samples", "seed")}
+    summary["limits"] = space.bounds
     inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
     summary["inputs"] = files.records(inputs) if inputs else []
     summary["clipped"] = clipped(ds)
@@ -82,13 +83,16 @@ def _axes(ds):
     return [name for name in ds.coords if ds[name].dims == ("rank",) and name in ds.attrs["axes"]]
 
 
-def _tables(ds, quiet):
+def _tables(space, ds, quiet):
+    from ...space import limits
+
     of = ds.attrs["of"]
     if not ds.sizes["rank"]:
         click.echo("no feasible point: nothing to be uncertain about")
         return
     if not quiet:
         click.echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
+        click.echo(limits.words(space))
         for name, share in clipped(ds).items():
             click.echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
     lines = []

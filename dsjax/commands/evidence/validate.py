@@ -61,7 +61,8 @@ def validate(systems, each, everything, engines, defaults, fixed, settings, cata
         files.apart([output], files_of(systems, catalogs))
         files.check_netcdf(output, force)
     changes = GridRequest(fixed=fixed, settings=settings, catalogs=catalogs).changes()
-    changes.pop("axes")
+    for name in ("axes", "limits"):  # a system is no grid to choose from
+        changes.pop(name)
     twin = validate_defaults if defaults else engine_numbers if engines else validate.validate
     with progress("predicting systems", quiet):
         ds = twin(systems, **changes)

@@ -31,22 +31,25 @@ def histogram(request, of, bins):
     histogram.variable(asked.space, of)
     held, streamed = (functools.partial(search, **options) for search in (histogram.of_dataset, histogram.of_space))
     found, _ = request.searched(asked, held, streamed, counts=False)
-    _show(found, request.form, request.quiet)
+    _show(asked.space, found, request.form, request.quiet)
 
 
-def _show(found, form, quiet):
+def _show(space, found, form, quiet):
+    from ...space import limits
+
     """Print counts per range with bars, and quantiles."""
     name, total = found.attrs["of"], int(found["count"].sum())
     edges = list(zip(found["lower"].values.tolist(), found["upper"].values.tolist(), found["count"].values.tolist()))
     quantiles = dict(zip(found["quantile"].values.tolist(), found["value"].values.tolist()))
     if form != "table":
         rows = [{"lower": low, "upper": high, "count": n} for low, high, n in edges]
-        summary = {"title": found.attrs["title"], "of": name, "feasible": total}
+        summary = {"title": found.attrs["title"], "of": name, "feasible": total, "limits": space.bounds}
         summary["quantiles"] = [{"share": q, "value": x} for q, x in quantiles.items()]
         records(rows, form, summary)
         return
     if not quiet:
         click.echo(f"{found.attrs['title']}: {name} of {total:,} feasible points")
+        click.echo(limits.words(space))
     most = max(n for *_, n in edges)
     rows = [
         [shown(name, low), shown(name, high), f"{n:,}", f"{100 * n / total:.1f}", "#" * round(BAR * n / most)]

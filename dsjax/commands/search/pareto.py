@@ -41,7 +41,7 @@ def pareto(request, x, y, by):
 def _show(space, found, counts, form, quiet):
     """The points of Pareto fronts, group by group; `counts` of the space as `ranking.counted` has them."""
     from ...results import files
-    from ...space import provenance
+    from ...space import limits, provenance
     from .. import ranked
 
     counts = ranked.with_largest_rate(space, counts)
@@ -51,7 +51,15 @@ def _show(space, found, counts, form, quiet):
         names = [*space.axes, *(name for name in found.data_vars if "block" not in found[name].dims)]
         columns = {name: found[name].broadcast_like(found["rank"]).values for name in ("rank", *names)}
         columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
-        summary = {"title": space.title, "x": x, "y": y, "by": by, "fixed": space.fixed, **counts}
+        summary = {
+            "title": space.title,
+            "x": x,
+            "y": y,
+            "by": by,
+            "fixed": space.fixed,
+            "limits": space.bounds,
+            **counts,
+        }
         records(files.records(columns), form, summary, list(columns))
         return
     axes = [*by, *(axis for axis in space.axes if axis not in by)]
@@ -69,6 +77,7 @@ def _show(space, found, counts, form, quiet):
         sides = [f"{name} ({_SIDES[found.attrs[f'pareto_{side}_sense']]})" for side, name in (("x", x), ("y", y))]
         sizes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
         click.echo(f"{space.title}: {sizes} = {space.points:,} points; front of {' and '.join(sides)}")
+        click.echo(limits.words(space))
     if lines:
         click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by", *([""] if marked else [])], lines))
         for line in marks.remarks(outside, concerned):
