@@ -41,6 +41,7 @@ COMMANDS = {
             "calibrate": "Fit efficiencies to measured times: least squares on log time, checked on shapes left out.",
             "reproduce": "Published results against computed ones; exit code 1 if one is outside its tolerance.",
             "count": "Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.",
+            "names": "Names of axes, variables, limits or parameters, with unit and meaning.",
             "catalog": "Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.",
         },
     ),

@@ -10,6 +10,11 @@ LONGEST = 300  # characters of a line that tells several faults; those that go b
 # record -> what `dsjax catalog` calls its rows
 CATALOGS = {"hardware": "hardware", "nic": "nics", "model": "models", "precision": "precisions", "curve": "curves"}
 CATALOGS |= {"engine": "engines"}
+LONGEST_LIST = 200  # characters of the names that an error lists
+# what an error calls a name -> the command that lists them
+LISTS = {"constraint": "names limits", "parameter": "names parameters", "axis": "names axes", "group": "names axes"}
+LISTS |= {f"variable{of}": "names variables" for of in ("", " of this phase", " of this space")}
+LISTS |= {f"field of {record}": f"catalog {name} --fields" for record, name in CATALOGS.items()}
 
 
 class InputError(ValueError):
@@ -86,22 +91,34 @@ def _listed(texts, missing, left=0):
 def unknown(where, what, name, known):
     """InputError for a name that is not among `known`: it lists all of `known` where they are few, else the nearest."""
     known = list(known)
-    nearest = _nearest(name, known)
-    near = difflib.get_close_matches(str(name), nearest, n=1)
+    near = _begun(name, known)[:1] or difflib.get_close_matches(str(name), nearest(name, known), n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    if len(known) <= LISTED:
-        wanted = f"one of {', '.join(map(str, known)) or 'none'}"
-    else:
-        wanted = f"one of {len(known)}, the nearest {', '.join(nearest)}"
-        wanted += f" (dsjax catalog {CATALOGS[what]} lists them)" if what in CATALOGS else ""
-    return InputError(f"{where}: unknown {what} {str(name)!r}{hint}; expected {wanted}")
+    return InputError(f"{where}: unknown {what} {str(name)!r}{hint}; expected {among(what, name, known)}")
 
 
-def _nearest(name, known, most=3):
-    """The nearest numbers, or the names most like `name`; those that hold it come first."""
+def among(what, name, known):
+    """ "one of a, b" of a few names; of many, or of long ones, those nearest to `name`, and where all are listed."""
+    known = [*map(str, known)]
+    every = f"one of {', '.join(known) or 'none'}"
+    if len(known) <= LISTED and len(every) <= LONGEST_LIST:
+        return every
+    told = LISTS.get(what) or (f"catalog {CATALOGS[what]}" if what in CATALOGS else "")
+    where = f" (dsjax {told} lists them)" if told else ""
+    return f"one of {len(known)}, the nearest {', '.join(nearest(name, known))}{where}"
+
+
+def nearest(name, known, most=3):
+    """The nearest numbers, or the names most like `name`: several that begin with it first, then those that hold it."""
     with contextlib.suppress(TypeError, ValueError):
         return [str(k) for k in heapq.nsmallest(most, known, key=lambda k: abs(float(k) - float(name)))]
     name, known = str(name), list(map(str, known))
     holding = [k for k in known if name.lower() in k.lower()]
     pools = (difflib.get_close_matches(name, pool, n=most, cutoff=0.0) for pool in (holding, known))
-    return list(dict.fromkeys(itertools.chain(*pools)))[:most]
+    return list(dict.fromkeys(itertools.chain(_begun(name, known), *pools)))[:most]
+
+
+def _begun(name, known):
+    """Names, more than one, that go on where `name` ends: scale_out_bytes_per_s, ... of scale_out."""
+    start = f"{name}_".lower()
+    found = [k for k in map(str, known) if k.lower().startswith(start)]
+    return found if name and len(found) > 1 else []

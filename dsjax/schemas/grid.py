@@ -137,8 +137,7 @@ def _limits():
     by_length = {"type": "object", "minProperties": 1, "additionalProperties": values.number(domain("s"))}
     most = found["max_ttft"]
     found["max_ttft"] = values.described(most["description"] + ", or by prompt length", {"anyOf": [most, by_length]})
-    margin = domain("1", open_low=False) | {"doc": "share that limits of what users feel are tightened by"}
-    return found | {limits.MARGIN: values.number(margin)}
+    return found | {limits.MARGIN: values.number(limits.MARGIN_META)}
 
 
 def _constraints(several):

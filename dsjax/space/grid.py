@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import studies, types
 from ..catalog import checkpoints, reader
-from ..errors import Faults, InputError, unknown
+from ..errors import Faults, InputError, among, unknown
 from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
 from . import choices, limits, parameters
@@ -211,9 +211,9 @@ class _Reader:
             name, by_option = key.partition("_")[2], ("constraints", key) in self.overridden
             lacking = undefined(space.phases) if by_option else of_file
             if name in lacking:
-                known = ", ".join(name for name in MEASURES if name not in lacking)
+                known = among("variable", name, [name for name in MEASURES if name not in lacking])
                 where = f"{self.where('constraints', key)}: {name} is not defined in {' or '.join(space.phases)}"
-                raise InputError(f"{where}; expected a limit on one of {known}")
+                raise InputError(f"{where}; expected a limit on {known}")
 
     def needed(self, given, phases):
         """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""

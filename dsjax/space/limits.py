@@ -12,6 +12,7 @@ from ..units import domain, number
 from .space import auxiliary, numeric_axes
 
 MARGIN = "slo_margin"
+MARGIN_META = domain("1", open_low=False) | {"doc": "share that limits of what users feel are tightened by"}
 
 
 def read(section, where, known, given, faults=None):
@@ -45,9 +46,7 @@ def _bound(place, key, bound, known, given):
 
 def margin(section, where):
     """`slo_margin` of a grid's [constraints]; 0 where there is none."""
-    return (
-        number(where("constraints", MARGIN), section[MARGIN], domain("1", open_low=False)) if MARGIN in section else 0.0
-    )
+    return number(where("constraints", MARGIN), section[MARGIN], MARGIN_META) if MARGIN in section else 0.0
 
 
 def _by_length(place, limits, meta, given):

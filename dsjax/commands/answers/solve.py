@@ -15,7 +15,12 @@ from ..tables import records, table
 
 
 @click.command()
-@click.option("--vary", required=True, metavar="PARAMETER", help="Input: nic.CX7.scale_out_bytes_per_s, context, ...")
+@click.option(
+    "--vary",
+    required=True,
+    metavar="PARAMETER",
+    help="Input: nic.CX7.scale_out_bytes_per_s, context, ... (dsjax names parameters).",
+)
 @click.option("--until", metavar="TARGET", help="'<variable> >= <number>', '<variable> <= <number>', or 'feasible'.")
 @click.option("--break-even", metavar="AXIS=A,B", help="Instead: where the best of two labels are equally good.")
 @click.option("--from", "low", metavar="NUMBER", help="Smallest value (default: a thousandth of the present one).")

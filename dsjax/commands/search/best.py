@@ -16,7 +16,9 @@ from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_comman
 )
 @click.option("--top", type=int, default=1, show_default=True, help="Points kept of every group.")
 @click.option(
-    "--objective", metavar="VARIABLE", help="Maximize this variable ('-name': minimize) instead of the grid's."
+    "--objective",
+    metavar="VARIABLE",
+    help="Maximize this variable ('-name': minimize) instead of the grid's (dsjax names variables).",
 )
 @grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)
 def best(request, by, top, objective):

@@ -13,7 +13,7 @@ BAR = 40  # characters of the longest bar
 
 
 @click.command()
-@click.option("--of", metavar="VARIABLE", help="The variable (default: the grid's objective).")
+@click.option("--of", metavar="VARIABLE", help="The variable (dsjax names variables; default: the grid's objective).")
 @click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
 @grid_command(STREAM_OPTION)
 def histogram(request, of, bins):
