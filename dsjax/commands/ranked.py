@@ -7,6 +7,7 @@ from ..formats import heading, label, rounded, shown
 from ..reproduction import best_json
 from ..results import files
 from ..space import limits, provenance
+from ..space.space import group_names
 from ..specs.variables import LIMITS, WORDED
 from . import marks
 from .tables import marked, records, table
@@ -17,17 +18,23 @@ COST = "cost_per_million_tokens"
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", COST)
 
 
-def show(space, ranked, counts, form, quiet, objective=None):
-    """The ranked points of a space; as a table with the space before it and the refusals (`counts`) after it."""
+def show(space, ranked, counts, form, quiet, objective=None, by=None):
+    """The ranked points of a space; as a table with the space before it and the refusals (`counts`) after it.
+
+    `by`: the groups, where they are not those of the grid. What has no feasible point is shown with the reason.
+    """
+    by = space.by if by is None else tuple(by)
     counts = with_largest_rate(space, counts)
     if form == "table":
-        _best_table(space, ranked, counts, quiet, (objective or space.objective).removeprefix("-"))
+        _best_table(space, ranked, counts, quiet, (objective or space.objective).removeprefix("-"), by)
         return
     names = [*space.axes, *(name for name in ranked.data_vars if "block" not in ranked[name].dims)]
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
     counts = {"fixed": space.fixed, "limits": space.bounds, **counts}
+    if form == "json":
+        counts |= without(space, ranked, counts, by)
     records(files.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
 
 
@@ -56,10 +63,25 @@ def closing(space, counts):
         yield f"{text}; limited most by {most['limited_by']}"
 
 
-def _best_table(space, ranked, counts, quiet, objective):
+def without(space, ranked, counts, by):
+    """{"infeasible_groups": [...], "not_listed": n, "remedies": [...]}: groups, or a space, with no feasible point."""
+    from ..analysis import remedies
+
+    if not counts["feasible"]:
+        return {"remedies": remedies.nothing_feasible(space)}
+    varies = group_names(space.study, space.axes)
+    by = [name for name in by if name in varies and name in ranked.coords]
+    if not by:
+        return {}
+    found = {*zip(*(_shown(ranked, name, None) for name in by), strict=True)}
+    rows, more = remedies.empty_groups(space, by, found)
+    return {"infeasible_groups": rows} | ({"not_listed": more} if more else {}) if rows else {}
+
+
+def _best_table(space, ranked, counts, quiet, objective, by):
     metrics = [name for name in METRICS if name in space.defined]
     metrics += [objective] if objective not in metrics else []
-    columns = [[label(x, ranked[axis].attrs.get("units", "1")) for x in _shown(ranked, axis)] for axis in space.axes]
+    columns = [[label(x, _units(ranked, axis)) for x in _shown(ranked, axis)] for axis in space.axes]
     columns += [costs(space, ranked) if name == COST else _numbers(ranked, name) for name in metrics]
     columns += [[LIMITS[i] for i in _shown(ranked, "bottleneck")]]
     outside = _shown(ranked, "outside_validity") if "outside_validity" in ranked else []
@@ -67,6 +89,12 @@ def _best_table(space, ranked, counts, quiet, objective):
     beside = marks.column(outside, names)
     columns += [beside] if beside else []
     rows = [[str(i), *row] for i, row in enumerate(zip(*columns, strict=True), 1)]
+    lacking = {} if quiet and not rows else without(space, ranked, counts, by)
+    for group in lacking.get("infeasible_groups", []):
+        labels = [label(group[axis], _units(ranked, axis)) if axis in group else "-" for axis in space.axes]
+        of_rows = ", ".join(f"{name} {label(x)}" for name, x in group.items() if name not in (*space.axes, "why"))
+        why = f"none{' with ' * bool(of_rows)}{of_rows}: {group['why']}"
+        rows.append(["-", *labels, *("-" for _ in metrics), why, *([""] if beside else [])])
     if not quiet:
         axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
         units = {name: ranked[name].attrs.get("units", "1") for name in space.fixed}
@@ -77,11 +105,15 @@ def _best_table(space, ranked, counts, quiet, objective):
         click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if beside else [])], rows))
         for line in marks.remarks(outside, names):
             click.echo(f"  {line}")
+        if more := lacking.get("not_listed"):
+            click.echo(f"  and {more:,} more groups without a feasible point")
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
             click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
         for line in closing(space, counts):
             click.echo(line)
+        for line in lacking.get("remedies", []):
+            click.echo(f"  {line}")
         for line in provenance.remarks(space, metrics):
             click.echo(f"  {line}")
 
@@ -96,6 +128,10 @@ def costs(space, ranked, rows=ROWS_SHOWN):
 
 def _numbers(ranked, name, rows=ROWS_SHOWN):
     return [shown(name, float(x)) for x in _shown(ranked, name, rows)]
+
+
+def _units(ranked, axis):
+    return ranked[axis].attrs.get("units", "1")
 
 
 def _shown(ranked, name, rows=ROWS_SHOWN):

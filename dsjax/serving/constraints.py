@@ -147,7 +147,9 @@ def _mtp(case):
 
 
 def _says_mtp(v):
-    return f"mtp = {v['mtp']:g} draft tokens, and the model comes without a module that makes them"
+    model = v["model"]
+    given = f"--set model.{model}.num_nextn_predict_layers=1 gives it one"
+    return f"mtp = {v['mtp']:g}, and {model} has no MTP module that makes draft tokens ({given})"
 
 
 def _topology(case):

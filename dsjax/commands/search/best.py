@@ -40,5 +40,6 @@ def best(request, by, top, objective):
     ranking.check(asked.space, **options)
     held, streamed = (functools.partial(search, **options) for search in (ranking.best, streaming.best))
     found, counts = request.searched(asked, held, streamed)
-    ranked.show(asked.space, found, counts, request.form, request.quiet, objective)
+    groups = options["by"] if asked.there is None else ()
+    ranked.show(asked.space, found, counts, request.form, request.quiet, objective, groups)
     sys.exit(0 if counts["feasible"] else 1)

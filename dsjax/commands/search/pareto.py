@@ -85,7 +85,11 @@ def _show(space, found, counts, form, quiet):
     if not quiet:
         for line in _ends(found, by, x, y):
             click.echo(line)
-        for line in ranked.closing(space, counts):
+        lacking = ranked.without(space, found, counts, by)
+        for group in lacking.get("infeasible_groups", []):
+            named = ", ".join(f"{name} {label(group[name], found[name].attrs.get('units', '1'))}" for name in by)
+            click.echo(f"{named}: no feasible point: {group['why']}")
+        for line in [*ranked.closing(space, counts), *(f"  {line}" for line in lacking.get("remedies", []))]:
             click.echo(line)
         for line in provenance.of_prices(provenance.prices(space)) if ranked.COST in shows else ():
             click.echo(f"  {line}")
