@@ -3,6 +3,7 @@
 import click
 import numpy as np
 
+from ..analysis import wider
 from ..formats import heading, label, rounded, shown
 from ..reproduction import best_json
 from ..results import files
@@ -26,7 +27,7 @@ def show(space, ranked, counts, form, quiet, objective=None, by=None):
     by = space.by if by is None else tuple(by)
     counts = with_largest_rate(space, counts)
     if form == "table":
-        _best_table(space, ranked, counts, quiet, (objective or space.objective).removeprefix("-"), by)
+        _best_table(space, ranked, counts, quiet, objective, by)
         return
     names = [*space.axes, *(name for name in ranked.data_vars if "block" not in ranked[name].dims)]
     columns = {"rank": ranked["rank"].values}
@@ -34,7 +35,9 @@ def show(space, ranked, counts, form, quiet, objective=None, by=None):
     columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
     counts = {"fixed": space.fixed, "limits": space.bounds, **counts}
     if form == "json":
+        ends = [(i, end) for i, several in wider.ends(space, ranked, by, objective).items() for end in several]
         counts |= without(space, ranked, counts, by)
+        counts |= {"at_ends": [{"rank": i + 1} | end._asdict() for i, end in ends]}
     records(files.records(columns), form, {"title": space.title, **best_json.of(ranked), **counts}, list(columns))
 
 
@@ -79,9 +82,10 @@ def without(space, ranked, counts, by):
 
 
 def _best_table(space, ranked, counts, quiet, objective, by):
-    metrics = [name for name in METRICS if name in space.defined]
-    metrics += [objective] if objective not in metrics else []
-    columns = [[label(x, _units(ranked, axis)) for x in _shown(ranked, axis)] for axis in space.axes]
+    metrics, of = [name for name in METRICS if name in space.defined], (objective or space.objective).removeprefix("-")
+    metrics += [of] if of not in metrics else []
+    ends = wider.ends(space, ranked, by, objective)
+    columns = [_labels(space, ranked, axis, ends) for axis in space.axes]
     columns += [costs(space, ranked) if name == COST else _numbers(ranked, name) for name in metrics]
     columns += [[LIMITS[i] for i in _shown(ranked, "bottleneck")]]
     outside = _shown(ranked, "outside_validity") if "outside_validity" in ranked else []
@@ -104,6 +108,8 @@ def _best_table(space, ranked, counts, quiet, objective, by):
     if rows:
         click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if beside else [])], rows))
         for line in marks.remarks(outside, names):
+            click.echo(f"  {line}")
+        for line in wider.sentences(space, ends):
             click.echo(f"  {line}")
         if more := lacking.get("not_listed"):
             click.echo(f"  and {more:,} more groups without a feasible point")
@@ -128,6 +134,13 @@ def costs(space, ranked, rows=ROWS_SHOWN):
 
 def _numbers(ranked, name, rows=ROWS_SHOWN):
     return [shown(name, float(x)) for x in _shown(ranked, name, rows)]
+
+
+def _labels(space, ranked, axis, ends):
+    """Values of an axis, those marked beyond which a better one is."""
+    texts = [label(x, _units(ranked, axis)) for x in _shown(ranked, axis)]
+    own = {i: end.mark for i, several in ends.items() for end in several if end.axis == axis}
+    return [text + own.get(i, " ") for i, text in enumerate(texts)] if own else texts
 
 
 def _units(ranked, axis):

@@ -37,9 +37,9 @@ def _text(value):
 
 
 def _number(text):
-    text = text.rstrip("*? ")  # marks of a footnote
-    if text == "-":
+    if (text := text.strip()) == "-":
         return True
+    text = text.rstrip("*?+- ")  # marks of a footnote
     try:
         float(UNIT.sub("", text).replace(",", ""))
     except ValueError:
