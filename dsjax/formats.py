@@ -82,6 +82,11 @@ def quantity(value, units, digits=6):
     return f"{value / (factor if value else 1.0):,.{digits}g} {prefix if value else ''}{units}"
 
 
+def memory(n_bytes):
+    """Bytes of a memory as data sheets have it, and as logs of engines do: 85.02 GB (79.18 GiB)."""
+    return f"{n_bytes / 1e9:,.2f} GB ({n_bytes / 2**30:,.2f} GiB)"
+
+
 def rounded(value):
     """A number in a sentence: four digits, all of them beyond a thousand: 4.321, 12,345."""
     return f"{value:,.0f}" if value >= 1000.0 else f"{value:,.{DIGITS}g}"

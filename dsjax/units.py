@@ -12,7 +12,13 @@ _PREFIX |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 # unit as written -> (unit of the field, factor)
 _UNITS = {u: (u, 1.0) for u in ("B/s", "B", "FLOP/s", "Hz", "s", "token", "sequence", "1", "W", "USD/h", "1/s")}
 _UNITS |= {u: (u, 1.0) for u in ("token/s", "USD", "J")}  # of limits
-_UNITS |= {"bit/s": ("B/s", 0.125), "OP/s": ("FLOP/s", 1.0), "%": ("1", 0.01)}
+_UNITS |= {
+    "bit/s": ("B/s", 0.125),
+    "OP/s": ("FLOP/s", 1.0),
+    "FLOPS": ("FLOP/s", 1.0),
+    "OPS": ("FLOP/s", 1.0),
+    "%": ("1", 0.01),
+}
 _QUANTITY = re.compile(r"\s*([-+0-9.eE_/]+)\s*([A-Za-z%/0-9]*)\s*")
 
 

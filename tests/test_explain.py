@@ -233,7 +233,7 @@ def test_why_of_bounds_and_memory(study, b10):
     refused = explain_tables.as_dict(dsjax.explain(study, {"hardware": "L20", "nic": "E810", "precision": "kv2-w2"}))[
         "refused"
     ]
-    assert refused["ok_memory"].endswith("GB do not fit into the 32.00 GB of a chip")
+    assert refused["ok_memory"].endswith("GiB) do not fit into the 32.00 GB (29.80 GiB) of a chip")
     assert refused["ok_tps_per_user"].startswith("tps_per_user = ") and refused["ok_tps_per_user"].endswith(
         " token/s is below 20 token/s"
     )
@@ -282,8 +282,8 @@ def test_command(tmp_path, study):
     text = command("sg2260e_decode_128", "--at", at)
     assert "10.7956 tokens/s/user x 10 sequences = 107.956 tokens/s/chip x 128 chips = 13,818 tokens/s" in text
     assert (
-        "Largest batch that fits in memory here: 186; that nothing refuses: 11; from 12 on refused by ok_tps_per_user"
-        in text
+        "Largest batch that fits in memory here: 186 a chip, 23,808 in the instance\n  that nothing refuses: 11 a chip, "
+        "1,408 in the instance; from 12 on refused by ok_tps_per_user" in text
     )
     assert "11.0 tokens/s/user" in text and "is not met" in text and "it does not pay" in text
     assert max(len(line) for line in text.split("Numbers from")[0].splitlines()) <= 120

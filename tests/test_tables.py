@@ -97,3 +97,20 @@ def test_values_of_tokens_are_whole():
     assert found["scan"].values[[0, -1]].tolist() == [5.0, 5_120_000.0]
     assert found["kind"].values.tolist() == ["largest"]
     assert f"(in whole tokens {int(found['value'][0]):,})" in solve.sentence(found)
+
+
+def test_memory_in_both_units():
+    assert formats.memory(85.02e9) == "85.02 GB (79.18 GiB)"
+
+
+def test_heads_of_keys_in_the_refusal():
+    fixed = {"hardware": "H200", "nic": "CX7", "tp": 12, "ep": 72, "mtp": 0, "precision": "bf16", "pipeline": "naive"}
+    ds = dsjax.explain("default", axes={"batch": [12]}, fixed={"model": "GLM-4.5", **fixed})
+    why = dict(zip(ds["constraint"].values.tolist(), ds["why"].values.tolist()))
+    assert why["ok_tp"] == "tp = 12 neither divides the 8 heads of keys and values nor is a multiple of them"
+
+
+@pytest.mark.parametrize("text", ["2 PFLOPS", "2 PFLOP/s", "2e15 OPS"])
+def test_rates_as_data_sheets_write_them(text):
+    space = dsjax.load_grid("default", fixed={"hardware_fp8_flops_per_s": text})
+    assert space.fixed["hardware_fp8_flops_per_s"] == 2e15

@@ -1,6 +1,7 @@
 """Sentences: why a constraint refuses a point, and what kind of source a number has."""
 
 from ..catalog import reader
+from ..formats import memory
 from ..formulas import constraints
 from ..specs.variables import VARIABLES
 
@@ -37,5 +38,5 @@ def why(space, values, mask):
 def _quantity(name, value):
     units = VARIABLES.get(name, ("1",))[0]
     if units == "B":
-        return f"{value / 1e9:,.2f} GB"
+        return memory(value)
     return f"{value:,.4g}" if units == "1" else f"{value:,.4g} {units}"

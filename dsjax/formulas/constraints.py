@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import arrays
+from ..formats import memory
 
 
 class Constraint(NamedTuple):
@@ -32,7 +33,7 @@ def divides(name, parts, *sizes):
 def _says_memory(v):
     capacity, reserve = v["hardware_hbm_bytes"], v.get("memory_reserve", 0.0)
     kept = f", of which {reserve:.0%} are kept free" if reserve else ""
-    return f"{v['memory_per_chip'] / 1e9:,.2f} GB do not fit into the {capacity / 1e9:,.2f} GB of a chip{kept}"
+    return f"{memory(v['memory_per_chip'])} do not fit into the {memory(capacity)} of a chip{kept}"
 
 
 # Of every model that has no rule of its own: (memory of one chip, capacity) -> bool.

@@ -72,6 +72,9 @@ def _tp(case):
 
 
 def _says_tp(v):
+    tp, own, kv_heads = v["tp"], v["model_num_attention_heads"], max(v["model_num_key_value_heads"], 1)
+    if not v["model_kv_lora_rank"] and own % tp == 0 and kv_heads % tp and tp % kv_heads:
+        return f"tp = {tp:g} neither divides the {kv_heads:g} heads of keys and values nor is a multiple of them"
     return divides(
         "tp",
         v["tp"],

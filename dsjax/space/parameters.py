@@ -12,6 +12,7 @@ import numpy as np
 
 from ..catalog import names, reader, sources
 from ..errors import InputError, unknown
+from ..formats import label
 from ..specs.fields import fields_of
 from ..specs.records import Deployment, Requests, Workload
 from ..units import number
@@ -138,7 +139,11 @@ def resolve(where, text, space):
     given = [field for field in (*space.study.workload, *space.study.requests) if field in space.fixed]
     found, meta = find(where, text, space, [*map(str, known(space, space.rows)), *given])
     if found.axis in space.axes:
-        raise InputError(f"{where}: {found.axis} is an axis of the grid; expected a number that no axis varies")
+        first = label(space.axes[found.axis][0], meta["units"])
+        raise InputError(
+            f"{where}: {found.axis} is an axis of the grid; expected a number that no axis varies: --fix "
+            f"{found.axis}={first}, and {where} moves it"
+        )
     _check(where, text, found, space, continuous(found.record, meta))
     values = values_of(space, found)
     if not values and found.record in ALONE:

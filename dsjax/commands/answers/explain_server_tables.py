@@ -6,6 +6,7 @@ import shlex
 
 import click
 
+from ... import formats
 from ...errors import InputError
 from ...formats import milliseconds, quantity, rounded
 from ...results import files
@@ -199,10 +200,13 @@ def _capacity_table(x):
 def _memory_table(x):
     memory = x["memory"]
     parts = memory["parts"] | ({"kept free": memory["kept_free"]} if memory["kept_free"] else {})
-    rows = [[name, f"{n / 1e9:.2f}", f"{100.0 * n / memory['capacity']:.1f}"] for name, n in parts.items()]
+    rows = [
+        [name, f"{n / 1e9:.2f}", f"{n / 2**30:.2f}", f"{100.0 * n / memory['capacity']:.1f}"]
+        for name, n in parts.items()
+    ]
     occupancy = f"the cache is {100.0 * x['metrics']['kv_occupancy']:.0f} % full in the mean"
-    used = f"{x['metrics']['memory_per_chip'] / 1e9:.2f} of {memory['capacity'] / 1e9:.2f} GB"
-    return f"Memory of one chip, {used}; {occupancy}:\n{table(['', 'GB', '%'], rows)}"
+    used = f"{formats.memory(x['metrics']['memory_per_chip'])} of {formats.memory(memory['capacity'])}"
+    return f"Memory of one chip, {used}; {occupancy}:\n{table(['', 'GB', 'GiB', '%'], rows)}"
 
 
 def _next(x, request, space):

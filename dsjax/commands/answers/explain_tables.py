@@ -6,7 +6,6 @@ import math
 import click
 import numpy as np
 
-from ...analysis.headroom import MOST_SEQUENCES
 from ...formats import milliseconds
 from ...formulas.pipelines import LOWER_BOUNDS
 from ...results import files
@@ -14,8 +13,8 @@ from ...space import limits
 from ...space.space import Space, load_of
 from ...specs.variables import LIMITS, VARIABLES, WORDED
 from ..tables import records, rows_over, table
+from . import explain_memory
 
-BAR = 48  # characters that stand for the memory of a chip
 _SPLIT = ("exposed", "busy")
 
 
@@ -182,7 +181,7 @@ def _sections(ds, x, quiet):
     yield _blocks_table(x["blocks"], x["point"].get("pp", 1))
     yield _network_table(x)
     yield _path_table(x)
-    yield _memory_bar(x)
+    yield explain_memory.bar_of(x)
     if "pipelines" in x:
         yield _pipelines_table(x)
     if not quiet:
@@ -263,31 +262,6 @@ def _path_table(x):
         rows.append([name, f"{1e3 * path['exposed_s']:,.3f}", f"{100 * path['exposed_s'] / step:.1f}", busy])
     heading = f"Critical path, {milliseconds(step)}; bottleneck {x['metrics']['bottleneck']}:"
     return f"{heading}\n{table(['', 'exposed ms', 'share %', 'busy ms'], rows)}"
-
-
-def _memory_bar(x):
-    memory, largest = x["memory"], x["largest"]
-    capacity, used = memory["capacity"], sum(memory["parts"].values())
-    room = capacity - memory["kept_free"]
-    scale = BAR / max(capacity, used)
-    parts = memory["parts"] | ({"free": room - used} if used < room else {})
-    if memory["kept_free"] and used <= room:
-        parts |= {"kept free": memory["kept_free"]}
-    rows, at = [], 0.0
-    for name, n_bytes in parts.items():
-        start, at = round(at * scale), at + n_bytes
-        mark = "#" if name in memory["parts"] else "."
-        bar = (" " * start + mark * max(round(at * scale) - start, 1 if n_bytes else 0)).ljust(BAR)
-        rows.append([name, f"{n_bytes / 1e9:.2f}", f"{100 * n_bytes / capacity:.1f}", f"|{bar[: BAR + 1]}|"])
-    heading = f"Memory of one chip, {used / 1e9:.2f} of {capacity / 1e9:.2f} GB:"
-    text = f"{heading}\n{table(['', 'GB', '%', ''], rows)}\n"
-    capped = largest["in_memory"] == MOST_SEQUENCES  # nothing larger was tried
-    load = {"prompts": "number of prompts"}.get(largest["of"], largest["of"])
-    text += f"  Largest {load} that fits in memory here: {'at least ' * capped}{largest['in_memory']:,}"
-    text += f"; that nothing refuses: {largest['feasible']:,}" if largest["feasible"] else "; every one is refused"
-    if largest["stopped_by"]:
-        text += f"; from {largest['stopped_at']:,} on refused by {largest['stopped_by']}"
-    return text
 
 
 def _pipelines_table(x):

@@ -128,7 +128,9 @@ def _table(ds, operators, quiet):
     click.echo(f"  bytes moved {v['bytes_moved']}, sent {v['total_communication_bytes']}")
     copies = "split over tp chips, as far as there are heads of keys" if grouped else "a copy on each of tp chips"
     click.echo(f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, {copies}")
-    click.echo(f"    on one chip {v['stored_bytes_per_chip']} and {v['kv_cache_bytes_per_chip']}")
+    own = [ds[name].item() for name in ("stored_bytes_per_chip", "kv_cache_bytes_per_chip")]
+    sizes = [f"{_number(n)} ({n / 2**30:,.2f} GiB)" for n in own]
+    click.echo(f"    on one chip {' and '.join(sizes)}")
     if ds["state_bytes"].item():
         click.echo(f"    states of linear layers {v['state_bytes']}, whatever the context, split over tp chips")
     if left_out := ds.attrs.get("left_out"):
