@@ -9,6 +9,7 @@ import sys
 import click
 
 from ..errors import InputError
+from . import completion
 from .process import split_cpu
 from .progress import progress
 
@@ -30,6 +31,7 @@ GRID_OPTIONS = options_of(
         "axes",
         multiple=True,
         metavar="NAME=VALUES",
+        shell_complete=completion.of_axes,
         help="Replace or add an axis: batch=8:128:8 (start:stop:step, stop included) or nic=CX7,E810, or hardware=all.",
     ),
     click.option(
@@ -37,6 +39,7 @@ GRID_OPTIONS = options_of(
         "fixed",
         multiple=True,
         metavar="NAME=VALUE",
+        shell_complete=completion.of_axes,
         help="Fix an axis at one value: context=8192 (dsjax names axes).",
     ),
     click.option(
@@ -44,6 +47,7 @@ GRID_OPTIONS = options_of(
         "settings",
         multiple=True,
         metavar="ROW=NUMBER",
+        shell_complete=completion.names("parameters", "="),
         help='Change a catalog number: nic.CX7.scale_out_bytes_per_s=5e10, or ="100 GB/s" (dsjax names parameters).',
     ),
     click.option(
@@ -51,10 +55,13 @@ GRID_OPTIONS = options_of(
         "limits",
         multiple=True,
         metavar="NAME=VALUE",
+        shell_complete=completion.names("limits", "="),
         help='Limit of the points: min_tps_per_user=30, max_ttft="2 s", slo_margin=0.1; none lifts one of the grid '
         "(dsjax names limits).",
     ),
-    click.option("--model", metavar="MODEL", help="Shorthand of --fix model=MODEL."),
+    click.option(
+        "--model", metavar="MODEL", shell_complete=completion.rows("model"), help="Shorthand of --fix model=MODEL."
+    ),
     click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's."),
     click.option(
         "--dtype",
@@ -190,7 +197,8 @@ def grid_command(*options, source="[GRID|FILE.nc|FILE.zarr]", output=OUTPUT_OPTI
 
     `options`: more of its fields. `source`: how help writes the argument; None for a command with its own arguments.
     """
-    argument = [click.argument("source", default="default", metavar=source)] if source else []
+    named = {"default": "default", "metavar": source, "shell_complete": completion.grids}
+    argument = [click.argument("source", **named)] if source else []
 
     def decorate(command):
         @functools.wraps(command)

@@ -6,12 +6,13 @@ import sys
 import click
 
 from ...errors import InputError
+from .. import completion
 from ..common import QUIET_OPTION, between, grid_command, values_of
 from ..progress import progress
 
 
 @click.command()
-@click.argument("kind")
+@click.argument("kind", shell_complete=completion.kinds)
 @click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg", help="The picture.")
 @click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
 @click.option("--x", metavar="NAME", help="Axis or variable across; in response also nic.scale_out_bytes_per_s, ...")

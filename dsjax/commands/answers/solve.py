@@ -8,7 +8,7 @@ import click
 
 from ...errors import InputError
 from ...formats import PREFIXED, heading, label, quantity, shown
-from .. import marks
+from .. import completion, marks
 from ..common import between, grid_command, values_of
 from ..progress import progress
 from ..tables import records, table
@@ -19,6 +19,7 @@ from ..tables import records, table
     "--vary",
     required=True,
     metavar="PARAMETER",
+    shell_complete=completion.names("parameters"),
     help="Input: nic.CX7.scale_out_bytes_per_s, context, ... (dsjax names parameters).",
 )
 @click.option("--until", metavar="TARGET", help="'<variable> >= <number>', '<variable> <= <number>', or 'feasible'.")

@@ -6,6 +6,7 @@ import click
 
 from ...errors import CATALOGS, InputError
 from ...formats import rounded
+from .. import completion
 from ..common import OUTPUT_OPTIONS
 from ..tables import marked, records, table
 
@@ -37,7 +38,7 @@ _MEANING = {
 
 
 @click.command()
-@click.argument("record", required=False, metavar="[CATALOG]")
+@click.argument("record", required=False, metavar="[CATALOG]", shell_complete=completion.listed(*CATALOGS.values()))
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--sources", "whole", is_flag=True, help="Every number of the rows, with its kind and source.")
 @click.option("--fields", is_flag=True, help="What the fields of the catalog mean, and their units.")

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from .. import completion
 from ..common import OUTPUT_OPTIONS
 from ..tables import records, rows_over, table
 
@@ -19,7 +20,7 @@ _COLUMNS = {
 
 
 @click.command()
-@click.argument("model", default="DeepSeek-V3")
+@click.argument("model", default="DeepSeek-V3", shell_complete=completion.rows("model"))
 @click.option("--phase", default="decode", show_default=True, help="decode or prefill.")
 @click.option("--batch", default="1", show_default=True, help="Sequences in the instance: a grid's `concurrency`.")
 @click.option(

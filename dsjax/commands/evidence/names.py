@@ -2,12 +2,17 @@
 
 import click
 
+from .. import completion
 from ..common import OUTPUT_OPTIONS
 from ..tables import records, table
 
 
 @click.command()
-@click.argument("kind", metavar="axes|variables|limits|parameters")
+@click.argument(
+    "kind",
+    metavar="axes|variables|limits|parameters",
+    shell_complete=completion.listed("axes", "variables", "limits", "parameters"),
+)
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @OUTPUT_OPTIONS
 def names(kind, words, form, quiet):

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import click
 
+from .. import completion
 from ..common import QUIET_OPTION
 
 
 @click.command()
-@click.argument("what", metavar="chip|grid|systems|measurements")
+@click.argument(
+    "what",
+    metavar="chip|grid|systems|measurements",
+    shell_complete=completion.listed("chip", "grid", "systems", "measurements"),
+)
 @click.option("-o", "--output", metavar="FILE", help="Write it there (default: print it).")
 @click.option("--kind", help="Phase of a grid (decode), or kind of kernel of measurements: gemm, mla-decode, ...")
 @click.option("--name", help="Name of the chip (MyChip).")

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from .. import completion
 from ..common import QUIET_OPTION
 
 
 @click.command()
-@click.argument("kind", metavar="grid|catalog|systems")
+@click.argument("kind", metavar="grid|catalog|systems", shell_complete=completion.listed("grid", "catalog", "systems"))
 @click.option("-o", "--output", metavar="FILE.json", help="Write it there (default: print it).")
 @click.option("--force", is_flag=True, help="Overwrite FILE.json.")
 @QUIET_OPTION

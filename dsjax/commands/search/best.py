@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from .. import completion
 from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
 
 
@@ -18,6 +19,7 @@ from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_comman
 @click.option(
     "--objective",
     metavar="VARIABLE",
+    shell_complete=completion.names("variables"),
     help="Maximize this variable ('-name': minimize) instead of the grid's (dsjax names variables).",
 )
 @grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)

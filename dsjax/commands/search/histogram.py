@@ -6,6 +6,7 @@ import click
 
 from ...formats import heading, shown
 from ...units import number
+from .. import completion
 from ..common import STREAM_OPTION, grid_command
 from ..tables import records, table
 
@@ -13,7 +14,12 @@ BAR = 40  # characters of the longest bar
 
 
 @click.command()
-@click.option("--of", metavar="VARIABLE", help="The variable (dsjax names variables; default: the grid's objective).")
+@click.option(
+    "--of",
+    metavar="VARIABLE",
+    shell_complete=completion.names("variables"),
+    help="The variable (dsjax names variables; default: the grid's objective).",
+)
 @click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
 @grid_command(STREAM_OPTION)
 def histogram(request, of, bins):
