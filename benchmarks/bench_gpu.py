@@ -147,7 +147,7 @@ def gradients(model, dtype, small):
     del grid["axes"]["batch"]
     grid["axes"]["batch"] = {"start": 1, "stop": most // (16 if small else 1), "step": 1}  # last, where it is fastest
     with dsjax.compiled():
-        record, _ = timed(lambda: dsjax.sensitivity(grid, of=b.OF, wrt=list(wrt), kinks=False, dtype=dtype))
+        record, _ = timed(lambda: dsjax.sensitivity(grid, of=b.OF, wrt=list(wrt), kinks=False, dtype=dtype, at="grid"))
     return rated(record, dsjax.load_grid(grid).points)
 
 

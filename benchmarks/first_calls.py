@@ -23,7 +23,7 @@ PYTHON = {
     "sweep": ("", "dsjax.sweep('default')"),
     "sweep of other lengths": ("dsjax.sweep('default')", "dsjax.sweep('default', axes={'batch': [*range(3, 40)]})"),
     "sweep over other axes": ("dsjax.sweep('default')", "dsjax.sweep('default', axes={'context': [1024, 8192]})"),
-    "sensitivity, whole grid": ("ds = dsjax.sweep('default')", "dsjax.sensitivity(ds)"),
+    "sensitivity, whole grid": ("ds = dsjax.sweep('default')", "dsjax.sensitivity(ds, at='grid')"),
     "sensitivity, best point": ("ds = dsjax.sweep('default')", "dsjax.sensitivity(ds, at='best')"),
     "sensitivity, envelope": ("", "dsjax.sensitivity('default', at='best', envelope=True)"),
     "solve": ("", "dsjax.solve('default', 'nic.CX7.scale_out_bytes_per_s', until='tps_per_chip >= 3100')"),

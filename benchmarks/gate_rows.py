@@ -51,7 +51,7 @@ def sensitivity_best():
 def sensitivity_grid():
     import dsjax
 
-    dsjax.sensitivity(wrt=["hardware.hbm_bytes_per_s", "nic.scale_out_bytes_per_s"], kinks=False)
+    dsjax.sensitivity(wrt=["hardware.hbm_bytes_per_s", "nic.scale_out_bytes_per_s"], kinks=False, at="grid")
 
 
 def solve():

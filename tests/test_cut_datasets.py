@@ -121,7 +121,7 @@ def test_questions_that_evaluate_again_are_answered_alike(ds, name):
     asked = {
         "explain": lambda ds: dsjax.explain(ds)[["step_time", "tps_per_chip", "block_time"]],
         "sensitivity": lambda ds: dsjax.sensitivity(ds, wrt=vary, at="best")[["elasticity", "tps_per_chip"]],
-        "over the grid": lambda ds: dsjax.sensitivity(ds, wrt=vary, kinks=False)[["elasticity", "feasible"]],
+        "over the grid": lambda ds: dsjax.sensitivity(ds, wrt=vary, kinks=False, at="grid")[["elasticity", "feasible"]],
         "envelope": lambda ds: dsjax.sensitivity(ds, wrt=vary, envelope=True)[["neighbour_of", "relaxed_load"]],
         "solve": lambda ds: dsjax.solve(ds, vary, "tps_per_chip >= 300", between=(1e9, 1e11))[["value", "feasible"]],
         "uncertainty": lambda ds: dsjax.uncertainty(ds, {vary: 0.1}, samples=8, by=["batch"])[
@@ -192,7 +192,7 @@ def test_holes_stay_out_of_what_is_evaluated_again(ds, holes):
     for name in ("value", "response", "feasible"):
         np.testing.assert_allclose(solved[0][name], solved[1][name], rtol=1e-9)
     assert dsjax.explain(only).step_time.item() == dsjax.explain(truth).step_time.item()
-    found = dsjax.sensitivity(cut, wrt=vary, kinks=False)
+    found = dsjax.sensitivity(cut, wrt=vary, kinks=False, at="grid")
     np.testing.assert_array_equal(found.feasible, ds.feasible & there)
     assert found.elasticity.dims[0] == "parameter"
     known = found.elasticity.isel(parameter=0).notnull().transpose(*there.dims)

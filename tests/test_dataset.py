@@ -72,7 +72,7 @@ def not_sweeps(tmp_path_factory):
     grid = {"study": "decode_gpu_2025", "axes": {"hardware": ["H800", "A100"], "batch": [16, 32]}}
     grid["fixed"] = {"nic": "CX7", "ep": 144, "precision": "kv1-w1", "mtp": 1, "pipeline": "naive"}
     found = {
-        "slopes.nc": dsjax.sensitivity(grid, wrt="nic.scale_out_bytes_per_s"),
+        "slopes.nc": dsjax.sensitivity(grid, wrt="nic.scale_out_bytes_per_s", at="grid"),
         "one.nc": dsjax.explain(grid),
         "cut.nc": dsjax.sweep(grid).drop_vars("step_time"),
         "bare.nc": (sweep := dsjax.sweep(grid)).drop_vars([name for name in sweep if name.startswith("ok_")]),

@@ -26,7 +26,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 @pytest.fixture(scope="module", params=GRIDS)
 def of_time(request):
     """(name, elasticities of the step time over a whole grid by the default parameters)."""
-    return request.param, dsjax.sensitivity(request.param, of="step_time", kinks=False)
+    return request.param, dsjax.sensitivity(request.param, of="step_time", kinks=False, at="grid")
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,9 @@ def test_the_number_of_one_row():
     names = ["nic.scale_out_bytes_per_s", *rows]
     small = {"batch": [64], "ep": [320], "hardware": ["H800", "A100"]}
     for of in ("tps_per_chip", "memory_per_chip"):  # one that the bandwidth moves, one that it does not
-        whole = dsjax.sensitivity(STUDY, of=of, wrt=names, axes=small).elasticity.transpose("parameter", ...)
+        whole = dsjax.sensitivity(STUDY, of=of, wrt=names, axes=small, at="grid").elasticity.transpose("parameter", ...)
         np.testing.assert_array_equal(whole[1] + whole[2], whole[0])
-    whole = dsjax.sensitivity(STUDY, wrt=names, axes=small)
+    whole = dsjax.sensitivity(STUDY, wrt=names, axes=small, at="grid")
     assert (whole.elasticity[1].sel(nic="E810") == 0.0).all() and (whole.elasticity[1].sel(nic="CX7") > 0.0).any()
     for nic, used in (("CX7", 1), ("E810", 2)):
         one = dsjax.sensitivity(STUDY, wrt=names, axes=small, at={"nic": nic, "hardware": "H800"}, envelope=True)
@@ -107,22 +107,22 @@ def test_the_number_of_one_row():
         assert one.elasticity.values[0] > 0.1 and np.isfinite(one.parameter_value).all()
         assert one.parameter_value.attrs["units"] == "of parameter_units"
     with pytest.raises(dsjax.InputError, match="did you mean 'CX7'"):
-        dsjax.sensitivity(STUDY, wrt="nic.CX8.scale_out_bytes_per_s")
+        dsjax.sensitivity(STUDY, wrt="nic.CX8.scale_out_bytes_per_s", at="grid")
     with pytest.raises(dsjax.InputError, match="overridden by nic_scale_out_bytes_per_s"):
-        dsjax.sensitivity(STUDY, wrt=rows[0], fixed={"nic_scale_out_bytes_per_s": 5e10})
+        dsjax.sensitivity(STUDY, wrt=rows[0], fixed={"nic_scale_out_bytes_per_s": 5e10}, at="grid")
 
 
 def test_a_point_is_the_grid_there(study_best):
     names = ["hardware.fp8_flops_per_s", "nic.scale_out_bytes_per_s"]
     small = {"batch": [64, 128], "ep": [320], "hardware": ["H800", "A100"]}
-    whole = dsjax.sensitivity(STUDY, wrt=names, axes=small)
+    whole = dsjax.sensitivity(STUDY, wrt=names, axes=small, at="grid")
     assert set(whole.kink.dims) <= set(whole.elasticity.dims) and whole.kink.attrs["flag_meanings"] == "smooth kink"
     at = {axis: study_best[axis].item() for axis in grid.load(STUDY).axes}
     np.testing.assert_allclose(whole.elasticity.sel(at), study_best.elasticity.sel(parameter=names), rtol=1e-12)
     named = dsjax.sensitivity(STUDY, wrt=names, at=at | {"batch": 64})
     assert {axis: named[axis].item() for axis in at} == at | {"batch": 64}
     np.testing.assert_allclose(named.elasticity, whole.elasticity.sel(at | {"batch": 64}), rtol=1e-12)
-    single = dsjax.sensitivity(STUDY, wrt=names, axes=small, dtype="float32")
+    single = dsjax.sensitivity(STUDY, wrt=names, axes=small, dtype="float32", at="grid")
     assert single.elasticity.dtype == np.float32 and "kink" not in single
     np.testing.assert_allclose(single.elasticity, whole.elasticity, atol=2e-6)
 
@@ -130,7 +130,7 @@ def test_a_point_is_the_grid_there(study_best):
 def test_a_dataset_is_asked_at_the_points_it_has_left(study):
     names = "nic.scale_out_bytes_per_s"
     cut = study.isel(batch=[0, 1], ep=[0]).sel(precision="kv1-w1")
-    ds = dsjax.sensitivity(cut, wrt=names)
+    ds = dsjax.sensitivity(cut, wrt=names, at="grid")
     assert ds.sizes["batch"] == 2 and ds.attrs["of"] == "tps_per_chip"
     best = dsjax.best(study, by=())
     assert dsjax.sensitivity(best, wrt=names, at="best").batch.item() == best.batch.item()
@@ -138,7 +138,7 @@ def test_a_dataset_is_asked_at_the_points_it_has_left(study):
 
 def test_what_a_phase_does_not_define_is_nan():
     axes = {"chips": [128], "tp": [4], "moe_tp": [1], "sp": [1], "batch": [10], "prompts": [4, 8]}
-    ds = dsjax.sensitivity("sg2260e", of="tps_per_user", wrt="hardware.hbm_bytes_per_s", axes=axes)
+    ds = dsjax.sensitivity("sg2260e", of="tps_per_user", wrt="hardware.hbm_bytes_per_s", axes=axes, at="grid")
     assert np.isnan(ds.elasticity.sel(phase="prefill")).all() and np.isfinite(ds.elasticity.sel(phase="decode")).all()
 
 
@@ -185,7 +185,8 @@ def test_a_kink_has_two_sides():
         ({"at": {"batchs": 64}}, "did you mean 'batch'"),
         ({"at": {"batch": 65}}, "unknown value of axis batch '65'"),
         ({"at": "worst"}, "expected 'best'"),
-        ({"kinks": True, "dtype": "float32"}, "expected float64"),
+        ({"kinks": True, "dtype": "float32", "at": "grid"}, "expected float64"),
+        ({"at": "grid", "envelope": True}, "with envelope; expected 'best'"),
         ({"dtype": "float16"}, "dtype: 'float16'"),
         ({"axis": {}}, "unknown option 'axis'"),
     ],
@@ -242,3 +243,10 @@ def test_examples(name, words, capsys):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert all(word in printed for word in words), printed
+
+
+def test_the_best_point_is_what_is_asked_by_default():
+    """As on the command line."""
+    axes = {"ep": [144], "batch": [16, 32], "hardware": ["H800"]}
+    default, best = (dsjax.sensitivity(STUDY, axes=axes, **given) for given in ({}, {"at": "best"}))
+    assert default["elasticity"].dims == ("parameter",) and default.drop_attrs().identical(best.drop_attrs())

@@ -137,7 +137,7 @@ def test_an_architect_is_told_that_few_rows_need_bandwidth():
     grid = {"model": "DeepSeek-V3", "phase": "decode", "axes": {"batch": [8]}, "fixed": fixed | {"context": 4096}}
     ds = dsjax.sweep(grid)
     names = ["hardware.fp8_flops_per_s", "hardware.bf16_flops_per_s", "hardware.hbm_bytes_per_s"]
-    found = dsjax.sensitivity(ds, "tps_per_chip", names)["elasticity"].squeeze()
+    found = dsjax.sensitivity(ds, "tps_per_chip", names, at="grid")["elasticity"].squeeze()
     fp8, bf16, memory = (float(found.sel(parameter=name)) for name in names)
     assert float(ds["mfu"].squeeze()) < 0.05 and memory > 3.0 * (fp8 + bf16) and memory > 0.3
 

@@ -36,7 +36,7 @@ def sensitivity(
     source: Source = "default",
     of: str | None = None,
     wrt: Names | None = None,
-    at: Named | str | None = None,
+    at: Named | str | None = "best",
     *,
     kinks: bool | None = None,
     envelope: bool = False,
@@ -45,8 +45,9 @@ def sensitivity(
     """Elasticity d ln y / d ln x of the variable `of` with respect to continuous parameters x, as a Dataset.
 
     `source`: a Dataset of dsjax's (evaluated again at the points its coordinates name), a file, or a grid (`options`
-    are those of `sweep`). `at`: None, the whole grid; "best", the best feasible point (where none is feasible, the
-    best of those that the fewest constraints refuse); or {axis: value}, the best of the points with these values.
+    are those of `sweep`). `at`: "best", the best feasible point (where none is feasible, the best of those that the
+    fewest constraints refuse); "grid" or None, the whole grid; or {axis: value}, the best of the points with these
+    values.
     `wrt`: None, the rates, times and utilisations of hardware and NIC and the start times of the curve; a name like
     "hardware.hbm_bytes_per_s", a record ("hardware", "nic", "curve", "precision", "workload") for all of its numbers,
     "all", or a list of these. A parameter is one number for all its rows: x dy/dx is taken at each point's own value;
@@ -69,6 +70,9 @@ def sensitivity(
     names = parameters.named(space, wrt)
     of = of or (space.objective if envelope else "tps_per_chip")
     check_output(space, of)
+    if at == "grid" and envelope:
+        raise InputError("at: 'grid': with envelope; expected 'best' or {axis: value}")
+    at = None if at == "grid" else at
     if at is None and not envelope:
         return over_grid(asked, of, names, kinks)
     if envelope and space.study.requests:
