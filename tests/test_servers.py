@@ -343,3 +343,17 @@ def test_a_search_slab_by_slab_finds_what_a_held_one_finds(limit, monkeypatch):
                 np.testing.assert_allclose(here, other, rtol=1e-9, err_msg=name)
             else:
                 assert (here == other).all(), name
+
+
+def test_tp_beyond_the_chips_is_masked_and_finite():
+    ds = dsjax.sweep(
+        {
+            "model": "DeepSeek-R1",
+            "phase": "serve",
+            "axes": {"tp": [8, 16], "concurrency": [1, 64]},
+            "fixed": {"hardware": "H200", "nic": "CX7", "chips": 8, "isl": 2048, "osl": 256},
+        }
+    )
+    assert ds["feasible"].sel(tp=8).all() and not ds["feasible"].sel(tp=16).any()
+    for name in ("ttft_mean", "tpot_mean", "ttft_p90", "memory_per_chip"):
+        assert np.isfinite(ds[name]).all(), name

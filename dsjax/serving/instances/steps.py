@@ -28,6 +28,7 @@ def busiest(total, groups, piece, most=None):
     largest of as many normal numbers (`routing.largest_normal`, Cornish and Fisher); no more than `most` while the
     equal share is below it. At least one piece, and no more than all.
     """
+    groups = arrays.maximum(groups, 1.0)  # tp beyond the chips: masked, and finite
     equal, one = total / groups, arrays.minimum(piece, total)
     if most is None:
         return arrays.minimum(arrays.maximum(equal + 0.5 * piece * (1.0 - 1.0 / groups), one), total)
