@@ -71,6 +71,7 @@ def _prefill_first(step, sizes, server, inside):
 
     m, seen, whole, ahead, waiting, rate = at(root(lacking, prompts.NOBODY, 2.0))
     p = prompts.prefill_first(step, sizes, seen, decode_s, m, most)
+    rate, waiting = _at_most(most / full, rate, waiting, inside, q * whole + own_mean)
     return rate, whole, waiting, -arrays.expm1(-ahead), p, decode_s, rate * q * whole
 
 
@@ -95,7 +96,14 @@ def _chunked(step, sizes, server, inside):
         p, waiting, _, _ = at(batch)
         return batch + batch / (q * p.whole) * (p.own_mean + waiting) - inside
 
-    batch = root(lacking, 1e-6 * inside, inside)
+    batch = root(lacking, arrays.minimum(1e-6, 1e-9 * q) * inside, inside)
     p, waiting, load, ahead = at(batch)
     chance = arrays.where(p.batched > 0.0, -arrays.expm1(-ahead), load)
-    return batch / (q * p.whole), p.whole, waiting, chance, p, decode_s, batch
+    rate, waiting = _at_most(1.0 / p.service, batch / (q * p.whole), waiting, inside, q * p.whole + p.own_mean)
+    return rate, p.whole, waiting, chance, p, decode_s, rate * q * p.whole
+
+
+def _at_most(limit, rate, waiting, inside, rest):
+    """(X, W): no more than full steps of prompts take, and then the wait that Little's law leaves: X (W + rest) = c'."""
+    full = rate > limit
+    return arrays.where(full, limit, rate), arrays.where(full, inside / limit - rest, waiting)
