@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import arrays
-from ..server import goodput, pools, profiles, prompts, queues
+from ..server import goodput, pools, profiles
 from ..server.lengths import Load, lengths
 from . import answer, validity
 from .table import interpolated
@@ -25,22 +25,13 @@ class Points(NamedTuple):
     limits: goodput.Limits | None = None  # that requests should keep
 
 
-def transfer(points, sizes, rate):
-    """(time to send the cache of a prompt [s], share of the time in which a link is busy).
+def link_s(points, sizes):
+    """L y / b: time that the cache of a prompt takes on its link [s].
 
-    t = start + L y / b (1 + rho / (2 (1 - rho))), L positions of a prompt (and those that a state is worth), y bytes of
-    one on a chip that decodes, b bytes per second of the link of a chip; rho = lam L y / b over the groups of the pool
-    that has fewer of them to send from or to: a queue
-    of one server and constant service.
+    L positions of a prompt (and those that a state is worth), y bytes of one on a chip that decodes, b bytes per second
+    of the link of a chip.
     """
-    sent = (sizes.prompt + points.decode.state_positions) * points.decode.position_bytes / points.link_bytes_per_s
-    ends = [
-        points.prefill_instances * points.prefill.groups,
-        points.decode_instances * points.decode.groups,
-    ]
-    share = rate * sent / arrays.minimum(*ends)
-    busy = arrays.minimum(share, queues.FULLEST)
-    return points.link_step_s + sent * (1.0 + 0.5 * busy / (1.0 - busy)), share
+    return (sizes.prompt + points.decode.state_positions) * points.decode.position_bytes / points.link_bytes_per_s
 
 
 def largest_rates(points, sizes, cap):
@@ -49,8 +40,7 @@ def largest_rates(points, sizes, cap):
     n_p M / T(M) in full steps; n_d cap / (q t_d(cap)).
     """
     p = points.prefill
-    most = prompts.most_in_a_step(sizes, p.budget, p.groups)
-    prefill = points.prefill_instances * most / prompts.taken(p.table, sizes, most)
+    prefill = pools.largest_prefill(p.table, sizes, p.budget, p.groups, points.prefill_instances)
     return prefill, points.decode_instances * cap / (sizes.steps * points.decode.table.decode(cap))
 
 
@@ -65,20 +55,22 @@ def variables(points, open_, with_quantiles):
     spare = p.room_bytes - p.held_bytes - over  # of an instance that computes prompts: for the caches of a batch
     of_prefill, of_decode = largest_rates(points, sizes, room.cap)
     most = arrays.minimum(of_prefill, of_decode)
-    bound = arrays.minimum(points.asked, most) if open_ else most
-    sent, _ = transfer(points, sizes, bound)
+    bound = arrays.minimum(points.asked, most) if open_ else points.asked
+    sent = link_s(points, sizes)
     found = pools.Pools(
         budget=p.budget,
         cap=room.cap,
         prefill_instances=points.prefill_instances,
         decode_instances=points.decode_instances,
-        transfer_s=sent,
+        transfer_s=points.link_step_s + sent,
         prefill_groups=p.groups,
+        link_s=sent,
+        links=arrays.minimum(points.prefill_instances * p.groups, points.decode_instances * d.groups),
     )
     of = pools.open_means if open_ else pools.closed_means
-    means = of(p.table, d.table, sizes, found, bound if open_ else points.asked)
+    means = of(p.table, d.table, sizes, found, bound)
     rate, kept = means.rate, answer.held_positions(d, sizes)
-    sent, share = transfer(points, sizes, rate)
+    _, share = pools.transfer(found, rate)
     asked = points.asked if open_ else rate
     waits = means.prefill.wait
     out = {
@@ -91,7 +83,7 @@ def variables(points, open_, with_quantiles):
         "prefill_utilisation": asked / of_prefill,
         "decode_utilisation": asked / of_decode,
         "transfer_share": share,
-        "transfer_time": sent,
+        "transfer_time": means.transfer_s,
         "balanced_ratio": points.prefill_instances / of_prefill * of_decode / points.decode_instances,
         "decode_batch": means.batch,
         "prefill_share": 0.0 * rate,
@@ -111,7 +103,7 @@ def variables(points, open_, with_quantiles):
         "request/room": means.room_wait,
         "request/queue": waits,
         "request/prompt": means.prefill.own_mean,
-        "request/transfer": sent,
+        "request/transfer": means.transfer_s,
         "request/decode": means.batch / rate,
     }
     load = arrays.maximum(asked / most, share) if open_ else 0.0 * rate

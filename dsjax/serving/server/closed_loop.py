@@ -104,6 +104,6 @@ def _chunked(step, sizes, server, inside):
 
 
 def _at_most(limit, rate, waiting, inside, rest):
-    """(X, W): no more than full steps of prompts take, and then the wait that Little's law leaves: X (W + rest) = c'."""
+    """(X, W): no more than full steps of prompts take, and then the wait that is left of X (W + rest) = c'."""
     full = rate > limit
     return arrays.where(full, limit, rate), arrays.where(full, inside / limit - rest, waiting)

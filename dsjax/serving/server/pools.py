@@ -18,8 +18,10 @@ class Pools(NamedTuple):
     cap: float  # sequences that an instance that decodes holds at most
     prefill_instances: float  # n_p
     decode_instances: float  # n_d
-    transfer_s: float  # to send the cache of a prompt of mean length [s]
+    transfer_s: float  # to send the cache of a prompt of mean length, where nobody else does [s]
     prefill_groups: float = 1.0  # d: data-parallel groups of an instance that computes prompts, a budget each
+    link_s: float = 0.0  # of it, that a link is busy: others wait [s]
+    links: float = 1.0  # groups that send, or that receive, whichever are fewer
 
 
 class Prefill(NamedTuple):
@@ -44,6 +46,7 @@ class Means(NamedTuple):
     batch: np.ndarray  # sequences of all instances that decode
     decoding: queues.Decoding
     prefill: Prefill
+    transfer_s: np.ndarray  # to send the cache of a prompt, and before it the wait for a link
     step_s: np.ndarray  # a step of decode
     slope: np.ndarray  # its growth with a sequence more on every instance
     room_wait: np.ndarray  # mean wait for room to decode
@@ -94,6 +97,22 @@ def prefill(step, sizes, pools, rate):
     return Prefill(own, edges, own_mean, most, m, load, waiting, chance)
 
 
+def transfer(pools, rate):
+    """(time to send the cache of a prompt [s], share of the time in which a link is busy), at a rate.
+
+    t = start + sent (1 + rho / (2 (1 - rho))), rho = lam sent / links: a queue of one server and constant service.
+    """
+    share = rate * pools.link_s / pools.links
+    busy = arrays.minimum(share, queues.FULLEST)
+    return pools.transfer_s + pools.link_s * 0.5 * busy / (1.0 - busy), share
+
+
+def largest_prefill(step, sizes, budget, groups, instances):
+    """n_p M / T(M): requests per second of instances that compute full steps of prompts [1/s]."""
+    most = prompts.most_in_a_step(sizes, budget, groups)
+    return instances * most / prompts.taken(step, sizes, most)
+
+
 def decode(step, sizes, pools, rate):
     """(`Decoding` of all instances, time of a step).
 
@@ -120,12 +139,14 @@ def open_means(prefill_step, decode_step, sizes, pools, rate):
     """`Means` of an open loop at a rate."""
     p = prefill(prefill_step, sizes, pools, rate)
     found, step_s = decode(decode_step, sizes, pools, rate)
-    return _means(rate, found, p, decode_step, step_s, found.queue / rate, sizes, pools)
+    sent, _ = transfer(pools, rate)
+    return _means(rate, found, p, sent, decode_step, step_s, found.queue / rate, sizes, pools)
 
 
 def closed_means(prefill_step, decode_step, sizes, pools, users):
-    """`Means` of users; where the pool that decodes is full, they wait for room in it."""
+    """`Means` of users, who wait for what is full: instances of either pool, or the links between them."""
     q, n, tagged = sizes.steps, pools.decode_instances, (users - 1.0) / users
+    least = arrays.minimum(1e-6, 1e-9 * q)  # of the users who decode
     full = n * pools.cap
 
     def at(rate):
@@ -134,30 +155,38 @@ def closed_means(prefill_step, decode_step, sizes, pools, users):
         def lacking(sequences):
             return sequences - rate * q * decode_step.decode(arrays.maximum(sequences / n, 1.0))
 
-        return p, root(lacking, 1e-6 * users, users)
+        return p, root(lacking, least * users, users)
 
-    def others(p, step_s):
-        return 0.5 * step_s + p.wait + p.own_mean + pools.transfer_s
+    def others(p, step_s, rate):
+        return 0.5 * step_s + p.wait + p.own_mean + transfer(pools, tagged * rate)[0]
 
     def lacking(rate):
         p, count = at(rate)
-        return count + rate * others(p, decode_step.decode(arrays.maximum(count / n, 1.0))) - users
+        return count + rate * others(p, decode_step.decode(arrays.maximum(count / n, 1.0)), rate) - users
 
     fastest = decode_step.decode(arrays.ones_like(users))
-    free = root(lacking, 1e-6 * users / (q * fastest), users / (q * fastest))
-    rate = arrays.minimum(free, full / (q * decode_step.decode(arrays.maximum(pools.cap, 1.0))))
+    free = root(lacking, least * users / (q * fastest), users / (q * fastest))
+    largest = full / (q * decode_step.decode(arrays.maximum(pools.cap, 1.0)))
+    most = largest_prefill(prefill_step, sizes, pools.budget, pools.prefill_groups, pools.prefill_instances)
+    sent = queues.FULLEST * pools.links / arrays.maximum(pools.link_s, 1e-15)
+    rate = arrays.minimum(arrays.minimum(free, most), arrays.minimum(sent, largest))
     p, count = at(rate)
     step_s = decode_step.decode(arrays.maximum(count / n, 1.0))
-    room = arrays.maximum((users - count) / rate - others(p, step_s), 0.0)
+    left = arrays.maximum((users - count) / rate - others(p, step_s, rate), 0.0)
+    at_prompts, at_links = most < arrays.minimum(sent, largest), sent < arrays.minimum(most, largest)
+    p = p._replace(wait=p.wait + arrays.where(at_prompts, left, 0.0))
+    transfer_s = transfer(pools, tagged * rate)[0] + arrays.where(at_links, left, 0.0)
+    room = arrays.where(at_prompts | at_links, 0.0, left)
     spread = arrays.maximum(tagged * count * (1.0 - count / users), 0.0)
-    waits = arrays.where(room > 1e-9 * others(p, step_s), 1.0, 0.0)
+    waits = arrays.where(room > 1e-9 * others(p, step_s, rate), 1.0, 0.0)
     found = queues.Decoding(count, spread, waits, rate * room, 0.0 * count)
-    return _means(rate, found, p, decode_step, step_s, room, sizes, pools)
+    return _means(rate, found, p, transfer_s, decode_step, step_s, room, sizes, pools)
 
 
-def _means(rate, found, p, step, step_s, room, sizes, pools):
+def _means(rate, found, p, sent, step, step_s, room, sizes, pools):
     """Half a step is what one that comes waits for the next one."""
     growth = slope(step, found.mean / pools.decode_instances)
-    ttft = p.wait + p.own_mean + pools.transfer_s + room
+    ttft = p.wait + p.own_mean + sent + room
     tpot = step_s * (1.0 + 0.5 * sizes.per_step) / sizes.tokens_per_step
-    return Means(rate, ttft, tpot, rate * step_s * (sizes.steps + 0.5), found, p, step_s, growth, room, found.waits)
+    batch = rate * step_s * (sizes.steps + 0.5)
+    return Means(rate, ttft, tpot, batch, found, p, sent, step_s, growth, room, found.waits)

@@ -132,7 +132,7 @@ def of_pools(m, sizes, pools, closed=False):
     if closed:
         second = p.own / p.own_mean[..., None] - 1.0
         waits = of_few(waits, p.wait, m.rate, m.decoding.variance, mean(second * second))
-    parts, later = first_token.waiting(p.wait, p.chance, none + 1e-9, waits), none + pools.transfer_s
+    parts, later = first_token.waiting(p.wait, p.chance, none + 1e-9, waits), none + m.transfer_s
     if closed:
         parts, half = of_users(parts, m.decoding.queue, m.rate)
         later = later + m.room_wait - half
