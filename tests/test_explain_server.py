@@ -250,6 +250,13 @@ def test_a_server_that_holds_no_request_shows_no_times(file):
     assert "resource" not in ds.dims and np.isfinite(ds.latency_mean)
 
 
+def test_pools_that_hold_no_request_say_which_chip():
+    ds = dsjax.explain(POOLS, fixed={"prefill_hardware_hbm_bytes": 8e10, "decode_hardware_hbm_bytes": 7e10})
+    said = " ".join(ds.why.values)
+    assert "prefill: weights and activations leave no room for a cache in the 80.00 GB of a chip" in said
+    assert "decode: weights and activations leave no room for a cache in the 70.00 GB of a chip" in said
+
+
 def test_more_requests_than_it_takes_show_no_times(file):
     point = "--at", "tp=8", "--axis", "requests_per_s=50"
     text = command("explain", file, *point)

@@ -112,3 +112,15 @@ def test_rows_of_the_catalog_name_chips_of_their_family():
 def test_two_pools_are_told_by_the_kernels_of_each():
     line = provenance.remark(grid.load("disaggregated"))
     assert line.startswith("kernel times by curve") and "hopper" in line
+
+
+def test_kernels_of_two_pools_are_said_of_their_chips():
+    pool = {"hardware": "H200", "tp": 8, "chips": 8, "nic": "CX7", "engine": "sglang"}
+    both = {"prefill": pool | {"hardware": "H20"}, "decode": pool, "fixed": {"isl": 2048, "osl": 512}}
+    both["fixed"] |= {"transfer_nic": "CX7", "requests_per_s": 1.0}
+    found = grid.load({"phase": "disaggregated", "model": "DeepSeek-V3.2", "axes": {"decode_instances": [1]}} | both)
+    chips = {chip: curve for (chip, _), (curve, _) in provenance.of_space(found).items()}
+    assert {*chips} == {"H20", "H200"}
+    kernels = {chip: set(provenance.by_kernel(found, curve, chip)) for chip, curve in chips.items()}
+    assert "sparse_prefill" in kernels["H20"] and "sparse" in kernels["H200"] and "sparse" not in kernels["H20"]
+    assert "not measured" in provenance.remark(found)

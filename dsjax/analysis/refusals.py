@@ -13,7 +13,8 @@ def numbers(space, values):
     named = {}
     for record, rows in space.rows.items():
         row = rows.get(space.fixed.get(record), {})
-        prefix = f"{record}_" if record in _PREFIXED else ""
+        pool, _, kind = record.rpartition("_")  # prefill_hardware: the hardware of a pool
+        prefix = f"{record}_" if kind in _PREFIXED else f"{pool}_" if pool else ""
         named |= {f"{prefix}{field}": value for field, value in reader.numbers(row).items()}
     given = space.fixed | {name.removeprefix("precision_"): value for name, value in space.fixed.items()}
     return named | given | {name: value for name, value in values.items() if "/" not in name}

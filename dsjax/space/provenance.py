@@ -41,13 +41,23 @@ def _basis(space, curve, hardware):
 
 
 def by_kernel(space, curve, hardware):
-    """{kernel that the space runs: "fitted", "sibling" or "assumed" on this hardware} of a row of the curves."""
+    """{kernel that the space runs: "fitted", "sibling" or "assumed" on this hardware} of a row of the curves.
+
+    Of two pools, what those run that have the hardware.
+    """
+    if space.study.pools:
+        having = [pool for pool in space.pools.values() if (hardware, curve) in _curves(pool)]
+        return {kernel: basis for pool in having for kernel, basis in by_kernel(pool, curve, hardware).items()}
     row, chip = space.rows["curve"][curve], space.rows["hardware"][hardware]
     own, other = [row.get(key, ()) for key in measured.LISTS], row.get("kernels", {})
     if row["form"] != "kernel":
         return {}
     run = sorted(kernels_run(space))
     return {kernel: measured.basis(other.get(kernel, own), chip, hardware) for kernel in run}
+
+
+def _curves(space):
+    return {(chip, curve) for (chip, _), (curve, _) in of_space(space).items()}
 
 
 def kernels_run(space):
