@@ -7,6 +7,7 @@ import dsjax
 from dsjax.catalog import reader
 from dsjax.space import grid, provenance
 from dsjax.specs import records
+from dsjax.sweeps import sweep
 
 OWN = """
     [curve.Family]
@@ -123,4 +124,5 @@ def test_kernels_of_two_pools_are_said_of_their_chips():
     assert {*chips} == {"H20", "H200"}
     kernels = {chip: set(provenance.by_kernel(found, curve, chip)) for chip, curve in chips.items()}
     assert "sparse_prefill" in kernels["H20"] and "sparse" in kernels["H200"] and "sparse" not in kernels["H20"]
-    assert "not measured" in provenance.remark(found)
+    assert "H20, not measured" in provenance.remark(found)
+    assert sweep.of_space(found).prefill_curve_basis == "assumed"

@@ -24,7 +24,7 @@ def of_space(space):
     if not space.study.curve:
         return {}
     if space.study.pools:
-        return {key: found for pool in space.pools.values() for key, found in of_space(pool).items()}
+        return {key: found for pool in _pools(space).values() for key, found in of_space(pool).items()}
     labels, chips = space.labels("curve"), space.labels("hardware")
     both = [(chip, engine) for chip in chips for engine in space.labels("engine")]
     if all(label in space.rows["curve"] for label in labels):
@@ -46,7 +46,7 @@ def by_kernel(space, curve, hardware):
     Of two pools, what those run that have the hardware.
     """
     if space.study.pools:
-        having = [pool for pool in space.pools.values() if (hardware, curve) in _curves(pool)]
+        having = [pool for pool in _pools(space).values() if (hardware, curve) in _curves(pool)]
         return {kernel: basis for pool in having for kernel, basis in by_kernel(pool, curve, hardware).items()}
     row, chip = space.rows["curve"][curve], space.rows["hardware"][hardware]
     own, other = [row.get(key, ()) for key in measured.LISTS], row.get("kernels", {})
@@ -54,6 +54,11 @@ def by_kernel(space, curve, hardware):
         return {}
     run = sorted(kernels_run(space))
     return {kernel: measured.basis(other.get(kernel, own), chip, hardware) for kernel in run}
+
+
+def _pools(space):
+    """{name of a pool: its space, which runs the kernels of that phase}."""
+    return {name: pool.with_fixed(phase=name) for name, pool in space.pools.items()}
 
 
 def _curves(space):
@@ -134,7 +139,7 @@ def _but(space, curve, basis, names):
 def coordinates(space):
     """Coordinates over `hardware`, and `engine` where that decides: the basis of the curve, and its relative error."""
     if space.study.pools:
-        of = {name: coordinates(pool) for name, pool in space.pools.items()}
+        of = {name: coordinates(pool) for name, pool in _pools(space).items()}
         return {
             f"{name}_{key}": (tuple(f"{name}_{dim}" for dim in dims), x, attrs)
             for name, found in of.items()
