@@ -275,3 +275,9 @@ def test_rows_as_engines_have_them():
         row = rows[name]
         assert row["head_bytes"] == row["dense_bytes"] == row["absorbed_bytes"] == row["weight_bytes"], name
         assert row["shared_bytes"] == row["expert_bytes"] and row["expert_tile"] == 0.0, name
+
+
+def test_checkpoints_that_differ_are_told_by_precision():
+    given = {"axes": {"model": ["DeepSeek-R1", "Kimi-K3", "Llama-3.1-8B", "Phi-4"]}, "fixed": {"hardware": "H200"}}
+    with pytest.raises(dsjax.InputError, match="fp8 of DeepSeek-R1, int4 of Kimi-K3, bf16 of Llama-3.1-8B and 1 more;"):
+        grid.load("serve", **given)

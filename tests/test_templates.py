@@ -78,6 +78,7 @@ def test_a_chip_that_is_not_filled_in_is_refused_at_once(tmp_path):
     line = str(error.value)
     assert line.startswith(f"{path}: [hardware.MyChip]: ") and len(line) <= max(LONGEST, len(str(path)) + 100)
     assert line.count("is not a number") >= 2 and re.search(r"and \d+ more$", line)
+    assert "exchange_" not in line and "combine_" not in line  # left out: as numbers that are told already
 
 
 def test_a_chip_filled_in_is_that_chip(tmp_path, capsys):

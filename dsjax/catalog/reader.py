@@ -164,10 +164,13 @@ def _row(raw, records, record, name):
         extra = _texts(where, record, records, merged)
     faults.among("key", [key for key in merged if key not in allowed], sorted({*allowed, *sources.KEYS}))
     numbers = {}
-    merged = completed(fields, {key: merged[key] for key in allowed & merged.keys()})
-    for key in sorted(merged):
-        with faults.caught():
-            numbers[key] = value(f"{where} {key}", record, key, merged[key], fields)
+    given = {key: merged[key] for key in allowed & merged.keys()}
+    merged = completed(fields, given)
+    for key in [*sorted(given), *(key for key in fields if key in merged and key not in given)]:
+        if key in given or fields[key].get("like", key) in {key, *numbers}:  # not what another's fault already says
+            with faults.caught():
+                numbers[key] = value(f"{where} {key}", record, key, merged[key], fields)
+    numbers = dict(sorted(numbers.items()))
     missing = {key for key in allowed - merged.keys() if "like" not in fields.get(key, {})}  # those need the other one
     missing = set() if based and len(chain) == 1 else missing  # of a base that is not there
     missing |= {"source"} - written.keys() if not based else set()

@@ -194,9 +194,13 @@ class _Reader:
             return {}
         found = {name: checkpoints.row_of(name, rows["model"][name], rows[names[0]]) for name in models}
         if len({row for row, _ in found.values()}) > 1:
-            rows = ", ".join(f"{row} of {name}" for name, (row, _) in found.items())
+            of: dict = {}
+            for name, (row, _) in found.items():
+                of.setdefault(row, []).append(name)
+            rest = {row: f" and {len(names) - 1} more" if names[1:] else "" for row, names in of.items()}
+            said = [f"{row} of {names[0]}{rest[row]}" for row, names in of.items()]
             raise InputError(
-                f"{self.file}: [axes] precision: missing, and checkpoints differ: {rows}; expected an axis"
+                f"{self.file}: [axes] precision: missing, and checkpoints differ: {', '.join(said)}; expected an axis"
             )
         row, why = next(iter(found.values()))[0], "; ".join(text for _, text in found.values())
         return dict.fromkeys(names, (row, why))
