@@ -29,6 +29,7 @@ _PUBLIC = {
     "load_grid": "space.grid",
     "open_netcdf": "results.netcdf",
     "pareto": "search.best",
+    "plan": "analysis.plan.plan",
     "plot": "pictures",
     "recommend": "analysis.fleet.recommend",
     "reproduce": "reproduction.reproduce",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .analysis.explain import explain as explain
     from .analysis.fleet.fleets import fleets as fleets
     from .analysis.fleet.recommend import recommend as recommend
+    from .analysis.plan.plan import plan as plan
     from .analysis.sensitivity import sensitivity as sensitivity
     from .analysis.solve import solve as solve
     from .analysis.uncertainty import uncertainty as uncertainty

@@ -23,6 +23,7 @@ COMMANDS = {
     "answers": (
         "Ask about a design space or one configuration",
         {
+            "plan": "What to run on so many chips: the split, what it serves, what binds.",
             "explain": "One configuration in full: the best feasible point, or any other; refused ones too.",
             "sensitivity": "Which hardware number would help: elasticities d ln y / d ln x, largest first.",
             "solve": "The value of one input at which the best feasible configuration reaches a target.",

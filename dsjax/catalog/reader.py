@@ -222,6 +222,8 @@ FORM = "equations that its knots are of"
 USUAL_CURVE = "kernel-assumed"  # of a chip that names none
 CURVE = "row of the curves: the shares of peak that its kernels reach"
 VENDOR = "who makes it; words of `dsjax catalog hardware` look here too"
+CHOICES = {f"{axis}s": f"choices of the axis {axis} that an engine has" for axis in ("pipeline", "dispatch_mode")}
+CHOICES["deployments"] = "rows of the engines that are an engine deployed otherwise"
 CURVES = "curves of its own kernels in place of those of a family of chips: { curve of a chip = own curve }"
 
 
@@ -243,7 +245,11 @@ def _texts(where, record, records, merged):
         curves = merged.pop("curves", {})
         if not isinstance(curves, dict) or not all(isinstance(name, str) for name in curves.values()):
             raise InputError(f"{where} curves: {curves!r}; expected {{ curve of a hardware = curve of the engine }}")
-        return {"curves": curves}
+        choices = {key: merged.pop(key, []) for key in CHOICES}
+        for key, names in choices.items():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise InputError(f"{where} {key}: {names!r}; expected a list of names")
+        return {"curves": curves} | choices
     return {}
 
 

@@ -44,6 +44,7 @@ def texts(kind, cls):
         found["vendor"] = values.described(reader.VENDOR, values.TEXT)
     if kind == "engine":
         found["curves"] = values.described(reader.CURVES, values.tables(values.TEXT))
+        found |= {key: values.described(doc, values.array(values.TEXT, least=0)) for key, doc in reader.CHOICES.items()}
     return found
 
 

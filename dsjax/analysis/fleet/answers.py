@@ -11,7 +11,7 @@ from .layouts import OF_DECODE, OF_PREFILL, Layouts, distinct, evaluated, rows
 SMALL, LARGE, MANY = 1e-9, 1e9, 1e6
 
 
-def _bounded(values, limits):
+def bounded(values, limits):
     """Masks of the limits on variables that are there; the mean is what steps call `ttft` and `tpot`."""
     values = values | {"ttft": values["ttft_mean"], "tpot": values["tpot_mean"]}
     values |= {"tps_per_user": 1.0 / values["tpot"]}
@@ -53,7 +53,7 @@ class Servers:
 
                 for name, x in evaluated(at, self.place[layouts[own]], asked[own]).items():
                     found.setdefault(name, np.empty(len(layouts), x.dtype))[own] = x
-        return found | self.layouts.masks(layouts, found["decode_batch"]) | _bounded(found, self.limits)
+        return found | self.layouts.masks(layouts, found["decode_batch"]) | bounded(found, self.limits)
 
 
 class Pools:
@@ -133,4 +133,4 @@ class Pools:
             if own is not None:
                 found = self.layouts[pool].masks(own, values["decode_batch"] / numbers[-1])
                 masks |= {f"ok_{pool}_{mask.removeprefix('ok_')}": ok for mask, ok in found.items()}
-        return values | masks | _bounded(values, self.limits)
+        return values | masks | bounded(values, self.limits)

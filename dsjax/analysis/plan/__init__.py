@@ -1,0 +1,1 @@
+"""What to run on some chips, asked and answered in a user's words."""

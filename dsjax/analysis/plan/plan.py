@@ -1,0 +1,128 @@
+"""`dsjax.plan`: what to run on some chips, for lengths, limits and a demand in a user's words."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import xarray as xr
+
+from ...errors import InputError
+from ...types import Amount, Named, Names, Path
+from ...units import domain, number
+from ..fleet import demand
+from . import aggregated, answers, instances, pieces
+from .axes import nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Question(demand.Question):
+    """A `demand.Question` that may have no demand: then as many users as keep the limits are asked for."""
+
+    demanded: bool = False
+
+    @property
+    def load(self):
+        """{name: number} of what a space of servers fixes."""
+        return super().load | {"requests_per_user": 0}
+
+
+def plan(
+    model: str = "DeepSeek-V3",
+    hardware: Names = "H20",
+    chips: int | None = None,
+    *,
+    isl: Amount | None = None,
+    osl: Amount | None = None,
+    tps_per_user: Amount | None = None,
+    ttft: Amount | None = None,
+    tpot: Amount | None = None,
+    percentile: int | str = 90,
+    requests_per_s: Amount | None = None,
+    engine: str = "generic",
+    nic: str = "CX7",
+    precision: Names | None = None,
+    axes: Named | None = None,
+    fixed: Named | None = None,
+    settings: Named | None = None,
+    catalogs: Sequence[Path] = (),
+) -> xr.Dataset:
+    """What to run on `chips` of a hardware, as a Dataset over `rank`, best first.
+
+    `hardware`: names of rows, "any" all of the catalog. Requests of `isl` and `osl` tokens in the mean. Limits:
+    `tps_per_user` (or `tpot` [s]) and `ttft` [s] hold at the `percentile` of the requests: 50, 90, 99 or "mean".
+    Without `requests_per_s` the chips serve as many users as keep the limits, who ask again when the answer is
+    there, and the most tokens per second and chip come first; with it the fewest chips, of those that are given or of
+    as many as it takes.
+
+    Axes follow from the chips (`axes.Shape`): instances of every size that divides them, every tp, moe_tp, ep, dp, sp,
+    stages of whole scale-up domains, pipelines and dispatch modes of the `engine`, drafts where the model makes them,
+    precisions of the weights that the checkpoint stores (or `precision`), prompts before steps or inside them, users up
+    to what the memory holds. `axes` and `fixed` replace or narrow them, or are of the requests (`isl_cv`,
+    `cached_fraction`, ...); `settings`, `catalogs` as in `sweep`. The best of every hardware is the best of all layouts
+    to 0.2 %; other precisions are looked at where it is split as those that came nearest.
+
+    Attributes have the words: what limits it, what the chips and the precision are, why there is no answer.
+    """
+    given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "min_tps_per_user": tps_per_user}
+    question = _question(given | {"max_ttft": ttft, "max_tpot": tpot}, percentile)
+    if chips is None and not question.demanded:
+        raise InputError("chips and requests_per_s: none given; expected one of the two, or both")
+    if chips is not None:
+        chips = number("chips", chips, domain("1", low=1, open_low=False, integer=True))
+    chosen, catalog = pieces.choice(model, hardware, nic, engine, precision, axes, fixed, settings, catalogs)
+    return of(chosen, catalog, question, chips)
+
+
+def of(chosen, catalog, question, chips):
+    """`plan` of names that are read."""
+    shape = pieces.shape_of(chosen)
+    has, why = pieces.precisions(chosen, shape, catalog)
+    engines = shape_engines(chosen, catalog)
+
+    def found(sizes):
+        return pieces.of(chosen, shape, has, engines, sizes)
+
+    parts = found(lambda chip: _sizes(shape, chip, chips, question.demanded))
+    if not parts:
+        raise InputError(_unusable(chosen, shape, has, chips, found))
+    spaces = [pieces.space(part, chosen, question.load) for part in parts]
+    search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
+    return answers.dataset_of(search, question, chosen, why)
+
+
+def shape_engines(chosen, catalog):
+    """{engine: row} of those that are looked at."""
+    return {name: catalog["engine"][name] for name in chosen.engines}
+
+
+def _question(asked, percentile):
+    """`Question` of arguments as a user gives them."""
+    demanded = asked["requests_per_s"] is not None
+    of = demand.question(asked | ({} if demanded else {"concurrency": 1}), percentile, minimize="chips", mixed=False)
+    return Question(**{field.name: getattr(of, field.name) for field in dataclasses.fields(of)}, demanded=demanded)
+
+
+def _sizes(shape, chip, chips, demanded):
+    if chips is None:
+        return shape.every_size(chip)
+    own = shape.sizes(chip, chips)
+    return sorted({*own, *shape.every_size(chip, chips)}) if demanded else own
+
+
+def _unusable(chosen, shape, has, chips, found):
+    """Why no instance can be made of the chips, and the nearest number that can be used."""
+    names = ", ".join(chosen.hardware)
+    lacking = [chip for chip in chosen.hardware if not has[chip]]
+    if len(lacking) == len(chosen.hardware):
+        asked = f"precision {', '.join(chosen.precision)}" if chosen.precision else "the precisions of the checkpoint"
+        return f"hardware: {names} has not the compute rates of {asked} of {chosen.model}; expected others"
+    try:
+        near = nearest(chips or 1, lambda n: bool(found(lambda chip: shape.sizes(chip, n))))
+    except InputError:
+        return f"{chosen.model} on {names}: no split of engine {chosen.engines[0]} keeps what axes and fixed values ask"
+    least = min(shape.weight_bytes[p] for chip in chosen.hardware for p in has[chip])
+    room = max(shape.room_bytes(chip) for chip in chosen.hardware if has[chip])
+    many = f"chips: {chips}: no split of {chosen.model}"
+    if chips * room < least:
+        sizes = f"{least / 1e9:,.0f} GB of weights in {chips * room / 1e9:,.0f} GB of memory"
+        return f"{many} on {names}: {sizes}; the nearest number that can be used is {near}"
+    return f"{many} on {names} uses them all; the nearest number that can be used is {near}"

@@ -1,0 +1,70 @@
+"""`dsjax plan`: what to run on some chips, asked and answered in a user's words."""
+
+import sys
+
+import click
+
+from ..common import OUTPUT_OPTIONS, GridRequest, names_of, options_of
+from ..progress import progress
+
+CHANGES = options_of(
+    click.option("--axis", "axes", multiple=True, metavar="NAME=VALUES", help="Values to look at: tp=4,8 or mtp=0,1."),
+    click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="One value: pipeline=naive, isl_cv=0."),
+    click.option("--set", "settings", multiple=True, metavar="ROW=NUMBER", help="Change a catalog number."),
+    click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's."),
+)
+
+
+@click.command()
+@click.option("--model", default="DeepSeek-V3", show_default=True, metavar="MODEL", help="A row, or a config.json.")
+@click.option("--hardware", default="H20", show_default=True, metavar="CHIPS", help="One, several (H20,H200), or any.")
+@click.option("--chips", metavar="N", help="Chips that there are.")
+@click.option("--requests-per-s", metavar="R", help="Demand, at random: then the fewest chips that serve it.")
+@click.option("--isl", metavar="TOKENS", help="Tokens of a prompt (input sequence length), mean.")
+@click.option("--osl", metavar="TOKENS", help="Tokens of an answer (output sequence length), mean.")
+@click.option("--tps-per-user", metavar="RATE", help="Least tokens per second of a user.")
+@click.option("--tpot", metavar="TIME", help="Or: longest time per output token, 40ms.")
+@click.option("--ttft", metavar="TIME", help="Longest time to the first token, 2s.")
+@click.option(
+    "--percentile",
+    type=click.Choice(["mean", "50", "90", "99"]),
+    default="90",
+    show_default=True,
+    help="Of the requests, how many the limits hold for.",
+)
+@click.option("--engine", default="generic", show_default=True, metavar="ENGINE", help="Software that serves.")
+@click.option("--nic", default="CX7", show_default=True, metavar="NIC", help="Network between scale-up domains.")
+@click.option("--precision", metavar="NAMES", help="Precisions; default: of the checkpoint's own weights.")
+@options_of(CHANGES, OUTPUT_OPTIONS)
+def plan(
+    model, hardware, chips, engine, nic, precision, percentile, axes, fixed, settings, catalogs, form, quiet, **asked
+):
+    """What to run on so many chips: the split, what it serves, what binds.
+
+    The axes follow from the chips: every size of an instance that divides them, every tp, moe_tp, ep, dp and sp that
+    fits, pipelines of the engine, precisions of the checkpoint, users up to what the memory holds. As many users as
+    keep the limits for 90 % of the requests (--percentile), or, of --requests-per-s, the fewest chips.
+
+    \b
+    dsjax plan --model DeepSeek-R1 --hardware H20 --chips 16 --isl 4096 --osl 1024 --tps-per-user 25
+    dsjax plan --model DeepSeek-R1 --hardware H20,H200 --chips 16 --isl 4096 --osl 1024 --tpot 40ms --ttft 2s
+    dsjax plan --model DeepSeek-R1 --hardware H200 --requests-per-s 3 --isl 4096 --osl 1024 --tps-per-user 25
+    """
+    from ...analysis.plan import plan as of
+    from . import plan_words
+
+    changes = GridRequest(axes=axes, fixed=fixed, settings=settings, catalogs=catalogs).changes()
+    with progress("looking for what to run", quiet):
+        ds = of.plan(
+            model,
+            hardware,
+            chips,
+            engine=engine,
+            nic=nic,
+            precision=names_of(precision),
+            percentile=percentile,
+            **asked,
+            **changes,
+        )
+    plan_words.show(ds, form, quiet)
+    sys.exit(0 if ds.sizes["rank"] else 1)

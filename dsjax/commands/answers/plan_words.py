@@ -1,0 +1,150 @@
+"""Output of `dsjax plan`: sentences, a table of the best, the next commands."""
+
+import json
+import math
+import shlex
+
+import click
+
+from ...formats import milliseconds
+from .. import marks
+from ..tables import records, rows_over, table
+
+HELD = {"p50": "half", "p90": "90 %", "p99": "99 %"}
+# A limit, or a mask, in words: what no more users find room in, and what would let more in.
+BINDS = {
+    "max_tpot": ("the time per output token", "less time a step: bandwidth and compute, or a looser --tpot"),
+    "max_ttft": ("the time to the first token", "faster prompts: compute, or a looser --ttft"),
+    "memory of the cache": ("the memory of the cache", "more memory a chip, or an 8-bit cache"),
+    "exchange": ("the buffers of the low-latency exchange", "another dispatch mode"),
+    "stable": ("throughput", "more chips"),
+}
+SHOWN = 12  # rows of the table
+AXES = ("tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching", "precision", "engine", "nic")
+
+
+def show(ds, form, quiet):
+    """The answer in words, the best few as a table, what to ask next."""
+    rows, asked = rows_over(ds, "rank"), json.loads(ds.attrs["asked"])
+    if form != "table":
+        summary = {name: json.loads(ds.attrs[name]) for name in ("asked", "limits", "refused")}
+        summary |= {name: ds.attrs[name] for name in ("model", "statistic", "checkpoint", "layouts", "possible")}
+        records(rows, form, summary, ["rank", *(name for name in (*ds.coords, *ds.data_vars) if name != "rank")])
+        return
+    if not quiet:
+        click.echo(_question(ds, asked))
+    if not rows:
+        click.echo(_none(ds, asked))
+        return
+    best = rows[0]
+    for name, text in _answer(ds, best, asked).items():
+        click.echo(f"  {name.ljust(7)} {text}")
+    click.echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"]))
+    if not quiet:
+        click.echo("\n" + "\n".join(f"next: {line}" for line in _next(ds, best, asked)))
+
+
+def _question(ds, asked):
+    limits = json.loads(ds.attrs["limits"])
+    of = {"p50": "for half of the requests", "p90": "for 90 % of the requests", "p99": "for 99 % of the requests"}
+    words = [f"{key.split('_')[1].upper()} within {_seconds(limit)}" for key, limit in limits.items()]
+    held = f"{' and '.join(words)} {of.get(ds.attrs['statistic'], 'in the mean')}" if words else "no limits"
+    demand = f", {asked['requests_per_s']:,g} requests/s" if asked["demanded"] else ""
+    chips = f" on {asked['chips']:,g} chips" if asked["chips"] else ""
+    lengths = f"{asked['isl']:,g} prompt + {asked['osl']:,g} output tokens in the mean"
+    return f"{ds.attrs['model']}{chips}{demand}: {lengths}; {held} ({ds.attrs['possible']:,} splits looked at)"
+
+
+def _seconds(x):
+    return milliseconds(x) if x < 1.0 else f"{x:,.4g} s"
+
+
+def _split(row):
+    """A layout in words."""
+    parts = [f"tp {row['tp']:g}", f"dp {row['dp']:g}", f"ep {row['ep']:g}"]
+    parts += [f"moe_tp {row['moe_tp']:g}"] if row["moe_tp"] > 1 else []
+    parts += [f"pp {row['pp']:g}"] if row["pp"] > 1 else []
+    parts += [f"sp {row['sp']:g}"] if row["sp"] > 1 else []
+    parts += [f"{row['mtp']:g} draft token{'s' if row['mtp'] > 1 else ''}"] if row["mtp"] else []
+    parts += [row["pipeline"]] if row["pipeline"] != "naive" else []
+    parts += [row["dispatch_mode"]] if row["dispatch_mode"] != "auto" else []
+    return ", ".join([*parts, row["batching"]])
+
+
+def _answer(ds, row, asked):
+    n, statistic = row["instances"], ds.attrs["statistic"]
+    instances = f"{n:g} instance{'s' if n > 1 else ''} of {row['chips_per_instance']:g} {row['hardware']}"
+    run = f"{instances}, {row['kind']}, {row['precision']}, engine {row['engine']}: {_split(row)}"
+    users = f"{row['concurrency']:,.0f} {'requests in flight' if asked['demanded'] else 'users at once'}"
+    serves = f"{row['tps_per_user']:,.1f} tokens/s/user, {row['tps_per_chip']:,.0f} tokens/s/chip, "
+    serves += f"{row['requests_per_s']:,.3g} requests/s, {users}"
+    p = "mean" if statistic == "mean" else f"{statistic[1:]}th percentile"
+    times = f"TTFT {_seconds(row[f'ttft_{statistic}'])}, TPOT {_seconds(row[f'tpot_{statistic}'])} ({p}); "
+    times += f"TTFT {_seconds(row['ttft_mean'])}, TPOT {_seconds(row['tpot_mean'])} (mean)"
+    basis = {"fitted": "fitted to this chip", "sibling": "those of a sibling", "assumed": "nobody has measured"}
+    sure = f"+-{row['curve_uncertainty']:.0%}: kernel times {basis[row['curve_basis']]}"
+    outside = marks.of(row["outside_validity"], [f"{x}_{statistic}" for x in ("ttft", "tpot")])
+    sure += f"; percentiles not to be trusted ({', '.join(outside).replace('_', ' ')})" if outside else ""
+    cost = "no price is known: --set hardware." + row["hardware"] + ".usd_per_hour=2"
+    if row["cost_per_hour"] is not None:
+        cost = f"{row['cost_per_hour']:,.2f} USD/h, {row['cost_per_million_tokens']:,.3f} USD per million output tokens"
+    return {"run": run, "serves": serves, "times": times + "; " + sure, "binds": _binding(row, asked), "costs": cost}
+
+
+def _binding(row, asked):
+    key = row["binds"]
+    if not key:
+        return (
+            f"{row['utilisation']:.0%} of the most that it takes is asked; one instance less does not keep the limits"
+        )
+    if key == "nothing":
+        return "nothing: a user more keeps the limits"
+    name = next((of for of in BINDS if key.startswith(of)), None)
+    what, helps = BINDS.get(name, (key.replace("_", " "), "another split"))
+    one = "a little more" if asked["demanded"] else "a user more"
+    return f"{what}: {one} would break it; what helps first: {helps}"
+
+
+def _table(rows, statistic):
+    columns = ["", "hardware", "kind", "precision", "instances x chips", "split", "users", "tok/s/user", "tok/s/chip"]
+    columns += ["requests/s", f"TTFT {statistic} s", f"TPOT {statistic} ms", "USD/Mtok"]
+    lines = []
+    for row in rows:
+        cost = row["cost_per_million_tokens"]
+        line = [str(row["rank"]), row["hardware"], row["kind"], row["precision"]]
+        line += [f"{row['instances']:g} x {row['chips_per_instance']:g}", _split(row), f"{row['concurrency']:,.0f}"]
+        line += [f"{row['tps_per_user']:,.1f}", f"{row['tps_per_chip']:,.0f}", f"{row['requests_per_s']:,.3g}"]
+        line += [f"{row[f'ttft_{statistic}']:,.3g}", f"{1e3 * row[f'tpot_{statistic}']:,.1f}"]
+        lines.append([*line, "-" if cost is None or math.isnan(cost) else f"{cost:,.3f}"])
+    return table(columns, lines)
+
+
+def _next(ds, row, asked):
+    """Commands about the best point."""
+    point = {name: row[name] for name in ("hardware", *AXES)} | {"chips": row["chips_per_instance"]}
+    point |= {name: asked[name] for name in ("isl", "osl")}
+    each = row["requests_per_s"] / row["instances"] if asked["demanded"] else row["concurrency"] / row["instances"]
+    load = "requests_per_s" if asked["demanded"] else "concurrency"
+    model = shlex.join(["--model", ds.attrs["model"]])
+    fixed = " ".join(shlex.join(["--fix", f"{name}={_plain(x)}"]) for name, x in point.items())
+    yield f"dsjax explain serve {model} {fixed} --fix {load}={_plain(each)}"
+    users = sorted({max(round(each * f), 1) for f in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)})
+    along = f"concurrency={','.join(map(str, users))}"
+    if asked["demanded"]:
+        along = f"requests_per_s={','.join(f'{each * f:.4g}' for f in (0.25, 0.5, 0.75, 1.0))}"
+    yield f"dsjax sweep serve {model} {fixed} --axis {along}"
+    yield f"dsjax plot latency serve {model} {fixed} --axis {along} -o plan.png"
+
+
+def _plain(x):
+    return f"{x:.10g}" if isinstance(x, int | float) else x
+
+
+def _none(ds, asked):
+    refused = json.loads(ds.attrs["refused"])
+    most = sorted(refused.items(), key=lambda x: -x[1])[:4]
+    said = ", ".join(f"{name.removeprefix('ok_').replace('_', ' ')} {n:,}" for name, n in most) or "nothing"
+    near = ds.attrs.get("nearest", "")
+    return f"Nothing keeps the limits: of {ds.attrs['layouts']:,} splits refused by {said}" + (
+        f"; {near}" if near else ""
+    )

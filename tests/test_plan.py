@@ -1,0 +1,183 @@
+"""`dsjax plan`: axes from the chips, the search against brute force over them, what it says, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from console import command
+
+import dsjax
+from dsjax.analysis.plan import axes, largest, pieces
+from dsjax.errors import InputError
+
+MODEL, HARDWARE, CHIPS = "Qwen3-30B-A3B", "H20", 4
+LENGTHS = {"isl": 1024, "osl": 256}
+FIXED = {"pipeline": "naive", "sp": 1}
+LIMITS = {"max_tpot_p90": 0.008, "max_ttft_p90": 1.0}
+
+
+def asked(**changes):
+    given = {"hardware": HARDWARE, "chips": CHIPS, "tpot": "8ms", "ttft": "1 s", "fixed": FIXED} | LENGTHS | changes
+    return dsjax.plan(MODEL, given.pop("hardware"), given.pop("chips"), **given)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return asked()
+
+
+def spaces_of(chips, **fixed):
+    chosen, catalog = pieces.choice(MODEL, HARDWARE, "CX7", "generic", None, fixed=FIXED | fixed)
+    shape = pieces.shape_of(chosen)
+    has, _ = pieces.precisions(chosen, shape, catalog)
+    return chosen, pieces.of(chosen, shape, has, catalog["engine"], lambda chip: shape.sizes(chip, chips))
+
+
+def every_point(chips, loads):
+    """The most tokens per second and chip of every feasible point of the derived axes, by brute force."""
+    chosen, parts = spaces_of(chips)
+    best = {}
+    for part in parts:
+        grid = {"model": chosen.model, "phase": "serve", "axes": part.axes | {"concurrency": loads}}
+        grid |= {"fixed": part.fixed | LENGTHS, "constraints": LIMITS}
+        ds = dsjax.sweep(grid)
+        value = ds["tps_per_chip"].where(ds["feasible"].astype(bool))
+        over = [dim for dim in value.dims if dim != "precision"]
+        for label, most in value.max(over).to_series().items():
+            best[label] = max(best.get(label, 0.0), most)
+    return best
+
+
+def test_its_search_is_brute_force_over_the_derived_axes(found):
+    best = every_point(CHIPS, [*range(1, 161)])
+    first = found.isel(rank=0)
+    assert (
+        1.0 < float(first["concurrency"]) / float(first["instances"]) < 160.0
+    )  # the end of what is tried is no answer
+    np.testing.assert_allclose(float(first["tps_per_chip"]), max(best.values()), rtol=largest.EQUAL)
+    assert float(first["tps_per_chip"]) <= max(best.values()) * (1.0 + 1e-9)
+
+
+def test_limits_hold_at_the_percentile_and_a_user_more_breaks_one(found):
+    first = found.isel(rank=0)
+    assert float(first["tpot_p90"]) <= 0.008
+    assert float(first["ttft_p90"]) <= 1.0
+    assert str(first["binds"].item()) in ("max_tpot_p90", "max_ttft_p90")
+    assert json.loads(found.attrs["limits"]) == LIMITS
+
+
+def test_limits_of_the_mean_let_more_users_in(found):
+    mean = asked(percentile="mean")
+    assert float(mean["tps_per_chip"][0]) > float(found["tps_per_chip"][0])
+    assert float(mean["tpot_mean"][0]) <= 0.008 < float(mean["tpot_p90"][0])
+
+
+def test_instances_use_all_chips_and_every_split_is_whole(found):
+    for row in found.to_dataframe().reset_index().itertuples():
+        assert row.instances * row.chips_per_instance == row.chips == CHIPS
+        assert row.pp * row.tp * row.dp == row.pp * row.moe_tp * row.ep == row.chips_per_instance
+
+
+def test_a_demand_takes_the_fewest_chips(found):
+    rate = float(found["requests_per_s"][0])
+    some = asked(chips=None, requests_per_s=0.2 * rate)
+    more = asked(chips=None, requests_per_s=3.0 * rate)
+    assert int(some["chips"][0]) < int(more["chips"][0])
+    assert float(more["tpot_p90"][0]) <= 0.008
+    np.testing.assert_allclose(more["requests_per_s"][0], 3.0 * rate, rtol=1e-6)
+
+
+def test_a_split_that_masks_itself_is_in_no_axis():
+    _, parts = spaces_of(8)
+    for part in parts:
+        assert all(8 % n == 0 for name in ("tp", "moe_tp") for n in part.axes[name])
+        assert not {3, 5, 6} & {*part.axes["tp"]}
+    assert axes.divisors(12) == [1, 2, 3, 4, 6, 12]
+
+
+def test_precisions_are_those_of_the_weights_that_the_checkpoint_stores():
+    chosen, catalog = pieces.choice("DeepSeek-R1", "H20,A100", "CX7", "generic", None)
+    has, why = pieces.precisions(chosen, pieces.shape_of(chosen), catalog)
+    assert has["H20"] == ["fp8", "w8a16", "fp8-kv8", "fp8-mla8"]
+    assert has["A100"] == ["w8a16"]  # it has no fp8
+    assert "stores attention" in why
+
+
+def test_an_engine_brings_its_other_deployments_and_their_pipelines():
+    chosen, catalog = pieces.choice("DeepSeek-R1", "H20", "CX7", "sglang", None)
+    assert chosen.engines == ("sglang", "sglang-deepep")
+    shape = pieces.shape_of(chosen)
+    parts = pieces.of(chosen, shape, {"H20": ["fp8"]}, catalog["engine"], lambda chip: [8])
+    pipelines = {part.fixed["engine"]: part.axes["pipeline"] for part in parts}
+    assert pipelines["sglang"] == ["naive"]
+    assert "dual-mbatch" in pipelines["sglang-deepep"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"chips": 12, "model": "DeepSeek-R1"}, "the nearest number that can be used is 8"),
+        (
+            {"chips": 1, "model": "DeepSeek-R1"},
+            "GB of weights in 92 GB of memory; the nearest number that can be used is 8",
+        ),
+        ({"model": "Deepseek-R9"}, "or the path of a model's config.json: --model PATH"),
+        ({"hardware": "H21"}, "hardware: unknown hardware 'H21'"),
+        ({"engine": "sglong"}, "engine: unknown engine 'sglong'"),
+        ({"chips": None}, "chips and requests_per_s: none given"),
+        ({"isl": None}, "isl: not given"),
+        ({"chips": 2.5}, "chips: 2.5 is not an integer"),
+        ({"precision": "nvfp4", "chips": 8}, "has not the compute rates of precision nvfp4"),
+        ({"fixed": {"concurrency": 4}}, "concurrency: is set by the question"),
+        ({"tps_per_user": 20, "tpot": "40ms"}, "min_tps_per_user and max_tpot: both given"),
+    ],
+)
+def test_bad_input_is_one_line(changes, said):
+    given = {"model": MODEL, "hardware": HARDWARE, "chips": CHIPS} | LENGTHS | changes
+    given.setdefault("fixed", FIXED)
+    with pytest.raises(InputError) as error:
+        dsjax.plan(**given)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_best_of_a_law_of_values_is_found_with_few_trials():
+    """Layouts worth `a u / (b + u)`, which hold up to `c` users: against every number of users."""
+    rng = np.random.default_rng(3)
+    a, b, c = rng.uniform(50, 100, 400), rng.uniform(5, 50, 400), rng.integers(0, 300, 400)
+    group, most = rng.integers(0, 3, 400), rng.integers(1, 400, 400)
+    tries = []
+
+    def tried(layouts, users):
+        tries.append(len(layouts))
+        return a[layouts] * users / (b[layouts] + users), users <= c[layouts]
+
+    best, _ = largest.best(a * 1.2, most, group, tried)
+    for g in range(3):
+        users = np.minimum(c, most)
+        values = np.where(users > 0, a * users / (b + users), -np.inf)
+        layout, n, value = best[g][0]
+        np.testing.assert_allclose(value, values[group == g].max(), rtol=largest.EQUAL)
+        assert n == users[layout] or value >= values[group == g].max() * (1.0 - largest.EQUAL)
+    assert sum(tries) < 0.2 * np.minimum(most, 400).sum()
+
+
+def test_the_command_answers_in_words_and_its_commands_work():
+    line = f"plan --model {MODEL} --hardware {HARDWARE} --chips {CHIPS} --isl 1024 --osl 256 --tpot 8ms --ttft 1s"
+    args = [*line.split(), "--fix", "pipeline=naive", "--fix", "sp=1"]
+    lines = command(*args).splitlines()
+    assert "for 90 % of the requests" in lines[0]
+    assert [text.split()[0] for text in lines[1:6]] == ["run", "serves", "times", "binds", "costs"]
+    commands = [text.removeprefix("next: dsjax ") for text in lines if text.startswith("next: dsjax ")]
+    assert [text.split()[0] for text in commands] == ["explain", "sweep", "plot"]
+    assert "tokens/s" in command(*commands[0].split())
+    row = json.loads(command(*args, "--format", "json"))["rows"][0]
+    assert row["rank"] == 1 and row["hardware"] == HARDWARE
+    assert f"{row['tps_per_chip']:,.0f} tokens/s/chip" in lines[2]
+
+
+def test_limits_that_nothing_reaches_are_an_answer():
+    line = f"plan --model {MODEL} --hardware {HARDWARE} --chips 2 --isl 1024 --osl 256 --tpot 10us --fix sp=1"
+    text = command(*line.split(), code=1)
+    assert "Nothing keeps the limits" in text
+    assert len(text.strip().splitlines()) <= 3
