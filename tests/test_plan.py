@@ -74,8 +74,30 @@ def test_limits_of_the_mean_let_more_users_in(found):
 
 def test_instances_use_all_chips_and_every_split_is_whole(found):
     for row in found.to_dataframe().reset_index().itertuples():
-        assert row.instances * row.chips_per_instance == row.chips == CHIPS
-        assert row.pp * row.tp * row.dp == row.pp * row.moe_tp * row.ep == row.chips_per_instance
+        assert row.chips == CHIPS
+        if row.kind == "aggregated":
+            assert row.instances * row.chips_per_instance == CHIPS
+            assert row.pp * row.tp * row.dp == row.pp * row.moe_tp * row.ep == row.chips_per_instance
+
+
+def test_two_pools_use_all_chips_and_are_what_a_grid_of_pools_says(found):
+    row = found.isel(rank=int(np.flatnonzero(found["kind"].values == "disaggregated")[0]))
+    pools = {pool: {} for pool in ("prefill", "decode")}
+    for pool, own in pools.items():
+        for name in ("tp", "moe_tp", "sp", "mtp", "pipeline", "dispatch_mode", "nic", "engine"):
+            own[name] = row[f"{pool}_{name}"].item()
+        own |= {"hardware": HARDWARE, "precision": row["precision"].item()}
+        own["chips"] = int(row[f"{pool}_chips_per_instance"])
+        own = {name: int(x) if isinstance(x, float) else x for name, x in own.items()}
+        pools[pool] = own
+    n = {pool: int(row[f"{pool}_instances"]) for pool in pools}
+    assert sum(n[pool] * pools[pool]["chips"] for pool in pools) == CHIPS
+    fixed = LENGTHS | {f"{pool}_instances": n[pool] for pool in pools} | {"transfer_nic": "CX7"}
+    grid = {"model": MODEL, "phase": "disaggregated", "fixed": fixed, "constraints": LIMITS} | pools
+    users = int(row["concurrency"])
+    ds = dsjax.sweep(grid | {"axes": {"concurrency": [users, users + 1]}})
+    np.testing.assert_array_equal(ds["feasible"], [1, 0])  # a user more breaks a limit
+    np.testing.assert_allclose(ds["tps_per_chip"][0], row["tps_per_chip"], rtol=2e-3)  # of tables of other lengths
 
 
 def test_a_demand_takes_the_fewest_chips(found):

@@ -9,6 +9,7 @@ from ...results.dataset import global_attributes
 from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
 
+NAMED = ("kind", "hardware", "precision")  # coordinates of a rank
 LAYOUT = ("engine", "nic", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching")
 ANSWERED = (
     *(f"{time}_{s}" for time in ("ttft", "tpot") for s in ("mean", "p50", "p90", "p99")),
@@ -35,20 +36,21 @@ META = {
 }
 
 
-def dataset_of(search, question, chosen, why):
-    """Dataset over `rank` of the fleets that a search found."""
-    rows = _rows(search, question)
-    names = dict.fromkeys([*("kind", "hardware", "precision"), *(name for row in rows for name in row), *META])
+def dataset_of(search, pools, question, chosen, why):
+    """Dataset over `rank` of the fleets that searches found, `pools` that of two pools or None."""
+    rows = _rows(search, question) + (_rows_of_pools(pools, question, chosen, search) if pools else [])
+    rows.sort(key=lambda row: row["chips"] if question.demanded else -row["tps_per_chip"])
     data = {}
-    for name in names:
+    for name in dict.fromkeys([*NAMED, *(name for row in rows for name in row), *META]):
         column = [row.get(name) for row in rows]
+        text = any(isinstance(x, str) for x in column)
+        column = [("" if text else np.nan) if x is None else x for x in column]
         units, said = META.get(name, VARIABLES.get(name, ("", name.replace("_", " "))))
         data[name] = ("rank", np.array(column), {"long_name": said} | ({"units": units} if units else {}))
-    coords = {name: data.pop(name) for name in ("kind", "hardware", "precision")}
+    coords = {name: data.pop(name) for name in NAMED}
     coords["rank"] = ("rank", np.arange(1, len(rows) + 1), {"long_name": "rank, best first"})
     ds = xr.Dataset(data, coords=coords)
-    space = search.instances.spaces[0]
-    attrs = global_attributes(space, "dsjax.plan")
+    attrs = global_attributes(search.instances.spaces[0], "dsjax.plan")
     ds.attrs = {name: attrs[name] for name in ("Conventions", "history", "dsjax_version")} | {
         "title": f"What to run of {chosen.model}",
         "model": chosen.model,
@@ -58,55 +60,90 @@ def dataset_of(search, question, chosen, why):
         "checkpoint": why,
         "layouts": search.instances.number,
         "possible": int(search.instances.possible.sum()),
+        "pairs": pools.number if pools else 0,
         "refused": json.dumps(search.instances.refused),
     }
     return ds
 
 
 def _rows(search, question):
-    """{variable: value} of every fleet, best first."""
+    """{variable: value} of every fleet of whole instances, best first."""
     if not search.found:
         return []
     own = search.instances
     layouts, n, asked = (np.array(x) for x in zip(*search.found, strict=True))
     values = own.at(layouts, asked)
-    step = np.maximum(0.01 * asked, 1e-9) if question.demanded else 1.0
+    step = np.maximum(0.01 * asked, 1e-9) if question.demanded else np.ones(len(asked))
     more = own.at(layouts, asked + step)
     rows = []
     for k, fleet in enumerate(search.found):
         named, chips = own.named(fleet.layout), float(own.chips[fleet.layout])
-        rate = float(n[k] * values["requests_per_s_served"][k])
-        total = rate * question.asked["osl"]
-        used = float(n[k] * chips)
-        hour = used * own.price[fleet.layout]
+        at = {name: x[k].item() for name, x in values.items()}
+        beyond = {name: bool(x[k]) for name, x in more.items() if name.startswith("ok_")}
+        full = not question.demanded and asked[k] + 1.0 > own.cap[fleet.layout]
         space = own.spaces[int(own.piece[fleet.layout])]
-        _, basis = provenance.of_space(space).get((named["hardware"], named["engine"]), ("", "assumed"))
-        pp = named.get("pp", 1)
         row = {"kind": "aggregated", "hardware": named["hardware"], "precision": named["precision"]}
-        row |= {name: named[name] for name in LAYOUT if name != "pp"} | {"pp": pp}
-        row |= {"instances": int(n[k]), "chips_per_instance": int(chips), "chips": int(used)}
-        row |= {"ep": int(chips / pp / named["moe_tp"]), "dp": int(chips / pp / named["tp"])}
-        row |= {"requests_per_s": rate, "tps_total": total, "tps_per_chip": total / used}
-        row |= {"concurrency": rate * float(values["latency_mean"][k]) if question.demanded else float(n[k] * asked[k])}
-        row |= {"tps_per_user": 1.0 / float(values["tpot_mean"][k])}
-        row |= {name: float(values[name][k]) for name in ANSWERED}
-        row |= {"cost_per_hour": hour, "cost_per_million_tokens": hour / (3600.0 * total) * 1e6}
-        row |= {"outside_validity": WORDED["outside_validity"][int(values["outside_validity"][k])]}
-        row |= {"curve_basis": basis, "curve_uncertainty": provenance.UNCERTAINTY[basis]}
-        row |= {
-            "binds": _binds(
-                more, k, question, asked[k] + step > own.cap[fleet.layout] if not question.demanded else False
-            )
-        }
-        rows.append(row)
+        row |= _layout(named, chips, int(n[k]))
+        users = None if question.demanded else float(n[k] * asked[k])
+        hour = float(n[k] * chips * own.price[fleet.layout])
+        row |= _served(at, question, int(n[k]), float(n[k] * chips), users, hour, _basis(space, named))
+        rows.append(row | {"binds": _binds(beyond, question, full)})
     return rows
 
 
-def _binds(values, k, question, full):
-    """What would not be kept."""
-    found = [name.removeprefix("ok_") for name, ok in values.items() if name.startswith("ok_") and not ok[k]]
+def _rows_of_pools(search, question, chosen, whole):
+    """{variable: value} of every fleet of two pools."""
+    rows = []
+    for fleet in search.found:
+        at, named = search.answer(fleet), search.named(fleet)
+        beyond = {name: x for name, x in search.answer(fleet, 1).items() if name.startswith("ok_")}
+        row = {
+            "kind": "disaggregated",
+            "hardware": named["decode"]["hardware"],
+            "precision": named["decode"]["precision"],
+        }
+        for (pool, of), n in zip(named.items(), fleet.instances, strict=True):
+            row |= {f"{pool}_{name}": x for name, x in _layout(of, float(of["chips"]), n).items()}
+        basis = _basis(whole.instances.spaces[0], named["decode"])
+        row |= _served(at, question, 1, float(search.chips), float(fleet.users), search.price(fleet), basis)
+        rows.append(
+            row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": _binds(beyond, question, False)}
+        )
+    return rows
+
+
+def _layout(named, chips, n):
+    """How instances are split."""
+    pp = named.get("pp") or 1
+    row = {name: named[name] for name in LAYOUT if name in named} | {"pp": pp}
+    row |= {"instances": n, "chips_per_instance": int(chips)}
+    return row | {"ep": int(chips / pp / named["moe_tp"]), "dp": int(chips / pp / named["tp"])}
+
+
+def _served(at, question, n, chips, users, hour, basis):
+    """What `n` instances, of which `at` is the answer of one, serve and cost."""
+    rate = n * at["requests_per_s_served"]
+    total = rate * question.asked["osl"]
+    row = {"chips": int(chips), "requests_per_s": rate, "tps_total": total, "tps_per_chip": total / chips}
+    row |= {"concurrency": rate * at["latency_mean"] if users is None else users, "tps_per_user": 1.0 / at["tpot_mean"]}
+    row |= {name: at[name] for name in ANSWERED}
+    row |= {"cost_per_hour": hour, "cost_per_million_tokens": hour / (3600.0 * total) * 1e6}
+    row |= {"outside_validity": WORDED["outside_validity"][int(at["outside_validity"])]}
+    return row | {"curve_basis": basis, "curve_uncertainty": provenance.UNCERTAINTY[basis]}
+
+
+def _basis(space, named):
+    """Whether kernels of a chip in a precision are fitted to it, to a sibling, or assumed."""
+    one = space.only({axis: named.get(axis, values[0]) for axis, values in space.axes.items()})
+    return provenance.of_space(one).get((named["hardware"], named["engine"]), ("", "assumed"))[1]
+
+
+def _binds(masks, question, full):
+    """What a user more would not keep, limits first."""
     limits = {key.split("_", 1)[1]: key for key in question.limits}
-    found.sort(key=lambda name: name not in limits)
+    found = sorted(
+        (name.removeprefix("ok_") for name, ok in masks.items() if not ok), key=lambda name: name not in limits
+    )
     if found:
         return limits.get(found[0], found[0])
     return "memory of the cache" if full else ("" if question.demanded else "nothing")

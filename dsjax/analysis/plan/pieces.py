@@ -108,14 +108,15 @@ def of(chosen, shape, has, engines, sizes):
             for split in shape.splits(chip, n, given) if own else ():
                 key = n, tuple(own), tuple((name, tuple([x] if name == "pp" else x)) for name, x in split.items())
                 found.setdefault(key, []).append(chip)
-    pieces = []
+    pieces, staged = [], any(dict(split)["pp"] != (1,) for _, _, split in found)
     for ((n, own, split), chips), engine in itertools.product(found.items(), chosen.engines):
         split = dict(split)
         (stages,) = split.pop("pp")
         groups = engines[engine]["fewest_groups"]
         if groups * min(split["tp"]) * stages > n:
             continue
-        pieces.append(_piece(chosen, shape, n, stages, split, engine, engines[engine], chips, own))
+        split |= {"pp": (stages,)} if staged else {}  # of all or of none: one program evaluates their steps
+        pieces.append(_piece(chosen, shape, n, split, engine, engines[engine], chips, own))
     return pieces
 
 
@@ -123,12 +124,12 @@ def _values(chosen, name):
     return chosen.axes[name] if name in chosen.axes else [chosen.fixed[name]]
 
 
-def _piece(chosen, shape, n, stages, split, engine, row, chips, own):
+def _piece(chosen, shape, n, split, engine, row, chips, own):
     axes = {"hardware": [*chips], "precision": [*own]} | {name: [*x] for name, x in split.items()}
     axes |= {"pipeline": row.get("pipelines") or ["naive"], "mtp": [*derived.MTP] if shape.drafts else [0]}
-    axes["dispatch_mode"] = (row.get("dispatch_modes") or ["auto"]) if n > stages and shape.moe else ["auto"]
+    axes["dispatch_mode"] = (row.get("dispatch_modes") or ["auto"]) if shape.moe else ["auto"]
     axes["batching"] = [*SERVER.policies["batching"].choices]
-    fixed = {"nic": chosen.nic, "engine": engine, "chips": n} | ({"pp": stages} if stages > 1 else {})
+    fixed = {"nic": chosen.nic, "engine": engine, "chips": n}
     for part, other, given in ((axes, fixed, chosen.axes), (fixed, axes, chosen.fixed)):
         for name in given.keys() - {*derived.LAYOUT}:
             part[name] = given[name]

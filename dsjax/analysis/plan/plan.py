@@ -10,6 +10,7 @@ from ...types import Amount, Named, Names, Path
 from ...units import domain, number
 from ..fleet import demand
 from . import aggregated, answers, instances, pieces
+from . import disaggregated as two_pools
 from .axes import nearest
 
 
@@ -40,6 +41,7 @@ def plan(
     engine: str = "generic",
     nic: str = "CX7",
     precision: Names | None = None,
+    disaggregated: bool = True,
     axes: Named | None = None,
     fixed: Named | None = None,
     settings: Named | None = None,
@@ -58,7 +60,9 @@ def plan(
     precisions of the weights that the checkpoint stores (or `precision`), prompts before steps or inside them, users up
     to what the memory holds. `axes` and `fixed` replace or narrow them, or are of the requests (`isl_cv`,
     `cached_fraction`, ...); `settings`, `catalogs` as in `sweep`. The best of every hardware is the best of all layouts
-    to 0.2 %; other precisions are looked at where it is split as those that came nearest.
+    to 0.2 %; other precisions are looked at where it is split as those that came nearest. Beside them, of given chips
+    without a demand (`disaggregated`), two pools of one hardware and precision: every way to share out the chips, each
+    pool split as one of those that bounds rank first.
 
     Attributes have the words: what limits it, what the chips and the precision are, why there is no answer.
     """
@@ -69,10 +73,10 @@ def plan(
     if chips is not None:
         chips = number("chips", chips, domain("1", low=1, open_low=False, integer=True))
     chosen, catalog = pieces.choice(model, hardware, nic, engine, precision, axes, fixed, settings, catalogs)
-    return of(chosen, catalog, question, chips)
+    return of(chosen, catalog, question, chips, disaggregated)
 
 
-def of(chosen, catalog, question, chips):
+def of(chosen, catalog, question, chips, pooled=True):
     """`plan` of names that are read."""
     shape = pieces.shape_of(chosen)
     has, why = pieces.precisions(chosen, shape, catalog)
@@ -86,7 +90,12 @@ def of(chosen, catalog, question, chips):
         raise InputError(_unusable(chosen, shape, has, chips, found))
     spaces = [pieces.space(part, chosen, question.load) for part in parts]
     search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
-    return answers.dataset_of(search, question, chosen, why)
+    pools = None
+    if pooled and not question.demanded:
+        of_pools = found(lambda chip: [n for n in shape.every_size(chip, chips) if n < chips])
+        whole = [part for part in of_pools if part.axes.get("pp", [1]) == [1]]
+        pools = two_pools.Search(chosen, whole, question, chips)
+    return answers.dataset_of(search, pools, question, chosen, why)
 
 
 def shape_engines(chosen, catalog):

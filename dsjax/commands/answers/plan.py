@@ -35,9 +35,24 @@ CHANGES = options_of(
 @click.option("--engine", default="generic", show_default=True, metavar="ENGINE", help="Software that serves.")
 @click.option("--nic", default="CX7", show_default=True, metavar="NIC", help="Network between scale-up domains.")
 @click.option("--precision", metavar="NAMES", help="Precisions; default: of the checkpoint's own weights.")
+@click.option("--disaggregated/--no-disaggregated", default=True, help="Two pools, too, where chips are given.")
 @options_of(CHANGES, OUTPUT_OPTIONS)
 def plan(
-    model, hardware, chips, engine, nic, precision, percentile, axes, fixed, settings, catalogs, form, quiet, **asked
+    model,
+    hardware,
+    chips,
+    engine,
+    nic,
+    precision,
+    disaggregated,
+    percentile,
+    axes,
+    fixed,
+    settings,
+    catalogs,
+    form,
+    quiet,
+    **asked,
 ):
     """What to run on so many chips: the split, what it serves, what binds.
 
@@ -60,6 +75,7 @@ def plan(
             hardware,
             chips,
             engine=engine,
+            disaggregated=disaggregated,
             nic=nic,
             precision=names_of(precision),
             percentile=percentile,

@@ -59,8 +59,15 @@ def _seconds(x):
     return milliseconds(x) if x < 1.0 else f"{x:,.4g} s"
 
 
+def _of(row, pool):
+    """The split of a pool of a row, by names without the pool's."""
+    return {name.removeprefix(f"{pool}_"): x for name, x in row.items() if name.startswith(f"{pool}_")}
+
+
 def _split(row):
     """A layout in words."""
+    if row["kind"] == "disaggregated":
+        return "; ".join(f"{pool} {_split(_of(row, pool) | {'kind': ''})}" for pool in ("prefill", "decode"))
     parts = [f"tp {row['tp']:g}", f"dp {row['dp']:g}", f"ep {row['ep']:g}"]
     parts += [f"moe_tp {row['moe_tp']:g}"] if row["moe_tp"] > 1 else []
     parts += [f"pp {row['pp']:g}"] if row["pp"] > 1 else []
@@ -68,12 +75,20 @@ def _split(row):
     parts += [f"{row['mtp']:g} draft token{'s' if row['mtp'] > 1 else ''}"] if row["mtp"] else []
     parts += [row["pipeline"]] if row["pipeline"] != "naive" else []
     parts += [row["dispatch_mode"]] if row["dispatch_mode"] != "auto" else []
-    return ", ".join([*parts, row["batching"]])
+    return ", ".join([*parts, *([row["batching"]] if row.get("batching") else [])])
+
+
+def _sizes(row):
+    """Instances and chips of each."""
+    if row["kind"] == "disaggregated":
+        each = (_of(row, pool) for pool in ("prefill", "decode"))
+        return " + ".join(f"{of['instances']:g} x {of['chips_per_instance']:g}" for of in each)
+    return f"{row['instances']:g} x {row['chips_per_instance']:g}"
 
 
 def _answer(ds, row, asked):
-    n, statistic = row["instances"], ds.attrs["statistic"]
-    instances = f"{n:g} instance{'s' if n > 1 else ''} of {row['chips_per_instance']:g} {row['hardware']}"
+    statistic = ds.attrs["statistic"]
+    instances = f"{_sizes(row)} {row['hardware']}"
     run = f"{instances}, {row['kind']}, {row['precision']}, engine {row['engine']}: {_split(row)}"
     users = f"{row['concurrency']:,.0f} {'requests in flight' if asked['demanded'] else 'users at once'}"
     serves = f"{row['tps_per_user']:,.1f} tokens/s/user, {row['tps_per_chip']:,.0f} tokens/s/chip, "
@@ -107,13 +122,15 @@ def _binding(row, asked):
 
 def _table(rows, statistic):
     columns = ["", "hardware", "kind", "precision", "instances x chips", "split", "users", "tok/s/user", "tok/s/chip"]
+    columns += ["+-"]
     columns += ["requests/s", f"TTFT {statistic} s", f"TPOT {statistic} ms", "USD/Mtok"]
     lines = []
     for row in rows:
         cost = row["cost_per_million_tokens"]
         line = [str(row["rank"]), row["hardware"], row["kind"], row["precision"]]
-        line += [f"{row['instances']:g} x {row['chips_per_instance']:g}", _split(row), f"{row['concurrency']:,.0f}"]
-        line += [f"{row['tps_per_user']:,.1f}", f"{row['tps_per_chip']:,.0f}", f"{row['requests_per_s']:,.3g}"]
+        line += [_sizes(row), _split(row), f"{row['concurrency']:,.0f}"]
+        line += [f"{row['tps_per_user']:,.1f}", f"{row['tps_per_chip']:,.0f}"]
+        line += [f"{row['curve_uncertainty']:.0%}", f"{row['requests_per_s']:,.3g}"]
         line += [f"{row[f'ttft_{statistic}']:,.3g}", f"{1e3 * row[f'tpot_{statistic}']:,.1f}"]
         lines.append([*line, "-" if cost is None or math.isnan(cost) else f"{cost:,.3f}"])
     return table(columns, lines)
@@ -121,6 +138,9 @@ def _table(rows, statistic):
 
 def _next(ds, row, asked):
     """Commands about the best point."""
+    if row["kind"] == "disaggregated":
+        yield from _next_of_pools(ds, row, asked)
+        return
     point = {name: row[name] for name in ("hardware", *AXES)} | {"chips": row["chips_per_instance"]}
     point |= {name: asked[name] for name in ("isl", "osl")}
     each = row["requests_per_s"] / row["instances"] if asked["demanded"] else row["concurrency"] / row["instances"]
@@ -134,6 +154,18 @@ def _next(ds, row, asked):
         along = f"requests_per_s={','.join(f'{each * f:.4g}' for f in (0.25, 0.5, 0.75, 1.0))}"
     yield f"dsjax sweep serve {model} {fixed} --axis {along}"
     yield f"dsjax plot latency serve {model} {fixed} --axis {along} -o plan.png"
+
+
+def _next_of_pools(ds, row, asked):
+    point = {f"{pool}_hardware": row["hardware"] for pool in ("prefill", "decode")}
+    point |= {f"{pool}_precision": row["precision"] for pool in ("prefill", "decode")}
+    for pool in ("prefill", "decode"):
+        of = _of(row, pool)
+        names = ("nic", "engine", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "instances")
+        point |= {f"{pool}_{name}": of[name] for name in names} | {f"{pool}_chips": of["chips_per_instance"]}
+    point |= {"transfer_nic": row["nic"], "isl": asked["isl"], "osl": asked["osl"], "concurrency": row["concurrency"]}
+    fixed = " ".join(shlex.join(["--fix", f"{name}={_plain(x)}"]) for name, x in point.items())
+    yield f"dsjax explain disaggregated {shlex.join(['--model', ds.attrs['model']])} {fixed}"
 
 
 def _plain(x):

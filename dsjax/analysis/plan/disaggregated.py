@@ -1,0 +1,145 @@
+"""Two pools on given chips: one that computes prompts beside one that decodes, every way to share out the chips."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from ...space import grid
+from ..fleet import bounds
+from ..fleet.answers import Pools
+from . import largest
+
+# Splits of a pool, of one precision and one hardware: those that bounds on their rate rank first, and the quickest.
+RANKED, QUICKEST = 8, 3
+POOLS = ("prefill", "decode")
+MINE = {"prefill": {"mtp": [0]}, "decode": {"sp": [1]}}  # what a pool alone has no use for
+
+
+class Fleet(NamedTuple):
+    """Two pools of a place of `Search.places`: layouts and instances of each, users of both."""
+
+    place: int
+    layouts: tuple
+    instances: tuple
+    users: int
+    worth: float  # output tokens per second and chip
+
+
+class Search:
+    """The best pair of pools of every hardware and precision, of few splits of each pool, chosen by their bounds.
+
+    `pieces`: `pieces.Piece` of instances of one size each; both pools have the hardware, the precision and the engine
+    in common. Prompts of pools are not cut.
+    """
+
+    def __init__(self, chosen, pieces, question, chips):
+        self.question, self.chips, self.osl = question, chips, question.asked["osl"]
+        self.places = []  # (`Pools`, instances of each pool)
+        columns = []
+        for prefill, decode in itertools.product(pieces, pieces):
+            several = _shared(chips, prefill.chips, decode.chips)
+            if prefill.fixed["engine"] == decode.fixed["engine"] and several:
+                pools = Pools(_space(chosen, prefill, decode, question), question.limits)
+                columns += self._pairs(pools, several)
+        self.number = len(columns)
+        self.found = self._most_users(columns) if columns else []
+
+    def _pairs(self, pools, several):
+        """[(place, layouts of both, requests per second at most, users at most, label of the group)]."""
+        found, best = [], {}
+        for pool, bound in (("prefill", bounds.of_prefill), ("decode", bounds.of_decode)):
+            layouts = pools.layouts[pool]
+            most = bound(*pools.record(pool), pools.limits)
+            masks = layouts.masks(np.arange(layouts.number), 1.0)
+            can = np.logical_and.reduce([*masks.values(), *(~x for x in most.refused.values())])
+            labels = list(zip(*(layouts.labels(f"{pool}_{name}") for name in ("hardware", "precision")), strict=True))
+            for key, number in ((-most.rate, RANKED), (most.prompt_s if pool == "prefill" else most.step_s, QUICKEST)):
+                counts: dict = {}
+                for i in np.argsort(key, kind="stable").tolist():
+                    own = best.setdefault(pool, {}).setdefault(labels[i], {})
+                    if can[i] and i not in own and counts.get(labels[i], 0) < number:
+                        counts[labels[i]] = counts.get(labels[i], 0) + 1
+                        own[i] = float(most.rate[i])
+        for instances in several:
+            place = len(self.places)
+            self.places.append((pools, instances))
+            for label, first in best.get("prefill", {}).items():
+                other = best.get("decode", {}).get(label, {})
+                for (i, quick), (j, wide) in itertools.product(first.items(), other.items()):
+                    rate = min(instances[0] * quick, instances[1] * wide)
+                    found.append((place, (i, j), rate, label))
+        return found
+
+    def _most_users(self, columns):
+        places, layouts, rates = (np.array([column[i] for column in columns]) for i in range(3))
+        labels = [column[3] for column in columns]
+        _, group = np.unique([" ".join(label) for label in labels], return_inverse=True)
+        limits = self.question.limits
+        # A request is inside no longer than its limits say; without them, than a thousand seconds.
+        longest = bounds.strictest(limits, "ttft"), bounds.strictest(limits, "tpot") * self.osl
+        inside = float(np.sum(np.where(np.isfinite(longest), longest, 1e3)))
+        most = np.maximum(np.floor(2.0 * inside * rates), 1.0)
+
+        def tried(pairs, users):
+            value, kept = np.empty(len(pairs)), np.empty(len(pairs), bool)
+            for place in np.unique(places[pairs]).tolist():
+                own = np.flatnonzero(places[pairs] == place)
+                values = self._at(place, layouts[pairs[own]], users[own])
+                value[own] = values["requests_per_s_served"] * self.osl / self.chips
+                kept[own] = np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
+            return value, kept
+
+        found, _ = largest.best(rates * self.osl / self.chips, most, group, tried)
+        fleets = [
+            Fleet(int(places[i]), tuple(layouts[i].tolist()), self.places[places[i]][1], users, worth)
+            for rows in found.values()
+            for i, users, worth in rows
+        ]
+        return sorted(fleets, key=lambda fleet: -fleet.worth)
+
+    def _at(self, place, layouts, users):
+        pools, instances = self.places[place]
+        return pools.at(layouts[:, 0], layouts[:, 1], users, instances, True)
+
+    def answer(self, fleet, more=0):
+        """{variable: value}, masks among them, of a fleet, or of one with more users."""
+        values = self._at(fleet.place, np.array([fleet.layouts]), np.array([float(fleet.users + more)]))
+        return {name: np.asarray(x).ravel()[0].item() for name, x in values.items()}
+
+    def named(self, fleet):
+        """{pool: {axis: label or number}} of a fleet, with what its space has fixed instead."""
+        pools, _ = self.places[fleet.place]
+        found = {}
+        for pool, layout in zip(POOLS, fleet.layouts, strict=True):
+            layouts, start = pools.layouts[pool], f"{pool}_"
+            of = {**layouts.space.fixed, **{axis: layouts.labels(axis)[layout].item() for axis in layouts.axes}}
+            found[pool] = {name.removeprefix(start): x for name, x in of.items() if name.startswith(start)}
+        return found
+
+    def price(self, fleet):
+        """Price of all chips of a fleet [USD/h]; NaN where one is unknown."""
+        pools, instances = self.places[fleet.place]
+        each = zip(POOLS, fleet.layouts, instances, strict=True)
+        return sum(n * pools.layouts[pool].chips[i] * pools.layouts[pool].price[i] for pool, i, n in each)
+
+
+def _shared(chips, prefill, decode):
+    """[(instances of prompts, instances that decode)] of these sizes that use all chips."""
+    return [
+        (n, (chips - n * prefill) // decode)
+        for n in range(1, chips // prefill + 1)
+        if chips > n * prefill and (chips - n * prefill) % decode == 0
+    ]
+
+
+def _space(chosen, prefill, decode, question):
+    """The space of two pools of instances of these pieces."""
+    head = {"model": chosen.model, "phase": "disaggregated"}
+    for pool, piece in zip(POOLS, (prefill, decode), strict=True):
+        own = {
+            name: x for name, x in (piece.axes | piece.fixed).items() if name not in ("batching", "requests_per_user")
+        }
+        head[pool] = own | {name: x for name, x in MINE[pool].items() if name in piece.axes}
+    load = {name: x for name, x in question.load.items() if name != "requests_per_user"}
+    return grid.load(head | {"fixed": load | {"transfer_nic": chosen.nic}}, any_size=True, **chosen.changes)
