@@ -203,3 +203,11 @@ def test_limits_that_nothing_reaches_are_an_answer():
     text = command(*line.split(), code=1)
     assert "Nothing keeps the limits" in text
     assert len(text.strip().splitlines()) <= 3
+
+
+def test_recommend_takes_the_sizes_of_its_fleets_from_the_chips():
+    one = {"hardware": "H200", "nic": "CX7", "pipeline": "naive", "precision": "fp8"}
+    ds = dsjax.recommend(requests_per_s=10, isl=4096, osl=1024, fixed=one)
+    assert float(ds["chips"][0]) == 16.0
+    own = dsjax.recommend(requests_per_s=10, isl=4096, osl=1024, fixed=one | {"mtp": 0}, axes={"ep": [72]})
+    assert set(own["decode_chips_per_instance"].values.tolist()) == {72.0}  # a size that is given is kept

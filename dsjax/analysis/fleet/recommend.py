@@ -9,8 +9,10 @@ import xarray as xr
 from ...errors import InputError
 from ...space.limits import tightened
 from ...types import Amount, Dtype, Grid, Named, Path
+from ..plan import sizes
 from . import demand, fleets, spaces
 
+OWN = {"decode": "default", "prefill": "prefill"}  # grids of sweeps, whose sizes of an instance are not those of fleets
 LOADS = ("batch", "prompts", "concurrency", "requests_per_s")  # how much runs at once follows from the demand
 
 
@@ -40,13 +42,15 @@ def recommend(
     """The fewest chips for a demand, as a Dataset over `rank`, fewest chips first: `fleets` of two grids of steps.
 
     `decode`, `prefill`: grids of the core model, whose layouts the pools have; how many sequences and prompts run at
-    once follows from the demand, so their `batch` and `prompts` are not read. `isl`, `osl`: tokens of a prompt and of
-    an answer, in the mean. The demand is `requests_per_s` r at random, or `concurrency` c, users who send the next
-    request when they have the last token. `min_tps_per_user` or `max_tpot`, and `max_ttft`, replace what the grids
-    ask, as `limits` do ({"slo_margin": 0.1} too); all of them hold at the `percentile` (50, 90, 99 or "mean"),
-    tightened by the grid's `slo_margin`. `axes` and `fixed` go to the grid that names them, to both where none does, or
-    to the requests (`isl_cv`, `cached_fraction`, `batching`, ...); `settings`, `catalogs` as in `sweep`, `dtype` of the
-    numbers of the answer.
+    once follows from the demand, so their `batch` and `prompts` are not read. Of dsjax's own grids, `default` and
+    `prefill`, sizes of an instance (chips, tp, moe_tp, sp) are not read either, but for those that `axes` and `fixed`
+    give: they follow from the chips (`plan.axes`), up to 64 an instance. `isl`, `osl`: tokens of a prompt and of an
+    answer, in the mean. The demand is `requests_per_s` r at random, or `concurrency` c, users who send the next request
+    when they have the last token. `min_tps_per_user` or `max_tpot`, and `max_ttft`, replace what the grids ask, as
+    `limits` do ({"slo_margin": 0.1} too); all of them hold at the `percentile` (50, 90, 99 or "mean"), tightened by the
+    grid's `slo_margin`. `axes` and `fixed` go to the grid that names them, to both where none does, or to the requests
+    (`isl_cv`, `cached_fraction`, `batching`, ...); `settings`, `catalogs` as in `sweep`, `dtype` of the numbers of the
+    answer.
 
     A row is the best fleet of a kind, hardware and NIC, `aggregated` ones (instances of the decode grid's layouts that
     compute prompts too) beside disaggregated ones; the pools have different hardware only where they may be `mixed`.
@@ -82,13 +86,20 @@ def spaces_of(decode, prefill, asked, changes, *, percentile=90, aggregated=True
         for name in options[part].keys() & {"isl", "osl", "phase", *LOADS}:
             raise InputError(f"{name}: is set by the question; expected no axis and no fixed value of this name")
     options |= {part: changes.get(part) for part in ("settings", "limits", "catalogs")}
-    steps = spaces.steps({"decode": decode, "prefill": prefill}, question, options)
+    sources = {"decode": decode, "prefill": prefill}
+    sources = {phase: _sized(phase, source, options) for phase, source in sources.items()}
+    steps = spaces.steps(sources, question, options)
     question = demand.question(_limits(question, steps), percentile, **how)
     question = dataclasses.replace(question, margins={phase: space.margin for phase, space in steps.items()})
     grids = spaces.of_steps(steps["decode"], steps["prefill"])
     kinds = spaces.KINDS if aggregated else spaces.KINDS[1:]
     left = {"settings": changes.get("settings"), "catalogs": changes.get("catalogs") or ()}
     return spaces.loaded({kind: grids[kind] for kind in kinds}, question, **own, **left), question
+
+
+def _sized(phase, source, options):
+    """A grid, with sizes of an instance that follow from the chips where it is dsjax's own."""
+    return sizes.of_grid(source, phase, options) if source == OWN[phase] else source
 
 
 def _limits(question, steps):

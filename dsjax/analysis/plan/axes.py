@@ -3,6 +3,7 @@
 A split that the shape of the model or the links refuse, whatever the load, is in none of them.
 """
 
+import dataclasses
 import functools
 from types import SimpleNamespace
 
@@ -69,8 +70,11 @@ class Shape:
     @functools.cached_property
     def weight_bytes(self):
         """{precision: weights of all chips, and what an engine keeps of one [B]}."""
-        axes, fixed = {"precision": self.space.labels("precision")}, {"hardware": self.space.labels("hardware")[0]}
-        one = points.layouts_of(self.space.with_axes(axes, fixed)).evaluated(steps.decode_at(), ONE)["held_bytes"]
+        axes = {"precision": self.space.labels("precision")}
+        first = {axis: values[0] for axis, values in self.space.axes.items() if axis not in axes}
+        fixed = {name: x for name, x in self.space.fixed.items() if name not in axes}
+        space = dataclasses.replace(self.space, fixed=fixed).with_axes(axes, first)
+        one = points.layouts_of(space).evaluated(steps.decode_at(), ONE)["held_bytes"]
         held = np.broadcast_to(np.ravel(one[1]), len(axes["precision"]))
         return dict(zip(axes["precision"], held.tolist(), strict=True))
 
