@@ -1,6 +1,8 @@
 """What a search found as a Dataset over `rank`, with its words in attributes."""
 
+import collections
 import json
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -36,9 +38,26 @@ META = {
 }
 
 
-def dataset_of(search, pools, question, chosen, why):
-    """Dataset over `rank` of the fleets that searches found, `pools` that of two pools or None."""
+class Found(NamedTuple):
+    """What was found on some hardware: without the tables that it was found in."""
+
+    rows: list  # {variable: value}
+    layouts: int
+    fits: int
+    refused: dict  # {mask: layouts}
+    nearest: dict  # {time: (seconds, hardware)} of who is alone, where no row is
+
+
+def of_searches(search, pools, question, chosen):
+    """`Found` of a search of whole instances, and of one of two pools or None."""
     rows = _rows(search, question) + (_rows_of_pools(pools, question, chosen, search) if pools else [])
+    own = search.instances
+    return Found(rows, own.number, own.fits, own.refused, {} if rows else own.nearest(question.statistic))
+
+
+def dataset_of(found, question, chips, chosen, why, space):
+    """Dataset over `rank` of all that was found, `Found` of each hardware; `space`: one of theirs."""
+    rows = [row for of in found for row in of.rows]
     rows.sort(key=lambda row: row["chips"] if question.demanded else -row["tps_per_chip"])
     data = {}
     for name in dict.fromkeys([*NAMED, *(name for row in rows for name in row), *META]):
@@ -50,19 +69,22 @@ def dataset_of(search, pools, question, chosen, why):
     coords = {name: data.pop(name) for name in NAMED}
     coords["rank"] = ("rank", np.arange(1, len(rows) + 1), {"long_name": "rank, best first"})
     ds = xr.Dataset(data, coords=coords)
-    attrs = global_attributes(search.instances.spaces[0], "dsjax.plan")
+    attrs = global_attributes(space, "dsjax.plan")
+    refused = sum((collections.Counter(of.refused) for of in found), collections.Counter())
     ds.attrs = {name: attrs[name] for name in ("Conventions", "history", "dsjax_version")} | {
         "title": f"What to run of {chosen.model}",
         "model": chosen.model,
-        "asked": json.dumps(question.asked | {"chips": search.chips, "demanded": question.demanded}),
+        "asked": json.dumps(question.asked | {"chips": chips, "demanded": question.demanded}),
         "statistic": question.statistic,
         "limits": json.dumps(question.limits),
         "checkpoint": why,
-        "layouts": search.instances.number,
-        "possible": int(search.instances.possible.sum()),
-        "pairs": pools.number if pools else 0,
-        "refused": json.dumps(search.instances.refused),
+        "layouts": sum(of.layouts for of in found),
+        "possible": sum(of.fits for of in found),
+        "refused": json.dumps(refused),
     }
+    if not rows:
+        near = [(time, *x) for of in found for time, x in of.nearest.items()]
+        ds.attrs["nearest"] = json.dumps({time: (x, chip) for time, x, chip in sorted(near, key=lambda x: -x[1])})
     return ds
 
 

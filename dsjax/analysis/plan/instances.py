@@ -10,6 +10,7 @@ from ..fleet import bounds
 from ..fleet.answers import bounded
 from ..fleet.layouts import Layouts
 
+IDLE = 1e-6  # requests per second
 CHUNK = 2**12  # layouts that are bounded at once
 
 
@@ -31,6 +32,8 @@ class Instances:
         self.chips = self.column("chips")
         price = self.column("usd_per_hour")
         self.price = np.where(price > 0.0, price, np.nan)  # 0: unknown
+        self.fits = 0  # layouts that fit, whatever the limits
+        self.quick: list = []  # of every piece the layouts that fit whose prompt, and whose step, is the shortest
         self.rate, self.cap, self.possible, self.refused = self._bounds()
 
     def column(self, name):
@@ -70,6 +73,10 @@ class Instances:
                         counts[name] = counts.get(name, 0) + int(refuses.sum())
                     at = self.start[i] + part
                     rate[at], cap[at] = most.rate, room.cap
+                    fits = np.flatnonzero(~(most.refused["ok_memory"] | most.refused["ok_kv"]))
+                    self.fits += len(fits)
+                    if len(fits):
+                        self.quick += [int(at[fits[np.argmin(x[fits])]]) for x in (most.prompt_s, most.step_s)]
                     possible[at] = ~np.logical_or.reduce([*most.refused.values()])
         return rate, cap, possible, {name: n for name, n in counts.items() if n}
 
@@ -112,6 +119,18 @@ class Instances:
             for name, ok in self.layouts[i].masks(ids[of] - self.start[i], found["decode_batch"][of]).items():
                 masks.setdefault(name, np.ones(len(ids), bool))[of] = ok
         return found | masks | bounded(found, self.limits)
+
+    def nearest(self, statistic):
+        """{time: (least seconds at the statistic of who is alone in an instance, hardware)}; {} where nothing fits."""
+        if not self.quick:
+            return {}
+        ids = np.unique(self.quick)
+        values = self.at(ids, IDLE if self.open else 1.0)
+        found = {}
+        for time in ("ttft", "tpot"):
+            x = values[f"{time}_{statistic}"]
+            found[time] = (float(x.min()), self.named(int(ids[np.argmin(x)]))["hardware"])
+        return found
 
     def _pieces(self, ids):
         return np.unique(self.piece[ids]).tolist()

@@ -77,25 +77,30 @@ def plan(
 
 
 def of(chosen, catalog, question, chips, pooled=True):
-    """`plan` of names that are read."""
+    """`plan` of names that are read; one hardware after the other, so that the tables of one alone are held."""
     shape = pieces.shape_of(chosen)
     has, why = pieces.precisions(chosen, shape, catalog)
-    engines = shape_engines(chosen, catalog)
+    engines, found = shape_engines(chosen, catalog), []
 
-    def found(sizes):
-        return pieces.of(chosen, shape, has, engines, sizes)
+    def parts_of(one, sizes):
+        return pieces.of(one, shape, has, engines, sizes)
 
-    parts = found(lambda chip: _sizes(shape, chip, chips, question.demanded))
-    if not parts:
-        raise InputError(_unusable(chosen, shape, has, chips, found))
-    spaces = [pieces.space(part, chosen, question.load) for part in parts]
-    search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
-    pools = None
-    if pooled and not question.demanded:
-        of_pools = found(lambda chip: [n for n in shape.every_size(chip, chips) if n < chips])
-        whole = [part for part in of_pools if part.axes.get("pp", [1]) == [1]]
-        pools = two_pools.Search(chosen, whole, question, chips)
-    return answers.dataset_of(search, pools, question, chosen, why)
+    for chip in chosen.hardware:
+        one = chosen._replace(hardware=(chip,))
+        parts = parts_of(one, lambda chip: _sizes(shape, chip, chips, question.demanded))
+        if not parts:
+            continue
+        spaces = [pieces.space(part, one, question.load) for part in parts]
+        search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
+        pools = None
+        if pooled and not question.demanded:
+            of_pools = parts_of(one, lambda chip: [n for n in shape.every_size(chip, chips) if n < chips])
+            whole = [part for part in of_pools if part.axes.get("pp", [1]) == [1]]
+            pools = two_pools.Search(one, whole, question, chips)
+        found.append(answers.of_searches(search, pools, question, one))
+    if not found:
+        raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen, sizes)))
+    return answers.dataset_of(found, question, chips, chosen, why, shape.space)
 
 
 def shape_engines(chosen, catalog):

@@ -173,10 +173,18 @@ def _plain(x):
 
 
 def _none(ds, asked):
-    refused = json.loads(ds.attrs["refused"])
-    most = sorted(refused.items(), key=lambda x: -x[1])[:4]
-    said = ", ".join(f"{name.removeprefix('ok_').replace('_', ' ')} {n:,}" for name, n in most) or "nothing"
-    near = ds.attrs.get("nearest", "")
-    return f"Nothing keeps the limits: of {ds.attrs['layouts']:,} splits refused by {said}" + (
-        f"; {near}" if near else ""
-    )
+    refused, near = json.loads(ds.attrs["refused"]), json.loads(ds.attrs.get("nearest", "{}"))
+    if not near:
+        most = sorted(refused.items(), key=lambda x: -x[1])[:4]
+        said = ", ".join(f"{name.removeprefix('ok_').replace('_', ' ')} {n:,}" for name, n in most) or "nothing"
+        return f"Nothing fits: of {ds.attrs['layouts']:,} splits refused by {said}"
+    limits = {key.split("_")[1]: limit for key, limit in json.loads(ds.attrs["limits"]).items()}
+    late = {time: (x, chip) for time, (x, chip) in near.items() if x > limits.get(time, math.inf)}
+    if not late:
+        each = f"{asked['requests_per_s']:,g} requests/s" if asked["demanded"] else "one user"
+        chips = f" on {asked['chips']:,g} chips" if asked["chips"] else ""
+        return f"Nothing keeps the limits: no split serves {each}{chips}, and keeps them all"
+    said = [
+        f"{time.upper()} {_seconds(x)} ({chip}) beside {_seconds(limits[time])}" for time, (x, chip) in late.items()
+    ]
+    return f"Nothing keeps the limits: {' and '.join(said)} is the least of a request that is alone"
