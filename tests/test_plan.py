@@ -66,6 +66,21 @@ def test_limits_hold_at_the_percentile_and_a_user_more_breaks_one(found):
     assert json.loads(found.attrs["limits"]) == LIMITS
 
 
+def test_what_helps_is_what_a_better_chip_then_serves(found):
+    """By a search of its own on the better chip, split as the best: a tenth more bandwidth."""
+    gains = json.loads(found.attrs["helps"])
+    assert list(gains.values()) == sorted(gains.values(), reverse=True)
+    assert gains["memory bandwidth"] > 0.01
+    row = found.isel(rank=0)
+    own = {name: row[name].item() for name in ("pipeline", "batching", "precision")}
+    own |= {name: int(row[name]) for name in ("tp", "moe_tp", "sp", "mtp")}
+    bandwidth = {f"hardware.{HARDWARE}.hbm_bytes_per_s": 4.4e12}
+    better = asked(fixed=own, settings=bandwidth, disaggregated=False)
+    same = [int(x) for x in better["instances"].values].index(int(row["instances"]))
+    gain = float(better["tps_per_chip"][same]) / float(row["tps_per_chip"]) - 1.0
+    np.testing.assert_allclose(gains["memory bandwidth"], gain, atol=0.02)  # of whole users
+
+
 def test_limits_of_the_mean_let_more_users_in(found):
     mean = asked(percentile="mean")
     assert float(mean["tps_per_chip"][0]) > float(found["tps_per_chip"][0])

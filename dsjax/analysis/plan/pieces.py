@@ -13,6 +13,20 @@ from . import axes as derived
 ONE = {"chips": 1, "tp": 1, "isl": 1, "osl": 1, "concurrency": 1}  # of a space whose rows alone are read
 
 
+AXES = (
+    "hardware",
+    "precision",
+    "tp",
+    "moe_tp",
+    "sp",
+    "pp",
+    "pipeline",
+    "mtp",
+    "dispatch_mode",
+    "batching",
+)  # of a piece
+
+
 class Choice(NamedTuple):
     """What a user chooses by name, what is theirs to change, and what they ask of it."""
 

@@ -1,6 +1,7 @@
 """`dsjax.plan`: what to run on some chips, for lengths, limits and a demand in a user's words."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 
 import xarray as xr
@@ -9,7 +10,7 @@ from ...errors import InputError
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
 from ..fleet import demand
-from . import aggregated, answers, instances, pieces
+from . import aggregated, answers, helps, instances, pieces
 from . import disaggregated as two_pools
 from .axes import nearest
 
@@ -100,7 +101,16 @@ def of(chosen, catalog, question, chips, pooled=True):
         found.append(answers.of_searches(search, pools, question, one))
     if not found:
         raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen, sizes)))
-    return answers.dataset_of(found, question, chips, chosen, why, shape.space)
+    ds = answers.dataset_of(found, question, chips, chosen, why, shape.space)
+    if ds.sizes["rank"] and not question.demanded and question.limits:
+        first = {name: x.item() for name, x in ds.isel(rank=0).variables.items()}
+        if first["kind"] == "aggregated":
+            named = {name: first[name] for name in (*pieces.AXES, "nic", "engine")}
+            named |= {name: int(named[name]) for name in ("tp", "moe_tp", "sp", "pp", "mtp")}
+            named |= {"chips": int(first["chips_per_instance"])}
+            gains = helps.of(chosen, named, first["concurrency"] / first["instances"], question)
+            ds.attrs["helps"] = json.dumps(gains)
+    return ds
 
 
 def shape_engines(chosen, catalog):

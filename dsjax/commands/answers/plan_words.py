@@ -19,6 +19,7 @@ BINDS = {
     "exchange": ("the buffers of the low-latency exchange", "another dispatch mode"),
     "stable": ("throughput", "more chips"),
 }
+LEAST = 0.002  # a gain that is told
 SHOWN = 12  # rows of the table
 AXES = ("tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching", "precision", "engine", "nic")
 
@@ -103,10 +104,16 @@ def _answer(ds, row, asked):
     cost = "no price is known: --set hardware." + row["hardware"] + ".usd_per_hour=2"
     if row["cost_per_hour"] is not None:
         cost = f"{row['cost_per_hour']:,.2f} USD/h, {row['cost_per_million_tokens']:,.3f} USD per million output tokens"
-    return {"run": run, "serves": serves, "times": times + "; " + sure, "binds": _binding(row, asked), "costs": cost}
+    return {
+        "run": run,
+        "serves": serves,
+        "times": times + "; " + sure,
+        "binds": _binding(row, asked, json.loads(ds.attrs.get("helps", "{}"))),
+        "costs": cost,
+    }
 
 
-def _binding(row, asked):
+def _binding(row, asked, gains):
     key = row["binds"]
     if not key:
         return (
@@ -117,6 +124,8 @@ def _binding(row, asked):
     name = next((of for of in BINDS if key.startswith(of)), None)
     what, helps = BINDS.get(name, (key.replace("_", " "), "another split"))
     one = "a little more" if asked["demanded"] else "a user more"
+    gains = [f"{what} (a tenth better: {gain:+.1%} tokens/s)" for what, gain in gains.items() if gain > LEAST]
+    helps = ", ".join(gains[:2]) if gains else helps
     return f"{what}: {one} would break it; what helps first: {helps}"
 
 
