@@ -69,6 +69,7 @@ def plan(
     from . import plan_words
 
     changes = GridRequest(axes=axes, fixed=fixed, settings=settings, catalogs=catalogs).changes()
+    del changes["limits"]  # those of a plan are options of their own
     with progress("looking for what to run", quiet):
         ds = of.plan(
             model,

@@ -156,6 +156,7 @@ def _next(ds, row, asked):
     load = "requests_per_s" if asked["demanded"] else "concurrency"
     model = shlex.join(["--model", ds.attrs["model"]])
     fixed = " ".join(shlex.join(["--fix", f"{name}={_plain(x)}"]) for name, x in point.items())
+    fixed += "".join(f" --limit {key}={_plain(limit)}" for key, limit in json.loads(ds.attrs["limits"]).items())
     yield f"dsjax explain serve {model} {fixed} --fix {load}={_plain(each)}"
     users = sorted({max(round(each * f), 1) for f in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)})
     along = f"concurrency={','.join(map(str, users))}"
