@@ -57,3 +57,27 @@ def test_users_wait_for_links_that_are_full_and_one_user_waits_for_none():
     assert bool((ds.transfer_share < 1.0).all())
     assert float(ds.requests_per_s_served[-1]) == pytest.approx(1.0 / alone, rel=1e-3)
     assert bool((ds.transfer_time.diff("concurrency") > 0.0).all())
+
+
+def _linked(bytes_per_s, load):
+    pool = {"hardware": "H200", "tp": 8, "chips": 8, "nic": "CX7", "engine": "sglang"}
+    fixed = {"transfer_nic": "CX7", "isl": 4096, "osl": 256, "transfer_nic_scale_out_bytes_per_s": bytes_per_s}
+    shape = {"model": "DeepSeek-R1", "phase": "disaggregated", "prefill": pool, "decode": pool, "fixed": fixed}
+    return shape | {"axes": {name: [value] for name, value in load.items()}}
+
+
+@pytest.mark.parametrize("load", [{"requests_per_s": 1.0}, {"concurrency": 1}])
+def test_the_link_between_pools_has_an_elasticity(load):
+    found = dsjax.sensitivity(_linked(1e9, load), of="ttft_mean", at="best")
+    here = float(found["elasticity"].sel(parameter="transfer_nic.scale_out_bytes_per_s"))
+    low, high = (float(dsjax.sweep(_linked(1e9 * x, load))["ttft_mean"].item()) for x in (1.0, 1.001))
+    assert here == pytest.approx(np.log(high / low) / np.log(1.001), rel=5e-3)
+    assert here < -0.5
+
+
+def test_the_largest_rate_of_pools_is_no_more_than_their_links_take():
+    most = float(dsjax.sweep(_linked(1e8, {"requests_per_s": 0.1}))["requests_per_s_max"].item())
+    below, above = (dsjax.sweep(_linked(1e8, {"requests_per_s": x * most})) for x in (0.99, 1.01))
+    assert below["ok_transfer"].item() and below["ok_stable"].item()
+    assert not above["ok_stable"].item()
+    assert most < 0.5

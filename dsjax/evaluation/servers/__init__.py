@@ -12,7 +12,7 @@ from ..operands import positions
 from . import pieces, tables
 from .laws import LENGTHS
 from .points import HIDDEN, LAYOUT, OF_REQUESTS, Points, layouts_of
-from .pools import Pairs
+from .pools import LINK, Pairs, link_of
 
 
 def variables(space, dtype="float64"):
@@ -73,6 +73,8 @@ def numbers(space):
                 key = prefix + record, field
             found[key] = leaves[position]
     own = {("workload", name): np.float64(x) for name, x in space.fixed.items() if name in HIDDEN and _is_number(x)}
+    if space.study.pools:
+        own |= {(LINK, field): np.float64(x) for field, x in link_of(space).items()}
     return {key: x for key, x in found.items() if key[1] not in (*HIDDEN, "context", "context_cv")} | own
 
 

@@ -13,6 +13,14 @@ from .laws import LENGTHS
 from .points import HIDDEN, Points, layouts_of
 
 CHIPS = ("usd_per_hour", "watts")
+LINK = "transfer_nic"  # record of the links between the pools
+_OF_LINK = tuple(f"scale_out_{name}" for name in ("bytes_per_s", "utilisation", "step_s"))
+
+
+def link_of(space):
+    """{field: number} of the links of a space of one pair of pools."""
+    row = next(iter(space.rows[LINK].values()))
+    return {field: space.fixed.get(f"{LINK}_{field}", row[field]) for field in _OF_LINK}
 
 
 class Pairs(Points):
@@ -21,7 +29,7 @@ class Pairs(Points):
     def tables(self, varied):
         """Tables of the steps of each pool."""
         along = LENGTHS if self.laws.by_sample else "sample"
-        self.pool = {}
+        self.pool, self.varied = {}, varied
         for name, space in self.space.pools.items():
             own = {_of_pool(key, name): numbers for key, numbers in varied.items() if _of_pool(key, name)}
             layouts = layouts_of(space, own, along, f"{name}_")
@@ -69,8 +77,10 @@ class Pairs(Points):
 
     def _link(self, field, index, points):
         """A number of the links of the transfer at points."""
-        record, name = "transfer_nic", f"scale_out_{field}"
+        record, name = LINK, f"scale_out_{field}"
         axis = f"{record}_{name}"
+        if (record, name) in self.varied:
+            return np.broadcast_to(self.varied[record, name], self.sizes["sample"])[index["sample"]]
         if axis in self.space.axes or axis in self.space.fixed:
             values, along = self.laws.values(axis), axis
         else:

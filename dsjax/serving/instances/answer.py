@@ -134,7 +134,7 @@ def variables(points, chunked, open_, with_quantiles):
         "requests_per_s_max": most,
         "utilisation": asked / most,
         "decode_batch": means.batch,
-        "prefill_share": means.prompts.share,
+        "prefill_share": arrays.maximum(means.prompts.share, 0.0),
         "mixed_share": mixed,
         "kv_occupancy": held * held_positions(points, sizes) / found.positions,
         "step_time": means.prompts.whole,

@@ -54,9 +54,10 @@ def variables(points, open_, with_quantiles):
     over = arrays.maximum(live - p.spare_bytes, 0.0)
     spare = p.room_bytes - p.held_bytes - over  # of an instance that computes prompts: for the caches of a batch
     of_prefill, of_decode = largest_rates(points, sizes, room.cap)
-    most = arrays.minimum(of_prefill, of_decode)
-    bound = arrays.minimum(points.asked, most) if open_ else points.asked
     sent = link_s(points, sizes)
+    links = arrays.minimum(points.prefill_instances * p.groups, points.decode_instances * d.groups)
+    most = arrays.minimum(arrays.minimum(of_prefill, of_decode), links / arrays.maximum(sent, 1e-30))
+    bound = arrays.minimum(points.asked, most) if open_ else points.asked
     found = pools.Pools(
         budget=p.budget,
         cap=room.cap,
@@ -65,7 +66,7 @@ def variables(points, open_, with_quantiles):
         transfer_s=points.link_step_s + sent,
         prefill_groups=p.groups,
         link_s=sent,
-        links=arrays.minimum(points.prefill_instances * p.groups, points.decode_instances * d.groups),
+        links=links,
     )
     of = pools.open_means if open_ else pools.closed_means
     means = of(p.table, d.table, sizes, found, bound)

@@ -37,9 +37,11 @@ def _says_stable(v):
     if rate < most:
         sequences = f"{v['decode_batch']:,.4g} sequences would decode at a time, which do not fit"
         return f"{sequences}: {rate:,.4g} requests/s, near the {most:,.4g} that the server can take"
-    by = " pool that decodes" if v.get("decode_utilisation", 0.0) > v.get("prefill_utilisation", 0.0) else ""
-    by = by or (" pool that computes prompts" if "prefill_utilisation" in v else " server")
-    return f"{rate:,.4g} requests/s are more than the {most:,.4g} that the{by} can take"
+    loads = {" pool that computes prompts": "prefill_utilisation", " pool that decodes": "decode_utilisation"}
+    loads = {by: v[name] for by, name in loads.items() if name in v} or {" server": 1.0}
+    if "transfer_share" in v and max(loads.values()) * most < 0.999 * rate:
+        loads = {" links between the pools": 1.0}
+    return f"{rate:,.4g} requests/s are more than the {most:,.4g} that the{max(loads, key=loads.get)} can take"
 
 
 def _says_kv(v):
