@@ -35,6 +35,7 @@ INSIDE = {
     "test_gradients.py",
     "test_recording.py",
     "test_servers.py",
+    "server_core_steps.py",
     "test_streams.py",
 }
 

@@ -149,7 +149,7 @@ def test_the_space_is_rebuilt_and_an_older_one_completed(measured):
 def test_sensitivity_to_a_family_is_that_of_its_chips():
     names = ["curve.hopper.attention_compute", "curve.attention_compute", "curve.gemm_start_s"]
     at = space(axes={"batch": [64], "precision": ["bf16"]})
-    ds = sensitivity.sensitivity(at, "step_time", names, kinks=True)
+    ds = sensitivity.sensitivity(at, "step_time", names, at="grid", kinks=True)
     found = ds.elasticity.sel(parameter=names).isel(batch=0, precision=0).transpose("parameter", "hardware").values
     own = np.array([row == "hopper" for row in CHIPS.values()])
     np.testing.assert_array_equal(found[0], np.where(own, found[1], 0.0))

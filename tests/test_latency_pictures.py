@@ -217,7 +217,8 @@ def test_command_writes_a_picture_and_says_the_knee(users, tmp_path):
     words = (
         f"H200: {rate:,.4g} requests/s at concurrency = {last['concurrency'].item()}, {100 * rate / most:.0f} % of the"
     )
-    assert said.stdout.startswith("last load within all limits: H20: ") and words in said.stdout
+    assert said.stdout.startswith("limits: ttft_p90 at most 2 s; ")
+    assert "\nlast load within all limits: H20: " in said.stdout and words in said.stdout
     dsjax.plot("latency", users, tmp_path / "x.svg")
     root = xml.etree.ElementTree.parse(tmp_path / "x.svg").getroot()
     assert root.tag.endswith("svg") and len(list(root.iter())) > 100

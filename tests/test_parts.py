@@ -328,7 +328,7 @@ def test_the_command_writes_in_parts_and_goes_on(space, tmp_path, command):
     code, out, err = command("sweep", STUDY, "-o", path, "--resume")
     assert (code, err) == (0, "") and f"wrote {path}" in out
     assert "659 of 4,320 points are feasible; refused by ok_memory 1,016, ok_tps_per_user 3,661" in out
-    assert out.splitlines()[3].split()[1:9] == ["H800", "CX7", "320", "128", "kv1-w1", "1", "dual-mbatch", "28.93"]
+    assert out.splitlines()[4].split()[1:9] == ["H800", "CX7", "320", "128", "kv1-w1", "1", "dual-mbatch", "28.93"]
     assert dsjax.open_netcdf(path).sizes["batch"] == 15
 
 

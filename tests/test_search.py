@@ -156,7 +156,7 @@ def test_constraints_on_any_measure_one_mask_per_variable():
         (
             ["decode"],
             {"max_ttft": 1e-6},
-            r"\[constraints\] max_ttft: ttft is not defined in decode; .* step_time, tpot, ",
+            r"\[constraints\] max_ttft: ttft is not defined in decode; expected a limit on one of .* tpot, ",
         ),
         (["prefill"], {"min_tps_per_user": 20}, "tps_per_user is not defined in prefill; expected a limit on one of "),
         (["prefill"], {"max_tpot": 0.1, "slo_margin": 0.1}, "max_tpot: tpot is not defined in prefill"),
