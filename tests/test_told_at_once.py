@@ -113,3 +113,9 @@ def test_no_fault_is_none():
     faults.lacks([], "anything")
     assert not faults
     faults.tell()
+
+
+def test_rows_that_take_from_each_other_are_told_so():
+    rows = {"A": {"base": "B", "source": "a note"}, "B": {"base": "A", "source": "a note"}}
+    with pytest.raises(InputError, match=r"\[nic.A\] base: 'A' takes its numbers from this row; expected a row"):
+        reader.load(reader.RECORDS, ({"nic": rows}, "my.toml"))["nic"]["A"]

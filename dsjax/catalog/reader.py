@@ -202,7 +202,9 @@ def _chain(raw, records, record, name):
     chain, fields = [(where, name, row)], fields_of(records[record]) if record in records else {}
     while "base" in row:
         base, names = row["base"], [name for _, name, _ in chain]
-        if not isinstance(base, str) or base in names or base not in raw:
+        if isinstance(base, str) and base in names:
+            raise InputError(f"{where} base: {base!r} takes its numbers from this row; expected a row that does not")
+        if not isinstance(base, str) or base not in raw:
             raise unknown(f"{where} base", record, base, [n for n in raw if n not in names])
         file, row = raw[base]
         own = {key for key, meta in fields.items() if not meta.get("lent", True)} | {*measured.LISTS, "vendor"}
