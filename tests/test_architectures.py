@@ -16,8 +16,6 @@ OTHERS = json.loads((Path(__file__).parent / "data" / "architectures.json").read
 del OTHERS["_source"]
 # Parameters of the text model, without drafts and towers. Of the safetensors of a checkpoint, as its page counts them:
 PUBLISHED = {
-    "DeepSeek-V2": 235_741_434_880,
-    "DeepSeek-V2-Lite": 15_706_484_224,
     "Gemma-2-27B": 27_227_128_320,
     "Gemma-3-27B": 27_432_406_640 - 423_060_336,  # the tower is counted below
     "Gemma-3-4B": 4_300_079_472 - 419_816_304,
@@ -38,7 +36,6 @@ PUBLISHED = {
     "Mixtral-8x22B": 140_620_634_112,
     "Mixtral-8x7B": 46_702_792_704,
     "Nemotron-Nano-9B-v2": 8_888_227_328,
-    "Phi-3.5-MoE": 41_873_153_344,
     "Phi-4": 14_659_507_200,
     "Qwen2.5-32B": 32_763_876_352,
     "Qwen2.5-72B": 72_706_203_648,
@@ -55,6 +52,9 @@ PUBLISHED = {
 # Of the tensors that the classes of Hugging Face transformers 5.24 make of the config, added up (buffers, such as the
 # offsets of a router, are none): `sum(p.numel() for p in model.parameters())` on the meta device.
 TRANSFORMERS = {
+    "DeepSeek-V2": 235_741_434_880,
+    "DeepSeek-V2-Lite": 15_706_484_224,
+    "Phi-3.5-MoE": 41_873_153_344,
     "DeepSeek-R1": 671_026_404_352,
     "DeepSeek-V3": 671_026_404_352,
     "DeepSeek-V3.2": 671_877_929_216,
