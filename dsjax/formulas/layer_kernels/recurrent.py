@@ -56,7 +56,7 @@ def delta_scan_flops(tokens, heads, key_width, value_width, chunk=CHUNK):
     Of a chunk: K K^T, Q K^T and T K, triangular, of width d_k; T V and A U of width d_v; W S, Q S and K^T U with the
     state, d_k d_v each. Source: Yang et al., Gated Delta Networks (arXiv:2412.06464), the chunkwise form.
     """
-    return tokens * heads * (chunk * (3.0 * key_width + 2.0 * value_width) + 6.0 * key_width * value_width)
+    return tokens * heads * (chunk * (3 * key_width + 2 * value_width) + 6 * key_width * value_width)
 
 
 def state_space_scan_flops(tokens, heads, groups, head_width, state_width, chunk):
@@ -66,7 +66,7 @@ def state_space_scan_flops(tokens, heads, groups, head_width, state_width, chunk
     leaves and what the one before it adds. Source: Dao and Gu, state space duality (arXiv:2405.21060), section 6.
     """
     within = chunk * (groups * state_width + heads * head_width)
-    return tokens * (within + 4.0 * heads * head_width * state_width)
+    return tokens * (within + 4 * heads * head_width * state_width)
 
 
 def recurrent(curve):

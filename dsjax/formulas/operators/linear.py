@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from ... import arrays
 from ...specs.model import LINEAR_RULES
+from ..layer_kernels import recurrent
 from .shapes import Attention, Pointwise, chosen, gemm, number, or_else, over
 
 DELTA = LINEAR_RULES.index("channel-gated-delta")  # up to this one a rule corrects what the state says of the key
@@ -53,8 +54,8 @@ def core(model, work):
         kept = work.sequences * (1 + work.queries) * state
         return Attention(flops=flops, inputs=inputs, kv=kept, outputs=work.tokens * own * values)
     chunk = or_else(model.linear_chunk, 1)
-    plain = chunk * (keys * width + own * values) + 4 * state
-    corrected = chunk * own * (3 * width + 2 * values) + 6 * state
+    plain = recurrent.state_space_scan_flops(1, own, keys, values, width, chunk)
+    corrected = recurrent.delta_scan_flops(1, own, width, values, chunk)
     return Attention(
         flops=work.tokens * (delta * corrected + (1 - delta) * plain),
         inputs=inputs,
