@@ -173,8 +173,7 @@ def write_row(ds, path, name=None, base=None, force=False):
 
     files.apart([path], [ds.attrs["file"]])
     files.check_text(path, force)
-    with files.replacing(path) as temporary:
-        temporary.write_text(row_of(ds, name, base), encoding="utf-8")
+    files.write_text(path, row_of(ds, name, base))
 
 
 def _spelt(hardware, nic, catalogs):

@@ -81,6 +81,18 @@ SCHEDULER_OPTION = click.option(
     "--scheduler", metavar="tcp://HOST:PORT", help="Search a grid, streamed, on the workers of a dask scheduler."
 )
 QUIET_OPTION = click.option("--quiet", is_flag=True, help="No progress and no remarks.")
+# Of questions about servers for a demand.
+LENGTHS = options_of(
+    click.option("--isl", metavar="TOKENS", help="Tokens of a prompt (input sequence length), mean."),
+    click.option("--osl", metavar="TOKENS", help="Tokens of an answer (output sequence length), mean."),
+)
+PERCENTILE = click.option(
+    "--percentile",
+    type=click.Choice(["mean", "50", "90", "99"]),
+    default="90",
+    show_default=True,
+    help="Of the requests, how many the limits hold for.",
+)
 OUTPUT_OPTIONS = options_of(
     click.option(
         "--format",

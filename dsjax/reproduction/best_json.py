@@ -57,5 +57,4 @@ def of(ranked):
 def write_json(ranked, path, force=False):
     """The optimum as a JSON file, written whole or not at all."""
     files.check_text(path, force)
-    with files.replacing(path) as temporary:
-        temporary.write_text(files.to_json(of(ranked)) + "\n", encoding="utf-8")
+    files.write_text(path, files.to_json(of(ranked)) + "\n")

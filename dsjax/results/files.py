@@ -123,6 +123,12 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path, text):
+    """A text as a file, written whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def records(ds_columns):
     """Columns -> a list of plain dicts, for JSON."""
     names = list(ds_columns)

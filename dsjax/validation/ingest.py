@@ -90,8 +90,7 @@ def ingest(
     text = _text(study or Path(paths[0]).stem, rows, aside)
     found = systems.of_tables(tomllib.loads(text), _all_of(paths))
     if output is not None:
-        with files.replacing(output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        files.write_text(output, text)
     return _dataset(rows, found, text)
 
 

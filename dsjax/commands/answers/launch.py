@@ -1,7 +1,6 @@
 """`dsjax launch`: the command lines that start a configuration."""
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -58,8 +57,7 @@ def launch(request, at, engine, per_host, instances, output, force):
     if output is None:
         click.echo(text, nl=False)
     elif found.commands:
-        with files.replacing(output) as temporary:
-            Path(temporary).write_text(text, encoding="utf-8")
+        files.write_text(output, text)
         if not request.quiet:
             click.echo("\n".join([*(f"differs: {line}" for line in found.differs), f"wrote {output}"]))
     for line in found.unable if output is not None else ():

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from ..common import OUTPUT_OPTIONS, GridRequest, names_of, options_of
+from ..common import LENGTHS, OUTPUT_OPTIONS, PERCENTILE, GridRequest, names_of, options_of
 from ..progress import progress
 
 CHANGES = options_of(
@@ -20,18 +20,11 @@ CHANGES = options_of(
 @click.option("--hardware", default="H20", show_default=True, metavar="CHIPS", help="One, several (H20,H200), or any.")
 @click.option("--chips", metavar="N", help="Chips that there are.")
 @click.option("--requests-per-s", metavar="R", help="Demand, at random: then the fewest chips that serve it.")
-@click.option("--isl", metavar="TOKENS", help="Tokens of a prompt (input sequence length), mean.")
-@click.option("--osl", metavar="TOKENS", help="Tokens of an answer (output sequence length), mean.")
+@LENGTHS
 @click.option("--tps-per-user", metavar="RATE", help="Least tokens per second of a user.")
 @click.option("--tpot", metavar="TIME", help="Or: longest time per output token, 40ms.")
 @click.option("--ttft", metavar="TIME", help="Longest time to the first token, 2s.")
-@click.option(
-    "--percentile",
-    type=click.Choice(["mean", "50", "90", "99"]),
-    default="90",
-    show_default=True,
-    help="Of the requests, how many the limits hold for.",
-)
+@PERCENTILE
 @click.option("--engine", default="generic", show_default=True, metavar="ENGINE", help="Software that serves.")
 @click.option("--nic", default="CX7", show_default=True, metavar="NIC", help="Network between scale-up domains.")
 @click.option("--precision", metavar="NAMES", help="Precisions; default: of the checkpoint's own weights.")

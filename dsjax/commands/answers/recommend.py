@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from ..common import grid_command
+from ..common import LENGTHS, PERCENTILE, grid_command
 from ..progress import progress
 
 
@@ -12,8 +12,7 @@ from ..progress import progress
 @click.option("--prefill", default="prefill", show_default=True, metavar="GRID", help="Grid of the prefill pool.")
 @click.option("--requests-per-s", metavar="R", help="Demand: requests per second, at random.")
 @click.option("--concurrency", metavar="USERS", help="Or: users, each of whom asks again when the answer is there.")
-@click.option("--isl", metavar="TOKENS", help="Tokens of a prompt (input sequence length), mean.")
-@click.option("--osl", metavar="TOKENS", help="Tokens of an answer (output sequence length), mean.")
+@LENGTHS
 @click.option(
     "--min-tps-per-user",
     metavar="RATE",
@@ -21,13 +20,7 @@ from ..progress import progress
 )
 @click.option("--max-tpot", metavar="TIME", help='Or: longest time per output token, 0.05 or "50 ms".')
 @click.option("--max-ttft", metavar="TIME", help="Longest time to the first token, for the grid's own.")
-@click.option(
-    "--percentile",
-    type=click.Choice(["mean", "50", "90", "99"]),
-    default="90",
-    show_default=True,
-    help="Of the requests, how many the limits hold for.",
-)
+@PERCENTILE
 @click.option("--aggregated/--no-aggregated", default=True, help="Instances that do both, too, or pools alone.")
 @click.option("--mixed", is_flag=True, help="Pools of different hardware, too.")
 @click.option("--spare", default=0, show_default=True, metavar="N", help="Instances of each pool that stand by.")

@@ -1,7 +1,5 @@
 """`dsjax init`: a template of a file of one's own."""
 
-from pathlib import Path
-
 import click
 
 from .. import completion
@@ -40,7 +38,6 @@ def init(what, output, kind, name, force, quiet):
         click.echo(text, nl=False)
         return
     files.check_text(output, force)
-    with files.replacing(output) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
+    files.write_text(output, text)
     if not quiet:
         click.echo(f"wrote {output}")

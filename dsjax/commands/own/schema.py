@@ -31,7 +31,6 @@ def schema(kind, output, force, quiet):
         click.echo(text, nl=False)
         return
     files.check_text(output, force)
-    with files.replacing(output) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
+    files.write_text(output, text)
     if not quiet:
         click.echo(f"wrote {output}: a file whose first line is #:schema ./{Path(output).name} is checked against it")
