@@ -186,7 +186,7 @@ def test_grid(key, value, words):
     ("content", "words"),
     [
         (None, "cannot be read No such file"),
-        ("folder", "cannot be read directory"),
+        ("folder", "is a folder"),
         (b"study = \xff", "byte 8 UTF-8"),
         (b"study: decode", "TOML line 1"),
         (b"study = 1\nstudy = 2\n", "TOML line 2"),

@@ -16,6 +16,7 @@ ORDER = (
         "types",
         "units",
         "machine",
+        "texts",
         "numerics",
         "arrays",
         "specs",

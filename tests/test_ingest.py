@@ -373,8 +373,10 @@ def test_large_files_are_not_read(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     path.touch()
     os.truncate(path, 100_000_000)  # nothing on the disk
-    monkeypatch.setattr(Path, "read_bytes", None)
-    with pytest.raises(dsjax.InputError, match="100 MB; expected at most 67 MB, as a result without the details"):
+    monkeypatch.setattr("builtins.open", None)
+    with pytest.raises(
+        dsjax.InputError, match="100,000,000 bytes; expected .* of at most 67,108,864 bytes, without the details"
+    ):
         dsjax.ingest(path)
     assert record.LARGEST == 64 * 2**20
 
@@ -382,10 +384,10 @@ def test_large_files_are_not_read(tmp_path, monkeypatch):
 def test_what_is_no_file(tmp_path):
     with pytest.raises(dsjax.InputError, match="cannot be read .No such file"):
         dsjax.ingest(tmp_path / "none.json")
-    with pytest.raises(dsjax.InputError, match="is no regular file"):
+    with pytest.raises(dsjax.InputError, match="is a folder"):
         dsjax.ingest(tmp_path)
     (tmp_path / "a").write_bytes(b"\xff\xfe")
-    with pytest.raises(dsjax.InputError, match="no UTF-8"):
+    with pytest.raises(dsjax.InputError, match="not UTF-8"):
         dsjax.ingest(tmp_path / "a")
 
 

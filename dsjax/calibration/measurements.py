@@ -33,20 +33,21 @@ and counted; lines of one shape are merged into their geometric mean where they 
 """
 
 import csv
+import io
 import math
 import operator
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from .. import texts
 from ..errors import InputError, unknown
 from . import precisions
 from .kinds import KINDS
 
 APART = 1.5  # largest over smallest time of one shape that are still the same measurement
-LIMIT = 10**6  # lines
+LIMIT, LARGEST = 10**6, 2**28  # lines, bytes
 _CHIPS = ("device", "hardware")
 _WINDOWS = ("window_size", "sliding_window")
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -122,8 +123,9 @@ def in_bytes(found, element_bytes):
 
 def _lines(path):
     """(header, [(number of the line, {column: text})])."""
+    text = texts.read(path, "a CSV file", LARGEST)
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(text, newline="") as file:
             reader = csv.reader(file)
             first = (cells for cells in reader if cells and not cells[0].startswith("#"))
             header = [name.strip() for name in next(first, [])]
@@ -141,10 +143,8 @@ def _lines(path):
                 lines.append((reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))))
                 if len(lines) > LIMIT:
                     raise InputError(f"{path}: more than {LIMIT:,} lines; expected fewer measurements")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file ({error}); expected a line of values for each measurement") from None
     if not lines:
         raise InputError(f"{path}: no measurements; expected a header and a line for each of them")
     return header, lines

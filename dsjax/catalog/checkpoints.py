@@ -10,6 +10,7 @@ import json
 import math
 import re
 
+from .. import texts
 from ..errors import InputError
 from ..specs.model import LINEAR_RULES
 from ..specs.records import RATES
@@ -25,10 +26,11 @@ def file_beside(path):
     path = path.with_name(path.name.removesuffix("config.json") + "hf_quant_config.json")
     if not path.is_file():
         return None
+    text = texts.read(path, "a hf_quant_config.json")
     try:
-        return str(path), json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a hf_quant_config.json") from None
+        return str(path), json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); expected a hf_quant_config.json") from None
 
 
 def linear_layers(model, layers=None):

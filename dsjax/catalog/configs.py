@@ -8,6 +8,7 @@ not understood, is an `InputError`.
 import json
 from pathlib import Path
 
+from .. import texts
 from ..errors import InputError, unknown
 from ..specs import fields, records
 from . import checkpoints
@@ -31,15 +32,9 @@ def path_of(name):
 def read(path):
     """The row of the model whose `config.json` is at `path`."""
     path = Path(path)
+    text = texts.read(path, "a Hugging Face config.json", LARGEST)
     try:
-        if path.stat().st_size > LARGEST:
-            size = path.stat().st_size
-            raise InputError(f"{path}: {size:,} bytes; expected a config.json of at most {LARGEST:,} bytes")
-        config = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a Hugging Face config.json") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8; expected a config.json in UTF-8") from None
+        config = json.loads(text, object_pairs_hook=_unique(path))
     except InputError:
         raise
     except (ValueError, RecursionError) as error:

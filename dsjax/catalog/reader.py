@@ -15,6 +15,7 @@ import os
 import tomllib
 from pathlib import Path
 
+from .. import texts
 from ..errors import Faults, InputError, unknown
 from ..formulas import efficiency
 from ..specs.fields import completed, fields_of
@@ -31,17 +32,12 @@ _FILES |= {"engines.toml": "engine"}
 
 def read_toml(path, with_text=False):
     """TOML file -> dict, or (dict, text); unreadable, non-UTF-8 and non-TOML files are InputErrors."""
-    path = Path(path)
+    text = texts.read(path, "a TOML file")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
         data = tomllib.loads(text)
-        return (data, text) if with_text else data
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8; expected a TOML file in UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid TOML ({error}); expected a TOML file") from None
+    return (data, text) if with_text else data
 
 
 class Rows(collections.abc.Mapping):

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ... import texts
 from ...errors import InputError
 from ...units import domain, number
 
@@ -103,7 +103,8 @@ class Format(NamedTuple):
 def records(path):
     """[`Record`] of a result file: one JSON value, or several after one another; a list is a record for each item."""
     path = Path(path)
-    values = _values(path, _text(path))
+    text = texts.read(path, "the result file of a benchmark", LARGEST, "without the details of every request")
+    values = _values(path, text)
     values = [x for value in values for x in (value if isinstance(value, list) else [value])]
     if not values:
         raise InputError(f"{path}: empty; expected the result file of a benchmark")
@@ -113,23 +114,6 @@ def records(path):
         if not isinstance(record.data, dict):
             raise InputError(f"{record.where}: {str(record.data)[:40]!r}; expected a table of results")
     return found
-
-
-def _text(path):
-    """The text of a result file, not read where it is too large."""
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path}: is no regular file; expected the result file of a benchmark")
-        if found.st_size > LARGEST:
-            size = f"{found.st_size / 1e6:,.0f} MB; expected at most {LARGEST / 1e6:,.0f} MB"
-            raise InputError(f"{path}: {size}, as a result without the details of every request")
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or f"no UTF-8: {error}"
-        raise InputError(f"{path}: cannot be read ({reason}); expected the result file of a benchmark") from None
 
 
 def _values(path, text):
