@@ -8,6 +8,7 @@ import pytest
 from console import command
 
 import dsjax
+from dsjax import texts
 from dsjax.calibration import calibrate
 from dsjax.catalog import configs, reader
 from dsjax.results import netcdf
@@ -126,21 +127,16 @@ def test_no_output_of_a_command_is_an_input(name, option, file, way):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_these_are_the_files_that_a_command_reads(name, here, monkeypatch):
     """All of them, before anything is computed: the test above leaves none out."""
-    found, read = set(), Path.open
+    found = set()
 
     def noted(path):
         if Path(os.path.realpath(path)).is_relative_to(here):
             found.add(os.path.relpath(os.path.realpath(path)))
 
-    def opened(path, mode="r", *args, **kwargs):
-        if mode in ("r", "rb"):
-            noted(path)
-        return read(path, mode, *args, **kwargs)
-
     def computing(*_, **__):
         raise dsjax.InputError("computing")
 
-    opener = netcdf.read
+    opener, text = netcdf.read, texts.read
     for function in (
         "evaluation.evaluate",
         "analysis.sensitivity.sensitivity",
@@ -148,17 +144,11 @@ def test_these_are_the_files_that_a_command_reads(name, here, monkeypatch):
         "pictures.drawn",
     ):
         monkeypatch.setattr(f"dsjax.{function}", computing)
-    monkeypatch.setattr(Path, "open", opened)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: noted(path) or bytes_of(path))
+    monkeypatch.setattr(texts, "read", lambda path, *args: noted(path) or text(path, *args))
     monkeypatch.setattr(netcdf, "read", lambda path: noted(path) or opener(path))
     args, outputs, inputs = COMMANDS[name]
     line = command(*args, *(text for option in outputs.items() for text in option), "--quiet", code=2)
     assert line.endswith("computing\n") and found == inputs
-
-
-def bytes_of(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 @pytest.mark.parametrize("file", ["grid.toml", "./grid.toml", "config/../grid.toml"])

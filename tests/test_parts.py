@@ -242,7 +242,8 @@ def test_a_full_disk_is_one_clear_line_and_can_be_resumed(space, tmp_path, kind,
 def test_a_damaged_part_is_named(space, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(space, tmp_path / "x.nc", stop_after=3)
-    part = next(iter((tmp_path / "x.nc.parts").glob("*.npz")))
+    finished = (tmp_path / "x.nc.parts").glob("[0-9]*.json")  # a slab that was stopped has arrays and no counts
+    part = next(finished).with_suffix(".npz")
     with zipfile.ZipFile(part) as members:
         largest = max(members.infolist(), key=lambda member: member.compress_size)
     data = bytearray(part.read_bytes())
@@ -287,6 +288,26 @@ def test_outputs_that_are_there_or_cannot_be(space, tmp_path, kind):
     with pytest.raises(dsjax.InputError, match="is not a Zarr store"):
         (tmp_path / "other.zarr").mkdir()
         write(space, tmp_path / "other.zarr", force=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_output_that_another_process_wrote_meanwhile_is_kept(space, tmp_path, kind):
+    """The check before a sweep and the name at its end are far apart; what is finished is kept."""
+    path, seen = tmp_path / f"x.{kind}", []
+
+    def progress(points, found=False):
+        seen.append(points)
+        if len(seen) == 3:
+            path.mkdir() if kind == "zarr" else None
+            (path / "other" if kind == "zarr" else path).write_text("another's")
+
+    with pytest.raises(dsjax.InputError, match=f"{path.name}: exists by now; expected a new path, or --force"):
+        sweep.write(space, path, command="test", progress=progress)
+    assert list(bytes_of(path).values()) == [b"another's"]
+    path = path.rename(tmp_path / "elsewhere") and path
+    _, again = write(space, path, resume=True)
+    assert len(again) == 1 and not path.with_name(f"{path.name}.parts").exists()
+    assert "tps_per_chip" in values_of(path)
 
 
 def test_memory_limit(space, tmp_path):

@@ -173,7 +173,7 @@ def write_row(ds, path, name=None, base=None, force=False):
 
     files.apart([path], [ds.attrs["file"]])
     files.check_text(path, force)
-    files.write_text(path, row_of(ds, name, base))
+    files.write_text(path, row_of(ds, name, base), force)
 
 
 def _spelt(hardware, nic, catalogs):

@@ -77,7 +77,7 @@ def save(fig, path, force, conclusion):
     form = Path(path).suffix.lower().removeprefix(".")
     extra = {"Date": None, "Creator": "dsjax"} if form == "svg" else {"Software": "dsjax"}
     files.check_output(path, force)
-    with files.replacing(path) as temporary:
+    with files.replacing(path, force) as temporary:
         fig.savefig(temporary, format=form, dpi=fig.dpi, metadata={"Description": conclusion, **extra})
 
 

@@ -57,4 +57,4 @@ def of(ranked):
 def write_json(ranked, path, force=False):
     """The optimum as a JSON file, written whole or not at all."""
     files.check_text(path, force)
-    files.write_text(path, files.to_json(of(ranked)) + "\n")
+    files.write_text(path, files.to_json(of(ranked)) + "\n", force)

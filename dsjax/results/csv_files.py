@@ -34,7 +34,7 @@ def write_csv(ds: xr.Dataset, path: Path, feasible_only: bool = False, force: bo
     kept = results.in_grid_order("feasible") if feasible_only else results.there
     kept = None if kept is None else np.broadcast_to(kept, results.shape).ravel()
     points = results.space.points
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+    with replacing(path, force) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         for start in range(0, points, CHUNK):
             flat = np.arange(start, min(start + CHUNK, points))
             flat = flat if kept is None else flat[kept[flat]]

@@ -107,14 +107,42 @@ def _beside(path):
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
+def sync(path):
+    """Have what is in a file, or the names in a folder, on the disk before what follows."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not os.path.isdir(path):  # not every file system can do it for a folder
+            raise
+    finally:
+        os.close(handle)
+
+
+def place(temporary, target, force):
+    """Give a complete file its name, in one step that without `force` fails where the name is taken by now."""
+    sync(temporary)
+    if force:
+        os.replace(temporary, target)
+    else:
+        try:
+            os.link(temporary, target)  # a rename would take the place of what is there
+        except FileExistsError:
+            raise InputError(f"{target}: exists by now; expected a new path, or --force to overwrite") from None
+        except OSError:  # a file system without links: the name is claimed first
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL))
+            os.replace(temporary, target)
+    sync(Path(target).parent)
+
+
 @contextlib.contextmanager
-def replacing(path):
-    """A temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise."""
+def replacing(path, force):
+    """A temporary path beside `path` that takes its name (`place`) when the block ends well, and vanishes otherwise."""
     target = Path(os.path.realpath(path))  # a link is followed, not replaced
     temporary = _beside(target)
     try:
         yield temporary
-        os.replace(temporary, target)
+        place(temporary, target, force)
     except (OSError, RuntimeError) as error:  # the NetCDF library raises RuntimeError when a write fails
         reason = getattr(error, "strerror", None) or error
         free = machine.gigabytes(machine.disk(target))
@@ -123,9 +151,9 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text):
-    """A text as a file, written whole or not at all."""
-    with replacing(path) as temporary:
+def write_text(path, text, force):
+    """A text as a file, written whole or not at all; over another file only with `force`."""
+    with replacing(path, force) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ def write_netcdf(ds: xr.Dataset, path: types.Path, force: bool = False) -> None:
     ds = ds.copy()
     for variable in ds.variables.values():
         variable.encoding["coordinates"] = None
-    with replacing(path) as temporary:
+    with replacing(path, force) as temporary:
         ds.to_netcdf(temporary, engine="netcdf4", encoding=encodings(ds))
 
 

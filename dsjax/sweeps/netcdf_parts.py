@@ -29,7 +29,7 @@ def complete(held, cut, names, path, job):
     ds = slabs.header(cut, names, job.command)
     template = slabs.template(cut, job.dtype, names)
     target = os.path.realpath(path)  # a link is followed, not replaced
-    with held.writing(), held.replacing(target) as temporary:
+    with held.writing(), held.temporary("complete") as temporary:
         ds.to_netcdf(temporary, engine="netcdf4", encoding=netcdf.encodings(ds))
         with netCDF4.Dataset(temporary, "a") as file:
             file.set_auto_maskandscale(False)
@@ -38,6 +38,7 @@ def complete(held, cut, names, path, job):
                 _create(file, name, *variable, cut, first[name])
             for index in range(cut.number):
                 _copy(file, cut, index, template, _part(held, index))
+        files.place(temporary, target, job.force)
 
 
 def _create(file, name, dims, shape, dtype, attributes, cut, first):

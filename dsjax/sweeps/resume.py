@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
+from ..results import files
 from ..space.space import Space
 from . import slabs
 
@@ -97,11 +98,17 @@ class Parts:
 
     @contextlib.contextmanager
     def replacing(self, name):
-        """A temporary path that takes the name of a file of the folder, or a path, when the block ends well."""
-        temporary = self.folder / f".{Path(name).name}.{secrets.token_hex(4)}.tmp"
+        """A temporary path that takes the name of a file of the folder when the block ends well."""
+        with self.temporary(name) as path:
+            yield path
+            files.place(path, self.folder / name, force=True)
+
+    @contextlib.contextmanager
+    def temporary(self, name):
+        """A path in the folder that is gone when the block ends, under this name."""
+        temporary = self.folder / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
             yield temporary
-            os.replace(temporary, self.folder / name)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -71,9 +71,17 @@ def complete(held, cut, names, path, job):
         with warnings.catch_warnings():  # an extension of the format, which xarray reads and asks for
             warnings.simplefilter("ignore")
             zarr_package().consolidate_metadata(store)
-        if target.exists():
+        for each in (*store.rglob("*"), store):
+            files.sync(each)
+        if job.force and target.exists():
             os.replace(target, held.folder / "replaced")
-        os.replace(store, target)
+        try:
+            os.rename(store, target)  # fails where something is
+        except OSError:
+            if not os.path.lexists(target):
+                raise
+            raise InputError(f"{path}: exists by now; expected a new path, or --force to overwrite") from None
+        files.sync(target.parent)
 
 
 def _plain(value):

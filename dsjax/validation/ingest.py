@@ -90,7 +90,7 @@ def ingest(
     text = _text(study or Path(paths[0]).stem, rows, aside)
     found = systems.of_tables(tomllib.loads(text), _all_of(paths))
     if output is not None:
-        files.write_text(output, text)
+        files.write_text(output, text, force)
     return _dataset(rows, found, text)
 
 

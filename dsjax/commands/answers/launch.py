@@ -57,7 +57,7 @@ def launch(request, at, engine, per_host, instances, output, force):
     if output is None:
         click.echo(text, nl=False)
     elif found.commands:
-        files.write_text(output, text)
+        files.write_text(output, text, force)
         if not request.quiet:
             click.echo("\n".join([*(f"differs: {line}" for line in found.differs), f"wrote {output}"]))
     for line in found.unable if output is not None else ():

@@ -38,6 +38,6 @@ def init(what, output, kind, name, force, quiet):
         click.echo(text, nl=False)
         return
     files.check_text(output, force)
-    files.write_text(output, text)
+    files.write_text(output, text, force)
     if not quiet:
         click.echo(f"wrote {output}")

@@ -31,6 +31,6 @@ def schema(kind, output, force, quiet):
         click.echo(text, nl=False)
         return
     files.check_text(output, force)
-    files.write_text(output, text)
+    files.write_text(output, text, force)
     if not quiet:
         click.echo(f"wrote {output}: a file whose first line is #:schema ./{Path(output).name} is checked against it")
