@@ -20,6 +20,7 @@ jax.config.update("jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) /
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # The command line keeps nothing of what tests ask it, and leaves JAX's own cache where it is.
 os.environ["XDG_CACHE_HOME"] = os.devnull
+os.environ.pop("COLUMNS", None)  # lines of any length, as in a pipe
 
 
 @pytest.fixture(scope="session")

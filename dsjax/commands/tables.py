@@ -1,28 +1,147 @@
 """Rows as plain-text tables for a terminal, as CSV and as JSON."""
 
 import csv
+import dataclasses
 import sys
 
 import click
 
 from ..formats import UNIT
+from . import output
+
+PROSE = 24  # columns below which a column of sentences is not folded while another column can be left out
+WORD = 8  # and below which no text is
 
 
-def table(columns, rows, indent="  "):
-    """Aligned text: `columns` are headings, `rows` sequences of texts and numbers; numbers are set right."""
-    cells = [[c if isinstance(c, str) else _text(c) for c in row] for row in rows]
-    right = [
-        all(not isinstance(row[i], str) or _number(row[i]) for row in rows) and bool(rows) for i in range(len(columns))
-    ]
-    widths = [
-        max(len(heading), *(len(row[i]) for row in cells)) if cells else len(heading)
-        for i, heading in enumerate(columns)
-    ]
+@dataclasses.dataclass
+class Table:
+    """A table that fits its terminal: constants in a line above it, what is too much named in a line below.
 
-    def line(texts):
-        return (indent + "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right))).rstrip()
+    Where lines may have any length, or with --wide, it has all columns. Else columns `constant` (indices) whose value
+    is the same in all rows are said once; where the others are too wide, any column that is the same in all rows is,
+    headings and sentences are folded, and the least important columns are left out, in the order of `least` (indices,
+    the least important first; the others from the right). The first `kept` columns are never left out.
+    """
 
-    return "\n".join([line(columns), line(["-" * w for w in widths]), *map(line, cells)])
+    columns: list  # headings
+    rows: list  # sequences of texts and numbers
+    indent: str = "  "
+    constant: tuple = ()
+    least: tuple = ()
+    kept: int = 2
+    best: tuple = ()  # rows in the accent's colour
+    refused: tuple = ()  # rows in the colour of refusals
+
+    def __str__(self):
+        return "\n".join(text for text, _ in self.styled(output.width()))
+
+    def styled(self, columns):
+        """Lines of at most so many columns (None: of any length), as pairs (text, colour or None)."""
+        cells = [[output.safe(c if isinstance(c, str) else _text(c), lines=False) for c in row] for row in self.rows]
+        heads = [output.safe(heading, lines=False) for heading in self.columns]
+        whole = range(len(heads))
+        right = [
+            all(not isinstance(row[i], str) or _number(row[i]) for row in self.rows) and bool(self.rows) for i in whole
+        ]
+        if columns is None or output.wide():
+            return self._lines(heads, cells, right, whole, [max(_widths(heads, cells, i)) for i in whole])
+        room = columns - output.cells(self.indent)
+        kept, said = list(whole), []
+        if len(cells) > 1:
+            kept, said = self._without_constants(heads, cells, self.constant, kept, said)
+            if _total(heads, cells, kept) > room:
+                kept, said = self._without_constants(heads, cells, whole, kept, said)
+        left, widths = [], _fitted(heads, cells, right, kept, room)
+        for i in [*self.least, *(i for i in reversed(whole) if i not in self.least)]:
+            if widths is None and i in kept and i >= self.kept:
+                kept.remove(i)
+                left.append(i)
+                widths = _fitted(heads, cells, right, kept, room)
+        if widths is None:
+            widths = _squeezed(heads, cells, kept, room)
+        lines = []
+        if said:
+            text = ", ".join(f"{heads[i]} {cells[0][i].strip()}".strip() for i in sorted(said))
+            lines += output.folded(f"{self.indent}all: {text}", columns).split("\n")
+        lines = [(line, None) for line in lines] + self._lines(heads, cells, right, kept, widths)
+        if left:
+            names = ", ".join(heads[i] or "marks" for i in sorted(left))
+            text = output.folded(f"{self.indent}left out at this width: {names}; --wide shows them", columns)
+            lines += [(line, None) for line in text.split("\n")]
+        return lines
+
+    def _without_constants(self, heads, cells, of, kept, said):
+        """(columns kept, columns said once) where those `of` these that are the same in all rows are said once."""
+        same = [i for i in of if i in kept and i and heads[i] and len({row[i].strip() for row in cells}) == 1]
+        return [i for i in kept if i not in same], [*said, *same]
+
+    def _lines(self, heads, cells, right, kept, widths):
+        def row(texts, top=False):
+            parts = [output.wrapped(text.rstrip() if over else text, w) for text, w, over in texts]
+            height = max(map(len, parts))
+            parts = [[""] * (height - len(p)) + p if top else p + [""] * (height - len(p)) for p in parts]
+            for texts in zip(*parts, strict=True):
+                filled = map(output.filled, texts, widths, (right[i] for i in kept))
+                yield (self.indent + "  ".join(filled)).rstrip()
+
+        def of(texts):
+            return [(texts[i], w, output.cells(texts[i]) > w) for i, w in zip(kept, widths, strict=True)]
+
+        lines = [(line, None) for line in row(of(heads), top=True)]
+        lines += [((self.indent + "  ".join("-" * w for w in widths)).rstrip(), None)]
+        for i, texts in enumerate(cells):
+            colour = output.ACCENT if i in self.best else output.REFUSED if i in self.refused else None
+            lines += [(line, colour) for line in row(of(texts))]
+        return lines
+
+
+def table(columns, rows, indent="  ", **how):
+    """Aligned text: `columns` are headings, `rows` sequences of texts and numbers; numbers are set right.
+
+    `how`: more of what a `Table` takes, which `output.echo` prints in colours, too.
+    """
+    return str(Table(columns, rows, indent, **how))
+
+
+def _widths(heads, cells, i):
+    """Columns of the terminal of the heading of a column, and of each of its cells."""
+    return [output.cells(heads[i]), *(output.cells(row[i]) for row in cells)]
+
+
+def _total(heads, cells, kept):
+    return sum(max(_widths(heads, cells, i)) + 2 for i in kept) - 2
+
+
+def _fitted(heads, cells, right, kept, room):
+    """Widths of columns that fit, headings and sentences folded where they must be; None where they do not fit."""
+    widths = [max(_widths(heads, cells, i)) for i in kept]
+    if _over(widths, room) <= 0:
+        return widths
+    words = [max([1, *map(output.cells, heads[i].split())]) for i in kept]
+    bodies = [max(w, *_widths(heads, cells, i)[1:], 1) for w, i in zip(words, kept, strict=True)]
+    prose = [n for n, i in enumerate(kept) if not right[i] and any(" " in row[i].strip() for row in cells)]
+    for n in sorted(range(len(kept)), key=lambda n: bodies[n] - widths[n]):  # headings, those that gain most first
+        widths[n] = max(bodies[n], widths[n] - max(_over(widths, room), 0))
+    _shrink(widths, prose, [max(PROSE, w) for w in words], room)
+    return widths if _over(widths, room) <= 0 else None
+
+
+def _squeezed(heads, cells, kept, room):
+    """Widths of columns that can not be left out, all of them folded, numbers least."""
+    widths = [max(_widths(heads, cells, i)) for i in kept]
+    _shrink(widths, range(len(kept)), [WORD] * len(kept), room)
+    _shrink(widths, range(len(kept)), [1] * len(kept), room)
+    return widths
+
+
+def _over(widths, room):
+    return sum(widths) + 2 * (len(widths) - 1) - room
+
+
+def _shrink(widths, of, least, room):
+    """Take columns of the terminal from the widest column `of` these, one by one, down to the `least` of each."""
+    while _over(widths, room) > 0 and (wider := [n for n in of if widths[n] > least[n]]):
+        widths[max(wider, key=widths.__getitem__)] -= 1
 
 
 def marked(texts, marks, mark="*"):
