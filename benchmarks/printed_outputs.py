@@ -1,0 +1,282 @@
+"""Run every command and every line of Python that the pages show, and compare what is printed with what they show.
+
+    python benchmarks/printed_outputs.py [PAGE ...]             # exit code 1 where a page differs
+    python benchmarks/printed_outputs.py --write [PAGE ...]     # outputs on the pages become those of today
+
+The pages are CONTRIBUTING.md and docs/**/*.md. Their fenced blocks run in order, page by page, in one
+empty folder that keeps what earlier blocks of the page wrote, with `examples` and `grids` of the repository beside:
+
+    console     `$ COMMAND`, then what it prints (stdout and stderr as a terminal shows them, 100 columns, no colour)
+    sh          commands, one a line; what they print is not shown
+    pycon       `>>> ...` and what it prints, in one namespace of the page
+    python      statements in that namespace
+
+Other blocks are shown alone, and may hold no command. An HTML comment above a block says more, several items with `;`:
+
+    <!-- lines: 1-8, -2, /hopper/ -->   only these lines of every output, numbers from 1, -1 the last; `...` for others
+    <!-- exit: 1 -->                    exit code of its commands
+    <!-- file: my.toml -->              the block is a file of that name in the folder
+    <!-- not run: REASON -->
+
+Figures of the machine are equal to one another: `MACHINE`.
+"""
+
+import argparse
+import contextlib
+import difflib
+import doctest
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+INSTALLED = ("README.md",)  # pages whose commands are processes of their own; those of others run in this one
+SHIPPED = ("examples", "grids")
+COLUMNS = 100
+RUN = ("console", "sh", "pycon", "python")
+SHOWN = ("toml", "text", "json", "csv", "yaml", "bibtex")
+FENCE = re.compile(r"((?:^[ \t]*<!--[^\n]*-->\n)?)^```([^\n]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+LEFT_OUT = "..."
+MACHINE = (  # pattern -> what stands for it
+    (re.compile(r"\d+(\.\d+)?(e[+-]?\d+)? points/s"), "RATE points/s"),
+    (re.compile(r"\(\d[\d,.]* [kMG]?B\)$", re.MULTILINE), "(SIZE)"),  # of a file, which compression decides
+    (re.compile(r"\bdsjax,? (version )?\d+\.\d+\.\d+\w*"), "dsjax VERSION"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|\+00:00)?"), "TIME"),
+    (re.compile(r"in \d+(\.\d+)? (ms|s|min)\b"), "in SECONDS"),
+)
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    start: int  # of its text, in the page
+    end: int
+    language: str
+    text: str
+    said: dict  # directive -> value
+    line: int
+
+
+class Wrong(Exception):
+    """A block that cannot be read, or does not do what it is shown to do."""
+
+
+def pages():
+    """Paths of all pages."""
+    return [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page):
+    """The fenced blocks of the text of a page."""
+    found = []
+    for match in FENCE.finditer(page):
+        line = page.count("\n", 0, match.start(2)) + 1
+        language = match[2].strip().split()[0] if match[2].strip() else ""
+        found.append(Block(match.start(3), match.end(3), language, match[3], _said(match[1], line), line))
+        if language not in RUN + SHOWN:
+            raise Wrong(f"line {line}: a block of {language!r}; expected one of {', '.join(RUN + SHOWN)}")
+        if language in SHOWN and "file" not in found[-1].said and re.search(r"^(\$ )?dsjax ", match[3], re.MULTILINE):
+            raise Wrong(f"line {line}: a command in a block of {language}; expected console or sh")
+    return found
+
+
+DIRECTIVES = ("lines", "exit", "file", "not run")
+
+
+def _said(comment, line):
+    inside = re.fullmatch(r"<!--(.*)-->", comment.strip())
+    items = [item.partition(":") for item in inside[1].split(";")] if inside else []
+    said = {name.strip(): value.strip() for name, _, value in items if name.strip() in DIRECTIVES}
+    if inside and len(said) < len(items) and said:
+        raise Wrong(f"line {line}: {comment.strip()}; expected {', '.join(DIRECTIVES)}")
+    if "not run" in said and len(said["not run"]) < 10:
+        raise Wrong(f"line {line}: not run; expected the reason")
+    return said
+
+
+def checked(path, write=False):
+    """(the page as its blocks print it today, [what differs])."""
+    page = path.read_text(encoding="utf-8")
+    told, parts, done = [], [], 0
+    installed = str(path.relative_to(ROOT)) in INSTALLED
+    with scratch() as folder:
+        names = {"__name__": "__main__"}
+        for block in blocks(page):
+            text = block.text
+            try:
+                text = _ran(block, folder, installed, names)
+            except Wrong as error:
+                told.append(f"line {block.line}: {error}")
+            if normal(text) != normal(block.text):
+                lines = difflib.unified_diff(block.text.split("\n"), text.split("\n"), "shown", "printed", n=1)
+                told.append(f"line {block.line}:\n" + "\n".join(lines))
+                parts += [page[done : block.start], text]
+                done = block.end
+    return "".join([*parts, page[done:]]), told
+
+
+def normal(text):
+    """Text without figures of the machine."""
+    for pattern, name in MACHINE:
+        text = pattern.sub(name, text)
+    return text
+
+
+@contextlib.contextmanager
+def scratch():
+    """An empty folder as the working directory and home; a terminal of `COLUMNS` columns without colour."""
+    kept = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for name in SHIPPED:
+            Path(folder, name).symlink_to(ROOT / name)
+        for name in ("XDG_CONFIG_HOME", "FORCE_COLOR", "LINES"):
+            os.environ.pop(name, None)
+        os.environ.update(
+            HOME=folder, XDG_CACHE_HOME=os.devnull, COLUMNS=str(COLUMNS), NO_COLOR="1", MPLBACKEND="agg",
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
+            PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")])),
+        )  # fmt: skip
+        try:
+            yield folder
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+
+def _ran(block, folder, installed, names):
+    """The text of a block with the outputs of today."""
+    if "file" in block.said:
+        Path(folder, block.said["file"]).write_text(block.text, encoding="utf-8")
+    if "not run" in block.said or block.language in SHOWN:
+        return block.text
+    if block.language == "pycon":
+        return _session(block, names)
+    if block.language == "python":
+        _executed(compile(block.text, f"<line {block.line}>", "exec"), names)
+        return block.text
+    texts = []
+    for command in _commands(block):
+        printed = _command(re.sub(r"\\\n(> )?", "", command), folder, installed, int(block.said.get("exit", 0)))
+        texts.append(f"$ {command}\n" + _cut(printed, block.said.get("lines")))
+    return "".join(texts) if block.language == "console" else block.text
+
+
+def _commands(block):
+    """Command lines of a block of console or sh, each with its continuations."""
+    if block.language == "console":
+        if not block.text.startswith("$ "):
+            raise Wrong("begins with no command; expected '$ COMMAND'")
+        return re.findall(r"^\$ ((?:[^\n]*\\\n)*[^\n]*)$", block.text, re.MULTILINE)
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _command(line, folder, installed, code):
+    """What a command line prints."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "dsjax" and not re.search(r"""[|<>&;$`](?=([^"']|"[^"]*"|'[^']*')*$)""", line) and not installed:
+        printed, found = _inside(words[1:])
+    else:
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "check": False}
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], cwd=folder, **how)
+        printed, found = done.stdout, done.returncode
+    if found != code:
+        raise Wrong(f"{line}: exit code {found}, expected {code}; printed\n{printed}")
+    return printed.replace(folder, "")
+
+
+def _inside(words):
+    """(what `dsjax WORDS` prints, exit code), in this process."""
+    from dsjax import cli
+
+    kept, text = sys.argv, io.StringIO()
+    sys.argv = ["dsjax", *words]
+    try:
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+            cli.main(words, prog_name="dsjax")
+    except SystemExit as stop:
+        return text.getvalue(), stop.code or 0
+    finally:
+        sys.argv = kept
+    return text.getvalue(), 0
+
+
+def _session(block, names):
+    """A block of pycon with the outputs of today."""
+    texts = []
+    for example in doctest.DocTestParser().get_examples(block.text):
+        printed = _executed(compile(example.source, f"<line {block.line}>", "single"), names)
+        source = example.source.rstrip("\n").split("\n")
+        texts += [f"{'...' if i else '>>>'} {line}".rstrip() + "\n" for i, line in enumerate(source)]
+        texts.append(_cut(printed, block.said.get("lines")))
+    return "".join(texts)
+
+
+def _executed(code, names):
+    """What statements print."""
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text):
+            exec(code, names)
+    except Exception as error:
+        raise Wrong(f"{type(error).__name__}: {error}") from error
+    return text.getvalue()
+
+
+def _cut(printed, wanted):
+    """Lines of an output that a page shows, `LEFT_OUT` for runs of others."""
+    lines = [line.rstrip() for line in printed.rstrip("\n").split("\n")] if printed.strip() else []
+    if wanted is None:
+        return "".join(f"{line}\n" for line in lines)
+    kept = set()
+    for item in re.findall(r"/(?:[^/\\]|\\.)*/|[^,\s]+", wanted):
+        if item.startswith("/"):
+            found = [i for i, line in enumerate(lines) if re.search(item[1:-1], line)]
+        else:
+            ends = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", item)
+            if not ends:
+                raise Wrong(f"lines: {item}; expected a number, a range, or /a pattern/")
+            first, last = (
+                int(end) - 1 if int(end) > 0 else len(lines) + int(end) for end in (ends[1], ends[2] or ends[1])
+            )
+            found = range(max(first, 0), min(last, len(lines) - 1) + 1)
+        if not found:
+            raise Wrong(f"lines: {item} is in no line of\n{printed}")
+        kept.update(found)
+    texts, before = [], -1
+    for i in [*sorted(kept), len(lines)]:
+        if i > before + 1:
+            texts.append(LEFT_OUT)
+        texts += lines[i : i + 1]
+        before = i
+    return "".join(f"{line}\n" for line in texts)
+
+
+def main():
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="(default: all)")
+    parser.add_argument("--write", action="store_true", help="outputs become those of today")
+    given, wrong = parser.parse_args(), 0
+    for path in [page.resolve() for page in given.pages] or pages():
+        start = time.process_time()
+        page, told = checked(path)
+        print(f"{path.relative_to(ROOT)}: {len(told)} blocks differ, {time.process_time() - start:.1f} s of CPU")
+        if given.write and page != path.read_text(encoding="utf-8"):
+            path.write_text(page, encoding="utf-8")
+            told = [text for text in told if not text.partition(":")[2].startswith("\n")]
+        print(*told, sep="\n", end="\n" if told else "")
+        wrong += len(told)
+    sys.exit(int(wrong > 0))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()
