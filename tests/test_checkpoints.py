@@ -8,7 +8,7 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli
 from dsjax.catalog import checkpoints, configs, reader
-from dsjax.space import grid
+from dsjax.space import grid, restoring
 
 ROWS = reader.load()
 MODELS = {name: json.loads((reader.DATA / "models" / f"{name}.json").read_text()) for name in ROWS["model"]}
@@ -185,7 +185,7 @@ def test_a_space_without_a_precision_has_that_of_the_checkpoint():
     )
     assert load(model="gpt-oss-120b").fixed["precision"] == "mxfp4"
     assert load(model="Qwen3-30B-A3B").fixed["precision"] == "bf16"
-    again = type(space).from_json(space.to_json())
+    again = restoring.space(space.to_json())
     assert again == space and again.chosen == space.chosen
 
 

@@ -14,7 +14,7 @@ import dsjax
 from dsjax import cli
 from dsjax.results import csv_files
 from dsjax.results.handle import Results
-from dsjax.space import grid
+from dsjax.space import grid, restoring
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_plain_plot_of_the_file(path):
 
 def test_space_round_trips_through_json():
     space = grid.load("decode_gpu_2025")
-    assert grid.Space.from_json(space.to_json()) == space
+    assert restoring.space(space.to_json()) == space
 
 
 def test_layers_follow_the_model(study):

@@ -22,8 +22,7 @@ from dsjax.formulas import efficiency as curves
 from dsjax.formulas.operators import shapes
 from dsjax.results import netcdf
 from dsjax.serving.kernels import Kernels
-from dsjax.space import grid, provenance
-from dsjax.space.space import Space
+from dsjax.space import grid, provenance, restoring
 from dsjax.specs import fields, records
 
 command = test_cli.command
@@ -135,13 +134,13 @@ def test_settings_and_axes_move_every_row_or_one_family(measured):
 
 def test_the_space_is_rebuilt_and_an_older_one_completed(measured):
     text = space().to_json()
-    again = Space.from_json(text)
+    again = restoring.space(text)
     assert again == space() and list(again.rows["curve"]) == ["hopper", "hopper-small", "blackwell"]
     data = json.loads(space(fixed={"curve": "kernel-assumed"}).to_json())
     older = data["rows"]["curve"]["kernel-assumed"]
     for name in [name for name in older if name.startswith(("prefill", "gemm8", "gemm4", "gemm_loss", "expert8"))]:
         del older[name]
-    row = Space.from_json(json.dumps(data)).rows["curve"]["kernel-assumed"]
+    row = restoring.space(json.dumps(data)).rows["curve"]["kernel-assumed"]
     assert row["prefill_rows"] == row["attention_rows"] and row["gemm4_start_s"] == row["gemm_start_s"]
     assert row["gemm4_loss"] == 0.0
 

@@ -13,7 +13,7 @@ import dsjax
 from dsjax.calibration import forms
 from dsjax.catalog import reader
 from dsjax.formulas import exchange, metrics, network, pipelines, roofline, routing
-from dsjax.space.space import Space
+from dsjax.space import restoring
 from dsjax.specs import fields, records
 
 OF_STUDY = {"hardware": "SG2260E", "nic": "one-layer", "precision": "w8a8", "tp": 4, "kv_split": 2, "context": 4096}
@@ -221,7 +221,7 @@ def test_dispatch_mode_and_unhidden_share_of_prefill():
     data = json.loads(ds.attrs["dsjax_spec"])
     for name in ("unhidden", "dispatch_mode"):
         del data["axes"][name]
-    older = Space.from_json(json.dumps(data))
+    older = restoring.space(json.dumps(data))
     assert (older.fixed["unhidden"], older.fixed["dispatch_mode"]) == (0.0, "low-latency")
 
 

@@ -8,8 +8,7 @@ import dsjax
 from dsjax import evaluation
 from dsjax.errors import InputError
 from dsjax.serving.instances.study import STAGES_OF_POOLS
-from dsjax.space import grid
-from dsjax.space.space import Space
+from dsjax.space import grid, restoring
 from dsjax.specs.variables import OF_POOLS, OF_SERVERS
 
 POOL = {"nic": "CX7", "engine": "sglang", "tp": 8, "chips": 8}
@@ -108,7 +107,7 @@ def test_a_file_answers_as_its_grid(tmp_path):
     for answer in (dsjax.best, dsjax.pareto):
         xr.testing.assert_allclose(answer(wanted).drop_attrs(), answer(path).drop_attrs())
     space = grid.load(wanted)
-    again = Space.from_json(space.to_json())
+    again = restoring.space(space.to_json())
     assert again.axes == space.axes and again.rows == space.rows and again.study is space.study
 
 

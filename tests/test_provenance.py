@@ -10,8 +10,7 @@ import dsjax
 from dsjax.analysis import explain
 from dsjax.catalog import reader, sources
 from dsjax.results import netcdf
-from dsjax.space import grid, provenance
-from dsjax.space.space import Space
+from dsjax.space import grid, provenance, restoring
 from dsjax.specs import records
 
 ROWS = reader.load()
@@ -173,7 +172,7 @@ def test_remarks_name_what_nobody_verified():
 
 def test_a_file_knows_the_kinds(tmp_path):
     space = grid.load(CORE, settings={"nic.CX7.scale_out_step_s": 0})
-    assert Space.from_json(space.to_json()) == space
+    assert restoring.space(space.to_json()) == space
     dsjax.write_netcdf(dsjax.sweep(CORE, settings={"nic.CX7.scale_out_step_s": 0}), tmp_path / "x.nc")
     found = json.loads(netcdf.open_netcdf(tmp_path / "x.nc").attrs["dsjax_spec"])["rows"]
     assert found["nic"]["CX7"]["sources"]["scale_out_step_s"]["kind"] == "set by the user"
@@ -187,14 +186,14 @@ def test_a_file_older_than_kinds_opens_and_says_so():
         for row in rows.values():
             del row["kind"], row["sources"]
     data["rows"]["hardware"]["H800"]["unverified"] = ["watts"]
-    old, new = Space.from_json(json.dumps(data)), Space.from_json(text)
+    old, new = restoring.space(json.dumps(data)), restoring.space(text)
     row = old.rows["hardware"]["H800"]
     assert entry(row, "watts")[0] == "unverified" and entry(row, "hbm_bytes")[0] == "unstated"
     for name, value in reader.numbers(new.rows["hardware"]["H800"]).items():
         assert row[name] == value
     data["rows"]["hardware"]["H800"]["sources"] = {"watts": {"kind": 3, "text": ""}}
-    with pytest.raises(ValueError, match="no kind and text"):
-        Space.from_json(json.dumps(data))
+    with pytest.raises(ValueError, match="expected a kind and a text"):
+        restoring.space(json.dumps(data))
 
 
 # ---- explain

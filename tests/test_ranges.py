@@ -11,8 +11,7 @@ import pytest
 import dsjax
 from dsjax import evaluation, machine
 from dsjax.search import cells, histogram, pareto, ranking, streaming
-from dsjax.space import grid, ranges
-from dsjax.space.space import Space
+from dsjax.space import grid, ranges, restoring
 from dsjax.sweeps import sweep
 
 STUDY = "decode_gpu_2025"
@@ -103,7 +102,7 @@ def windows(monkeypatch):
 @pytest.mark.parametrize("axis", [("batch", 1, 701, 1), ("nic_scale_out_bytes_per_s", 1e10, 1.7e11, 2.5e8)])
 def test_the_space_and_its_dataset_are_the_same(axis):
     held, lazy, ds = both(*axis)
-    assert lazy.axes == held.axes and Space.from_json(lazy.to_json()) == lazy
+    assert lazy.axes == held.axes and restoring.space(lazy.to_json()) == lazy
     for name in ("tps_per_chip", "feasible"):
         ((_, values),) = evaluation.evaluate(lazy, names=(name,)).values()
         np.testing.assert_array_equal(values, ds[name])

@@ -1,7 +1,7 @@
 """The optimum as the SG2260E deployment study's own result file has it, with that file's keys."""
 
 from ..results import files
-from ..space.space import Space
+from ..space import restoring
 
 # Key of the study's file -> name here, by section.
 _SECTIONS = {
@@ -43,7 +43,7 @@ def of(ranked):
         whole = name in _SECTIONS["optimal_config"].values() and number == int(number)  # sequences of a server are not
         return int(number) if whole else number
 
-    space = Space.from_json(ranked.attrs["dsjax_spec"])
+    space = restoring.space(ranked.attrs["dsjax_spec"])
     named = {name: point[name].item() for name in ("hardware", "nic", "model", "precision", "phase") if name in point}
     result = {"chip_count": int(point["chips"].item()), **named}
     result["point"] = {name: point[name].item() for name in (*space.axes, *space.fixed)}

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError, unknown
+from ..space import restoring
 from ..space.space import Space
 from ..specs.variables import WORDED
 
@@ -146,9 +147,9 @@ def _written(ds, where, wanted):
     if "dsjax_spec" not in ds.attrs:
         raise InputError(f"{where}: attribute dsjax_spec: missing; {wanted}")
     try:
-        return Space.from_json(ds.attrs["dsjax_spec"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where}: attribute dsjax_spec: not readable ({error}); {wanted}") from None
+        return restoring.space(ds.attrs["dsjax_spec"])
+    except InputError as error:
+        raise InputError(f"{where}: attribute dsjax_spec: {error}, as dsjax writes it") from None
 
 
 def _left(ds, axis, values, where, wanted):

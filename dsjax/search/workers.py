@@ -4,7 +4,7 @@ import functools
 import math
 
 from .. import machine
-from ..space.space import Space
+from ..space import restoring
 from ..sweeps.workers import RETRIES, check, failures, package, results_of, settle
 from . import cells
 
@@ -38,5 +38,5 @@ def search(corners, text, layout, what, dtype):
     """A task: what the cells of some slabs hold."""
     settle()
     machine.keep_pages()
-    run = cells.slab_of(Space.from_json(text), layout, what, dtype)
+    run = cells.slab_of(restoring.space(text), layout, what, dtype)
     return [pair for corner in corners for pair in run(corner)]

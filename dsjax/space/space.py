@@ -5,17 +5,12 @@ import json
 import math
 
 from .. import studies
-from ..catalog import reader, sources
 from ..formulas import efficiency
 from ..serving import definition
 from ..specs import fields, records
 from ..specs.variables import LACKING, MEASURES, NEEDS
 from . import ranges
 
-# Defaults for files written before these options existed.
-BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
-BEFORE |= {"context_cv": 0.0, "acceptance_decay": 1.0, "expert_cv": 0.0, "expert_cv_placed": 0.0}
-KEPT = ("memory_bytes", "exchange_buffers", "exchange_tokens", "cache_scale_bytes", "cache_rope_bytes")  # were not
 # {phase: what is batched, one of these}
 LOADS = {"decode": ("concurrency", "batch"), "prefill": ("prompts",)}
 LOADS |= dict.fromkeys(("serve", "disaggregated"), ("concurrency", "requests_per_s"))
@@ -156,27 +151,8 @@ class Space:
         return dataclasses.replace(self, fixed=self.fixed | numbers)
 
     def to_json(self) -> str:
-        """The resolved space as JSON text; `from_json` is its inverse."""
+        """The resolved space as JSON text; `restoring.space` is its inverse."""
         return json.dumps(vars(self) | {"study": self.study.name}, default=ranges.Range.to_json)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Space":
-        """The space a dataset's `dsjax_spec` describes."""
-        data = json.loads(text)
-        data["study"] = studies.get(data["study"])
-        data["axes"] = {name: ranges.restored(values) for name, values in data["axes"].items()}
-        if "engine" in data["study"].records and "engine" not in data["rows"] and data["study"].general:
-            generic = reader.load()["engine"]["generic"]
-            data["rows"]["engine"] = {"generic": generic | {name: 0.0 for name in generic if name in KEPT}}
-        for record, rows in data["rows"].items():  # a file older than an optional field lacks it
-            for name, row in rows.items():
-                of = data["study"].row_class(record, row)
-                rows[name] = sources.restored(fields.completed(fields.fields_of(of), row))
-        if data["study"].general:
-            for name, value in BEFORE.items():
-                if name not in data["axes"] and name in data["study"].data["defaults"]:
-                    data["fixed"].setdefault(name, value)
-        return cls(**data | {"by": tuple(data["by"]), "defined": tuple(data["defined"])})
 
 
 def numeric_axes(study):

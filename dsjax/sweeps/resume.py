@@ -15,10 +15,12 @@ from pathlib import Path
 from .. import __version__
 from ..errors import InputError
 from ..results import files
-from ..space.space import Space
+from ..space import restoring
+from ..units import domain, number
 from . import slabs
 
 FINGERPRINT = "sweep.json"
+LENGTH = domain("1", low=1.0, open_low=False, integer=True)
 IGNORED = ("text",)  # of a space: how the grid was written down
 
 
@@ -41,14 +43,15 @@ class Parts:
         if os.path.lexists(self.folder):
             before = self.read()
             if before is not None and not (resume or force):
+                there = f"{len(self.finished())} of {self.slabs(before).number} slabs"
                 raise InputError(
-                    f"{self.folder}: holds {len(self.finished())} of {_slabs(before).number} slabs of a sweep that was "
-                    "interrupted; expected --resume to go on, or --force to start again"
+                    f"{self.folder}: holds {there} of a sweep that was interrupted; expected --resume to go on, or "
+                    "--force to start again"
                 )
             with self.locked():
                 if before is not None and resume:
                     self.compare(before, now)
-                    yield _slabs(before)
+                    yield self.slabs(before)
                     return
                 self.remove()
         with self.writing(), contextlib.suppress(FileExistsError):
@@ -60,15 +63,28 @@ class Parts:
     def read(self):
         """The fingerprint of a folder that was begun; None where that was all."""
         try:
-            return json.loads((self.folder / FINGERPRINT).read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            return _checked(json.loads((self.folder / FINGERPRINT).read_text("utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
             if self.folder.is_dir() and not any(p.name != "lock" for p in self.folder.iterdir()):
                 return None  # killed before its first line
-            reason = getattr(error, "strerror", None) or "not JSON"
+            reason = getattr(error, "strerror", None) or str(error)[:80]
             raise InputError(
                 f"{self.folder}: is not a folder of parts ({FINGERPRINT}: {reason}); expected to find what an "
                 "interrupted sweep left, or nothing"
             ) from None
+
+    def slabs(self, fingerprint):
+        """The `Slabs` of a fingerprint."""
+        try:
+            space = restoring.space(json.dumps(fingerprint["space"]))
+            cuts = tuple((axis, number("cuts", length, LENGTH)) for axis, length in fingerprint["cuts"])
+            if strange := [axis for axis, length in cuts if length > space.sizes.get(axis, 0)]:
+                raise ValueError(f"cuts: {strange[0]!r} is no axis of as many values")
+        except (ValueError, TypeError) as error:  # TypeError: no pairs, or no names in them
+            raise InputError(
+                f"{self.folder}: {FINGERPRINT}: {str(error)[:150]}; expected --force to start again"
+            ) from None
+        return slabs.Slabs(space, cuts)
 
     def compare(self, before, now):
         """Refuse to resume with another request, and say what differs."""
@@ -81,7 +97,8 @@ class Parts:
 
     def finished(self):
         """{index: counts} of the finished slabs."""
-        return {int(path.stem): json.loads(path.read_text("utf-8")) for path in self.folder.glob("[0-9]*.json")}
+        found = {int(path.stem): _counts(path) for path in self.folder.glob("[0-9]*.json")}
+        return {index: counts for index, counts in found.items() if counts is not None}
 
     def finish(self, index, counts):
         """Mark a slab as finished, its arrays being in place."""
@@ -170,7 +187,7 @@ def of_folder(folder, stamp):
     del stamp
     parts = Parts(str(folder).removesuffix(".parts"))
     begun = parts.read()
-    return parts, _slabs(begun), begun["dtype"], tuple(begun["variables"])
+    return parts, parts.slabs(begun), begun["dtype"], tuple(begun["variables"])
 
 
 def stamp_of(folder):
@@ -194,9 +211,23 @@ def _fingerprint(cut, dtype, names):
     }
 
 
-def _slabs(fingerprint):
-    space = Space.from_json(json.dumps(fingerprint["space"]))
-    return slabs.Slabs(space, tuple(tuple(axis) for axis in fingerprint["cuts"]))
+def _counts(path):
+    """The counts of a finished slab; None where the file is damaged, and the slab to be evaluated again."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        whole = [found["points"], found["feasible"], *found["refused"].values()]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
+    return found if all(type(n) is int for n in whole) else None
+
+
+def _checked(fingerprint):
+    """A fingerprint as it was written; anything else is a ValueError."""
+    kinds = {"dsjax_version": str, "dtype": str, "variables": list, "cuts": list, "space": dict}
+    for key, kind in kinds.items() if isinstance(fingerprint, dict) else [("", dict)]:
+        if not (isinstance(fingerprint, dict) and isinstance(fingerprint.get(key), kind)):
+            raise ValueError(f"{key or 'what it holds'} is no {kind.__name__}")
+    return fingerprint
 
 
 def difference(before, now, path=""):

@@ -97,11 +97,10 @@ def _show(ds, form, quiet):
 
 
 def _table(ds, quiet):
-    from ...space import limits, provenance
-    from ...space.space import Space
+    from ...space import limits, provenance, restoring
 
     name = ds.attrs["objective"]
-    spaces = {side: Space.from_json(ds.attrs[f"dsjax_spec_{side}"]) for side in "ab"}
+    spaces = {side: restoring.space(ds.attrs[f"dsjax_spec_{side}"]) for side in "ab"}
     if not quiet:
         for side in "ab":
             share = f"{ds.attrs[f'feasible_{side}']:,} of {ds.attrs[f'points_{side}']:,} points feasible"

@@ -9,8 +9,8 @@ import numpy as np
 from ...formats import milliseconds
 from ...formulas.pipelines import LOWER_BOUNDS
 from ...results import files
-from ...space import limits
-from ...space.space import Space, load_of
+from ...space import limits, restoring
+from ...space.space import load_of
 from ...specs.variables import LIMITS, VARIABLES, WORDED
 from ..tables import records, rows_over, table
 from . import explain_memory
@@ -213,7 +213,7 @@ def configuration(ds, x, derived=("chips", "dp", "ep", "batch_total")):
             lines, line = [*lines, line], " "
         line += f" {text},"
     verdict = "feasible" if x["feasible"] else f"refused by {', '.join(x['refused'])}"
-    lines += [line.rstrip(","), f"  {limits.words(Space.from_json(ds.attrs['dsjax_spec']))}"]
+    lines += [line.rstrip(","), f"  {limits.words(restoring.space(ds.attrs['dsjax_spec']))}"]
     return "\n".join([f"{x['title']}: {verdict}", *lines])
 
 
