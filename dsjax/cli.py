@@ -6,7 +6,7 @@ import os
 import click
 
 from . import __version__
-from .commands import process
+from .commands import output, process
 from .errors import InputError, NothingFeasible
 
 # Package of `commands` -> (task group of `dsjax --help`, {command, a module there: first line of its help}).
@@ -78,15 +78,15 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except NothingFeasible as answer:
-            click.echo(str(answer))
+            output.echo(str(answer))
             context.exit(1)
         except InputError as error:
-            click.echo(f"error: {error}", err=True)
+            output.error(str(error))
             context.exit(2)
         except BrokenPipeError:
             raise  # click's own: the reader has what it wanted
         except OSError as error:
-            click.echo(f"error: output cannot be written ({error.strerror})", err=True)
+            output.error(f"output cannot be written ({error.strerror})")
             os._exit(2)  # nothing more can be flushed
 
 

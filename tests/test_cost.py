@@ -196,9 +196,17 @@ def test_prices_are_alike_where_their_source_is():
     assert sources.price(mine) == sources.price(other) == "set by the user"
 
 
-def marks(*settings, chips="H100,H200,H800,H20", name="best"):
+def marks(*settings, chips="H100,H200,H800,H20", name="best", verbose=False):
     small = ["--axis", f"hardware={chips}", "--fix", "nic=CX7", "--fix", "ep=72", "--axis", "batch=16,24,64"]
-    text = command(name, "default", *small, "--by", "hardware", *(x for each in settings for x in ("--set", each)))
+    text = command(
+        name,
+        "default",
+        *small,
+        "--by",
+        "hardware",
+        *(x for each in settings for x in ("--set", each)),
+        *["-v"] * verbose,
+    )
     rows = {line.split()[1]: line for line in text.splitlines() if line.strip()[:1].isdigit() and " CX7" not in line}
     return text, {chip: line.rstrip().endswith("*") or "*  " in line for chip, line in rows.items()}
 
@@ -207,19 +215,21 @@ def test_costs_by_a_price_of_another_source_are_marked():
     text, marked = marks()
     assert marked["H800"] and not marked["H100"] and not marked["H200"]
     line = next(line for line in text.splitlines() if line.startswith("  prices: "))
-    assert "July 2026; * another source" in line and "H800 (lease" in line and "H100" not in line
+    assert "July 2026; * another source: H800" in line and "H100" not in line and "no price: H20\n" in text
+    text, _ = marks("hardware.H20.watts=400", verbose=True)
+    assert "another source, not to be compared with them: H800 (lease" in text
     assert "no price, so no cost and no rank by it: H20\n" in text
     text, marked = marks(chips="H100,H200")
     assert not any(marked.values()) and "*" not in text.split("prices: ")[1].split("\n")[0] and "no price" not in text
     text, marked = marks("hardware.usd_per_hour=2")  # all of the user: alike
-    assert not any(marked.values()) and "prices: set by the user (" in text
+    assert not any(marked.values()) and "prices: set by the user\n" in text
     text, marked = marks("hardware.H20.usd_per_hour=1")
-    assert marked["H20"] and marked["H800"] and "H20 (set by the user)" in text
+    assert marked["H20"] and marked["H800"] and "* another source: H800, H20\n" in text
     assert "prices:" not in marks("hardware.usd_per_hour=0")[0]
 
 
 def test_every_table_of_costs_says_where_prices_are_from(tmp_path):
-    assert "H800 (lease" in marks(name="pareto")[0]
+    assert "* another source: H800\n" in marks(name="pareto")[0]
     text = (
         (grid.folder() / "default.toml")
         .read_text()
@@ -227,7 +237,7 @@ def test_every_table_of_costs_says_where_prices_are_from(tmp_path):
     )
     (tmp_path / "cost.toml").write_text(text)
     small = ["--axis", "ep=72", "--axis", "batch=64", "--by", "hardware"]
-    compared = command("compare", tmp_path / "cost.toml", *small, "--set-b", "hardware.B200.usd_per_hour=5")
+    compared = command("compare", tmp_path / "cost.toml", *small, "--set-b", "hardware.B200.usd_per_hour=5", "-v")
     assert compared.count("H800 (lease") == 2 and "B200 (set by the user)" in compared  # of A, of B
     space = grid.load(GRID, axes={"hardware_usd_per_hour": [1, 2]})
     assert provenance.prices(space) == {} and provenance.of_prices({}) == []  # the user's own prices

@@ -239,7 +239,7 @@ def test_a_row_that_no_number_is_read_of():
 
 def test_the_text_counts_kinds_of_each_row():
     at = ",".join(f"{name}={value}" for name, value in {"tp": 4, "nic": "one-layer", "moe_tp": 1, "batch": 10}.items())
-    lines = command("sg2260e_decode_128", "--at", at).partition("Numbers from")[2].splitlines()
+    lines = command("sg2260e_decode_128", "--at", at, "-v").partition("Numbers from")[2].splitlines()
     assert any(line.split()[:2] == ["hardware.SG2260E", "published"] for line in lines), lines
     assert any("fitted" in line and "effective: matched" in line for line in lines), lines
 

@@ -10,6 +10,7 @@ import click
 
 from ..errors import InputError
 from . import completion
+from .output import VERBOSE, WIDE, remark
 from .process import split_cpu
 from .progress import progress
 
@@ -102,6 +103,8 @@ OUTPUT_OPTIONS = options_of(
         show_default=True,
         help="What is printed.",
     ),
+    WIDE,
+    VERBOSE,
     QUIET_OPTION,
 )
 
@@ -133,7 +136,7 @@ class GridRequest:
     def say_chosen(self, space):
         """Sentences on what was chosen for the user, a precision by its checkpoint."""
         for why in () if self.quiet else dict.fromkeys(space.chosen.values()):
-            click.echo(why, err=True)
+            remark(why)
 
     def _asked(self, command, needs, any_size):
         from ..sweeps import sources

@@ -17,7 +17,9 @@ _TURNING = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0), *_TURNING, *range(0xD800, 0xE000))
 _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS}
 _LINES = {code: text for code, text in _SHOWN.items() if code != ord("\n")}
-_WORDS = re.compile(r"""(?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*'|["'])+""")
+_WORD = r"""(?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*'|["'])+"""
+_WORDS = re.compile(_WORD)
+_UNITS = re.compile(rf"(?:--?[a-z][\w-]*(?= [^-\s]) )?{_WORD}")  # words, options with their values
 
 
 def _flag(name, *options, text):
@@ -107,43 +109,57 @@ def folded(line, columns):
     return "\n".join([indent + first, *(" " * HANG + indent + other for other in others)])
 
 
+def pairs(named, indent="  "):
+    """Lines of names and texts, the texts one below the other; `named`: pairs of them."""
+    named, columns = list(named), width()
+    beside = max(cells(name) for name, _ in named)
+    lines = []
+    for name, text in named:
+        room = None if columns is None else max(columns - len(indent) - beside - 2, 1)
+        first, *others = [text] if room is None else wrapped(safe(text), room)
+        lines.append(f"{indent}{filled(name, beside)}  {first}")
+        lines += [" " * (len(indent) + beside + 2) + other for other in others]
+    return "\n".join(lines)
+
+
 def command(line, columns):
-    """A command for a shell as lines of at most so many columns, each but the last with a backslash at its end."""
+    """A command for a shell as lines of at most so many columns, each but the last with a backslash at its end.
+
+    An option stays beside its value. A word that is too long goes on at the start of the next line, after a comma.
+    """
     if columns is None or cells(line) <= columns:
         return line
-    indent = " " * (len(line) - len(line.lstrip(" ")))
-    lines, now = [], indent + next(words := iter(_WORDS.findall(line)))
-    for word in words:
-        if cells(now) + cells(word) + 3 <= columns:
-            now += f" {word}"
-            continue
-        lines.append(f"{now} \\")
-        now = f"{indent}    {word}"
-        while cells(now) > columns - 2 and "'" not in now:  # a word goes on at the start of the next line
-            lines.append(f"{now[: columns - 1]}\\")
-            now = now[columns - 1 :]
+    lines, now = [], ""
+    fits = [[unit] if cells(unit) + 6 <= columns else _WORDS.findall(unit) for unit in _UNITS.findall(line)]
+    for unit in (word for words in fits for word in words):
+        if cells(now) + cells(unit) + 3 <= columns or not now:
+            now += f"{' ' * bool(now)}{unit}"
+        else:
+            lines, now = [*lines, f"{now} \\"], f"    {unit}"
+        while cells(now) > columns - 2 and "'" not in now:
+            end = now.rfind(",", 0, columns - 1) + 1 or columns - 1
+            lines, now = [*lines, f"{now[:end]}\\"], now[end:]
     return "\n".join([*lines, now])
 
 
-def echo(*parts, err=False):
+def echo(*parts, colour=None):
     """Print sentences and tables, one below the other; lines of sentences are folded.
 
     A part is a text, or what has `styled(columns)`: its lines as pairs (text, colour or None).
     """
-    columns, stream = width(), sys.stderr if err else sys.stdout
-    lines = []
+    columns, lines = width(), []
     for part in parts:
         if isinstance(part, str):
-            lines += [(folded(line, columns), None) for line in safe(part).split("\n")]
+            lines += [(folded(line, columns), colour) for line in safe(part).split("\n")]
         else:
             lines += part.styled(columns)
-    if any(colour for _, colour in lines) and coloured(stream):
-        lines = [(_colour(text, colour), None) for text, colour in lines]
-    click.echo("\n".join(text for text, _ in lines), err=err, color=True if coloured(stream) else None)
+    shows = coloured()
+    click.echo("\n".join(click.style(text, fg=own) if own and shows else text for text, own in lines))
 
 
-def _colour(text, colour):
-    return click.style(text, fg=colour) if colour else text
+def raw(text):
+    """Print a file as it is; on a terminal with its control characters shown."""
+    click.echo(safe(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def error(text):
@@ -153,12 +169,5 @@ def error(text):
 
 
 def remark(text):
-    """A line beside the answer, on stderr."""
-    click.echo(safe(text), err=True)
-
-
-def steps(commands):
-    """Print the commands that a reader may want next, to be copied."""
-    columns = width()
-    for line in commands:
-        click.echo(command(f"next: {safe(line)}", columns))
+    """A sentence beside the answer, on stderr."""
+    click.echo(folded(safe(text), width() if sys.stderr.isatty() else None), err=True)

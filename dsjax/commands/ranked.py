@@ -1,6 +1,7 @@
 """Ranked points of a space as a table, as CSV and as JSON."""
 
-import click
+import math
+
 import numpy as np
 
 from ..analysis import wider
@@ -10,8 +11,9 @@ from ..results import files
 from ..space import limits, provenance
 from ..space.space import group_names
 from ..specs.variables import LIMITS, WORDED
-from . import marks
-from .tables import marked, records, table
+from . import marks, trust
+from .output import REFUSED, echo
+from .tables import Table, marked, records
 
 ROWS_SHOWN = 40
 CHIPS = ("hardware", "prefill_hardware", "decode_hardware")
@@ -85,43 +87,74 @@ def _best_table(space, ranked, counts, quiet, objective, by):
     metrics, of = [name for name in METRICS if name in space.defined], (objective or space.objective).removeprefix("-")
     metrics += [of] if of not in metrics else []
     ends = wider.ends(space, ranked, by, objective)
-    columns = [_labels(space, ranked, axis, ends) for axis in space.axes]
-    columns += [costs(space, ranked) if name == COST else _numbers(ranked, name) for name in metrics]
-    columns += [[LIMITS[i] for i in _shown(ranked, "bottleneck")]]
+    columns = {axis: _labels(space, ranked, axis, ends) for axis in space.axes}
+    columns |= {name: costs(space, ranked) if name == COST else _numbers(ranked, name) for name in metrics}
+    unmeasured = trust.unmeasured(ranked)[:ROWS_SHOWN]
+    columns[of] = marked(columns[of], unmeasured, trust.UNMEASURED)
+    columns["bound by"] = [LIMITS[i] for i in _shown(ranked, "bottleneck")]
     outside = _shown(ranked, "outside_validity") if "outside_validity" in ranked else []
     names = marks.concerned(space.bounds, metrics)
-    beside = marks.column(outside, names)
-    columns += [beside] if beside else []
-    rows = [[str(i), *row] for i, row in enumerate(zip(*columns, strict=True), 1)]
+    if beside := marks.column(outside, names):
+        columns[""] = beside
+    rows = [[str(i), *row] for i, row in enumerate(zip(*columns.values(), strict=True), 1)]
     lacking = {} if quiet and not rows else without(space, ranked, counts, by)
-    for group in lacking.get("infeasible_groups", []):
-        labels = [label(group[axis], _units(ranked, axis)) if axis in group else "-" for axis in space.axes]
-        of_rows = ", ".join(f"{name} {label(x)}" for name, x in group.items() if name not in (*space.axes, "why"))
-        why = f"none{' with ' * bool(of_rows)}{of_rows}: {group['why']}"
-        rows.append(["-", *labels, *("-" for _ in metrics), why, *([""] if beside else [])])
     if not quiet:
-        axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
-        units = {name: ranked[name].attrs.get("units", "1") for name in space.fixed}
-        fixed = ", ".join(f"{name} {label(value, units[name])}" for name, value in space.fixed.items())
-        click.echo(f"{space.title}: {axes} = {space.points:,} points ({fixed})")
-        click.echo(limits.words(space))
+        echo(trust.title(space), *trust.chosen(space), limits.words(space))
     if rows:
-        click.echo(table(["", *space.axes, *map(heading, metrics), "bound by", *([""] if beside else [])], rows))
-        for line in marks.remarks(outside, names):
-            click.echo(f"  {line}")
-        for line in wider.sentences(space, ends):
-            click.echo(f"  {line}")
-        if more := lacking.get("not_listed"):
-            click.echo(f"  and {more:,} more groups without a feasible point")
+        heads = ["", *(name if name in (*space.axes, "bound by", "") else heading(name) for name in columns)]
+        echo(Table(heads, rows, **_layout(space, [*columns], of, ends), best=_bests(ranked, of, objective, space)))
+        if any(unmeasured):
+            echo(f"  {trust.NOTE}")
+        for line in [*marks.remarks(outside, names), *wider.sentences(space, ends)]:
+            echo(f"  {line}")
+    for line in _nothing_in(space, ranked, lacking):
+        echo(line, colour=REFUSED)
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
-            click.echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
-        for line in closing(space, counts):
-            click.echo(line)
-        for line in lacking.get("remedies", []):
-            click.echo(f"  {line}")
-        for line in provenance.remarks(space, metrics):
-            click.echo(f"  {line}")
+            echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
+        echo(*closing(space, counts))
+        for line in [*lacking.get("remedies", []), *trust.footer(space, metrics)]:
+            echo(f"  {line}")
+
+
+# Columns that are left out first: what follows from others, then what a reader can do without.
+_LEAST = ("mfu", "memory_per_chip", "tpot", "ttft", "bound by", COST, "tps_per_user", "pipeline", "mtp")
+
+
+def _layout(space, names, of, ends):
+    """Which columns of a ranked table are said once where all rows agree, and which are left out first."""
+    at = {name: i for i, name in enumerate(names, 1)}
+    least = [name for name in _LEAST if name in at and name != of]
+    others = [axis for axis in reversed(space.axes) if axis not in least]
+    marked = {end.axis for several in ends.values() for end in several}
+    constant = tuple(at[axis] for axis in space.axes if axis not in marked)
+    return {"constant": constant, "least": tuple(at[x] for x in [*least, *others])}
+
+
+def _bests(ranked, of, objective, space):
+    """The rows whose value of the objective is the best of all."""
+    values = np.array(_shown(ranked, of), float)
+    if not len(values):
+        return ()
+    least = (objective or space.objective).startswith("-")
+    return (int((values.argmin if least else values.argmax)()),)
+
+
+def _nothing_in(space, ranked, lacking):
+    """Lines: groups without a feasible point, those of one reason together."""
+    reasons: dict = {}
+    for group in lacking.get("infeasible_groups", []):
+        values = {name: label(x, _units(ranked, name)) for name, x in group.items() if name != "why"}
+        reasons.setdefault((group["why"], tuple(values)), []).append(tuple(values.values()))
+    for (why, names), groups in reasons.items():
+        several = [dict.fromkeys(column) for column in zip(*groups, strict=True)]
+        if math.prod(map(len, several)) == len(groups):
+            said = ", ".join(f"{name} {' | '.join(own)}" for name, own in zip(names, several, strict=True))
+        else:
+            said = "; ".join(", ".join(map(" ".join, zip(names, own, strict=True))) for own in groups)
+        yield f"  no feasible point: {said}: {why}"
+    if more := lacking.get("not_listed"):
+        yield f"  and {more:,} more groups without a feasible point"
 
 
 def costs(space, ranked, rows=ROWS_SHOWN):

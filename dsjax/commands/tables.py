@@ -40,9 +40,7 @@ class Table:
         cells = [[output.safe(c if isinstance(c, str) else _text(c), lines=False) for c in row] for row in self.rows]
         heads = [output.safe(heading, lines=False) for heading in self.columns]
         whole = range(len(heads))
-        right = [
-            all(not isinstance(row[i], str) or _number(row[i]) for row in self.rows) and bool(self.rows) for i in whole
-        ]
+        right = [_numbers([row[i] for row in self.rows]) for i in whole]
         if columns is None or output.wide():
             return self._lines(heads, cells, right, whole, [max(_widths(heads, cells, i)) for i in whole])
         room = columns - output.cells(self.indent)
@@ -53,7 +51,7 @@ class Table:
                 kept, said = self._without_constants(heads, cells, whole, kept, said)
         left, widths = [], _fitted(heads, cells, right, kept, room)
         for i in [*self.least, *(i for i in reversed(whole) if i not in self.least)]:
-            if widths is None and i in kept and i >= self.kept:
+            if widths is None and i in kept and i >= self.kept and heads[i]:
                 kept.remove(i)
                 left.append(i)
                 widths = _fitted(heads, cells, right, kept, room)
@@ -61,11 +59,14 @@ class Table:
             widths = _squeezed(heads, cells, kept, room)
         lines = []
         if said:
-            text = ", ".join(f"{heads[i]} {cells[0][i].strip()}".strip() for i in sorted(said))
-            lines += output.folded(f"{self.indent}all: {text}", columns).split("\n")
+            given = [i for i in sorted(said) if cells[0][i].strip() not in ("", "-")]
+            lacking = [heads[i] for i in sorted(said) if i not in given]
+            texts = ["all: " + ", ".join(f"{heads[i]} {cells[0][i].strip()}" for i in given)] if given else []
+            texts += [f"without {', '.join(lacking)}"] if lacking else []
+            lines += output.folded(f"{self.indent}{'; '.join(texts)}", columns).split("\n")
         lines = [(line, None) for line in lines] + self._lines(heads, cells, right, kept, widths)
         if left:
-            names = ", ".join(heads[i] or "marks" for i in sorted(left))
+            names = ", ".join(heads[i] for i in sorted(left))
             text = output.folded(f"{self.indent}left out at this width: {names}; --wide shows them", columns)
             lines += [(line, None) for line in text.split("\n")]
         return lines
@@ -77,7 +78,8 @@ class Table:
 
     def _lines(self, heads, cells, right, kept, widths):
         def row(texts, top=False):
-            parts = [output.wrapped(text.rstrip() if over else text, w) for text, w, over in texts]
+            broken = _heading if top else output.wrapped
+            parts = [broken(text.rstrip() if over else text, w) for text, w, over in texts]
             height = max(map(len, parts))
             parts = [[""] * (height - len(p)) + p if top else p + [""] * (height - len(p)) for p in parts]
             for texts in zip(*parts, strict=True):
@@ -103,6 +105,23 @@ def table(columns, rows, indent="  ", **how):
     return str(Table(columns, rows, indent, **how))
 
 
+def _parts(heading):
+    """What of a heading may stand on a line of its own: tok/s/ and user."""
+    for word in heading.split():
+        before, slash, last = word.rpartition("/")
+        yield from (f"{' ' * (i == 0)}{part}" for i, part in enumerate(filter(None, (before + slash, last))))
+
+
+def _heading(text, columns):
+    """A heading as lines of at most so many columns where its parts allow it."""
+    lines = [""]
+    for part in _parts(text):
+        if lines[-1] and output.cells(lines[-1] + part) > columns:
+            lines.append("")
+        lines[-1] += part if lines[-1] else part.lstrip()
+    return lines
+
+
 def _widths(heads, cells, i):
     """Columns of the terminal of the heading of a column, and of each of its cells."""
     return [output.cells(heads[i]), *(output.cells(row[i]) for row in cells)]
@@ -117,7 +136,7 @@ def _fitted(heads, cells, right, kept, room):
     widths = [max(_widths(heads, cells, i)) for i in kept]
     if _over(widths, room) <= 0:
         return widths
-    words = [max([1, *map(output.cells, heads[i].split())]) for i in kept]
+    words = [max([1, *(output.cells(part.strip()) for part in _parts(heads[i]))]) for i in kept]
     bodies = [max(w, *_widths(heads, cells, i)[1:], 1) for w, i in zip(words, kept, strict=True)]
     prose = [n for n, i in enumerate(kept) if not right[i] and any(" " in row[i].strip() for row in cells)]
     for n in sorted(range(len(kept)), key=lambda n: bodies[n] - widths[n]):  # headings, those that gain most first
@@ -155,10 +174,16 @@ def _text(value):
     return f"{value:,.6g}" if isinstance(value, float) else f"{value}"
 
 
+def _numbers(values):
+    """Whether a column is one of numbers, some of which may be missing."""
+    given = [value for value in values if value != ""]
+    return bool(given) and all(not isinstance(value, str) or _number(value) for value in given)
+
+
 def _number(text):
-    if (text := text.strip()) == "-":
+    text = text.strip().rstrip("*?~+- ")  # marks of a footnote
+    if not text:
         return True
-    text = text.rstrip("*?+- ")  # marks of a footnote
     try:
         float(UNIT.sub("", text).replace(",", ""))
     except ValueError:

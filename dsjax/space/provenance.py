@@ -241,8 +241,16 @@ def of_prices(known):
 
 
 def remarks(space, shown):
-    """Sentences: which numbers nobody has verified, which the user set; prices that are unlike where a cost is shown;
-    kernels measured; checkpoints of other widths.
+    """Sentences: what is `doubted`; prices that are unlike where a cost is shown; kernels measured; checkpoints of
+    other widths.
+    """
+    lines = doubted(space, shown)
+    lines += of_prices(prices(space)) if "cost_per_million_tokens" in shown else []
+    return [*lines, *filter(None, [remark(space)]), *of_engines(space), *of_checkpoints(space), *of_models(space)]
+
+
+def doubted(space, shown):
+    """Sentences: which numbers nobody has verified, which the user set.
 
     Numbers that only a variable which is not `shown` needs (rated power) are left out.
     """
@@ -256,8 +264,7 @@ def remarks(space, shown):
             if (fields := [field for field in sources.of_kind(row, kind) if field not in unread])
         ]
         lines += [f"{text}: {', '.join(found)}"] if found else []
-    lines += of_prices(prices(space)) if "cost_per_million_tokens" in shown else []
-    return [*lines, *filter(None, [remark(space)]), *of_engines(space), *of_checkpoints(space), *of_models(space)]
+    return lines
 
 
 def of_engines(space):

@@ -10,7 +10,9 @@ import click
 from ...errors import InputError
 from ...formats import heading, shown
 from ...specs.variables import LIMITS, VARIABLES
+from .. import steps
 from ..common import GridRequest, grid_command, names_of, options_of
+from ..output import echo
 from ..tables import records, table
 
 ROWS_SHOWN = 40
@@ -73,6 +75,7 @@ def compare(request, a, b, by, **changes):
     asked = [side.ask("compare", needs="sweep") for side in sides]
     ds = compare.of_results(*map(request.swept, asked), by=names_of(by))
     _show(ds, request.form, request.quiet)
+    steps.show(request, *(steps.of("explain", side) for side in sides))
     sys.exit(0 if ds.attrs["feasible_a"] or ds.attrs["feasible_b"] else 1)
 
 
@@ -98,16 +101,17 @@ def _show(ds, form, quiet):
 
 def _table(ds, quiet):
     from ...space import limits, provenance, restoring
+    from .. import trust
 
     name = ds.attrs["objective"]
     spaces = {side: restoring.space(ds.attrs[f"dsjax_spec_{side}"]) for side in "ab"}
     if not quiet:
         for side in "ab":
             share = f"{ds.attrs[f'feasible_{side}']:,} of {ds.attrs[f'points_{side}']:,} points feasible"
-            click.echo(f"{side.upper()}: {ds.attrs[f'title_{side}']}: {share}{_fixed(ds, side)}")
+            echo(f"{side.upper()}: {ds.attrs[f'title_{side}']}: {share}{_fixed(ds, side)}")
         own = {side: limits.words(space) for side, space in spaces.items()}
         for side, line in own.items() if own["a"] != own["b"] else [("", own["a"])]:
-            click.echo(f"{side.upper()}{': ' * bool(side)}{line}")
+            echo(f"{side.upper()}{': ' * bool(side)}{line}")
     by, rows = [key for key in ds.coords if ds[key].dims == ("group",)], []
     for i in range(min(ds.sizes.get("group", 0), ROWS_SHOWN)):
         row = ds.isel(group=i)
@@ -119,14 +123,14 @@ def _table(ds, quiet):
         )
     heads = [*(key.removeprefix("group_") for key in by), f"{heading(name)} A", "B", "B/A", "A's in B"]
     if rows:
-        click.echo(table([*heads, "changed", "why"], rows))
+        echo(table([*heads, "changed", "why"], rows, kept=len(by) + 3))
     if ds.sizes.get("group", 0) > ROWS_SHOWN:
-        click.echo(f"  ... {ds.sizes['group'] - ROWS_SHOWN:,} more: --format csv prints them all")
-    click.echo(conclusion(ds))
+        echo(f"  ... {ds.sizes['group'] - ROWS_SHOWN:,} more: --format csv prints them all")
+    echo(conclusion(ds))
     if name == "cost_per_million_tokens" and not quiet:
-        of = [line for space in spaces.values() for line in provenance.of_prices(provenance.prices(space))]
+        of = [line for space in spaces.values() for line in trust.of_prices(provenance.prices(space))]
         for line in dict.fromkeys(of):
-            click.echo(f"  {line}")
+            echo(f"  {line}")
 
 
 def _fixed(ds, side):

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from .. import steps
 from ..common import grid_command, values_of
 from ..progress import progress
 
@@ -43,4 +44,6 @@ def explain(request, at):
         explain_server_tables.show(ds, request, asked)
     else:
         explain_tables.show(ds, request.form, request.quiet)
+        picture = steps.of("plot roofline", request, "-o", "roofline.png", at=chosen)
+        steps.show(request, steps.of("sensitivity", request, at=chosen), picture)
     sys.exit(0 if chosen or ds["feasible"] else 1)

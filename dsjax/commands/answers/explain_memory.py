@@ -2,9 +2,11 @@
 
 from ...analysis.headroom import MOST_SEQUENCES
 from ...formats import memory
+from .. import output
 from ..tables import table
 
 BAR = 48  # characters that stand for the memory of a chip
+BESIDE = 42  # what stands beside them
 
 
 def bar_of(x):
@@ -12,7 +14,8 @@ def bar_of(x):
     parts_of, largest = x["memory"], x["largest"]
     capacity, used = parts_of["capacity"], sum(parts_of["parts"].values())
     room = capacity - parts_of["kept_free"]
-    scale = BAR / max(capacity, used)
+    length = max(min(BAR, (output.width() or BAR + BESIDE) - BESIDE), 1)
+    scale = length / max(capacity, used)
     parts = parts_of["parts"] | ({"free": room - used} if used < room else {})
     if parts_of["kept_free"] and used <= room:
         parts |= {"kept free": parts_of["kept_free"]}
@@ -20,9 +23,9 @@ def bar_of(x):
     for name, n_bytes in parts.items():
         start, at = round(at * scale), at + n_bytes
         mark = "#" if name in parts_of["parts"] else "."
-        bar = (" " * start + mark * max(round(at * scale) - start, 1 if n_bytes else 0)).ljust(BAR)
+        bar = (" " * start + mark * max(round(at * scale) - start, 1 if n_bytes else 0)).ljust(length)
         sizes = [f"{n_bytes / 1e9:.2f}", f"{n_bytes / 2**30:.2f}", f"{100 * n_bytes / capacity:.1f}"]
-        rows.append([name, *sizes, f"|{bar[: BAR + 1]}|"])
+        rows.append([name, *sizes, f"|{bar[: length + 1]}|"])
     heading = f"Memory of one chip, {memory(used)} of {memory(capacity)}:"
     text = f"{heading}\n{table(['', 'GB', 'GiB', '%', ''], rows)}\n"
     capped = largest["in_memory"] == MOST_SEQUENCES  # nothing larger was tried

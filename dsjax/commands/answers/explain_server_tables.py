@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 
 import click
 
@@ -14,7 +13,7 @@ from ...space.parameters import chosen
 from ...space.space import LOADS
 from ...specs.variables import LIMITS, OF_DISTRIBUTIONS, PERCENTILES
 from ...sweeps import sources
-from .. import marks
+from .. import marks, steps
 from ..tables import records, rows_over, table
 from . import explain_tables
 
@@ -38,10 +37,9 @@ def show(ds, request, asked):
         click.echo(files.to_json(as_dict(ds)))
     else:
         x = as_dict(ds)
-        remarks = (
-            [] if request.quiet else [explain_tables.sources_table(x, "its steps read"), _next(x, request, asked.space)]
-        )
-        click.echo("\n\n".join([*_sections(ds, x), *remarks]))
+        remarks = [] if request.quiet else [explain_tables.remarks(ds, x, "its steps read")]
+        explain_tables.in_sections([*_sections(ds, x), *remarks])
+        steps.show(request, *([] if request.quiet else _next(x, request, asked.space)))
 
 
 def stages(ds):
@@ -214,28 +212,14 @@ def _next(x, request, space):
     load = next(name for name in LOADS["serve"] if name in x["point"])
     at = {name: x["point"][name] for name in space.axes}
     others = {name: value for name, value in at.items() if name != load}
-    found = [(_command("sensitivity", request, at, "--of", "ttft_p90"), "which hardware number would help")]
+    yield steps.of("sensitivity", request, "--of", "ttft_p90", at=at)
     if load in at:
-        found.append((_command("plot latency", request, others, "-o", "latency.png"), "latency against load"))
+        yield steps.of("plot latency", request, "-o", "latency.png", at=others)
     for phase, number in STEPS.items():
         sequences = max(round(x["metrics"]["decode_batch"]), 1) if phase == "decode" else 1
-        steps = dataclasses.replace(
-            request, fixed=(*request.fixed, f"phase={phase}", f"{number}={sequences}"), limits=()
-        )
-        if _loads(steps, others):
-            what = f"a step of decode of {sequences:,} sequences" if phase == "decode" else "the step of one prompt"
-            found.append((_command("explain", steps, others), f"{what}, operator by operator"))
-    return "Next:\n" + "\n".join(f"  {command}\n      {what}" for command, what in found)
-
-
-def _command(name, request, at, *options):
-    """A command as its user writes it."""
-    texts = {"--axis": request.axes, "--fix": request.fixed, "--set": request.settings, "--limit": request.limits}
-    texts["--catalog"] = request.catalogs
-    words = [word for option, values in texts.items() for value in values for word in (option, value)]
-    words += ["--model", request.model] if request.model else []
-    words += ["--at", ",".join(f"{name}={value}" for name, value in at.items())] if at else []
-    return f"dsjax {name} {shlex.join([request.source, *words, *options])}"
+        one = dataclasses.replace(request, fixed=(*request.fixed, f"phase={phase}", f"{number}={sequences}"), limits=())
+        if _loads(one, others):
+            yield steps.of("explain", one, at=others)
 
 
 def _loads(request, at):

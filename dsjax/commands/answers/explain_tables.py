@@ -12,9 +12,12 @@ from ...results import files
 from ...space import limits, restoring
 from ...space.space import load_of
 from ...specs.variables import LIMITS, VARIABLES, WORDED
+from .. import output, trust
+from ..output import REFUSED, echo
 from ..tables import records, rows_over, table
 from . import explain_memory
 
+ROOM = 110  # columns of the list of values
 _SPLIT = ("exposed", "busy")
 
 
@@ -25,7 +28,13 @@ def show(ds, form, quiet=False):
     elif form == "json":
         click.echo(files.to_json(as_dict(ds)))
     else:
-        click.echo("\n\n".join(_sections(ds, as_dict(ds), quiet)))
+        in_sections(_sections(ds, as_dict(ds), quiet))
+
+
+def in_sections(sections):
+    """Print paragraphs and tables with a line between them."""
+    for i, text in enumerate(sections):
+        echo("\n" * (i > 0) + text, colour=REFUSED if text.startswith("Refused") else None)
 
 
 # What a dispatch mode sends.
@@ -185,10 +194,18 @@ def _sections(ds, x, quiet):
     if "pipelines" in x:
         yield _pipelines_table(x)
     if not quiet:
-        yield sources_table(x)
+        yield remarks(ds, x)
 
 
-def sources_table(x, read="the step reads"):
+def remarks(ds, x, read="the step reads"):
+    """What the numbers rest on: in short, with --verbose row by row."""
+    if output.verbose():
+        return _sources_table(x, read)
+    lines = trust.footer(restoring.space(ds.attrs["dsjax_spec"]), ())
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _sources_table(x, read="the step reads"):
     """Rows of the catalog whose numbers were read, by kind and source."""
     found = {}
     for r in x["numbers"]:
@@ -204,16 +221,17 @@ def sources_table(x, read="the step reads"):
 
 def configuration(ds, x, derived=("chips", "dp", "ep", "batch_total")):
     """The title, the verdict, and every name of the configuration with its value, the `derived` ones too."""
-    point = dict(x["point"])
-    derived = {name: float(ds[name]) for name in derived if name in ds and name not in point}
+    space = restoring.space(ds.attrs["dsjax_spec"])
+    point = trust.told(space)
+    derived = {name: float(ds[name]) for name in derived if name in ds and name not in x["point"]}
     texts = [f"{k} {v:,.10g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in (point | derived).items()]
-    lines, line = [], " "
+    lines, line, room = [], " ", min(output.width() or ROOM, ROOM)
     for text in texts:
-        if len(line) + len(text) > 110:
+        if len(line) + len(text) + 2 > room:
             lines, line = [*lines, line], " "
         line += f" {text},"
     verdict = "feasible" if x["feasible"] else f"refused by {', '.join(x['refused'])}"
-    lines += [line.rstrip(","), f"  {limits.words(restoring.space(ds.attrs['dsjax_spec']))}"]
+    lines += [line.rstrip(","), f"  {limits.words(space)}"]
     return "\n".join([f"{x['title']}: {verdict}", *lines])
 
 
@@ -231,13 +249,14 @@ def _blocks_table(rows, stages=1):
         work = [f"{r['flops'] / 1e9:,.2f}", f"{r['bytes'] / 1e6:,.2f}"]
         times = [f"{1e3 * r['seconds']:,.3f}", f"{1e6 * r['seconds_per_layer']:,.2f}", f"{100 * r['share']:.1f}"]
         lines.append([r["block"], f"{r['layers']:g}", *times, r["bound_by"], light, *work])
+    least = (7, 8, 1, 3)  # GFLOP, MB, layers, us per layer
     headings = ["block", "layers", "ms per step", "us per layer", "share %", "bound by", "of light %", "GFLOP", "MB"]
     note = (
         "  of light: needed flops or bytes at the peak of the chip / seconds. Before overlap; GFLOP, MB per step, chip."
     )
     if stages > 1:
         note += f"\n  Of one micro batch through all {stages} stages; network and critical path below are of the step."
-    return f"{table(headings, lines)}\n{note}"
+    return f"{table(headings, lines, least=least)}\n{note}"
 
 
 def _network_table(x):
@@ -282,7 +301,7 @@ def _pipelines_table(x):
             text += f", {tbo['tps_per_user_without_all_to_all']:.1f} tokens/s/user"
         if tbo["criterion_met"] is not None:
             met = "met" if tbo["criterion_met"] else "not met"
-            text += f";\n  the published criterion, at least {tbo['criterion']:g} (twice what is asked for), is {met}"
+            text += f"; the published criterion, at least {tbo['criterion']:g} (twice what is asked for), is {met}"
         ratio = tbo["step_time_tbo"] / tbo["step_time_naive"]
         text += f".\n  By the step itself, TBO / naive = {ratio:.3f}: it {'pays' if tbo['pays'] else 'does not pay'}."
     return text

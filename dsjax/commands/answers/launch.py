@@ -5,6 +5,7 @@ import sys
 import click
 
 from ..common import QUIET_OPTION, grid_command, options_of, values_of
+from ..output import echo, raw
 from ..progress import progress
 
 OUTPUT = options_of(
@@ -55,11 +56,11 @@ def launch(request, at, engine, per_host, instances, output, force):
         found = launching.launch(asked, chosen, engine, per_host, instances)
     text = found.script if request.form == "sh" else files.to_json(found.as_dict()) + "\n"
     if output is None:
-        click.echo(text, nl=False)
+        raw(text)
     elif found.commands:
         files.write_text(output, text, force)
         if not request.quiet:
-            click.echo("\n".join([*(f"differs: {line}" for line in found.differs), f"wrote {output}"]))
+            echo("\n".join([*(f"differs: {line}" for line in found.differs), f"wrote {output}"]))
     for line in found.unable if output is not None else ():
-        click.echo(f"cannot be started: {line}")
+        echo(f"cannot be started: {line}")
     sys.exit(0 if found.commands and (chosen or not found.refused) else 1)

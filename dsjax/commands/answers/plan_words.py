@@ -4,10 +4,9 @@ import json
 import math
 import shlex
 
-import click
-
 from ...formats import milliseconds
-from .. import marks
+from .. import marks, output, steps
+from ..output import echo
 from ..tables import records, rows_over, table
 
 HELD = {"p50": "half", "p90": "90 %", "p99": "99 %"}
@@ -33,16 +32,16 @@ def show(ds, form, quiet):
         records(rows, form, summary, ["rank", *(name for name in (*ds.coords, *ds.data_vars) if name != "rank")])
         return
     if not quiet:
-        click.echo(_question(ds, asked))
+        echo(_question(ds, asked))
     if not rows:
-        click.echo(_none(ds, asked))
+        echo(_none(ds, asked))
         return
     best = rows[0]
-    for name, text in _answer(ds, best, asked).items():
-        click.echo(f"  {name.ljust(7)} {text}")
-    click.echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"]))
+    echo(output.pairs(_answer(ds, best, asked).items()))
+    echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"]))
     if not quiet:
-        click.echo("\n" + "\n".join(f"next: {line}" for line in _next(ds, best, asked)))
+        echo("")
+        steps.say(*_next(ds, best, asked))
 
 
 def _question(ds, asked):
@@ -142,7 +141,8 @@ def _table(rows, statistic):
         line += [f"{row['curve_uncertainty']:.0%}", f"{row['requests_per_s']:,.3g}"]
         line += [f"{row[f'ttft_{statistic}']:,.3g}", f"{1e3 * row[f'tpot_{statistic}']:,.1f}"]
         lines.append([*line, "-" if cost is None or math.isnan(cost) else f"{cost:,.3f}"])
-    return table(columns, lines)
+    least = [columns.index(name) for name in ("split", "+-", "requests/s", f"TTFT {statistic} s")]
+    return table(columns, lines, least=least)
 
 
 def _next(ds, row, asked):

@@ -8,6 +8,7 @@ import click
 from ...errors import InputError
 from .. import completion
 from ..common import QUIET_OPTION, between, grid_command, values_of
+from ..output import echo
 from ..progress import progress
 
 
@@ -65,9 +66,7 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     with progress(f"drawing {kind}", request.quiet):
         _, conclusion = pictures.drawn(kind, results, output, size, dpi, force, options)
     if not request.quiet:
-        click.echo(
-            f"{limits.words(results.space)}\n{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)"
-        )
+        echo(f"{limits.words(results.space)}\n{conclusion}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
     # Of a refused point that is the answer to "the best one"; along a parameter others may be feasible.
     sys.exit(0 if "x" in options or isinstance(options.get("at"), dict) or results.ds["feasible"].any() else 1)
 

@@ -2,11 +2,10 @@
 
 import json
 
-import click
-
 from ...formats import label, milliseconds, rounded, shown
 from ...space import provenance
-from .. import marks
+from .. import marks, output, trust
+from ..output import echo
 from ..tables import marked, records, rows_over, table
 
 # Of a pool, what is not part of its layout.
@@ -36,23 +35,23 @@ def show(ds, form, quiet, prices=None):
         records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
     if not quiet:
-        click.echo(_question(asked, limits, margins, ds.attrs))
-        click.echo(f"({_looked_at(counts)})")
+        echo(_question(asked, limits, margins, ds.attrs))
+        echo(f"({_looked_at(counts)})")
     if rows:
-        click.echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"], {*provenance.unlike(prices)}))
+        echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"], {*provenance.unlike(prices)}))
         if not quiet and any(row["cost_per_hour"] is not None for row in rows):
-            click.echo("\n".join(f"  {line}" for line in provenance.of_prices(prices)))
+            echo("\n".join(f"  {line}" for line in trust.of_prices(prices)))
         for why, row in _best(rows).items():
-            click.echo(f"\n{why}: {_named(row, why)} with {row['nic']}\n{_arithmetic(row, asked)}")
+            echo(f"\n{why}: {_named(row, why)} with {row['nic']}\n{_arithmetic(row, asked)}")
     if refused and not quiet:
         columns = ["hardware", "nic", "kind", "pool", "layouts", "refused by", "an idle instance at best"]
-        click.echo("\nNo fleet:")
-        click.echo(table(columns, [_refusal(row) for row in refused]))
+        echo("\nNo fleet:")
+        echo(table(columns, [_refusal(row) for row in refused]))
     if not quiet:
-        click.echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
+        echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
         lines = [line for line in (_too_large(rows),) if line]
         for line in lines:
-            click.echo(line)
+            echo(line)
 
 
 def _question(asked, limits, margins, attrs):
@@ -135,7 +134,8 @@ def _summary(rows, statistic, unlike):
     outside, concerned = [row["outside_validity"] for row in rows], [f"{time}_{statistic}" for time in ("ttft", "tpot")]
     if beside := marks.column(outside, concerned):
         columns, lines = [*columns, ""], [[*line, mark] for line, mark in zip(lines, beside, strict=True)]
-    return "\n".join([table(columns, lines), *(f"  {line}" for line in marks.remarks(outside, concerned))])
+    least = [columns.index(name) for name in ("binds", "USD/Mtok out", "TTFT s", "TPOT ms", "more") if name in columns]
+    return "\n".join([table(columns, lines, least=least), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 
 
 def _pools(row):
@@ -176,8 +176,7 @@ def _arithmetic(row, asked):
         lines.append(["ratio", ratio])
         lines.append(["", f"of whole instances: {prefill:,.0f} / {decode:,.0f} = {prefill / decode:.3f}"])
     lines += _money(row, rate, osl)
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"  {name.ljust(width)}  {text}" for name, text in lines)
+    return output.pairs(lines)
 
 
 def _pool(row, pool, length, alone):

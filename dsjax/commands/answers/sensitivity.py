@@ -7,9 +7,11 @@ import sys
 import click
 
 from ...errors import InputError
-from ...formats import DIGITS, heading, label, quantity, shown
+from ...formats import DIGITS, heading, quantity, shown
 from ...specs.variables import LIMITS, SENSE
+from .. import steps
 from ..common import grid_command, values_of
+from ..output import echo, verbose
 from ..progress import progress
 from ..tables import records, table
 
@@ -69,7 +71,9 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         netcdf.write_netcdf(result, output, force)
     _show(asked.space, result, request.form, request.quiet)
     if output is not None and request.form == "table" and not request.quiet:
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")
+    if point is not None and (target := _target(result)):
+        steps.show(request, steps.of("solve", request, *target, at=None if at == "best" else point))
     sys.exit(1 if point == "best" and not result["feasible"] else 0)
 
 
@@ -80,7 +84,7 @@ def _show(space, ds, form, quiet):
     over_grid = "parameter_value" not in ds
     rows = _grid_rows(ds) if over_grid else rows_at_point(ds)
     if form == "table":
-        click.echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet, limits.words(space))))
+        echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet, limits.words(space))))
     elif form == "csv":
         records(rows, "csv")
     else:
@@ -128,10 +132,12 @@ def rows_at_point(ds):
 
 
 def _point_text(ds, rows, quiet, asked):
-    of, spec = ds.attrs["of"], json.loads(ds.attrs["dsjax_spec"])
-    lines = []
+    from ...space.space import Space
+    from .. import trust
+
+    of, lines = ds.attrs["of"], []
     if not quiet:
-        fixed = ", ".join(f"{name} {label(value)}" for name, value in spec["fixed"].items())
+        fixed = trust.values(Space.from_json(ds.attrs["dsjax_spec"]))
         allowed = "feasible" if bool(ds["feasible"]) else "not feasible"
         lines += [f"{ds.attrs['title']}: {fixed}", asked]
         lines += [f"{heading(of)} {shown(of, float(ds[of]))}, {allowed}, bound by {LIMITS[int(ds['bottleneck'])]}", ""]
@@ -157,7 +163,7 @@ def _point_text(ds, rows, quiet, asked):
         lines.append(table([columns[i] for i in keep], [[cell[i] for i in keep] for cell in cells]))
     still = [row["parameter"] for row in rows if row not in moving]
     if still and not quiet:
-        lines.append(f"no effect here: {', '.join(still)}")
+        lines.append(f"no effect here: {', '.join(still) if verbose() else f'{len(still)} others (-v names them)'}")
     if envelope:
         lines += ["", *_envelope_text(ds)]
     return [*lines, "", conclusion(ds, rows)]
@@ -204,6 +210,16 @@ def conclusion(ds, rows):
     ties = [row["parameter"] for row in rows if math.isclose(row["buys_percent"], best["buys_percent"], rel_tol=1e-6)]
     also = f" (as much as {', '.join(ties[1:])})" if len(ties) > 1 else ""
     return f"Most valuable: {ties[0]}{also}: 1 % {best['better']} improves {of} by {best['buys_percent']:.2f} %."
+
+
+def _target(ds):
+    """Options of `dsjax solve`: how much of the most valuable parameter makes the variable a tenth better."""
+    best = max(rows_at_point(ds), key=lambda row: row["buys_percent"], default=None)
+    if best is None or best["buys_percent"] < 1e-7:
+        return []
+    of, now = ds.attrs["of"], float(ds[ds.attrs["of"]])
+    more = ds.attrs.get("sense", SENSE.get(of, 1)) * now > 0
+    return ["--vary", best["parameter"], "--until", f"{of} {'>=' if more else '<='} {now * (1.1 if more else 0.9):.4g}"]
 
 
 def _grid_rows(ds):

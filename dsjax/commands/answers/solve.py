@@ -8,8 +8,9 @@ import click
 
 from ...errors import InputError
 from ...formats import PREFIXED, heading, label, quantity, shown
-from .. import completion, marks
+from .. import completion, marks, steps
 from ..common import between, grid_command, values_of
+from ..output import echo
 from ..progress import progress
 from ..tables import records, table
 
@@ -52,6 +53,9 @@ def solve(request, vary, until, break_even, low, high, at):
     with progress(f"solving for {vary}", request.quiet):
         ds = solve.solve(asked, vary, until, break_even=labels, between=ends, at=chosen)
     _show(asked.space, ds, request.form, request.quiet)
+    if until is not None and ds.attrs["answered"]:
+        options = ["--x", vary, "--until", until, "-o", "response.png"]
+        steps.show(request, steps.of("plot response", request, *options, at=chosen))
     sys.exit(0 if ds.attrs["answered"] else 1)
 
 
@@ -67,13 +71,13 @@ def _labels(text):
 def _show(space, ds, form, quiet):
     from ...results import files
     from ...space import limits
+    from .. import trust
 
     if form == "table":
-        click.echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")
+        echo(f"{ds.attrs['title']}: {ds.attrs['vary']} at which {ds.attrs['until']}")
         if not quiet:
-            click.echo(limits.words(space))
-            click.echo(_configurations(ds))
-        click.echo(sentence(ds))
+            echo(*trust.chosen(space), limits.words(space), _configurations(ds))
+        echo(sentence(ds))
         return
     rows, crossings = (
         {name: ds[name].values for name in ds.data_vars if ds[name].dims == (dim,)} for dim in ("row", "crossing")
@@ -106,7 +110,12 @@ def _configurations(ds):
     concerned = marks.concerned(space["bounds"], [*measures, ds.attrs["variable"]])
     if marked := marks.column(outside, concerned):
         heads, lines = [*heads, ""], [[*line, mark] for line, mark in zip(lines, marked, strict=True)]
-    return "\n".join([table(heads, lines), *(f"  {line}" for line in marks.remarks(outside, concerned))])
+    first = 2 if single else 3
+    end = first + len(axes) + len(measures)
+    others = [end - len(measures) + i for i, name in enumerate(measures) if name != ds.attrs["variable"]]
+    least = [end + 1, *others, *range(first + len(axes) - 1, first - 1, -1)]
+    which = {"constant": tuple(range(first, first + len(axes))), "least": tuple(least)}
+    return "\n".join([table(heads, lines, **which), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 
 
 def _axis(text):

@@ -6,7 +6,9 @@ import click
 
 from ...formats import heading, quantity, shown
 from ...specs.variables import VARIABLES
+from .. import steps
 from ..common import grid_command, names_of, values_of
+from ..output import echo
 from ..progress import progress
 from ..tables import records, table
 
@@ -49,6 +51,7 @@ def uncertainty(request, errors, samples, seed, of, top, by):
     with progress(f"evaluating {samples:,} samples", request.quiet):
         found = uncertainty.of_results(results, named, **options)
     _show(asked.space, found, request.form, request.quiet)
+    steps.show(request, steps.of("sensitivity", request, *(["--of", of] if of else [])))
     sys.exit(0 if found.sizes["rank"] else 1)
 
 
@@ -85,16 +88,17 @@ def _axes(ds):
 
 def _tables(space, ds, quiet):
     from ...space import limits
+    from .. import trust
 
     of = ds.attrs["of"]
     if not ds.sizes["rank"]:
-        click.echo("no feasible point: nothing to be uncertain about")
+        echo("no feasible point: nothing to be uncertain about")
         return
     if not quiet:
-        click.echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
-        click.echo(limits.words(space))
+        echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
+        echo(*trust.chosen(space), limits.words(space))
         for name, share in clipped(ds).items():
-            click.echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
+            echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
     lines = []
     for i in range(ds.sizes["rank"]):
         row = ds.isel(rank=i)
@@ -105,14 +109,17 @@ def _tables(space, ds, quiet):
         lines.append([str(i + 1), *(str(row[axis].values) for axis in _axes(ds)), *numbers, *chances, why])
     quantiles = [f"{100 * q:g} %" for q in ds["quantile"].values]
     heads = ["", *_axes(ds), heading(of), *quantiles, "feasible %", "best %", "refused by"]
-    click.echo(table(heads, lines))
+    n, quantiles = len(_axes(ds)), len(quantiles)
+    inner = [n + 2 + i for i, q in enumerate(ds["quantile"].values.tolist()) if 0.05 < q < 0.95]
+    least = [n + quantiles + 4, *inner]  # what refuses them, then the quantiles inside
+    echo(table(heads, lines, constant=tuple(range(1, n + 1)), least=least))
     tied = ds["tied"].values.tolist()
     for text in dict.fromkeys(filter(None, tied)):
         ranks = ", ".join(str(i + 1) for i, other in enumerate(tied) if other == text)
-        click.echo(f"  {ranks}: the same in every sample with {text}")
-    click.echo(f"\nShare of the variance of {of} of configuration 1, by input:")
-    click.echo(_inputs(ds))
-    click.echo(conclusion(ds))
+        echo(f"  {ranks}: the same in every sample with {text}")
+    echo(f"\nShare of the variance of {of} of configuration 1, by input:")
+    echo(_inputs(ds))
+    echo(conclusion(ds))
 
 
 def _inputs(ds):

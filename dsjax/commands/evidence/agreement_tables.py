@@ -1,7 +1,6 @@
 """Tables of `dsjax validate`: statistics by class and engine, what was fitted to what, what is not counted."""
 
-import click
-
+from ..output import echo
 from ..tables import table
 
 
@@ -20,8 +19,8 @@ def groups(lines, name, title, quiet):
         counts = [f"{x['counted']} of {x['rows']}", *errors[:2], bias, *errors[2:]]
         shown.append([x["group"], *counts, x["pairs"], *(percent(x[key], False) for key in ("ratio", "order"))])
     if not quiet:
-        click.echo(title)
-    click.echo(table([name, *_HEADS], shown))
+        echo(title)
+    echo(table([name, *_HEADS], shown))
 
 
 _ERRORS = ("median", "p90", "one_median", "engine_median", "roofline_median", "within_1", "within_2")
@@ -31,20 +30,20 @@ _HEADS += ["in 2 +- %", "pairs", "ratio %", "order %"]
 
 def uncounted(lines):
     """Systems that are not counted, by reason."""
-    click.echo("\nNot counted:")
-    click.echo(table(["class", "", "because"], [[x["class"] or "none", x["rows"], x["reason"]] for x in lines]))
+    echo("\nNot counted:")
+    echo(table(["class", "", "because"], [[x["class"] or "none", x["rows"], x["reason"]] for x in lines]))
 
 
 def fits(ds):
     """What was fitted to how many systems."""
     a = ds.attrs
     fitted, bare, to = a["software_factor"], a["roofline_factor"], a["fitted_to"]
-    click.echo(f"\nSoftware factor {fitted:.3f}, one number fitted to {to}; of the roofline {bare:.3f}.")
+    echo(f"\nSoftware factor {fitted:.3f}, one number fitted to {to}; of the roofline {bare:.3f}.")
     own = [
         f"{name} {factor:.3f} (to {n})"
         for name, factor, n in zip(ds["fitted"].values, ds["engine_factor"].values, ds["engine_systems"].values)
     ]
-    click.echo(f"Software factor by engine, one number each, to the complete systems in brackets: {', '.join(own)}.")
+    echo(f"Software factor by engine, one number each, to the complete systems in brackets: {', '.join(own)}.")
 
 
 def engines(ds, quiet):
@@ -56,12 +55,12 @@ def engines(ds, quiet):
         errors = [percent(x[name], False) for name in ("error", "left_out_error")]
         lines.append([x["names"].item(), x["engine"].item(), int(x["systems"]), factor, *times, *errors])
     if not quiet:
-        click.echo(
-            "Numbers fitted to complete systems, at most one per 5 of them, by least squares of the logarithm of the\n"
+        echo(
+            "Numbers fitted to complete systems, at most one per 5 of them, by least squares of the logarithm of the "
             "time; median error of the systems, and with the numbers that other studies give the engine"
         )
     heads = [f"{name.removesuffix('_s').replace('_', ' ')} ms" for name in _HOST]
-    click.echo(table(["numbers", "engine", "systems", "factor", *heads, "error %", "left out %"], lines))
+    echo(table(["numbers", "engine", "systems", "factor", *heads, "error %", "left out %"], lines))
 
 
 _HOST = ("step_s", "draft_step_s", "request_s")

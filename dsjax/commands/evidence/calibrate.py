@@ -5,6 +5,7 @@ import math
 import click
 
 from ..common import OUTPUT_OPTIONS
+from ..output import echo
 from ..progress import progress
 from ..tables import records, table
 
@@ -82,9 +83,9 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if form == "table":
         _tables(ds, quiet)
         if output and not quiet:
-            click.echo(_written(output))
+            echo(_written(output))
         elif not quiet:
-            click.echo("\n" + calibrate.row_of(ds, name, base).rstrip())
+            echo("\n" + calibrate.row_of(ds, name, base).rstrip())
         return
 
     summary = {x: ds.attrs[x] for x in ("title", "kind", "hardware", "precision", "form", "folds", "left_out")}
@@ -101,21 +102,19 @@ def _tables(ds, quiet):
 
     a = ds.attrs
     if not quiet:
-        click.echo(f"{a['title']}\n  time = {' '.join(a['equation'].split())}")
+        echo(f"{a['title']}\n  time = {' '.join(a['equation'].split())}")
         left = [
             (a["incomplete"], "points without a time or a size"),
             (a["merged"], "merged into others of their shape"),
         ]
         left.append((int((ds["used"] == 0).sum()), "faster than the peak rate of the chip: left out"))
         said = "".join(f"; {n} {text}" for n, text in left if n)
-        click.echo(f"  {int(ds['used'].sum())} points from {a['lines']} lines{said}")
+        echo(f"  {int(ds['used'].sum())} points from {a['lines']} lines{said}")
         if a["of_precision"]:
-            click.echo(f"  {a['of_precision']}, the others are of another precision")
+            echo(f"  {a['of_precision']}, the others are of another precision")
         if cached := int(((ds["faster_than_memory"] == 1) & (ds["used"] == 1)).sum()):
-            click.echo(f"  {cached} points beat the peak bandwidth (operands in a cache?): kept")
-    click.echo(
-        table(["parameter", "value", "", "+- %", "meaning"], [_line(ds.sel(parameter=x)) for x in ds["parameter"]])
-    )
+            echo(f"  {cached} points beat the peak bandwidth (operands in a cache?): kept")
+    echo(table(["parameter", "value", "", "+- %", "meaning"], [_line(ds.sel(parameter=x)) for x in ds["parameter"]]))
     quality = [
         [text, *(f"{100 * float(ds[f'{which}{x}_error']):.1f}" for x in ("median", "p90"))]
         for text, which in (
@@ -123,12 +122,12 @@ def _tables(ds, quiet):
             (f"shapes left out ({a['left_out']}; {a['folds']} fits)", "cv_"),
         )
     ]
-    click.echo("\n" + table(["|predicted / measured - 1|", "median %", "90th percentile %"], quality))
+    echo("\n" + table(["|predicted / measured - 1|", "median %", "90th percentile %"], quality))
     strange = ds.isel(point=(abs(ds["predicted"] / ds["measured"] - 1.0) > STRANGE).values & (ds["used"] == 1).values)
     if strange.sizes["point"]:
         _strange(strange, int(ds["used"].sum()))
     for warning in _warnings(ds):
-        click.echo(warning)
+        echo(warning)
 
 
 def _line(x):
@@ -147,8 +146,8 @@ def _strange(ds, points):
         x = ds.isel(point=i)
         us = [f"{1e6 * float(x[name]):.4g}" for name in ("measured", "predicted")]
         lines.append([*(f"{float(x[name]):g}" for name in varying), *us, f"{100 * error[i]:+.0f}"])
-    click.echo(f"\n{len(error)} of {points} points that the form cannot explain (more than 50 % off), the worst first:")
-    click.echo(table([*varying, "measured us", "predicted us", "error %"], lines))
+    echo(f"\n{len(error)} of {points} points that the form cannot explain (more than 50 % off), the worst first:")
+    echo(table([*varying, "measured us", "predicted us", "error %"], lines))
 
 
 def _warnings(ds):

@@ -8,6 +8,7 @@ from ...errors import CATALOGS, InputError
 from ...formats import rounded
 from .. import completion
 from ..common import OUTPUT_OPTIONS
+from ..output import echo
 from ..tables import marked, records, table
 
 # Columns of a catalog's table: heading, field, factor; a rate of 0 is one that the chip lacks.
@@ -71,15 +72,15 @@ def catalog(record, words, whole, fields, catalogs, form, quiet):
         records([_flat(row, form) for row in rows], form)
     elif record is None:
         columns = ["catalog", "row", "of", "source"]
-        click.echo(table(columns, [[row[name] for name in columns] for row in rows]))
+        echo(table(columns, [[row[name] for name in columns] for row in rows]))
     elif record in _COLUMNS and not whole:
         _show_table(record, rows, catalogs, quiet)
     else:
         for row in rows:
-            click.echo(f"{row['row']}  ({row['of']}: {row['source']})")
+            echo(f"{row['row']}  ({row['of']}: {row['source']})")
             shown, left_out = _fields(row)
-            click.echo(table(["field", "value", "kind", "source"], shown))
-            click.echo(f"  none or unknown: {left_out}\n" if left_out else "")
+            echo(table(["field", "value", "kind", "source"], shown))
+            echo(f"  none or unknown: {left_out}\n" if left_out else "")
 
 
 def _rows(kinds, words, catalogs):
@@ -128,14 +129,16 @@ def _show_table(record, rows, catalogs, quiet):
         ]
     else:
         columns["source"] = [row["source"] for row in rows]
-    click.echo(table(list(columns), list(zip(*columns.values(), strict=True))))
+    at = list(columns).index
+    least = [at(name) for name in ("kernels", "link", "link GB/s", "W", "int8", "vendor", "source") if name in columns]
+    echo(table(list(columns), list(zip(*columns.values(), strict=True)), least=least))
     if quiet:
         return
     for line in _MEANING[record]:
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     if record == "hardware" and usual:
         others = " / ".join(dict.fromkeys(text for text in prices.values() if text not in (usual, None)))
-        click.echo(f"  USD/h: {usual}" + (f"; * other sources, not to be compared with it: {others}" if others else ""))
+        echo(f"  USD/h: {usual}" + (f"; * other sources, not to be compared with it: {others}" if others else ""))
 
 
 def _link(row):
@@ -166,7 +169,7 @@ def _show_fields(record, form):
         records(lines, form)
         return
     columns = [name for name in lines[0] if record is None or name != "catalog"]
-    click.echo(table(columns, [[line[name] for name in columns] for line in lines]))
+    echo(table(columns, [[line[name] for name in columns] for line in lines]))
 
 
 def _absent(meta):

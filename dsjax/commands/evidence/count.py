@@ -6,6 +6,7 @@ import click
 
 from .. import completion
 from ..common import OUTPUT_OPTIONS
+from ..output import echo
 from ..tables import records, rows_over, table
 
 # column -> (heading, divisor, format)
@@ -82,14 +83,12 @@ def _show_published(rows, form, quiet):
         verdict = "ok" if row["agrees"] else f"[{reasons.index(row['why']) + 1}]"
         counted, error = f"{_number(row['computed'])} {row['units'].removeprefix('1')}", f"{100 * row['error']:+.2f}"
         lines.append([str(row["article"]), row["figure"], at, row["printed"] + number, counted, error, verdict])
-    click.echo(table(["article", "figure", "at", "published", "count", "diff. %", ""], lines))
+    echo(table(["article", "figure", "at", "published", "count", "diff. %", ""], lines))
     if not quiet:
         for i, reason in enumerate(reasons, start=1):
-            click.echo(f"  [{i}] {reason}")
+            echo(f"  [{i}] {reason}")
         agree = sum(row["agrees"] for row in rows)
-        click.echo(
-            f"{agree} of {len(rows)} published figures agree with the count; every other one has its reason above"
-        )
+        echo(f"{agree} of {len(rows)} published figures agree with the count; every other one has its reason above")
 
 
 def _table(ds, operators, quiet):
@@ -98,7 +97,7 @@ def _table(ds, operators, quiet):
     }
     if not quiet:
         chips = ds["chips"].item()
-        click.echo(
+        echo(
             f"{ds['model'].item()}, one {{phase}} pass of {{batch_total:,}} x {{context:,}} tokens in {{precision}} on "
             f"{chips:,} chip{'' if chips == 1 else 's'} (tp {{tp}} x dp {{dp}} = moe_tp {{moe_tp}} x ep {{ep}}); "
             "all chips together, all layers".format(**point)
@@ -112,7 +111,7 @@ def _table(ds, operators, quiet):
         cells = _cells({name: row[f"layer_{name}"] for name in _COLUMNS})
         lines.append([f"one {row['layer']} layer", "", "", *cells, ""])
     lines.append(["total", "", "", *_cells({name: ds[f"total_{name}"].item() for name in _COLUMNS}), ""])
-    click.echo(table(["operator", "layers", "on one chip", *(x[0] for x in _COLUMNS.values()), ""], lines))
+    echo(table(["operator", "layers", "on one chip", *(x[0] for x in _COLUMNS.values()), ""], lines))
     if quiet:
         return
     v = {name: _number(x.item()) for name, x in ds.data_vars.items() if not x.dims}
@@ -120,24 +119,24 @@ def _table(ds, operators, quiet):
     grouped = any(row["block"] == "gqa" for row in operators)
     kind = ", causal," if point["phase"] == "prefill" else "" if grouped else ", absorbed,"
     module = f"; an MTP module beside them {v['mtp_parameters']}" if ds["mtp_parameters"].item() else ""
-    click.echo(f"  parameters {v['total_parameters']}{module}")
+    echo(f"  parameters {v['total_parameters']}{module}")
     active, embedded = v["active_parameters_without_embedding"], v["total_active_parameters"]
-    click.echo(f"  active per token {active}, with the embedding {embedded}")
-    click.echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention{kind} {v['attention_flops']}")
-    click.echo(f"    attention with keys and values of every head, no causal half: {v['attention_flops_unfolded']}")
-    click.echo(f"    tp multiplies {', '.join([*replicated, 'norms'])}: {v['replicated_flops']} FLOPs are repeats")
-    click.echo(f"  bytes moved {v['bytes_moved']}, sent {v['total_communication_bytes']}")
+    echo(f"  active per token {active}, with the embedding {embedded}")
+    echo(f"  FLOPs {v['total_flops']} = linear {v['linear_flops']} + attention{kind} {v['attention_flops']}")
+    echo(f"    attention with keys and values of every head, no causal half: {v['attention_flops_unfolded']}")
+    echo(f"    tp multiplies {', '.join([*replicated, 'norms'])}: {v['replicated_flops']} FLOPs are repeats")
+    echo(f"  bytes moved {v['bytes_moved']}, sent {v['total_communication_bytes']}")
     copies = "split over tp chips, as far as there are heads of keys" if grouped else "a copy on each of tp chips"
-    click.echo(f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, {copies}")
+    echo(f"  bytes stored: weights {v['total_stored_bytes']}; KV cache {v['kv_cache_bytes']}, {copies}")
     own = [ds[name].item() for name in ("stored_bytes_per_chip", "kv_cache_bytes_per_chip")]
     sizes = [f"{_number(n)} ({n / 2**30:,.2f} GiB)" for n in own]
-    click.echo(f"    on one chip {' and '.join(sizes)}")
+    echo(f"    on one chip {' and '.join(sizes)}")
     if ds["state_bytes"].item():
-        click.echo(f"    states of linear layers {v['state_bytes']}, whatever the context, split over tp chips")
+        echo(f"    states of linear layers {v['state_bytes']}, whatever the context, split over tp chips")
     if left_out := ds.attrs.get("left_out"):
-        click.echo(f"  {left_out}")
+        echo(f"  {left_out}")
     held = ds["checkpoint_bytes"].item()
-    click.echo(f"  {ds.attrs['checkpoint']}: {_number(held)} B = {held / 2**30:,.2f} GiB as it is")
+    echo(f"  {ds.attrs['checkpoint']}: {_number(held)} B = {held / 2**30:,.2f} GiB as it is")
 
 
 def _cells(row):

@@ -5,6 +5,7 @@ import math
 import click
 
 from ..common import OUTPUT_OPTIONS, GridRequest
+from ..output import echo, raw
 from ..tables import records, rows_over, table
 
 _ROWS = (
@@ -84,11 +85,11 @@ def ingest(logs, fixed, where, study, allow_failures, catalogs, output, force, f
     if form != "table":
         records(rows_over(ds, "system"), form)
     elif output is None:
-        click.echo(ds.attrs["text"].rstrip())
+        raw(ds.attrs["text"].rstrip() + "\n")
     else:
         _show(ds, quiet)
         if not quiet:
-            click.echo(f"wrote {output}: dsjax validate {output} --rows")
+            echo(f"wrote {output}: dsjax validate {output} --rows")
 
 
 def _show(ds, quiet):
@@ -102,10 +103,10 @@ def _show(ds, quiet):
         rate = float(x["tps_per_chip"]) if x["metric"].item() != "mixed" else float(x["value"])
         lines.append([*labels, *sizes, *times, "-" if math.isnan(rate) else f"{rate:,.1f}"])
     heads = ["system", "chip", "engine", "chips", "tp", "ep", "users", "isl", "osl", "TTFT ms", "TPOT ms", "tok/s/chip"]
-    click.echo(table(heads, lines))
+    echo(table(heads, lines))
     if not quiet:
         for name, why in zip(ds["left_aside"].values, ds["left_aside_why"].values, strict=True):
-            click.echo(f"left aside: {name}: {why}")
+            echo(f"left aside: {name}: {why}")
 
 
 def _ms(seconds):

@@ -4,6 +4,7 @@ import click
 
 from .. import completion
 from ..common import OUTPUT_OPTIONS
+from ..output import echo
 from ..tables import records, table
 
 
@@ -37,8 +38,8 @@ def names(kind, words, form, quiet):
     left = [] if words else [row for row in rows if row.get("of_row")]
     shown = [row for row in rows if row not in left]
     columns = [name for name in shown[0] if name != "of_row" and any(row[name] for row in shown)]
-    click.echo(table(columns, [[row[name] for name in columns] for row in shown]))
+    echo(table(columns, [[row[name] for name in columns] for row in shown]))
     if left and not quiet:
-        click.echo(f"  and {len(left)} numbers of rows of the catalogs: dsjax names axes WORD")
+        echo(f"  and {len(left)} numbers of rows of the catalogs: dsjax names axes WORD")
     if kind == "limits" and not quiet:
-        click.echo("  and min_ and max_ of numeric axes and of numbers of the rows: max_batch, min_hardware_hbm_bytes")
+        echo("  and min_ and max_ of numeric axes and of numbers of the rows: max_batch, min_hardware_hbm_bytes")

@@ -4,7 +4,9 @@ import sys
 
 import click
 
+from .. import steps
 from ..common import OUTPUT_OPTIONS
+from ..output import REFUSED, echo
 from ..progress import progress
 from ..tables import records, rows_over, table
 
@@ -41,6 +43,8 @@ def reproduce(study, corrected, form, quiet):
         results = [reproduce(name) for name in names]
     if study is None:
         _summaries(results, form)
+        if form == "table" and not quiet:
+            steps.say(f"dsjax reproduce {names[0]}")
     else:
         _show(results[0], form, quiet)
     sys.exit(0 if all(map(passed, results)) else 1)
@@ -67,7 +71,7 @@ def _summaries(results, form):
     if form != "table":
         records(rows, form)
     for row in rows if form == "table" else ():
-        click.echo(f"{row['study']}: {'ok' if row['ok'] else 'NO'}: {row['summary']}")
+        echo(f"{row['study']}: {'ok' if row['ok'] else 'NO'}: {row['summary']}", colour=None if row["ok"] else REFUSED)
 
 
 def _figures(rows, details, summary, quiet):
@@ -79,20 +83,20 @@ def _figures(rows, details, summary, quiet):
         numbers = [f"{row['published']:g}", f"{row['computed']:.5g}", f"{100 * row['error']:+.2f}"]
         within = ["shown", ""] if row["tolerance"] is None else ["ok" if row["ok"] else "NO", f"{row['tolerance']:.1%}"]
         lines.append([*(str(row[name]) for name in labels), *numbers, *reversed(within), row["note"]])
-    click.echo(table([*labels, "published", "computed", "error %", "tolerance", "ok", ""], lines))
+    echo(table([*labels, "published", "computed", "error %", "tolerance", "ok", ""], lines))
     if not quiet:
-        click.echo("\nWhere the source contradicts itself:")
+        echo("\nWhere the source contradicts itself:")
         for i, x in enumerate(details["contradictions"], start=1):
-            click.echo(f"{i:3}. {x['contradiction']}")
+            echo(f"{i:3}. {x['contradiction']}")
             for check in x["arithmetic"]:
                 expression = check["expression"] if len(check["expression"]) <= 60 else "..."
                 printed = "" if check["printed"] is None else f"; printed {check['printed']:,g}"
-                click.echo(f"     {check['what']}: {expression} = {check['computed']:,.6g}{printed}")
-    click.echo("\nConclusions, each searched for again:")
+                echo(f"     {check['what']}: {expression} = {check['computed']:,.6g}{printed}")
+    echo("\nConclusions, each searched for again:")
     for x in details["conclusions"]:
         verdict = "comes out" if x["holds"] else "does not come out"
-        click.echo(f"  {verdict}: {x['conclusion']}\n      {x['found']}")
-    click.echo(f"\n{summary}")
+        echo(f"  {verdict}: {x['conclusion']}\n      {x['found']}")
+    echo(f"\n{summary}")
 
 
 def _searched_tables(result, rows, quiet):
@@ -112,14 +116,14 @@ def _searched_tables(result, rows, quiet):
         lines.append([row["table"], *(str(row[a]) for a in axes), *numbers, tied, "ok" if row["ok"] else "NO"])
         if tied:
             free.append(row["among_ties"])
-    click.echo(table([*headings, "ties", "ok"], lines))
+    first = 1 + len(axes)
+    least = [first + 3 * i + j for i in range(len(measured)) for j in (0, 1)]  # what relative errors are of
+    echo(table([*headings, "ties", "ok"], lines, least=least))
     worst = max(abs(row[f"{name}_error"]) for row in rows for name in measured)
     limit = result.attrs["tolerance"]
-    click.echo(f"{sum(row['ok'] for row in rows)} of {len(rows)} rows reproduced; largest relative error {worst:.1e}")
-    click.echo(
-        f"(tolerance {limit:.0e}). In {len(free)} rows the best throughput is reached by several values of the axes"
-    )
-    click.echo(f"named under 'ties' (axis:values); the published point is one of them in {sum(free)} of {len(free)}.")
+    echo(f"{sum(row['ok'] for row in rows)} of {len(rows)} rows reproduced; largest relative error {worst:.1e}")
+    echo(f"(tolerance {limit:.0e}). In {len(free)} rows the best throughput is reached by several values of the axes")
+    echo(f"named under 'ties' (axis:values); the published point is one of them in {sum(free)} of {len(free)}.")
 
 
 def _show_corrected(ds, form, quiet):
@@ -157,36 +161,30 @@ def _corrected_tables(ds, rows, quiet):
         numbers += [f"{x:.3f}" for x in ds["ratio"].sel(correction=list(STAGES)).values[i]]
         remarks = [text for text, holds in (("1", row["borrowed_rate"]), ("2", not row["ok_memory"])) if holds]
         lines.append([str(i + 1), *(str(row[name]) for name in labels), *numbers, " ".join(remarks)])
-    click.echo("Tokens per second of a user and of a chip; ratios to those published:")
-    click.echo(table(["", *labels, *columns, "corr. x", "core 1 x", "core 2 x", ""], lines))
+    echo("Tokens per second of a user and of a chip; ratios to those published:")
+    echo(table(["", *labels, *columns, "corr. x", "core 1 x", "core 2 x", ""], lines))
     if not quiet:
-        click.echo(
-            "  corr.: the study with all its slips corrected; core 1: the core model with the study's curve; core 2:"
-        )
-        click.echo(
-            "  with its own. [1] no fp8 on this chip: core takes the int8 rate, as the study does; [2] does not fit"
-        )
-        click.echo("  into the memory by the core model.")
+        echo("  corr.: the study with all its slips corrected; core 1: the core model with the study's curve; core 2:")
+        echo("  with its own. [1] no fp8 on this chip: core takes the int8 rate, as the study does; [2] does not fit")
+        echo("  into the memory by the core model.")
     for name, says in (("alone", "only this slip corrected"), ("in_order", "each after those to its left")):
         values = ds[name].dropna("correction", how="all")
-        click.echo(f"\nChange of the step time in %, {says}:")
+        echo(f"\nChange of the step time in %, {says}:")
         lines = [[str(i + 1), *(_percent(x) for x in line)] for i, line in enumerate(values.values)]
-        click.echo(table(["", *values["correction"].values.tolist()], lines))
+        echo(table(["", *values["correction"].values.tolist()], lines))
     lines = []
     for name, says in zip(NAMES, ds["says"].values.tolist()):
         alone, chain = (ds[x].sel(correction=name).values for x in ("alone", "in_order"))
         spread = [_percent(f(chain)) for f in (np.median, np.min, np.max)]
         lines.append([name, _percent(np.median(alone)), *spread, str(int((np.abs(chain) > 1e-9).sum())), says])
-    click.echo(f"\nChange of the step time in %, over the {len(rows)} rows:")
-    click.echo(table(["", "alone, median", "in order, median", "least", "most", "rows", ""], lines))
+    echo(f"\nChange of the step time in %, over the {len(rows)} rows:")
+    echo(table(["", "alone, median", "in order, median", "least", "most", "rows", ""], lines))
     ratios = ", ".join(f"{says} {ds['ratio'].sel(correction=c).median().item():.3f}" for c, says in STAGES.items())
-    click.echo(f"\nMedian ratio to the published rates: {ratios}")
+    echo(f"\nMedian ratio to the published rates: {ratios}")
     if not quiet:
-        click.echo(
-            "The order is that of the columns; another one gives other shares. Single changes do not add up: slips"
-        )
-        click.echo("act on the same time, and what hides behind the network costs nothing. In order they multiply.")
-        click.echo("padding overstates: tiles of 64 rows are real, and the study's shares of peak stay constant below.")
+        echo("The order is that of the columns; another one gives other shares. Single changes do not add up: slips")
+        echo("act on the same time, and what hides behind the network costs nothing. In order they multiply.")
+        echo("padding overstates: tiles of 64 rows are real, and the study's shares of peak stay constant below.")
 
 
 def _percent(x):

@@ -1,13 +1,19 @@
 """`dsjax validate`: measured systems against predictions."""
 
+import shlex
+
 import click
 
 from ...errors import InputError
+from .. import steps
 from ..common import OUTPUT_OPTIONS, GridRequest
+from ..output import echo
 from ..progress import progress
 from ..tables import records, table
 from . import agreement_tables
 from .agreement_tables import percent
+
+MORE = ("--rows", "--defaults")  # what a reader may ask next
 
 
 @click.command()
@@ -76,6 +82,9 @@ def validate(systems, each, everything, engines, defaults, fixed, settings, cata
         agreement_tables.engines(ds, quiet)
     else:
         _show(ds, each or everything, everything, quiet)
+        if not quiet and not each and not everything:
+            words = [f"dsjax validate{f' {shlex.quote(systems)}' * bool(systems)} {option}" for option in MORE]
+            steps.say(*words)
 
 
 def _records(ds, form):
@@ -106,18 +115,18 @@ def _defaults(ds, quiet):
         )
     if not quiet:
         complete = ds.attrs["complete_systems"]
-        click.echo(
-            "|predicted / measured - 1| with one default changed at a time, the study itself left out of the fit:\n"
+        echo(
+            "|predicted / measured - 1| with one default changed at a time, the study itself left out of the fit: "
             f"of the {complete} systems whose source gives all that matters, then of the "
             f"{ds.attrs['systems'] - complete} whose source leaves something open"
         )
     heads = ["median %", "p90 %", f"> {100 * FAR:.0f} %"]
-    click.echo(table(["defaults", "instead of", "systems", "factor", *heads, *(f"open {x}" for x in heads)], lines))
+    echo(table(["defaults", "instead of", "systems", "factor", *heads, *(f"open {x}" for x in heads)], lines))
     if not quiet and ds["median"].notnull().all():
         spans = [(ds[name].values.min(), ds[name].values.max()) for name in ("median", "p90")]
         said = [f"{name} {100 * low:.1f} to {100 * high:.1f} %" for name, (low, high) in zip(("median", "p90"), spans)]
         far = ds["far"].values
-        click.echo(
+        echo(
             f"Whichever of these values one default has: {said[0]}, {said[1]}, {far.min()} to {far.max()} systems more "
             f"than {FAR:.0%} off."
         )
@@ -142,8 +151,8 @@ def _show(ds, each, everything, quiet):
 
 
 _TITLE = (
-    "|predicted / measured - 1| of the systems whose source gives all that matters, predicted over measured time\n"
-    "(geometric mean) and the share that lies within the +- of kernel times, without a factor; medians with one\n"
+    "|predicted / measured - 1| of the systems whose source gives all that matters, predicted over measured time "
+    "(geometric mean) and the share that lies within the +- of kernel times, without a factor; medians with one "
     "software factor, with one by engine and of the roofline, the study itself left out; pairs of one study:"
 )
 
@@ -169,8 +178,8 @@ def _systems(ds, title, quiet):
         values = [_value(float(x[name]), metric) for name in ("measured", "predicted")]
         lines.append([x["system"].item(), x["hardware"].item(), metric.shown, *values, *errors, int(x["assumed"])])
     if not quiet:
-        click.echo(title)
-    click.echo(table(["system", "chip", "", "measured", "predicted", *_ERRORS.values(), "assumed"], lines))
+        echo(title)
+    echo(table(["system", "chip", "", "measured", "predicted", *_ERRORS.values(), "assumed"], lines))
 
 
 _ERRORS = {
@@ -191,9 +200,9 @@ def _errors(lines):
         numbers = [percent(x[f"{kind}_{name}"], signed=False) for kind in _KINDS for name in ("median", "p90")]
         far = [f"{x[f'{kind}_far']}" for kind in _KINDS]
         shown.append([x["group"], x["rows"], *numbers[:2], far[0], *numbers[2:4], far[1]])
-    click.echo("\n|predicted / measured - 1|, the study itself left out of the fit:")
+    echo("\n|predicted / measured - 1|, the study itself left out of the fit:")
     heads = ["median %", "p90 %", "> 30 %"]
-    click.echo(table(["", "systems", *heads, *(f"roofline {head}" for head in heads)], shown))
+    echo(table(["", "systems", *heads, *(f"roofline {head}" for head in heads)], shown))
 
 
 _KINDS = ("left_out", "roofline")
@@ -205,19 +214,19 @@ def _agreement(stats):
     for among in ("complete", "all"):
         x, y = ratios["model", among], ratios["roofline", among]
         if x["pairs"]:
-            click.echo(
+            echo(
                 f"Ratios of two systems of one study ({among}): {x['pairs']} pairs, median error "
                 f"{percent(x['median'], False)} %, p90 {percent(x['p90'], False)} % "
                 f"(roofline {percent(y['median'], False)} and {percent(y['p90'], False)} %)"
             )
     for x in (x for x in stats["order"] if x["by"] == "model"):
         y = next(y for y in stats["order"] if y["by"] == "roofline" and y["metric"] == x["metric"])
-        click.echo(
+        echo(
             f"Order, {x['metric']}: {x['agree']:.0%} of {x['pairs']} pairs as measured, Kendall's tau {x['tau']:+.2f} "
             f"(roofline {y['agree']:.0%}, {y['tau']:+.2f})"
         )
     for x in stats["bias"]:
-        click.echo(
+        echo(
             f"Bias, {x['metric']}: predicted speed {x['predicted']:.2f} of the measured one, "
             f"{x['unfitted']:.2f} without the factor (geometric means)"
         )
@@ -230,30 +239,30 @@ def _remarks(ds, each):
     chosen = [key for keys in ds["assumed_keys"].values for key in keys.split()]
     counts = {key: chosen.count(key) for key in sorted(set(chosen), key=lambda key: (-chosen.count(key), key))}
     said = ", ".join(f"{key} {n}" for key, n in counts.items())
-    click.echo(
+    echo(
         f"Choices from the table of defaults: {len(chosen)} in {ds.sizes['system']} systems"
         + f" ({said})." * bool(said)
     )
     for x in _each(ds, ds["in_house"].values):
-        click.echo(f"Without any factor, {x['system'].item()}: {percent(x['unfitted_error'])} %.")
+        echo(f"Without any factor, {x['system'].item()}: {percent(x['unfitted_error'])} %.")
     left_out = ds["left_out_error"].where(ds["left_out_error"].notnull(), ds["error"])
     far = [(float(left_out[i]), ds.isel(system=i)) for i in (abs(left_out) > FAR).values.nonzero()[0]]
     far = sorted(far, key=lambda item: -abs(item[0]))
     for error, x in far if each else far[:MOST]:
         parts = ", ".join(f"{name} {share:.0%}" for name, share in _largest(x))
-        click.echo(
+        echo(
             f"More than {FAR:.0%} off: {x['system'].item()}, {percent(error)} %; predicted to be bound by "
             f"{x['bottleneck'].item()}; of its work {parts}"
         )
         reasons = [("left open", "why"), ("noted", "caveat"), ("reason", "known")]
         for said, name in reasons:
             if x[name].item():
-                click.echo(f"    {said}: {x[name].item()}")
+                echo(f"    {said}: {x[name].item()}")
     if len(far) > MOST and not each:
-        click.echo(f"More than {FAR:.0%} off: {len(far) - MOST} systems more; dsjax validate --rows names them.")
+        echo(f"More than {FAR:.0%} off: {len(far) - MOST} systems more; dsjax validate --rows names them.")
     _refused(ds, each)
     if ds.sizes.get("left_aside"):
-        click.echo(f"{ds.sizes['left_aside']} more measurements are left aside: dsjax validate --all names them.")
+        echo(f"{ds.sizes['left_aside']} more measurements are left aside: dsjax validate --all names them.")
 
 
 def _refused(ds, each):
@@ -264,7 +273,7 @@ def _refused(ds, each):
         names.setdefault(x["refused"].item(), []).append(x["system"].item() + caveat)
     for masks, some in names.items():
         known = some if each or len(some) <= MOST else [f"{len(some)} systems"]
-        click.echo(f"Measured, but refused by the model, {masks}: {', '.join(known)}")
+        echo(f"Measured, but refused by the model, {masks}: {', '.join(known)}")
 
 
 def _each(ds, which):
@@ -281,17 +290,17 @@ def _largest(x, most=3):
 def _everything(ds):
     from ...validation.agreement import pair_rows
 
-    click.echo("\nWhat each system took from the defaults, and what its source leaves open:")
+    echo("\nWhat each system took from the defaults, and what its source leaves open:")
     columns = ("system", "study", "load", "assumed_keys", "why", "caveat")
     lines = [[str(x[name].item()) for name in columns] for x in _each(ds, [True] * ds.sizes["system"])]
-    click.echo(table(["system", "study", "load", "from the defaults", "left open", ""], lines))
-    click.echo("\nPairs of one study, the faster over the slower, without a factor:")
+    echo(table(["system", "study", "load", "from the defaults", "left open", ""], lines))
+    echo("\nPairs of one study, the faster over the slower, without a factor:")
     pairs = [
         [x["faster"], x["slower"], f"{x['measured']:.3f}", f"{x['predicted']:.3f}", percent(x["error"])]
         for x in pair_rows(ds)
     ]
-    click.echo(table(["faster", "slower", "measured", "predicted", "error %"], pairs))
+    echo(table(["faster", "slower", "measured", "predicted", "error %"], pairs))
     if ds.sizes["left_aside"]:
-        click.echo("\nLeft aside:")
+        echo("\nLeft aside:")
         lines = zip(ds["left_aside"].values.tolist(), ds["left_aside_why"].values.tolist(), strict=True)
-        click.echo(table(["measurement", "because"], [list(line) for line in lines]))
+        echo(table(["measurement", "because"], [list(line) for line in lines]))

@@ -4,6 +4,7 @@ import click
 
 from .. import completion
 from ..common import QUIET_OPTION
+from ..output import echo, raw
 
 
 @click.command()
@@ -35,9 +36,9 @@ def init(what, output, kind, name, force, quiet):
 
     text = templates.text(what, kind, name, output or "FILE")
     if output is None:
-        click.echo(text, nl=False)
+        raw(text)
         return
     files.check_text(output, force)
     files.write_text(output, text, force)
     if not quiet:
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")

@@ -6,6 +6,7 @@ import click
 
 from .. import completion
 from ..common import QUIET_OPTION
+from ..output import echo, raw
 
 
 @click.command()
@@ -28,9 +29,9 @@ def schema(kind, output, force, quiet):
 
     text = schemas.text(kind)
     if output is None:
-        click.echo(text, nl=False)
+        raw(text)
         return
     files.check_text(output, force)
     files.write_text(output, text, force)
     if not quiet:
-        click.echo(f"wrote {output}: a file whose first line is #:schema ./{Path(output).name} is checked against it")
+        echo(f"wrote {output}: a file whose first line is #:schema ./{Path(output).name} is checked against it")

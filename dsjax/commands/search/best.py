@@ -36,7 +36,7 @@ def best(request, by, top, objective):
     dsjax best --axis context=1024:131072:16 --axis batch=1:1024:1 --stream --dtype float32
     """
     from ...search import ranking, streaming
-    from .. import ranked
+    from .. import ranked, steps
 
     asked, options = request.ask("best", any_size=True), {"by": names_of(by), "top": top, "objective": objective}
     ranking.check(asked.space, **options)
@@ -44,4 +44,8 @@ def best(request, by, top, objective):
     found, counts = request.searched(asked, held, streamed)
     groups = options["by"] if asked.there is None else ()
     ranked.show(asked.space, found, counts, request.form, request.quiet, objective, groups)
+    if counts["feasible"]:
+        point = {axis: found[axis].broadcast_like(found["rank"]).values[0] for axis in asked.space.axes}
+        at = point if objective else None
+        steps.show(request, *(steps.of(name, request, at=at) for name in ("explain", "sensitivity")))
     sys.exit(0 if counts["feasible"] else 1)

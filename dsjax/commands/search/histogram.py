@@ -6,8 +6,9 @@ import click
 
 from ...formats import heading, shown
 from ...units import number
-from .. import completion
+from .. import completion, steps
 from ..common import STREAM_OPTION, grid_command
+from ..output import echo
 from ..tables import records, table
 
 BAR = 40  # characters of the longest bar
@@ -38,12 +39,14 @@ def histogram(request, of, bins):
     held, streamed = (functools.partial(search, **options) for search in (histogram.of_dataset, histogram.of_space))
     found, _ = request.searched(asked, held, streamed, counts=False)
     _show(asked.space, found, request.form, request.quiet)
+    steps.show(request, steps.of("best", request, *(["--objective", of] if of else [])))
 
 
 def _show(space, found, form, quiet):
-    from ...space import limits
-
     """Print counts per range with bars, and quantiles."""
+    from ...space import limits
+    from .. import trust
+
     name, total = found.attrs["of"], int(found["count"].sum())
     edges = list(zip(found["lower"].values.tolist(), found["upper"].values.tolist(), found["count"].values.tolist()))
     quantiles = dict(zip(found["quantile"].values.tolist(), found["value"].values.tolist()))
@@ -54,13 +57,12 @@ def _show(space, found, form, quiet):
         records(rows, form, summary)
         return
     if not quiet:
-        click.echo(f"{found.attrs['title']}: {name} of {total:,} feasible points")
-        click.echo(limits.words(space))
+        echo(trust.title(space, f"; {name} of {total:,} feasible ones"), *trust.chosen(space), limits.words(space))
     most = max(n for *_, n in edges)
     rows = [
         [shown(name, low), shown(name, high), f"{n:,}", f"{100 * n / total:.1f}", "#" * round(BAR * n / most)]
         for low, high, n in edges
     ]
-    click.echo(table([f"{heading(name)} from", "to", "points", "%", ""], rows))
+    echo(table([f"{heading(name)} from", "to", "points", "%", ""], rows))
     texts = [f"{100 * q:g} %: {shown(name, x)}" for q, x in quantiles.items()]
-    click.echo(f"Quantiles, {heading(name)}: {', '.join(texts)}")
+    echo(f"Quantiles, {heading(name)}: {', '.join(texts)}")

@@ -7,9 +7,10 @@ import click
 
 from ...formats import axis_label, heading, label, shown
 from ...specs.variables import LIMITS, WORDED
-from .. import marks
+from .. import marks, steps
 from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
-from ..tables import records, table
+from ..output import REFUSED, echo
+from ..tables import Table, marked, records
 
 
 @click.command()
@@ -35,14 +36,17 @@ def pareto(request, x, y, by):
     held, streamed = (functools.partial(search, **options) for search in (pareto.of_dataset, streaming.pareto))
     found, counts = request.searched(asked, held, streamed)
     _show(asked.space, found, counts, request.form, request.quiet)
+    if counts["feasible"]:
+        sides = ["--x", x, "--y", y, *(["--by", by] if by else [])]
+        steps.show(request, steps.of("plot pareto", request, *sides, "-o", "pareto.png"))
     sys.exit(0 if counts["feasible"] else 1)
 
 
 def _show(space, found, counts, form, quiet):
     """The points of Pareto fronts, group by group; `counts` of the space as `ranking.counted` has them."""
     from ...results import files
-    from ...space import limits, provenance
-    from .. import ranked
+    from ...space import limits
+    from .. import ranked, trust
 
     counts = ranked.with_largest_rate(space, counts)
     x, y = found.attrs["pareto_x"], found.attrs["pareto_y"]
@@ -64,35 +68,42 @@ def _show(space, found, counts, form, quiet):
         return
     axes = [*by, *(axis for axis in space.axes if axis not in by)]
     shows = [x, y, *(name for name in (ranked.COST,) if name in space.defined and name not in (x, y))]
-    lines, costs = [], ranked.costs(space, found, found.sizes["rank"]) if ranked.COST in shows else []
+    texts = {name: [shown(name, x) for x in found[name].values.tolist()] for name in shows}
+    if ranked.COST in shows:
+        texts[ranked.COST] = ranked.costs(space, found, found.sizes["rank"])
+    unmeasured = trust.unmeasured(found)
+    texts[y], lines = marked(texts[y], unmeasured, trust.UNMEASURED), []
     for i in range(found.sizes["rank"]):
         point = found.isel(rank=i)
-        labels = [axis_label(point, axis) for axis in axes]
-        numbers = [costs[i] if name == ranked.COST else shown(name, float(point[name])) for name in shows]
+        labels, numbers = [axis_label(point, axis) for axis in axes], [texts[name][i] for name in shows]
         lines.append([str(i + 1), *labels, *numbers, str(point["ties"].item()), LIMITS[int(point["bottleneck"])]])
     outside = found["outside_validity"].values.tolist() if "outside_validity" in found else []
-    marked = marks.column(outside, concerned := marks.concerned(space.bounds, shows))
-    lines = [[*line, mark] for line, mark in zip(lines, marked, strict=True)] if marked else lines
+    beside = marks.column(outside, concerned := marks.concerned(space.bounds, shows))
+    lines = [[*line, mark] for line, mark in zip(lines, beside, strict=True)] if beside else lines
     if not quiet:
         sides = [f"{name} ({_SIDES[found.attrs[f'pareto_{side}_sense']]})" for side, name in (("x", x), ("y", y))]
-        sizes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
-        click.echo(f"{space.title}: {sizes} = {space.points:,} points; front of {' and '.join(sides)}")
-        click.echo(limits.words(space))
+        echo(trust.title(space, f"; front of {' and '.join(sides)}"), *trust.chosen(space), limits.words(space))
     if lines:
-        click.echo(table(["", *axes, *map(heading, shows), "equal", "bound by", *([""] if marked else [])], lines))
+        names = [*axes, *shows, "equal", "bound by"]
+        heads = ["", *axes, *map(heading, shows), "equal", "bound by", *([""] if beside else [])]
+        at, least = names.index, ["equal", "bound by", *shows[2:], *(axis for axis in reversed(axes) if axis not in by)]
+        constant = [1 + at(axis) for axis in axes]
+        echo(Table(heads, lines, constant=constant, least=[1 + at(name) for name in least]))
+        if any(unmeasured):
+            echo(f"  {trust.NOTE}")
         for line in marks.remarks(outside, concerned):
-            click.echo(f"  {line}")
+            echo(f"  {line}")
     if not quiet:
         for line in _ends(found, by, x, y):
-            click.echo(line)
+            echo(line)
         lacking = ranked.without(space, found, counts, by)
         for group in lacking.get("infeasible_groups", []):
             named = ", ".join(f"{name} {label(group[name], found[name].attrs.get('units', '1'))}" for name in by)
-            click.echo(f"{named}: no feasible point: {group['why']}")
+            echo(f"{named}: no feasible point: {group['why']}", colour=REFUSED)
         for line in [*ranked.closing(space, counts), *(f"  {line}" for line in lacking.get("remedies", []))]:
-            click.echo(line)
-        for line in provenance.of_prices(provenance.prices(space)) if ranked.COST in shows else ():
-            click.echo(f"  {line}")
+            echo(line)
+        for line in trust.footer(space, shows):
+            echo(f"  {line}")
 
 
 _SIDES = {1: "more is better", -1: "less is better"}

@@ -5,6 +5,7 @@ import sys
 import click
 
 from ..common import grid_command
+from ..output import echo
 from ..progress import progress
 from . import large_sweep
 from .large_sweep import LARGE_OPTIONS
@@ -40,7 +41,7 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     from ...search import ranking
     from ...space import grid
     from ...sweeps import sources
-    from .. import ranked
+    from .. import ranked, steps
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
     if outputs:
@@ -67,5 +68,7 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     ranked.show(space, found, counts, request.form, request.quiet)
     if request.form == "table" and not request.quiet:
         for path in outputs:
-            click.echo(f"wrote {path} ({large_sweep.size(path) / 1e6:,.1f} MB)")
+            echo(f"wrote {path} ({large_sweep.size(path) / 1e6:,.1f} MB)")
+    if counts["feasible"]:
+        steps.show(request, *(steps.of(name, request, source=output) for name in ("explain", "pareto")))
     sys.exit(0 if counts["feasible"] else 1)

@@ -1,0 +1,86 @@
+"""What changes how far a reader trusts a table: marks in its rows, and one short sentence for each below it."""
+
+import numpy as np
+
+from ..catalog import sources
+from ..formats import label
+from ..space import provenance
+from ..space.space import numeric_axes
+from .output import verbose
+
+ALWAYS = ("model", "phase")  # told, also by default
+UNMEASURED = "~"
+NOTE = f"{UNMEASURED} kernels of this chip are not measured: those of another design stand for them"
+COST = "cost_per_million_tokens"
+_BASES = ("curve_basis", "prefill_curve_basis", "decode_curve_basis")
+_KERNELS = {"fitted": "", "sibling": "those of a sibling", "assumed": f"{UNMEASURED} not measured"}
+
+
+def title(space, more=""):
+    """A line: the title of a space and its axes; with --verbose every value that is fixed, defaults too."""
+    axes = " x ".join(f"{n} {name}" for name, n in space.sizes.items())
+    fixed = f" ({values(space)})" if verbose() and space.fixed else ""
+    return f"{space.title}: {axes}{' = ' * bool(axes)}{space.points:,} points{more}{fixed}"
+
+
+def chosen(space):
+    """Lines: what is fixed otherwise than by default, by the grid or by its user, who is told all with --verbose."""
+    said = "" if verbose() else values(space)
+    return [f"fixed: {said}"] if said else []
+
+
+def values(space):
+    """What is `told` of what is fixed in a space, as a text."""
+    fixed = told(space)
+    units = {name: meta["units"] for name, meta in numeric_axes(space.study).items()}
+    return ", ".join(f"{name} {label(value, units.get(name, '1'))}" for name, value in fixed.items())
+
+
+def told(space):
+    """{name: value} of what is fixed in a space, without defaults unless --verbose."""
+    usual = {} if verbose() else space.study.data["defaults"]
+    return {name: x for name, x in space.fixed.items() if name in ALWAYS or usual.get(name) != x}
+
+
+def footer(space, shown):
+    """Sentences below a table of variables `shown`: what is not verified, changed, priced or measured."""
+    if verbose():
+        return provenance.remarks(space, shown)
+    lines = provenance.doubted(space, shown)
+    lines += of_prices(provenance.prices(space)) if COST in shown else []
+    found = [*lines, *kernels(space), *provenance.of_checkpoints(space), *provenance.of_models(space)]
+    return [*found, HINT] if found else []
+
+
+HINT = "-v shows defaults and sources"
+
+
+def of_prices(known):
+    """`provenance.of_prices`, short unless --verbose."""
+    if verbose() or not any(known.values()):
+        return provenance.of_prices(known)
+    lines = [f"prices: {sources.most(known.values())}"]
+    if others := provenance.unlike(known):
+        lines[0] += f"; * another source: {', '.join(others)}"
+    lacking = [chip for chip, text in known.items() if text is None]
+    return [*lines, *([f"no price: {', '.join(lacking)}"] if lacking else [])]
+
+
+def kernels(space):
+    """A sentence: how sure the times of kernels are, and on which chips less so."""
+    chips: dict = {}
+    for (hardware, _), (_, basis) in provenance.of_space(space).items():
+        chips.setdefault(basis, {})[hardware] = None
+    parts = []
+    for basis, words in _KERNELS.items():
+        if basis in chips:
+            error = f"{words} +-{100 * provenance.UNCERTAINTY[basis]:.0f} %".strip()
+            parts.append(f"{error}{': ' * bool(words)}{', '.join(chips[basis]) * bool(words)}")
+    return [f"kernel times: {'; '.join(parts)}"] if parts else []
+
+
+def unmeasured(ranked):
+    """Of the points of a ranked Dataset, whether the kernels of one of its chips are measured nowhere."""
+    names = [name for name in _BASES if name in ranked.variables]
+    bases = [np.broadcast_to(ranked[name].values, ranked.sizes["rank"]).tolist() for name in names]
+    return ["assumed" in several for several in zip(*bases, strict=True)] or [False] * ranked.sizes["rank"]
