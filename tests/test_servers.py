@@ -357,3 +357,18 @@ def test_tp_beyond_the_chips_is_masked_and_finite():
     assert ds["feasible"].sel(tp=8).all() and not ds["feasible"].sel(tp=16).any()
     for name in ("ttft_mean", "tpot_mean", "ttft_p90", "memory_per_chip"):
         assert np.isfinite(ds[name]).all(), name
+
+
+def test_an_axis_of_one_pipeline_has_the_dims_of_one_of_several():
+    """Tables look at the choices of a space alone; dims are those of every choice."""
+    axes = {"nic": ["CX7", "CX8"], "moe_tp": [1, 2], "concurrency": [8, 32]}
+    one = space(axes | {"pipeline": ["naive"]}, tp=4, chips=16)
+    several = space(axes | {"pipeline": ["naive", "dual-mbatch"]}, tp=4, chips=16)
+    first, second = servers.evaluate(one), servers.evaluate(several)
+    known = servers.variables(one)
+    assert {name: dims for name, (dims, _) in first.items()} == {name: dims for name, (dims, _) in known.items()}
+    for name, (dims, array) in first.items():
+        assert second[name][0] == dims
+        assert array.shape == tuple(one.sizes[axis] for axis in dims) and array.flags.writeable
+        of = tuple(slice(1) if axis == "pipeline" else slice(None) for axis in dims)
+        np.testing.assert_array_equal(array, second[name][1][of], err_msg=name)

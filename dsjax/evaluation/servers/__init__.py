@@ -52,8 +52,16 @@ def evaluate(space, dtype="float64", names=None, compiled=None):
     """{variable: (dims, array)} over a space of servers, as `lift.evaluate`."""
     known = variables(space, dtype)
     names = tuple(name for name in known if name not in space.unknown_variables) if names is None else tuple(names)
-    found = servers_at(space, names).arrays(compiled)
-    return {name: (known[name][0], found[name].astype(known[name][1], copy=False)) for name in names}
+    servers = servers_at(space, names)
+    found, own = servers.arrays(compiled), {name: dims for name, (dims, _) in servers.of_layouts.items()}
+
+    def along(name, dims, dtype):
+        if own.get(name, dims) != dims:  # other choices of a policy depend on more axes
+            placed = found[name][tuple(slice(None) if axis in own[name] else None for axis in dims)]
+            return np.broadcast_to(placed, [space.sizes[axis] for axis in dims]).astype(dtype)
+        return found[name].astype(dtype, copy=False)
+
+    return {name: (known[name][0], along(name, *known[name])) for name in names}
 
 
 def pays(space, times):

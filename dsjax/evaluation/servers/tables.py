@@ -59,8 +59,13 @@ class Layouts:
         return tuple(dim if dim in hidden or is_shared(dim) else self.prefix + dim for dim in dims)
 
     def evaluated(self, function, loads, variants=1):
-        """{variable: (dims, array)} of a function of a step, over axes of layouts and hidden ones."""
+        """{variable: (dims, array)} of a function of a step, over axes of layouts and hidden ones.
+
+        Choices of policies that are not in the space are not even looked at: a variable may lack dims that it has in
+        `over`, where another choice depends on them.
+        """
         how, leaves = self.plan(function, loads, variants)
+        how = dataclasses.replace(how, policies=tuple((axis, choices, ()) for axis, choices, _ in how.policies))
         known = layout(how, "float64")
         found = evaluated(how, "float64", tuple(known), leaves)
         return {name: (self.named(known[name][0]), found[name]) for name in known}
@@ -75,8 +80,8 @@ class Decode:
     """Steps of decode of layouts: {variable: (dims, array)} of `steps.decode_at`."""
 
     def __init__(self, layouts, laws, fields=()):
-        at = {"context": (LENGTHS, laws.context), "spread": (LENGTHS, laws.spread)}
-        one = layouts.evaluated(steps.decode_at(), {"sequences": ("", 1.0)} | at)
+        at = {"sequences": ("", 1.0), "context": (LENGTHS, laws.context), "spread": (LENGTHS, laws.spread)}
+        one = layouts.evaluated(steps.decode_at(fields), at)
         self.groups = np.max(one["dp"][1])
         at["sequences"] = (LOADS, table.nodes(self.most(one, laws)))
         self.found = layouts.evaluated(steps.decode_at(fields), at)

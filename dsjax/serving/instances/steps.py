@@ -125,9 +125,13 @@ def _parts(time):
     return {f"part/{name}": none if (own := getattr(time, name)) is None else own for name in PARTS}
 
 
-@functools.lru_cache(maxsize=64)
 def decode_at(fields=()):
     """Function to lift: a step of decode, memory and masks at a load; and the `fields` of the point, by name."""
+    return _decode_at(tuple(fields))
+
+
+@functools.lru_cache(maxsize=64)
+def _decode_at(fields):
 
     def function(of, point, loads, *, phase, **policies):
         del phase
