@@ -5,7 +5,7 @@ import os
 
 import click
 
-from . import __version__
+from . import __version__, options
 from .commands import output, process
 from .errors import InputError, NothingFeasible
 
@@ -76,7 +76,8 @@ class _Commands(click.Group):
 
     def invoke(self, context):
         try:
-            return super().invoke(context)
+            with options.of_command_line():
+                return super().invoke(context)
         except NothingFeasible as answer:
             output.echo(str(answer))
             context.exit(1)

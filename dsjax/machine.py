@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from .errors import InputError
+from .options import option
 from .units import domain, number
 
 RESERVE = 0.3e9  # bytes that compiling and the libraries take beside arrays
@@ -73,9 +74,10 @@ def room(max_memory=None):
     free = available_memory()
     if max_memory is None:
         return free
-    limit, held = number("--max-memory", max_memory, domain("B")), resident_memory() + RESERVE
+    limit, held = number(option("max_memory"), max_memory, domain("B")), resident_memory() + RESERVE
     if limit <= held:
-        raise InputError(f"--max-memory {max_memory}: dsjax itself takes {gigabytes(held)}; expected more than that")
+        given = option("max_memory", max_memory)
+        raise InputError(f"{given}: dsjax itself takes {gigabytes(held)}; expected more than that")
     return min(free, limit - held)
 
 

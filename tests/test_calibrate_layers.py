@@ -117,7 +117,7 @@ def test_precision_picks_its_lines_and_says_so(file):
         ("num_tokens,hidden_size,d_state,latency_us", "mixing-pre", "d_state is of layers with a state"),
         ("m,n,k,num_experts,latency_us", "gemm", "num_experts is of experts"),
         ("batch,isl,step,heads,kv_heads,head_dim,latency_us", "gqa-prefill", "step has 9; expected whole prompts"),
-        ("m,n,k,latency", "gemm", "--time latency=ms"),
+        ("m,n,k,latency", "gemm", "time='latency=ms', the unit"),
     ],
 )
 def test_a_table_of_another_kernel_is_refused_by_name(file, header, kind, error):

@@ -167,7 +167,7 @@ def test_a_sweep_whose_scheduler_is_lost_keeps_what_is_finished(tmp_path, monkey
             if len(seen) == 4:  # the first call is about what was finished before
                 processes[0].kill()
 
-        said = pytest.raises(InputError, match=r"scheduler: a slab could not be evaluated .*expected --resume")
+        said = pytest.raises(InputError, match=r"scheduler: a slab could not be evaluated .*expected resume=True")
         with workers.connected(at) as client, said:
             written(path, client=client, progress=advance)
     assert not path.exists() and 3 <= len(resume.Parts(path).finished()) < 16

@@ -288,7 +288,7 @@ def test_a_context_or_input_and_output_lengths():
     ):
         with pytest.raises(dsjax.InputError, match=message):
             dsjax.load_grid({"axes": {"tp": [1]}, "fixed": wrong})
-    with pytest.raises(dsjax.InputError, match="--fix osl: without isl"):
+    with pytest.raises(dsjax.InputError, match=r"fixed\['osl'\]: without isl"):
         dsjax.load_grid("default", fixed={"osl": 4096})
 
 

@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent
 ORDER = (
     *(
         "errors",
+        "options",
         "types",
         "units",
         "machine",

@@ -101,10 +101,10 @@ def test_demands():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"max_ttft": 2}, "--limit max_ttft: ttft is not defined in decode; expected a limit on "),
-        ({"min_tps_per_usr": 2}, "--limit min_tps_per_usr: unknown constraint 'min_tps_per_usr' (did you mean"),
-        ({"max_tpot": "2 GB"}, "--limit max_tpot: '2 GB' has the unit 'GB'; expected a number [s]"),
-        ({"min_tps_per_user": None, "slo_margin": 0.1}, "--limit slo_margin: 0.1; expected it beside one of "),
+        ({"max_ttft": 2}, "limits['max_ttft']: ttft is not defined in decode; expected a limit on "),
+        ({"min_tps_per_usr": 2}, "limits['min_tps_per_usr']: unknown constraint 'min_tps_per_usr' (did you mean"),
+        ({"max_tpot": "2 GB"}, "limits['max_tpot']: '2 GB' has the unit 'GB'; expected a number [s]"),
+        ({"min_tps_per_user": None, "slo_margin": 0.1}, "limits['slo_margin']: 0.1; expected it beside one of "),
     ],
 )
 def test_bad_limits(given, said):
@@ -122,7 +122,7 @@ def test_a_limit_of_the_option_is_about_the_phase_that_is_asked():
 
 @pytest.mark.parametrize("name", ["min_tps_per_user", "max_ttft_p99", "slo_margin", "min_batch"])
 def test_a_limit_is_no_axis(name):
-    with pytest.raises(InputError, match=f"{name}: a limit, and no axis; expected it with --limit {name}="):
+    with pytest.raises(InputError, match=f"a limit, and no axis; expected it with limits=..{name}"):
         grid.load("default", fixed={name: 3})
 
 

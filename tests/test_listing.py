@@ -31,7 +31,7 @@ def test_every_axis_of_a_grid_is_listed():
 )
 def test_a_number_that_is_listed_as_an_axis_is_one(name):
     row = listed("axes")[name]
-    with pytest.raises(InputError, match=rf"--fix {name}: .* is not a number; expected a number") as error:
+    with pytest.raises(InputError, match=rf"fixed\['{name}'\]: .* is not a number; expected a number") as error:
         grid.load("default", fixed={name: "one two"})
     assert row["unit"] in str(error.value) and "unknown axis" not in str(error.value)
 

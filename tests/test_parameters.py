@@ -1,5 +1,7 @@
 """One resolver of names: every command finds, refuses and moves the same number under the same name."""
 
+import re
+
 import pytest
 
 from dsjax.catalog import reader
@@ -78,8 +80,8 @@ def test_one_refusal_wherever_it_is_asked(space, text, words):
         with pytest.raises(InputError) as error:
             ask()
         assert words in str(error.value) and "\n" not in str(error.value)
-    if "discrete" not in words and not text.startswith("workload."):  # which `--fix` sets
-        with pytest.raises(InputError, match=f"--set {text}"):
+    if "discrete" not in words and not text.startswith("workload."):  # which `fixed` sets
+        with pytest.raises(InputError, match=re.escape(f"settings[{text!r}]")):
             grid.load(STUDY, settings={text: 1.0})
 
 

@@ -114,7 +114,9 @@ def test_an_interrupted_sweep_goes_on(space, tmp_path, kind):
     folder = tmp_path / f"x.{kind}.parts"
     finished = len(list(folder.glob("[0-9]*.json")))
     assert not path.exists() and 5 <= finished < SLABS
-    with pytest.raises(dsjax.InputError, match=rf"holds {finished} of {SLABS} slabs .* --resume to go on, or --force"):
+    with pytest.raises(
+        dsjax.InputError, match=rf"holds {finished} of {SLABS} slabs .* resume=True to go on, or force=True"
+    ):
         write(space, path)
     _, seen = write(space, path, resume=True)
     assert len(seen) == 1 + SLABS - finished and seen[0] and not any(seen[1:])
@@ -157,7 +159,7 @@ def test_another_input_is_refused_with_the_reason(space, tmp_path, change, optio
     before = bytes_of(tmp_path / "x.nc.parts")
     with pytest.raises(dsjax.InputError) as error:
         write(grid.load(STUDY, **change), path, resume=True, **options)
-    assert reason in str(error.value) and "expected the same input to --resume" in str(error.value)
+    assert reason in str(error.value) and "expected the same input to resume" in str(error.value)
     assert bytes_of(tmp_path / "x.nc.parts") == before
 
 
@@ -232,7 +234,7 @@ def test_a_full_disk_is_one_clear_line_and_can_be_resumed(space, tmp_path, kind,
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "x." in str(error.value) and "cannot be written (File too large)" in str(error.value)
-    assert "are kept: expected room on the disk, and --resume to go on" in str(error.value)
+    assert "are kept: expected room on the disk, and resume=True to go on" in str(error.value)
     monkeypatch.undo()
     assert not path.exists()
     counts, seen = write(space, path, resume=True)
@@ -249,7 +251,7 @@ def test_a_damaged_part_is_named(space, tmp_path):
     data = bytearray(part.read_bytes())
     data[largest.header_offset + largest.compress_size // 2] ^= 0xFF  # in the middle of its array
     part.write_bytes(data)
-    with pytest.raises(dsjax.InputError, match=f"{part.name}.*is damaged .* --resume, which evaluates it again"):
+    with pytest.raises(dsjax.InputError, match=f"{part.name}.*is damaged .* resume=True, which evaluates it again"):
         write(space, tmp_path / "x.nc", resume=True)
     _, seen = write(space, tmp_path / "x.nc", resume=True)
     assert len(seen) == 2
@@ -276,7 +278,7 @@ def test_outputs_that_are_there_or_cannot_be(space, tmp_path, kind):
     path = tmp_path / f"x.{kind}"
     write(space, path)
     before = bytes_of(path)
-    with pytest.raises(dsjax.InputError, match="exists; expected a new path, or --force"):
+    with pytest.raises(dsjax.InputError, match="exists; expected a new path, or force=True"):
         write(space, path, resume=True)
     assert bytes_of(path) == before
     write(grid.load(STUDY, fixed={"context": 3000}), path, force=True)
@@ -311,9 +313,9 @@ def test_an_output_that_another_process_wrote_meanwhile_is_kept(space, tmp_path,
 
 
 def test_memory_limit(space, tmp_path):
-    with pytest.raises(dsjax.InputError, match="--max-memory 10 MB: dsjax itself takes"):
+    with pytest.raises(dsjax.InputError, match="max_memory='10 MB': dsjax itself takes"):
         write(space, tmp_path / "x.nc", max_memory="10 MB")
-    with pytest.raises(dsjax.InputError, match=r"--max-memory: '4 GB/s' has the unit 'GB/s'; expected a number \[B\]"):
+    with pytest.raises(dsjax.InputError, match=r"max_memory: '4 GB/s' has the unit 'GB/s'; expected a number \[B\]"):
         write(space, tmp_path / "x.nc", max_memory="4 GB/s")
     assert list(tmp_path.iterdir()) == []
 

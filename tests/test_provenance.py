@@ -148,7 +148,7 @@ def test_what_the_user_sets_is_said_of_the_number_and_of_no_other():
     settings = {"nic.CX7.scale_out_step_s": "2 us", "curve.gemm_memory": 0.5}
     space = grid.load(CORE, settings=settings, fixed={"nic_scale_out_utilisation": 0.9})
     row = space.rows["nic"]["CX7"]
-    assert entry(row, "scale_out_step_s") == ("set by the user", "--set nic.CX7.scale_out_step_s=2 us", "")
+    assert entry(row, "scale_out_step_s") == ("set by the user", "settings={'nic.CX7.scale_out_step_s': '2 us'}", "")
     assert row["source"] == ROWS["nic"]["CX7"]["source"] and sources.of_kind(row, "set by the user") == [
         "scale_out_step_s"
     ]

@@ -7,6 +7,7 @@ import pytest
 from console import command
 
 import dsjax
+from dsjax import options
 from dsjax.analysis import remedies
 from dsjax.space import grid
 
@@ -25,8 +26,8 @@ def told(**given):
 def followed(line, changes):
     """Feasible points of each alternative that a line names."""
     counts = []
-    for options in line.removeprefix("some are feasible with ").split(", or with "):
-        named = dict(re.findall(r"--(?:axis|fix) (\w+)=(\S+)", options))
+    for option in line.removeprefix("some are feasible with ").split(", or with "):
+        named = dict(re.findall(r"--(?:axis|fix) (\w+)=(\S+)", option))
         named = {name: int(x) if x.isdigit() else x for name, x in named.items()}
         axes = {name: x for name, x in changes["axes"].items() if name not in named}
         fixed = changes["fixed"] | named
@@ -48,7 +49,8 @@ def followed(line, changes):
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_what_is_named_is_feasible(given, mask, why, option):
-    lines, changes = told(**given)
+    with options.of_command_line():
+        lines, changes = told(**given)
     assert lines[0].startswith("nearest to a feasible one: hardware H") and any(
         line.startswith(f"{mask}: ") and why in line for line in lines
     )

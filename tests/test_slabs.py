@@ -94,7 +94,7 @@ def test_memory_limit(space):
         try:
             cut = slabs.within(space, "float64", names, room)
         except dsjax.InputError as error:
-            assert "expected a larger --max-memory" in str(error)
+            assert "expected a larger max_memory" in str(error)
             break
         assert slabs.AHEAD * slabs.WORKING * slabs.nbytes(cut.piece(0), "float64", names) <= room
         room //= 2

@@ -305,7 +305,7 @@ def test_bad_files(tmp_path, old, new, said):
 def test_bad_options():
     for options, said in (
         ({"fixed": {"batch": 3}}, "differs from system to system"),
-        ({"fixed": {"curve": "nothing"}}, "--fix curve"),
+        ({"fixed": {"curve": "nothing"}}, "fixed['curve']"),
         ({"settings": {"hardware.H802.watts": 3}}, "did you mean 'hardware.H800"),
         ({"settings": {"hardware.H800.watt": 3}}, "did you mean 'watts'"),
     ):

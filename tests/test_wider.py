@@ -26,7 +26,8 @@ def test_a_larger_batch_would_be_better():
     of_batch = {"tp": [1], "batch": [32, 64]}
     low, high = dsjax.sweep("default", axes=of_batch, fixed=FIXED)["tps_per_chip"].values.ravel().tolist()
     assert end.gain == pytest.approx(high / low - 1.0, rel=1e-9)
-    said = f"+ at the end of batch: 32; 64 would be up to {100 * end.gain:.1f} % better: --axis batch=16,32,64"
+    said = f"+ at the end of batch: 32; 64 would be up to {100 * end.gain:.1f} % better: "
+    said += "axes={'batch': [16, 32, 64]}"
     assert wider.sentences(space, of) == [said]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from .. import evaluation
 from ..catalog import reader
 from ..formats import label, quantity
+from ..options import entry, together
 from ..results import dataset
 from ..space.space import numeric_axes
 from ..specs.variables import VARIABLES
@@ -158,7 +159,7 @@ def _changes(space, refused, dtype):
             return []
         if not left:
             own = [x for x in best if x[0] in space.axes] or best
-            texts = [" ".join(_option(space, *x) for x in (done | {name: value}).items()) for name, value in own]
+            texts = [together(_option(space, *x) for x in (done | {name: value}).items()) for name, value in own]
             return [f"some are feasible with {', or with '.join(texts[:ALTERNATIVES])}"]
         name, value = next((x for x in best if x[0] in space.axes), best[0])
         done[name], axes = value, axes | {name: (value,)}
@@ -184,7 +185,7 @@ def _distance(x, y):
 
 
 def _option(space, name, value):
-    return f"--{'axis' if name in space.axes else 'fix'} {name}={label(value)}"
+    return entry("axes" if name in space.axes else "fixed", name, label(value))
 
 
 def _catalog(space, name):

@@ -10,6 +10,7 @@ import numpy as np
 from .. import evaluation
 from ..errors import InputError
 from ..formats import label
+from ..options import entry
 from ..space.space import numeric_axes
 from ..units import number
 
@@ -39,7 +40,9 @@ class End(NamedTuple):
         texts = [label(named[0]), label(named[-1]), label(steps.pop())] if len(steps) == 1 < len(named) - 1 else None
         values = ":".join(texts) if texts else ",".join(map(label, named))
         better = f"{label(self.beyond)} would be up to {100 * self.gain:.1f} % better"
-        return f"{self.mark} at the end of {self.axis}: {label(self.value)}; {better}: --axis {self.axis}={values}"
+        return (
+            f"{self.mark} at the end of {self.axis}: {label(self.value)}; {better}: {entry('axes', self.axis, values)}"
+        )
 
 
 def ends(space, ranked, by=(), objective=None, dtype="float64"):

@@ -12,6 +12,7 @@ from .. import __version__, types
 from ..catalog import names, reader
 from ..errors import InputError, unknown
 from ..formulas import products
+from ..options import option
 from ..specs import records
 from ..specs.fields import fields_of
 from ..units import number
@@ -196,11 +197,14 @@ def _peaks(kind, chip, link, hardware, precision, peak, labels):
         flops = number("calibrate: peak", peak, fields_of(records.Hardware)["bf16_flops_per_s"])
     if not flops:
         if kind not in precisions.COMPUTES_NOTHING:
-            raise InputError(f"calibrate: {hardware} has no {rate} rate in the catalog; expected --peak, its FLOP/s")
+            wanted = f"{option('peak')}, its FLOP/s"
+            raise InputError(f"calibrate: {hardware} has no {rate} rate in the catalog; expected {wanted}")
         flops = 1.0  # exchanges compute nothing
     kv = {precisions.spelt(x) for column in _KV_DTYPES for x in labels.get(column, ()) if x}
     if len(kv) > 1:
-        raise InputError(f"calibrate: the KV cache has {', '.join(sorted(kv))}; expected one of them (--where)")
+        raise InputError(
+            f"calibrate: the KV cache has {', '.join(sorted(kv))}; expected one of them ({option('where')})"
+        )
     return {
         "flops_per_s": flops,
         "hbm_bytes_per_s": chip["hbm_bytes_per_s"],

@@ -43,6 +43,7 @@ import numpy as np
 
 from .. import texts
 from ..errors import InputError, unknown
+from ..options import option
 from . import precisions
 from .kinds import KINDS
 
@@ -106,8 +107,8 @@ def read(path, kind, where=(), time=None, precision=None):
     labels = {name: sorted({line[name] for _, line in chosen}) for name in header}
     for name in _CHIPS:
         if len(labels.get(name, ())) > 1:
-            several, first = ", ".join(labels[name]), labels[name][0]
-            raise InputError(f'{path}: column {name} has {several}; expected one chip (--where "{name}={first}")')
+            several, how = ", ".join(labels[name]), option("where", f"{name}={labels[name][0]}")
+            raise InputError(f"{path}: column {name} has {several}; expected one chip ({how})")
     shapes, seconds, merged = _merge(path, header, complete, chosen)
     in_elements = "bytes" in shapes and "bytes" not in header
     incomplete = len(points) - len(complete)
@@ -153,17 +154,17 @@ def _lines(path):
 def _chosen(path, header, lines, where):
     """The lines that meet every condition."""
     for condition in where:
-        match = _CONDITION.fullmatch(condition)
+        match, given = _CONDITION.fullmatch(condition), option("where", condition)
         if not match:
-            raise InputError(f"--where {condition}: expected COLUMN=VALUE, COLUMN>=NUMBER or COLUMN<=NUMBER")
+            raise InputError(f"{given}: expected COLUMN=VALUE, COLUMN>=NUMBER or COLUMN<=NUMBER")
         column, sign, value = match.groups()
         if column not in header:
-            raise unknown(f"{path}: --where {condition}", "column", column, header)
+            raise unknown(f"{path}: {given}", "column", column, header)
         values = sorted({line[column] for _, line in lines})
         if sign == "=":
             lines = [(i, line) for i, line in lines if line[column] == value]
         else:
-            limit = _number(f"--where {condition}", value)
+            limit = _number(given, value)
             compare = _COMPARE[sign]
             lines = [
                 (i, line)
@@ -172,7 +173,7 @@ def _chosen(path, header, lines, where):
             ]
         if not lines:
             shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
-            raise InputError(f"{path}: --where {condition}: no line is left; {column} has {shown}")
+            raise InputError(f"{path}: {given}: no line is left; {column} has {shown}")
     return lines
 
 
@@ -198,22 +199,23 @@ def _own(path, kind, header, chosen):
     for column in _WINDOWS:
         found = {line.get(column, "") for _, line in chosen} - {"", "0"}
         if found and KINDS[kind].foreign:
-            value = min(found)
-            raise InputError(f"{path}: column {column} has {value}; expected attention to all (--where {column}=0)")
+            value, how = min(found), option("where", f"{column}=0")
+            raise InputError(f"{path}: column {column} has {value}; expected attention to all ({how})")
     for column in _BEFORE if kind.endswith(("-prefill", "scan")) else ():
         if found := {line.get(column, "") for _, line in chosen} - {"", "0"}:
-            raise InputError(f"{path}: column {column} has {min(found)}; expected whole prompts (--where {column}=0)")
+            how = option("where", f"{column}=0")
+            raise InputError(f"{path}: column {column} has {min(found)}; expected whole prompts ({how})")
 
 
 def _time_columns(path, header, kind, time):
     """[(column, factor to seconds)]: two for the pair of a grouped GEMM, else one."""
     if time:
-        column, _, unit = time.partition("=")
+        (column, _, unit), given = time.partition("="), option("time", time)
         unit = unit or column.rpartition("_")[2]
         if column not in header:
-            raise unknown(f"{path}: --time {time}", "column", column, header)
+            raise unknown(f"{path}: {given}", "column", column, header)
         if unit not in _UNITS:
-            raise unknown(f"{path}: --time {time}", "unit", unit, _UNITS)
+            raise unknown(f"{path}: {given}", "unit", unit, _UNITS)
         return [(column, _UNITS[unit])]
     if kind == "grouped-gemm" and set(_PAIR) <= set(header):
         return [(name, _UNITS["us"]) for name in _PAIR]
@@ -229,10 +231,9 @@ def _time_columns(path, header, kind, time):
     if len(found) != 1:
         names = ", ".join(name for name, _ in found) or f"none of {', '.join(header)}"
         bare = next((name for name in _TIMES if name and name in header), "COLUMN")
-        unit = "ms, the unit of aiconfigurator's tables" if bare == "latency" else "us"
-        raise InputError(
-            f"{path}: column of the time: {names}; expected one with its unit, like latency_us, or --time {bare}={unit}"
-        )
+        unit, whose = ("ms", ", the unit of aiconfigurator's tables") if bare == "latency" else ("us", "")
+        wanted = f"one with its unit, like latency_us, or {option('time', f'{bare}={unit}')}{whose}"
+        raise InputError(f"{path}: column of the time: {names}; expected {wanted}")
     return found
 
 
@@ -307,10 +308,10 @@ def _merge(path, header, points, chosen):
     for shape, seconds in by_shape.items():
         if max(seconds) > APART * min(seconds):
             apart = [name for name in header if 1 < len({line[name] for _, line in chosen}) <= 12]
-            sizes = ", ".join(f"{name} {x:g}" for name, x in shape)
+            sizes, how = ", ".join(f"{name} {x:g}" for name, x in shape), option("where")
             raise InputError(
                 f"{path}: {sizes}: measured {len(seconds)} times, from {min(seconds):.4g} to {max(seconds):.4g} s; "
-                f"expected one thing measured (--where COLUMN=VALUE; with several values: {', '.join(apart) or 'none'})"
+                f"expected one thing measured ({how} COLUMN=VALUE; with several values: {', '.join(apart) or 'none'})"
             )
     names = [name for name, _ in next(iter(by_shape))]
     shapes = {name: np.array([dict(shape)[name] for shape in by_shape]) for name in names}

@@ -1,6 +1,7 @@
 """Precisions that kernels are measured at: their names, and the lines of a file that are of one."""
 
 from ..errors import InputError, unknown
+from ..options import option
 
 # precision -> (rate, bytes of an element of a weight, of another one read, of one written); nvfp4 has a scale of one
 # byte for 16 elements, mxfp4 for 32, int4 one of two bytes for 32
@@ -61,10 +62,12 @@ def measured(path, kind, labels, asked):
             if len(texts) > 1:
                 several = ", ".join(sorted(texts))
                 raise InputError(
-                    f"{path}: column {column} has {several}; expected one (--precision ..., or --where {column}=...)"
+                    f"{path}: column {column} has {several}; expected one ({option('precision')}, or "
+                    f"{option('where', f'{column}=...')})"
                 )
             if texts <= PRECISIONS.keys():
                 return texts.pop()
     if kind in _DEFAULT:
         return _DEFAULT[kind]
-    raise InputError(f"{path}: no column says the precision; expected --precision, one of {', '.join(PRECISIONS)}")
+    wanted = f"{option('precision')}, one of {', '.join(PRECISIONS)}"
+    raise InputError(f"{path}: no column says the precision; expected {wanted}")

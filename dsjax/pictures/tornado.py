@@ -4,6 +4,7 @@ import numpy as np
 
 from ..analysis import sensitivity
 from ..errors import InputError
+from ..options import option
 from . import canvas, selection
 
 MOST_BARS = 16
@@ -20,7 +21,9 @@ def draw(figure, results, at="best", of=None, wrt=None):
     names = [str(name) for name in found["parameter"].values]
     order = [i for i in np.argsort(-np.abs(values), kind="stable") if abs(values[i]) > 1e-12]
     if not order:
-        raise InputError(f"plot tornado: no parameter moves {of} here; expected another --wrt or --at")
+        raise InputError(
+            f"plot tornado: no parameter moves {of} here; expected another {option('wrt')} or {option('at')}"
+        )
     zero, order, total = len(names) - len(order), order[:MOST_BARS], len(order)
     bars, rows = values[order], np.arange(len(order))
     kinks = found["kink"].values[order].astype(bool)

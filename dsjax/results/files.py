@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import machine
 from ..errors import InputError
+from ..options import option
 from ..space.grid import kind_of_results
 
 
@@ -40,7 +41,7 @@ def check_output(path, force=False):
     if mode is not None and not stat.S_ISREG(mode):
         raise InputError(f"{path}: is not a regular file; expected the path of a file")
     if mode is not None and not force:
-        raise InputError(f"{path}: exists; expected a new path, or --force to overwrite")
+        raise InputError(f"{path}: exists; expected a new path, or {option('force', True)} to overwrite")
     if not path.parent.is_dir():
         raise InputError(f"{path}: folder {path.parent} does not exist; expected an existing folder")
     if len(os.fsencode(_beside(path).name)) > 255:

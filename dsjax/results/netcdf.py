@@ -7,6 +7,7 @@ import xarray as xr
 
 from .. import machine, types
 from ..errors import InputError
+from ..options import option
 from ..space.grid import kind_of_results
 from .files import apart, check_output, read_from, replacing, zarr_package
 from .handle import Results
@@ -77,7 +78,7 @@ def read(path):
             if ds.nbytes > (free := machine.available_memory()):
                 raise InputError(
                     f"{path}: holds {machine.gigabytes(ds.nbytes)} and {machine.gigabytes(free)} of memory is free; "
-                    "expected a smaller one (a grid can be searched without being held: --stream)"
+                    f"expected a smaller one (a grid can be searched without being held: {option('stream', True)})"
                 )
             ds = ds.load()
     except (OSError, ValueError, RuntimeError) as error:

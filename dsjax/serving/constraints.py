@@ -11,6 +11,7 @@ from ..formulas import roofline
 from ..formulas.constraints import MEMORY, Constraint, divides
 from ..formulas.exchange import Exchange
 from ..formulas.operators.shapes import Work
+from ..options import entry
 from ..specs.records import RATES, Point
 from .deployment import Split
 
@@ -151,7 +152,7 @@ def _mtp(case):
 
 def _says_mtp(v):
     model = v["model"]
-    given = f"--set model.{model}.num_nextn_predict_layers=1 gives it one"
+    given = f"{entry('settings', f'model.{model}.num_nextn_predict_layers', 1)} gives it one"
     return f"mtp = {v['mtp']:g}, and {model} has no MTP module that makes draft tokens ({given})"
 
 

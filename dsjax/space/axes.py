@@ -7,6 +7,7 @@ import sys
 from .. import machine
 from ..catalog import names
 from ..errors import InputError, unknown
+from ..options import entry
 from ..specs.variables import MEASURES
 from ..units import number
 from . import limits, ranges
@@ -151,7 +152,8 @@ class AxisReader:
             return None
         side, _, bounded = name.partition("_")
         if name == limits.MARGIN or (side in ("min", "max") and (bounded in MEASURES or bounded in self.numeric)):
-            raise InputError(f"{where}: a limit, and no axis; expected it with --limit {name}=..., or in [constraints]")
+            how = entry("limits", name, "...")
+            raise InputError(f"{where}: a limit, and no axis; expected it with {how}, or in [constraints]")
         if name not in self.numeric:
             raise unknown(where, "axis", name, [*self.catalog, *self.study.policies, *self.numeric])
         return self.numeric[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import studies, types
 from ..catalog import checkpoints, reader
 from ..errors import Faults, InputError, among, unknown
+from ..options import entry
 from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
 from . import choices, limits, parameters
@@ -116,11 +117,11 @@ class _Reader:
             for key, value in choices.of_pools(self.study, given).items():
                 self.sections[target][key] = value
                 self.sections[other].pop(key, None)
-                self.overridden[target, key] = f"--{'axis' if target == 'axes' else 'fix'} {key}"
+                self.overridden[target, key] = entry(target, key)
         for key, bound in bounds.items():
             self.sections["constraints"].pop(key, None)
             self.sections["constraints"] |= {} if bound is None else {key: bound}
-            self.overridden["constraints", key] = f"--limit {key}"
+            self.overridden["constraints", key] = entry("limits", key)
         choices.lengths(self, {*axes, *fixed})
         choices.load(self, {*axes, *fixed})
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..catalog import names, reader, sources
 from ..errors import InputError, unknown
 from ..formats import label
+from ..options import entry
 from ..specs.fields import fields_of
 from ..specs.records import Deployment, Requests, Workload
 from ..units import number
@@ -141,8 +142,8 @@ def resolve(where, text, space):
     if found.axis in space.axes:
         first = label(space.axes[found.axis][0], meta["units"])
         raise InputError(
-            f"{where}: {found.axis} is an axis of the grid; expected a number that no axis varies: --fix "
-            f"{found.axis}={first}, and {where} moves it"
+            f"{where}: {found.axis} is an axis of the grid; expected a number that no axis varies: "
+            f"{entry('fixed', found.axis, first)}, and {where} moves it"
         )
     _check(where, text, found, space, continuous(found.record, meta))
     values = values_of(space, found)
@@ -236,13 +237,13 @@ def replaced(space, settings):
     """The space with numbers of its rows as the user sets them: {name: number, or text with a unit}."""
     rows = {record: dict(of) for record, of in space.rows.items()}
     for text, raw in settings.items():
-        where, (record, field, row) = f"--set {text}", parse(str(text))
+        where, (record, field, row) = entry("settings", text), parse(str(text))
         if record not in rows or not field:
             raise unknown(where, "parameter", text, [f"{record}.<row>.<field>" for record in rows])
         for given in [row] if row else rows[record]:
             (_, _, name), _ = find(where, str(Parameter(record, field, given)), space, ())
             value = reader.value(where, record, field, raw, _fields(space, record, name))
-            rows[record][name] = sources.with_number(rows[record][name], field, value, f"{where}={raw}")
+            rows[record][name] = sources.with_number(rows[record][name], field, value, entry("settings", text, raw))
     return dataclasses.replace(space, rows=rows)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..catalog import measured, sources
 from ..formulas import products
+from ..options import entry
 from ..specs.fields import fields_of
 from ..specs.variables import NEEDS
 
@@ -233,7 +234,8 @@ def of_prices(known):
     if usual:
         others = ", ".join(f"{chip} ({known[chip]})" for chip in unlike(known))
         marked = f"; * another source, not to be compared with them: {others}" if others else ""
-        lines.append(f"prices: {usual}{marked} (yours: --set hardware.H800.usd_per_hour=2)")
+        yours = entry("settings", "hardware.H800.usd_per_hour", 2)
+        lines.append(f"prices: {usual}{marked} (yours: {yours})")
     lacking = [chip for chip, text in known.items() if text is None]
     if usual and lacking:
         lines.append(f"no price, so no cost and no rank by it: {', '.join(lacking)}")

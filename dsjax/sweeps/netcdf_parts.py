@@ -7,6 +7,7 @@ import netCDF4
 import numpy as np
 
 from ..errors import InputError
+from ..options import option
 from ..results import files, netcdf
 from . import slabs
 
@@ -81,4 +82,5 @@ def _part(held, index):
             return dict(file)
     except Exception as error:  # an archive may be damaged in many ways
         held.forget(index)
-        raise InputError(f"{path}: is damaged ({error}); expected --resume, which evaluates it again") from None
+        again = option("resume", True)
+        raise InputError(f"{path}: is damaged ({error}); expected {again}, which evaluates it again") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
+from ..options import option
 from ..results import files
 from ..space import restoring
 from ..units import domain, number
@@ -43,10 +44,10 @@ class Parts:
         if os.path.lexists(self.folder):
             before = self.read()
             if before is not None and not (resume or force):
+                wanted = f"{option('resume', True)} to go on, or {option('force', True)} to start again"
                 there = f"{len(self.finished())} of {self.slabs(before).number} slabs"
                 raise InputError(
-                    f"{self.folder}: holds {there} of a sweep that was interrupted; expected --resume to go on, or "
-                    "--force to start again"
+                    f"{self.folder}: holds {there} of a sweep that was interrupted; expected {wanted}"
                 )
             with self.locked():
                 if before is not None and resume:
@@ -91,8 +92,8 @@ class Parts:
         found = difference({**before, "cuts": None}, {**now, "cuts": None})
         if found:
             raise InputError(
-                f"{self.folder}: was begun with another input: {found}; expected the same input to --resume, or "
-                "--force to start again"
+                f"{self.folder}: was begun with another input: {found}; expected the same input to "
+                f"{option('resume')}, or {option('force', True)} to start again"
             )
 
     def finished(self):
@@ -143,7 +144,7 @@ class Parts:
                 kept = len(list(self.folder.glob("[0-9]*.json")))
                 raise InputError(
                     f"{self.folder}: cannot be written ({reason}); the {kept} slabs that are finished are kept: "
-                    "expected room on the disk, and --resume to go on"
+                    f"expected room on the disk, and {option('resume', True)} to go on"
                 ) from None
             raise
 

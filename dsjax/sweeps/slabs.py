@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import evaluation
 from ..errors import InputError
+from ..options import option
 from ..results import dataset
 from ..space.space import Space
 
@@ -150,7 +151,7 @@ def within(space, dtype, names, room, most=POINTS):
         if smaller < 1 or cut(space, smaller).points == slabs.points:
             raise InputError(
                 f"memory: one slab of {slabs.points:,} points takes {needed / 1e6:,.1f} MB and {room / 1e6:,.1f} MB is "
-                "left for it; expected a larger --max-memory"
+                f"left for it; expected a larger {option('max_memory')}"
             )
         most = smaller
 

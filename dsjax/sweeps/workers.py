@@ -11,6 +11,7 @@ import re
 
 from .. import __version__
 from ..errors import InputError
+from ..options import option
 from . import resume, storage
 
 PER_THREAD = 3  # tasks that wait at a worker, for each of its threads
@@ -84,7 +85,8 @@ def each(client, folder, indices, advance):
             return
 
     with failures(
-        "a slab could not be evaluated", f"; what is finished is kept in {folder}: expected --resume to go on"
+        "a slab could not be evaluated",
+        f"; what is finished is kept in {folder}: expected {option('resume', True)} to go on",
     ):
         for _ in range(max(1, threads) * PER_THREAD):
             submit()

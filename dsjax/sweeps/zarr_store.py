@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..options import option
 from ..results import files
 from ..results.files import zarr_package
 from . import slabs
@@ -25,7 +26,7 @@ def check(path, force=False):
     elif not (path / "zarr.json").is_file():
         raise InputError(f"{path}: is not a Zarr store; expected a new path, or a store to overwrite")
     elif not force:
-        raise InputError(f"{path}: exists; expected a new path, or --force to overwrite")
+        raise InputError(f"{path}: exists; expected a new path, or {option('force', True)} to overwrite")
 
 
 def begin(held, cut, job):

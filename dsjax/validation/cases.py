@@ -8,6 +8,7 @@ import numpy as np
 from .. import evaluation
 from ..catalog import names
 from ..errors import InputError
+from ..options import is_entry
 from ..space import grid, parameters, provenance
 from . import measured
 
@@ -83,7 +84,7 @@ def of(row, phase, fixed, settings, catalogs, used):
                 given["fixed"][load] = chips * _filling(row.grid("decode"), fixed, settings, catalogs)
         space = _space(given, fixed, settings, catalogs, used)
     except InputError as error:
-        if str(error).startswith("--"):
+        if is_entry(str(error)):
             raise
         raise InputError(f"{row.where}: {str(error).removeprefix('grid: [fixed] ')}") from None
     space = space.only({"software_factor": 1.0})

@@ -14,6 +14,7 @@ import xarray as xr
 from .. import __version__, types
 from ..catalog import reader
 from ..errors import InputError, unknown
+from ..options import keyword, option
 from ..results import files
 from ..specs import fields
 from ..units import number
@@ -80,7 +81,7 @@ def ingest(
         raise InputError(f"{_all_of(paths)}: {_leaves_open(missing)}")
     if not rows:
         record, _, run = next(iter(aside.values()))
-        hint = f", or --{run.answer}" if run.answer else ""
+        hint = f", or {option(run.answer)}" if run.answer else ""
         raise InputError(f"{record.where}: {run.aside}; expected a run of one instance with users who wait{hint}")
     aside = {name: f"{_named(record, path)}: {run.aside}" for name, (record, path, run) in aside.items()}
     ids: dict = {}
@@ -144,7 +145,7 @@ def _runs(path, conditions, allow_failures):
             raise InputError(f"{record.where}: no request was answered; expected a run of {form.name} that measured")
         if run.failed and not allow_failures:
             told = f"{run.failed} of {(run.requests or 0) + run.failed} requests failed"
-            raise InputError(f"{record.where}: {told}; expected a run without, or --allow-failures")
+            raise InputError(f"{record.where}: {told}; expected a run without, or {option('allow_failures', True)}")
         found.append((path, record, form, run))
     return found
 
@@ -201,7 +202,7 @@ def _measured(record, form, run, chips, osl):
 def _leaves_open(missing):
     """A sentence on what is left open, with what the file calls it where dsjax has no one row of that name."""
     told = [f"{key} ({text!r} there)" if text else key for key, text in missing.items()]
-    wanted = ", ".join(f"--{key}" if key in (*REQUIRED, "nic") else f"--fix {key}=..." for key in missing)
+    wanted = ", ".join(option(key) if key in (*REQUIRED, "nic") else keyword(key) for key in missing)
     return f"leaves open {', '.join(told)}; expected {wanted}"
 
 

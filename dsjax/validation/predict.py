@@ -13,6 +13,7 @@ from .. import evaluation
 from ..catalog import reader
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
+from ..options import entry, option
 from ..specs import fields, records
 from . import cases, served
 
@@ -52,7 +53,9 @@ def predictions(rows, fixed=None, settings=None, catalogs=()):
     rows, fixed, settings = list(rows), dict(fixed or {}), dict(settings or {})
     for name in OWN:
         if name in fixed:
-            raise InputError(f"--fix {name}: differs from system to system, or is fitted; expected another name")
+            raise InputError(
+                f"{entry('fixed', name)}: differs from system to system, or is fitted; expected another name"
+            )
     if settings or catalogs or any(row.used["model"] not in reader.load()["model"] for row in rows):
         return _evaluated(rows, fixed, settings, catalogs)
     keys = [repr((sorted(_that_matters(row).items()), sorted(fixed.items()))) for row in rows]
@@ -83,7 +86,7 @@ def _evaluated(rows, fixed, settings, catalogs):
     servers = {i: cases.of(row, "serve", *given) for i, row in enumerate(rows) if row.phase == "serve"}
     for key in settings:
         if key not in used:
-            raise unknown("--set", "parameter of the systems", key, sorted(used))
+            raise unknown(option("settings"), "parameter of the systems", key, sorted(used))
     flat = [case for each in steps for case in each]
     found = iter(evaluation.points([case.space for case in flat], [case.moved for case in flat]))
     values = [[next(found) for _ in each] for each in steps]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ...catalog import checkpoints, names, reader
 from ...errors import InputError
+from ...options import option
 from ...serving.instances.study import SERVER
 from ...space import grid
 from ...specs.records import RECORDS
@@ -54,7 +55,7 @@ def choice(model, hardware, nic, engine, precision, axes=None, fixed=None, setti
     try:
         model = names.canonical("model", "model", model, catalog["model"], owners=True)
     except InputError as error:
-        raise InputError(f"{error}; or the path of a model's config.json: --model PATH") from None
+        raise InputError(f"{error}; or the path of a model's config.json: {option('model', 'PATH')}") from None
     chips = _named("hardware", hardware, catalog["hardware"], [*catalog["hardware"]] if hardware == "any" else None)
     engine = names.canonical("engine", "engine", engine, catalog["engine"])
     engines = tuple(derived.deployments(engine, catalog["engine"]))
