@@ -303,7 +303,7 @@ def test_an_output_that_another_process_wrote_meanwhile_is_kept(space, tmp_path,
             path.mkdir() if kind == "zarr" else None
             (path / "other" if kind == "zarr" else path).write_text("another's")
 
-    with pytest.raises(dsjax.InputError, match=f"{path.name}: exists by now; expected a new path, or --force"):
+    with pytest.raises(dsjax.InputError, match=f"{path.name}: exists by now; expected a new path, or force=True"):
         sweep.write(space, path, command="test", progress=progress)
     assert list(bytes_of(path).values()) == [b"another's"]
     path = path.rename(tmp_path / "elsewhere") and path
@@ -351,7 +351,8 @@ def test_the_command_writes_in_parts_and_goes_on(space, tmp_path, command):
     code, out, err = command("sweep", STUDY, "-o", path, "--resume")
     assert (code, err) == (0, "") and f"wrote {path}" in out
     assert "659 of 4,320 points are feasible; refused by ok_memory 1,016, ok_tps_per_user 3,661" in out
-    assert out.splitlines()[4].split()[1:9] == ["H800", "CX7", "320", "128", "kv1-w1", "1", "dual-mbatch", "28.93"]
+    first = next(line for line in out.splitlines() if line.split()[:1] == ["1"])
+    assert first.split()[1:9] == ["H800", "CX7", "320", "128", "kv1-w1", "1", "dual-mbatch", "28.93"]
     assert dsjax.open_netcdf(path).sizes["batch"] == 15
 
 

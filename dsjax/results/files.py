@@ -129,7 +129,9 @@ def place(temporary, target, force):
         try:
             os.link(temporary, target)  # a rename would take the place of what is there
         except FileExistsError:
-            raise InputError(f"{target}: exists by now; expected a new path, or --force to overwrite") from None
+            raise InputError(
+                f"{target}: exists by now; expected a new path, or {option('force', True)} to overwrite"
+            ) from None
         except OSError:  # a file system without links: the name is claimed first
             os.close(os.open(target, os.O_CREAT | os.O_EXCL))
             os.replace(temporary, target)

@@ -46,9 +46,7 @@ class Parts:
             if before is not None and not (resume or force):
                 wanted = f"{option('resume', True)} to go on, or {option('force', True)} to start again"
                 there = f"{len(self.finished())} of {self.slabs(before).number} slabs"
-                raise InputError(
-                    f"{self.folder}: holds {there} of a sweep that was interrupted; expected {wanted}"
-                )
+                raise InputError(f"{self.folder}: holds {there} of a sweep that was interrupted; expected {wanted}")
             with self.locked():
                 if before is not None and resume:
                     self.compare(before, now)
@@ -83,7 +81,7 @@ class Parts:
                 raise ValueError(f"cuts: {strange[0]!r} is no axis of as many values")
         except (ValueError, TypeError) as error:  # TypeError: no pairs, or no names in them
             raise InputError(
-                f"{self.folder}: {FINGERPRINT}: {str(error)[:150]}; expected --force to start again"
+                f"{self.folder}: {FINGERPRINT}: {str(error)[:150]}; expected {option('force', True)} to start again"
             ) from None
         return slabs.Slabs(space, cuts)
 

@@ -81,7 +81,9 @@ def complete(held, cut, names, path, job):
         except OSError:
             if not os.path.lexists(target):
                 raise
-            raise InputError(f"{path}: exists by now; expected a new path, or --force to overwrite") from None
+            raise InputError(
+                f"{path}: exists by now; expected a new path, or {option('force', True)} to overwrite"
+            ) from None
         files.sync(target.parent)
 
 

@@ -132,12 +132,12 @@ def rows_at_point(ds):
 
 
 def _point_text(ds, rows, quiet, asked):
-    from ...space.space import Space
+    from ...space import restoring
     from .. import trust
 
     of, lines = ds.attrs["of"], []
     if not quiet:
-        fixed = trust.values(Space.from_json(ds.attrs["dsjax_spec"]))
+        fixed = trust.values(restoring.space(ds.attrs["dsjax_spec"]))
         allowed = "feasible" if bool(ds["feasible"]) else "not feasible"
         lines += [f"{ds.attrs['title']}: {fixed}", asked]
         lines += [f"{heading(of)} {shown(of, float(ds[of]))}, {allowed}, bound by {LIMITS[int(ds['bottleneck'])]}", ""]
