@@ -194,3 +194,36 @@ finally:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"2 {tmp_path / 'dsjax'}"
+
+
+@pytest.mark.parametrize(
+    ("given", "beyond"),
+    [
+        ({"hardware": ["H200", "B200"], "nic": ["CX7", "E810"], "precision": ["fp8", "bf16"]}, {"batch": 96, "ep": 16}),
+        ({"engine": ["sglang", "vllm"], "hardware": ["H200"], "nic": ["CX7"]}, {"batch": 96}),
+    ],
+)
+def test_a_list_of_points_is_that_of_their_grids(given, beyond):
+    """Numbers that an axis lacks too; each point alone in a grid of its own."""
+    axes = given | {"pipeline": ["naive", "dual-mbatch", "sbo"], "tp": [1, 2], "batch": [32, 64], "ep": [64, 72]}
+    space = grid.load({"axes": axes, "fixed": {"context": 4096}})
+    rng = np.random.default_rng(0)
+    points = [{axis: values[rng.integers(len(values))] for axis, values in space.axes.items()} for _ in range(8)]
+    points += [points[0] | {axis: value} for axis, value in beyond.items()]
+    found = evaluation.at(space, points, ("tps_per_chip", "feasible", "ok_precision"))
+    for i, point in enumerate(points):
+        ds = dsjax.sweep({"axes": {axis: [value] for axis, value in point.items()}, "fixed": {"context": 4096}})
+        assert found["tps_per_chip"][i] == pytest.approx(ds["tps_per_chip"].item(), rel=1e-12)
+        assert (
+            found["feasible"][i] == bool(ds["feasible"].item())
+            and found["ok_precision"][i] == ds["ok_precision"].item()
+        )
+
+
+def test_a_list_of_servers_is_that_of_their_grids(monkeypatch):
+    monkeypatch.setattr("dsjax.evaluation.lift.MOST", 2)
+    space = grid.load("serve", axes={"hardware": ["H200"], "concurrency": [4, 16], "engine": ["sglang"]})
+    points = [{axis: values[0] for axis, values in space.axes.items()} | {"concurrency": n} for n in (4, 16, 24)]
+    found = evaluation.at(space, points, ("tps_per_chip",))["tps_per_chip"]
+    for x, point in zip(found, points, strict=True):
+        assert x == pytest.approx(dsjax.sweep("serve", fixed=point)["tps_per_chip"].item(), rel=1e-12)

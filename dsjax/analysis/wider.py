@@ -16,7 +16,6 @@ from ..units import number
 
 LONGEST = 10_000  # values of an axis that are looked at
 POINTS = 40  # of a table that are looked at
-MOST = 20_000  # points of one evaluation
 LEAST = 1e-3  # gain that is worth a mark
 MORE, FEWER = "+", "-"
 
@@ -56,20 +55,26 @@ def ends(space, ranked, by=(), objective=None, dtype="float64"):
     n = min(ranked.sizes["rank"], POINTS)
     columns = {axis: np.broadcast_to(ranked[axis].values, ranked.sizes["rank"])[:n].tolist() for axis in space.axes}
     points = [{axis: column[i] for axis, column in columns.items()} for i in range(n)]
+    asked = []  # (place of a point, axis, its value, one beyond)
     for axis in space.axes:
         if axis not in space.study.deployment or axis in by or not 1 < space.sizes[axis] <= LONGEST:
             continue
         values = sorted(space.axes[axis])
         beyond = {values[0]: _valid(space, numeric, axis, _before(values))}
         beyond |= {values[-1]: _valid(space, numeric, axis, _beyond(values))}
-        at = [i for i in range(n) if beyond.get(points[i][axis])]
-        tried = tuple(dict.fromkeys(x for end, others in beyond.items() for x in (end, *others)))
-        gains_of = _gains(space, [points[i] for i in at], axis, tried, name, sense, dtype) if at else ()
-        for i, gains in zip(at, gains_of, strict=True):
-            end = points[i][axis]
-            gain, value = max((gains[x], x) for x in beyond[end])
-            if gain > LEAST:
-                found.setdefault(i, []).append(End(axis, end, value, gain))
+        asked += [(i, axis, end, x) for i in range(n) for end in [points[i][axis]] for x in beyond.get(end, ())]
+    if not asked:
+        return {}
+    tried = [points[i] | {axis: x} for i, axis, _, x in asked]
+    at = evaluation.at(space, points + tried, (name, "feasible"), dtype)
+    of, ok = at[name][n:], at["feasible"][n:]
+    gains = sense * (of / at[name][[i for i, *_ in asked]] - 1.0)
+    best: dict = {}
+    for (i, axis, end, x), gain in zip(asked, np.where(ok & ~np.isnan(gains), gains, -math.inf).tolist(), strict=True):
+        best[i, axis] = max(best.get((i, axis), (-math.inf,)), (gain, x, end))
+    for (i, axis), (gain, x, end) in best.items():
+        if gain > LEAST:
+            found.setdefault(i, []).append(End(axis, end, x, gain))
     return found
 
 
@@ -109,28 +114,3 @@ def _valid(space, numeric, axis, values):
             number(axis, value, numeric[axis])
             good += [value] if value not in space.axes[axis] and (not accepted or value in accepted) else []
     return tuple(good)
-
-
-def _gains(space, points, axis, values, name, sense, dtype):
-    """[{value: gain over that of the point, -inf where it is not feasible}] of points, in one evaluation.
-
-    All combinations of the values that the points have are evaluated: these are few where the points are the best.
-    """
-    axes = {other: tuple(dict.fromkeys(point[other] for point in points)) for other in space.axes} | {axis: values}
-    if math.prod(map(len, axes.values())) > MOST:
-        half = len(points) // 2
-        parts = (points[:half], points[half:]) if half else ()
-        return [gain for part in parts for gain in _gains(space, part, axis, values, name, sense, dtype)]
-    found = evaluation.evaluate(space.with_axes(axes), dtype, (name, "feasible"))
-
-    def along(key, point):
-        dims, array = found[key]
-        at = tuple(slice(None) if dim == axis else axes[dim].index(point[dim]) for dim in dims)
-        return np.broadcast_to(np.asarray(array)[at], len(values))
-
-    gains = []
-    for point in points:
-        of, ok = along(name, point), along("feasible", point)
-        gain = sense * (of / of[values.index(point[axis])] - 1.0)
-        gains.append(dict(zip(values, np.where(ok & ~np.isnan(gain), gain, -math.inf).tolist(), strict=True)))
-    return gains

@@ -8,12 +8,13 @@ from .caches import forget
 from .choice import compiled
 from .derivatives import substituted
 from .duals import along, continued, tangent, value
-from .lift import evaluate, known, nbytes, numbers, pays, points, samples, variables
+from .lift import at, evaluate, known, nbytes, numbers, pays, points, samples, variables
 from .reductions import equations_along, reduction
 from .servers import request_stages, server_memory, servers_at, shares_tables
 
 __all__ = [
     "along",
+    "at",
     "compiled",
     "continued",
     "equations_along",

@@ -62,6 +62,37 @@ def nbytes(space, dtype="float64"):
     return {name: math.prod(sizes[a] for a in found[name][0]) * found[name][1].itemsize for name in known(space, found)}
 
 
+MOST = 20_000  # points of servers in one piece, where a list of them is asked for
+
+
+def at(space, points, names, dtype="float64"):
+    """{variable: its values at `points`} of a space; a point {axis: value} may have numbers that its axis lacks.
+
+    Records and policies stay those of the space, so that its trace is found again. Servers are evaluated at all
+    combinations of the values that points have, these being few where the points are alike.
+    """
+    named = {axis: values for axis, values in space.axes.items() if isinstance(values[0], str)}
+    axes = {axis: named.get(axis) or tuple(dict.fromkeys(p[axis] for p in points)) for axis in space.axes}
+    wide = space.with_axes(axes)
+    index = {axis: np.array([values.index(p[axis]) for p in points], int) for axis, values in axes.items()}
+    if space.study.requests:
+        if wide.points > MOST and len(points) > 1:
+            half = len(points) // 2
+            parts = [at(space, some, names, dtype) for some in (points[:half], points[half:])]
+            return {name: np.concatenate([part[name] for part in parts]) for name in names}
+        found = servers.evaluate(wide, dtype, names)
+        return {name: array[tuple(index[axis] for axis in dims)] for name, (dims, array) in found.items()}
+    how, leaves = plan(wide)
+    leaves = [leaf if axis is None else np.asarray(leaf)[index[axis]] for leaf, axis in zip(leaves, how.leaf_axes)]
+    chosen = [axis for axis, _, _ in how.policies if axis]
+    tags = tuple(axis and "point" for axis in how.leaf_axes)
+    how = dataclasses.replace(how, axes=("point", *chosen), leaf_axes=tags)
+    index["point"] = np.arange(len(points))
+    dims, arrays = layout(how, dtype), evaluated(how, dtype, tuple(names), leaves)
+    picked = {name: arrays[name][tuple(index[axis] for axis in dims[name][0])] for name in names}
+    return {name: np.broadcast_to(array, len(points)) for name, array in picked.items()}
+
+
 CHUNK = 2**12  # samples evaluated at once: they stay in the caches of a core
 
 
