@@ -32,6 +32,7 @@ import time
 import tomllib
 from pathlib import Path
 
+from bench_grid import SEVEN_CHIPS
 from bench_scale import FULL, LONG, spread
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,7 +106,7 @@ def stream(model, small):
     name, fixed = "decode_gpu_2025", {"nic": "CX7"}
     axes["ep"] = {"start": 32, "stop": 320, "step": 32}
     if model == "core":
-        name, fixed = "default", {"nic": "CX7", "pipeline": "dual-mbatch"}
+        name, fixed = SEVEN_CHIPS, {"nic": "CX7", "pipeline": "dual-mbatch"}
         axes |= {"ep": [64, 72, 144, 256, 320], "hardware": ["H800", "H20", "H200", "B200"]}
     options = {"axes": axes, "fixed": fixed}
     with dsjax.compiled():
@@ -142,8 +143,9 @@ def gradients(model, dtype, small):
 
     import dsjax
 
-    name, most, wrt = ("decode_gpu_2025", 4096, b.STUDY) if model == "study" else ("default", 768, b.CORE)
-    grid = tomllib.loads((ROOT / "grids" / f"{name}.toml").read_text(encoding="utf-8"))
+    name, most, wrt = ("decode_gpu_2025", 4096, b.STUDY) if model == "study" else (SEVEN_CHIPS, 768, b.CORE)
+    path = Path(name) if name == SEVEN_CHIPS else ROOT / "grids" / f"{name}.toml"
+    grid = tomllib.loads(path.read_text(encoding="utf-8"))
     del grid["axes"]["batch"]
     grid["axes"]["batch"] = {"start": 1, "stop": most // (16 if small else 1), "step": 1}  # last, where it is fastest
     with dsjax.compiled():

@@ -14,6 +14,7 @@ import os
 import statistics
 import time
 
+import bench_grid
 import numpy as np
 
 from dsjax import evaluation, machine
@@ -37,7 +38,7 @@ def spaces(quick):
     axes["batch"] = axes.pop("batch")
     yield "study, batch last", type(study)(**{**vars(study), "axes": axes}), STUDY
     if not quick:
-        core = grid.load("default", axes={"batch": list(range(1, 769))})
+        core = grid.load(bench_grid.SEVEN_CHIPS, axes={"batch": list(range(1, 769))})
         axes = dict(core.axes)
         axes["batch"] = axes.pop("batch")
         yield "core, batch last", type(core)(**{**vars(core), "axes": axes}), CORE

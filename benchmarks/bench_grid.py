@@ -11,7 +11,7 @@ float64, 1e-6 in float32). Every value along every axis changes the step time or
 - dsjax       `evaluation.evaluate`: every variable over the dims it depends on; axes in the order of the shipped grid
 - dsjax long  the same with the long axes (context, batch) last
 - sweep       `dsjax.sweep` from grid to Dataset: with block times, stacked over all axes, up to a million points
-- core        `evaluation.evaluate` of the core model over the shipped grid `default` with batch and context enlarged;
+- core        `evaluation.evaluate` of the core model over seven chips with batch and context enlarged;
               agrees with the same in one compiled stage and float64 on the ends and the middle of the long axes
 
 Each row is a process of its own. wall, cpu: medians over the runs after the first call [s], cpu of all threads; min,
@@ -33,6 +33,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -49,6 +50,7 @@ SIZES = {
     "1e6": {"ep": EP[:8], "batch": [*range(1, 129)], "context": [*range(1024, 10241, 1024)]},
     "1e7": {"ep": EP, "batch": [*range(1, 129)], "context": [*range(512, 26113, 512)]},
 }
+SEVEN_CHIPS = str(Path(__file__).parents[1] / "tests" / "data" / "seven_chips.toml")  # default.toml changes
 CORE = {"batch": [*range(1, 129)], "context": [*range(512, 29697, 512)]}
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
 MOST = 100_000  # points at once in NumPy
@@ -252,7 +254,7 @@ def numpy_grid(space, dtype):
 def agree(space, results, dtype, blocks):
     """Exit if {variable: (dims, array)} differs from the loop, or from a small grid of the core model, in a sample."""
     if space.study.name == "core":
-        small = evaluation.evaluate(grid.load("default", axes={axis: values[::39] for axis, values in CORE.items()}))
+        small = evaluation.evaluate(grid.load(SEVEN_CHIPS, axes={axis: values[::39] for axis, values in CORE.items()}))
         wanted = {name: array for name, (_, array) in small.items()}
         where = {axis: slice(None, None, 39 if axis in CORE else 1) for axis in space.axes}
     else:
@@ -293,7 +295,7 @@ def measure(row, size, dtype):
     if row == "dsjax long":
         axes |= {name: axes.pop(name) for name in ("context", "batch")}
     given = {"study": "decode_gpu_2025", "axes": axes, "constraints": {"min_tps_per_user": LEAST_TPS}}
-    space = grid.load("default", axes=CORE) if row == "core" else grid.load(given)
+    space = grid.load(SEVEN_CHIPS, axes=CORE) if row == "core" else grid.load(given)
     points = np.linspace(0, space.points - 1, min(space.points, 20_000)).astype(int)
     scale = space.points / len(points) if row == "loop" else 1.0
     call = {

@@ -65,6 +65,8 @@ def spread(low, high, n):
 
 def space(model, scale):
     """A grid in which every axis changes the step time or the memory."""
+    import bench_grid
+
     from dsjax.space import grid
 
     nic, hbm, contexts, batches = SCALES[scale]
@@ -74,7 +76,7 @@ def space(model, scale):
         axes = {"ep": {"start": 32, "stop": 320, "step": 32}} | axes | long
         return grid.load("decode_gpu_2025", axes=axes, fixed={"nic": "CX7"}, any_size=True)
     axes = {"hardware": ["H800", "H20", "H200", "B200"], "ep": [64, 72, 144, 256, 320]} | axes | long
-    return grid.load("default", axes=axes, fixed={"nic": "CX7", "pipeline": "dual-mbatch"}, any_size=True)
+    return grid.load(bench_grid.SEVEN_CHIPS, axes=axes, fixed={"nic": "CX7", "pipeline": "dual-mbatch"}, any_size=True)
 
 
 def _cpu_seconds():
@@ -195,7 +197,7 @@ def compiling(what):
 
     machine.keep_pages()
     evaluation.evaluate(grid.load("decode_gpu_2025"), "float32", compiled=True)
-    asked, space_ = {}, grid.load("default", axes=bench_grid.CORE)
+    asked, space_ = {}, grid.load(bench_grid.SEVEN_CHIPS, axes=bench_grid.CORE)
     if what == "derivatives":
         _, space_, names = list(bench_gradients.spaces(False))[-1]
         asked = bench_gradients.asked(space_, names)

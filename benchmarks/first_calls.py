@@ -26,7 +26,11 @@ PYTHON = {
     "sensitivity, whole grid": ("ds = dsjax.sweep('default')", "dsjax.sensitivity(ds, at='grid')"),
     "sensitivity, best point": ("ds = dsjax.sweep('default')", "dsjax.sensitivity(ds, at='best')"),
     "sensitivity, envelope": ("", "dsjax.sensitivity('default', at='best', envelope=True)"),
-    "solve": ("", "dsjax.solve('default', 'nic.CX7.scale_out_bytes_per_s', until='tps_per_chip >= 3100')"),
+    "solve": (
+        "",
+        "dsjax.solve('default', 'nic.CX7.scale_out_bytes_per_s', until='tps_per_chip >= 2500', "
+        "fixed={'hardware': 'H800'})",
+    ),
     "uncertainty": ("", "dsjax.uncertainty('default', {'hardware.hbm_bytes_per_s': 0.05, 'nic': 0.1})"),
     "recommend": ("", "dsjax.recommend(requests_per_s=10, isl=4096, osl=1024)"),
     "pareto": ("", "dsjax.pareto('default')"),
@@ -41,7 +45,10 @@ COMMANDS = {
     "sweep": ["sweep"],
     "sensitivity": ["sensitivity"],
     "sensitivity --envelope": ["sensitivity", "--envelope"],
-    "solve": ["solve", "--vary", "nic.CX7.scale_out_bytes_per_s", "--until", "tps_per_chip >= 3100"],
+    "solve": [
+        *("solve", "--fix", "hardware=H800", "--vary", "nic.CX7.scale_out_bytes_per_s"),
+        *("--until", "tps_per_chip >= 2500"),
+    ],
     "uncertainty": ["uncertainty", "--error", "hardware.hbm_bytes_per_s=5%", "--error", "nic=10%"],
     "recommend": ["recommend", "--requests-per-s", "10", "--isl", "4096", "--osl", "1024"],
     "pareto": ["pareto"],

@@ -3,11 +3,11 @@
     python gate_rows.py FUNCTION          (the `dsjax` on the path, which must be the one in the working directory)
 
 - help              `dsjax --help`, ten processes
-- command-sweep     `dsjax sweep` of the default grid, a process that finds its caches
-- first-sweep       `dsjax.sweep()` in a fresh interpreter, its start included
+- command-sweep     `dsjax sweep` of 20,160 points of the core model, a process that finds its caches
+- first-sweep       `dsjax.sweep` of the same in a fresh interpreter, its start included
 - second-sweep      then another sweep, of axes of other lengths
 - sensitivity-best  `dsjax.sensitivity(at="best")` in a fresh interpreter
-- sensitivity-grid  two elasticities at every point of the default grid in a fresh interpreter
+- sensitivity-grid  two elasticities at every point of them in a fresh interpreter
 - solve             `dsjax.solve` of the study in a fresh interpreter
 - compiled-sweep    1.0e6 points of the core model, once it is compiled
 - stream            a search over 6.3e8 points of the study that holds no grid, once it is compiled
@@ -29,6 +29,10 @@ from typing import NamedTuple
 CALLS = 8
 SMALL = 25  # of one call, where it takes milliseconds
 LONG = {"context": {"start": 1024, "stop": 65536, "step": 1024}, "batch": {"start": 8, "stop": 1024, "step": 8}}
+# The layouts of the core model's rows, written out: the default grid is another one from commit to commit.
+CHIPS = {"hardware": ["H800", "H20", "A100", "L20", "H100", "H200", "B200"], "ep": [72, 144, 320]}
+CHIPS |= {"precision": ["fp8", "w8a8"], "pipeline": ["dual-mbatch", "naive"]}
+SMALL_SWEEP = CHIPS | {"batch": {"start": 16, "stop": 128, "step": 8}}  # 20,160 points
 RATES = {"nic_scale_out_bytes_per_s": [4e10 + 2e9 * i for i in range(4)]}
 RATES |= {"hardware_hbm_bytes_per_s": [1e12 + 2e11 * i for i in range(16)]}
 
@@ -36,22 +40,23 @@ RATES |= {"hardware_hbm_bytes_per_s": [1e12 + 2e11 * i for i in range(16)]}
 def sweeps():
     import dsjax
 
-    dsjax.sweep()
+    dsjax.sweep(axes=SMALL_SWEEP)
     yield "first-sweep", None
-    dsjax.sweep(axes={"batch": [16, 32, 64, 96], "ep": [72, 144]})
+    dsjax.sweep(axes=SMALL_SWEEP | {"batch": [16, 32, 64, 96], "ep": [72, 144]})
     yield "second-sweep", None
 
 
 def sensitivity_best():
     import dsjax
 
-    dsjax.sensitivity(at="best")
+    dsjax.sensitivity(axes=SMALL_SWEEP, at="best")
 
 
 def sensitivity_grid():
     import dsjax
 
-    dsjax.sensitivity(wrt=["hardware.hbm_bytes_per_s", "nic.scale_out_bytes_per_s"], kinks=False, at="grid")
+    wrt = ["hardware.hbm_bytes_per_s", "nic.scale_out_bytes_per_s"]
+    dsjax.sensitivity(axes=SMALL_SWEEP, wrt=wrt, kinks=False, at="grid")
 
 
 def solve():
@@ -63,7 +68,7 @@ def solve():
 def compiled_sweep():
     import dsjax
 
-    axes = {"batch": {"start": 1, "stop": 768, "step": 1}}
+    axes = CHIPS | {"batch": {"start": 1, "stop": 768, "step": 1}}
     with compiling():
         yield "compiled-sweep", lambda: dsjax.sweep(axes=axes, dtype="float32", blocks=False)
 
@@ -105,6 +110,12 @@ def compiling():
     return dsjax.compiled() if hasattr(dsjax, "compiled") else contextlib.nullcontext()
 
 
+def options(axes):
+    """Axes as options of the command line."""
+    ranges = {a: x if isinstance(x, list) else [*range(x["start"], x["stop"] + 1, x["step"])] for a, x in axes.items()}
+    return [word for a, x in ranges.items() for word in ("--axis", f"{a}={','.join(map(str, x))}")]
+
+
 class Work(NamedTuple):
     rows: tuple  # that one process measures
     run: object  # a function of this file, or arguments of `python -m dsjax`
@@ -114,7 +125,7 @@ class Work(NamedTuple):
 
 WORKS = (
     Work(("help",), ("--help",), times=10),
-    Work(("command-sweep",), ("sweep", "--quiet")),
+    Work(("command-sweep",), ("sweep", "--quiet", *options(SMALL_SWEEP))),
     Work(("first-sweep", "second-sweep"), sweeps),
     Work(("sensitivity-best",), sensitivity_best),
     Work(("sensitivity-grid",), sensitivity_grid),

@@ -14,7 +14,7 @@ GRID = {
     "hardware": "H20",
     "nic": "CX7",
     "precision": "fp8",
-    "pipeline": "naive",
+    "pipeline": "sbo",
 }  # the pipeline that is best at every tp
 
 
@@ -22,7 +22,7 @@ def main():
     ds = dsjax.sweep("default", fixed=GRID, blocks=False)
     ranked = dsjax.best(ds, by=["tp"])
     best = {int(point.tp): point for point in (ranked.isel(rank=i) for i in range(ranked.sizes["rank"]))}
-    print("H20, CX7, fp8, context 5120, naive pipeline: the best feasible point of every tp")
+    print("H20, CX7, fp8, context 5120, single batch overlap: the best feasible point of every tp")
     for tp in ds.tp.values.tolist():
         if tp not in best:
             print(f"  tp {tp}: no feasible point")

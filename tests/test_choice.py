@@ -12,12 +12,13 @@ from dsjax.evaluation import by_numpy, choice
 from dsjax.evaluation.recording import Graph
 from dsjax.space import grid
 from dsjax.sweeps import slabs
+from grids import SEVEN_CHIPS
 
 NAMES = ("tps_per_chip", "feasible")
 
 
 def small(**options):
-    return grid.load("default", axes={"hardware": ["H800", "H20"], "ep": [72]}, **options)
+    return grid.load(SEVEN_CHIPS, axes={"hardware": ["H800", "H20"], "ep": [72]}, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +29,14 @@ def forgotten():
 
 
 def test_a_small_grid_is_not_compiled(compilations):
-    dsjax.sweep("default")
+    dsjax.sweep(SEVEN_CHIPS)
     assert not compilations
 
 
 def test_compiled_compiles_all_and_gives_the_same(compilations):
-    plain = dsjax.sweep("default", axes={"hardware": ["H800"]})
+    plain = dsjax.sweep(SEVEN_CHIPS, axes={"hardware": ["H800"]})
     with dsjax.compiled():
-        forced = dsjax.sweep("default", axes={"hardware": ["H800"]})
+        forced = dsjax.sweep(SEVEN_CHIPS, axes={"hardware": ["H800"]})
     assert compilations
     for name, array in plain.data_vars.items():
         if array.dtype.kind == "f":
@@ -43,7 +44,7 @@ def test_compiled_compiles_all_and_gives_the_same(compilations):
         else:
             np.testing.assert_array_equal(forced[name], array, err_msg=name)
     compilations.clear()
-    dsjax.sweep("default", axes={"hardware": ["H800"], "ep": [72]})
+    dsjax.sweep(SEVEN_CHIPS, axes={"hardware": ["H800"], "ep": [72]})
     assert not compilations  # outside the block again
 
 
@@ -91,7 +92,7 @@ def test_a_question_that_takes_long_is_compiled_at_once(monkeypatch, compilation
 
 @pytest.mark.parametrize(("batches", "pays"), [(15, False), (200_000, True)])
 def test_estimates_grow_with_the_grid(batches, pays):
-    space = grid.load("default", axes={"batch": list(range(1, batches + 1))})
+    space = grid.load(SEVEN_CHIPS, axes={"batch": list(range(1, batches + 1))})
     assert evaluation.pays(space, "float32", NAMES, 1) == pays
 
 

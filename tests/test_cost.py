@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from dsjax.space import grid, provenance
 from dsjax.specs import fields
 from dsjax.specs.records import Hardware
 from dsjax.studies import decode_gpu_2025_chips
+from grids import SEVEN_CHIPS
 
 GRID = {"axes": {"hardware": ["H800", "H20"], "batch": [32, 64]}, "fixed": {"ep": 72, "nic": "CX7", "precision": "fp8"}}
 GRID["fixed"] |= {"context": 4096, "expert_imbalance": 1.1}
@@ -200,7 +202,7 @@ def marks(*settings, chips="H100,H200,H800,H20", name="best", verbose=False):
     small = ["--axis", f"hardware={chips}", "--fix", "nic=CX7", "--fix", "ep=72", "--axis", "batch=16,24,64"]
     text = command(
         name,
-        "default",
+        SEVEN_CHIPS,
         *small,
         "--by",
         "hardware",
@@ -230,11 +232,7 @@ def test_costs_by_a_price_of_another_source_are_marked():
 
 def test_every_table_of_costs_says_where_prices_are_from(tmp_path):
     assert "* another source: H800\n" in marks(name="pareto")[0]
-    text = (
-        (grid.folder() / "default.toml")
-        .read_text()
-        .replace('maximize = "tps_per_chip"', 'minimize = "cost_per_million_tokens"')
-    )
+    text = Path(SEVEN_CHIPS).read_text().replace('maximize = "tps_per_chip"', 'minimize = "cost_per_million_tokens"')
     (tmp_path / "cost.toml").write_text(text)
     small = ["--axis", "ep=72", "--axis", "batch=64", "--by", "hardware"]
     compared = command("compare", tmp_path / "cost.toml", *small, "--set-b", "hardware.B200.usd_per_hour=5", "-v")

@@ -15,6 +15,7 @@ from dsjax.formulas import pipelines
 from dsjax.formulas.roofline import Time
 from dsjax.space import grid
 from dsjax.specs.records import RATES
+from grids import SEVEN_CHIPS
 
 FIXED = {"context": 16384, "hardware": "H800", "nic": "CX7", "precision": "fp8", "expert_imbalance": 1.0}
 DECODE = {"ep": 64, "batch": 32, "mtp": 1}
@@ -273,9 +274,9 @@ def test_an_optimum_of_nothing_is_an_empty_object(tmp_path):
 
 def test_a_context_or_input_and_output_lengths():
     """What an option gives takes the place of what the file gives; both at once are refused."""
-    lengths = dsjax.load_grid("default", fixed={"isl": 4096, "osl": 1024})
+    lengths = dsjax.load_grid(SEVEN_CHIPS, fixed={"isl": 4096, "osl": 1024})
     assert "context" not in lengths.fixed and lengths.fixed["isl"] == 4096
-    ds = dsjax.sweep("default", axes={"hardware": ["H800"], "batch": [64]}, fixed={"isl": 4096, "osl": 1024})
+    ds = dsjax.sweep(SEVEN_CHIPS, axes={"hardware": ["H800"], "batch": [64]}, fixed={"isl": 4096, "osl": 1024})
     assert "context" not in ds.coords and ds.isl == 4096
     again = dsjax.load_grid({"axes": {"tp": [1]}, "fixed": FIXED | DECODE}, axes={"isl": [4096]}, fixed={"osl": 10})
     assert "context" not in again.fixed
@@ -289,11 +290,12 @@ def test_a_context_or_input_and_output_lengths():
         with pytest.raises(dsjax.InputError, match=message):
             dsjax.load_grid({"axes": {"tp": [1]}, "fixed": wrong})
     with pytest.raises(dsjax.InputError, match=r"fixed\['osl'\]: without isl"):
-        dsjax.load_grid("default", fixed={"osl": 4096})
+        dsjax.load_grid(SEVEN_CHIPS, fixed={"osl": 4096})
 
 
 def test_the_title_names_the_model_in_use(own_models):
-    assert dsjax.load_grid("default", fixed={"model": "grouped"}, catalogs=own_models).title == "GPU decode of grouped"
+    space = dsjax.load_grid(SEVEN_CHIPS, fixed={"model": "grouped"}, catalogs=own_models)
+    assert space.title == "GPU decode of grouped"
 
 
 def test_explain_names_what_the_network_carries():

@@ -17,9 +17,10 @@ from dsjax import cli, evaluation
 from dsjax.analysis import sensitivity
 from dsjax.errors import InputError
 from dsjax.space import grid, parameters
+from grids import SEVEN_CHIPS
 
 STUDY = "decode_gpu_2025"
-GRIDS = (STUDY, "sg2260e", "default")
+GRIDS = (STUDY, "sg2260e", SEVEN_CHIPS)
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -46,7 +47,7 @@ def test_laws_over_whole_grids(of_time):
     rates = parts(ds, "_per_s")
     times = parts(ds, *(n for n in ds.parameter.values if n.endswith("_s") and not n.endswith("_per_s")))
     np.testing.assert_allclose((rates - times).values, -1.0, atol=1e-9)
-    if name == "default":  # what is 0 moves nothing: no host time, no fp8 on A100
+    if name == SEVEN_CHIPS:  # what is 0 moves nothing: no host time, no fp8 on A100
         assert not ds.elasticity.sel(parameter="hardware.step_s").values.any()
         assert not ds.elasticity.sel(parameter="hardware.fp8_flops_per_s", hardware="A100").values.any()
     space = grid.load(name)

@@ -11,6 +11,7 @@ from dsjax import evaluation
 from dsjax.analysis import envelope
 from dsjax.search import ranking
 from dsjax.space import grid, parameters
+from grids import SEVEN_CHIPS
 
 STEP = 1e-4
 
@@ -33,7 +34,7 @@ def core():
     axes = {"hardware": ["H20"], "nic": ["CX7"], "tp": [2], "ep": [320], "batch": [24], "precision": ["fp8"]}
     axes |= {"mtp": [1], "pipeline": ["naive"]}
     names = ["hardware.bf16_flops_per_s", "hardware.hbm_bytes", "curve.gemm_start_s", "workload.context"]
-    return problem("default", {}, names, axes=axes)
+    return problem(SEVEN_CHIPS, {}, names, axes=axes)
 
 
 @pytest.fixture(scope="module")

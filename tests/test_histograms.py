@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
+from grids import SEVEN_CHIPS
 
 STUDY = "decode_gpu_2025"
 
@@ -35,8 +36,8 @@ def test_where_a_variable_is_unknown_a_point_takes_no_part():
     axes = {"hardware": ["H800", "H20"], "batch": [16, 32], "tp": [1, 2]}  # H20 has no price
     for stream in (False, True):
         given = {"axes": axes, "fixed": {"pipeline": "naive", "mtp": 0, "precision": "fp8"}}
-        found = dsjax.histogram("default", of="cost_per_million_tokens", bins=3, stream=stream, **given)
-        ds = dsjax.sweep("default", **given)
+        found = dsjax.histogram(SEVEN_CHIPS, of="cost_per_million_tokens", bins=3, stream=stream, **given)
+        ds = dsjax.sweep(SEVEN_CHIPS, **given)
         assert int(found["count"].sum()) == int(ds.feasible.sel(hardware="H800").sum())
 
 

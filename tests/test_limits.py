@@ -10,13 +10,14 @@ from console import command
 import dsjax
 from dsjax.errors import InputError
 from dsjax.space import grid, limits
+from grids import SEVEN_CHIPS
 
 GRID = {"fixed": {"nic": "CX7", "hardware": "H800", "mtp": 1, "precision": "fp8"}, "axes": {"ep": [72, 144]}}
 FIX = [word for name, value in GRID["fixed"].items() for word in ("--fix", f"{name}={value}")] + ["--axis", "ep=72,144"]
 
 
 def words(**given):
-    return limits.words(grid.load("default", limits=given))
+    return limits.words(grid.load(SEVEN_CHIPS, limits=given))
 
 
 @pytest.mark.parametrize(
@@ -45,14 +46,14 @@ def test_by_length_of_the_prompt():
 
 def test_a_limit_is_that_of_a_file():
     given = {"constraints": {"min_tps_per_user": 35, "max_memory_per_chip": 6e10, "slo_margin": 0.1}}
-    own = dsjax.load_grid("default").text
-    data, _, _ = grid.read("default")
+    own = dsjax.load_grid(SEVEN_CHIPS).text
+    data, _, _ = grid.read(SEVEN_CHIPS)
     of_file = dsjax.sweep(data | given, **GRID)
     by_option = dsjax.sweep(
-        "default", **GRID, limits={"min_tps_per_user": 35, "max_memory_per_chip": "60 GB", "slo_margin": "10 %"}
+        SEVEN_CHIPS, **GRID, limits={"min_tps_per_user": 35, "max_memory_per_chip": "60 GB", "slo_margin": "10 %"}
     )
     assert np.array_equal(of_file["feasible"], by_option["feasible"]) and 0 < int(by_option["feasible"].sum())
-    assert int(by_option["feasible"].sum()) < int(dsjax.sweep("default", **GRID)["feasible"].sum()) and own
+    assert int(by_option["feasible"].sum()) < int(dsjax.sweep(SEVEN_CHIPS, **GRID)["feasible"].sum()) and own
     assert "limits={'min_tps_per_user': 35" in by_option.attrs["history"]
 
 
@@ -73,21 +74,24 @@ def test_a_limit_is_that_of_a_file():
     ids=" ".join,
 )
 def test_tables_name_the_limits(args):
-    out = command(*args, *FIX, "--limit", "min_tps_per_user=30")
+    out = command(args[0], SEVEN_CHIPS, *args[1:], *FIX, "--limit", "min_tps_per_user=30")
     assert "limits: tps_per_user at least 30 token/s" in [line.strip() for line in out.splitlines()]
 
 
 def test_json_has_the_limits():
     for args in (("best",), ("pareto",), ("solve", "--vary", "context", "--until", "feasible"), ("sensitivity",)):
-        found = json.loads(command(*args, *FIX, "--limit", "max_tpot=40ms", "--format", "json"))
+        found = json.loads(
+            command(args[0], SEVEN_CHIPS, *args[1:], *FIX, "--limit", "max_tpot=40ms", "--format", "json")
+        )
         assert found["limits"] == {"min_tps_per_user": 20.0, "max_tpot": 0.04}
 
 
 def test_both_sides():
-    out = command("compare", *FIX, "--limit", "max_tpot=40ms", "--limit-b", "max_tpot=30ms", "--limit-b", "min_mfu=0.1")
+    of_b = ("--limit-b", "max_tpot=30ms", "--limit-b", "min_mfu=0.1")
+    out = command("compare", SEVEN_CHIPS, *FIX, "--limit", "max_tpot=40ms", *of_b)
     assert "A: limits: tps_per_user at least 20 token/s; tpot at most 40 ms\n" in out
     assert "B: limits: tps_per_user at least 20 token/s; tpot at most 30 ms; mfu at least 0.1\n" in out
-    assert command("compare", *FIX, "--fix-b", "tp=2").count("\nlimits: ") == 1
+    assert command("compare", SEVEN_CHIPS, *FIX, "--fix-b", "tp=2").count("\nlimits: ") == 1
 
 
 def test_demands():
@@ -109,25 +113,25 @@ def test_demands():
 )
 def test_bad_limits(given, said):
     with pytest.raises(InputError) as error:
-        dsjax.sweep("default", limits=given)
+        dsjax.sweep(SEVEN_CHIPS, limits=given)
     assert str(error.value).startswith(said)
 
 
 def test_a_limit_of_the_option_is_about_the_phase_that_is_asked():
     both = {"axes": {"phase": ["decode", "prefill"], "prompts": [32]}, "limits": {"max_ttft": 5}}
-    assert grid.load("default", **both).bounds["max_ttft"] == 5
+    assert grid.load(SEVEN_CHIPS, **both).bounds["max_ttft"] == 5
     with pytest.raises(InputError, match="not defined in decode"):
-        grid.load(dict(grid.read("default")[0], phase="decode"), fixed={"phase": "decode"}, limits={"max_ttft": 5})
+        grid.load(dict(grid.read(SEVEN_CHIPS)[0], phase="decode"), fixed={"phase": "decode"}, limits={"max_ttft": 5})
 
 
 @pytest.mark.parametrize("name", ["min_tps_per_user", "max_ttft_p99", "slo_margin", "min_batch"])
 def test_a_limit_is_no_axis(name):
     with pytest.raises(InputError, match=f"a limit, and no axis; expected it with limits=..{name}"):
-        grid.load("default", fixed={name: 3})
+        grid.load(SEVEN_CHIPS, fixed={name: 3})
 
 
 def test_a_lifted_limit_lets_more_points_pass():
-    many = dsjax.best("default", **GRID, by=(), limits={"min_tps_per_user": None})
-    few = dsjax.best("default", **GRID, by=())
+    many = dsjax.best(SEVEN_CHIPS, **GRID, by=(), limits={"min_tps_per_user": None})
+    few = dsjax.best(SEVEN_CHIPS, **GRID, by=())
     assert float(many["tps_per_chip"][0]) > float(few["tps_per_chip"][0])
     assert float(many["tps_per_user"][0]) < 20 <= float(few["tps_per_user"][0]) and math.isfinite(float(many["mfu"][0]))

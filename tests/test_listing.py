@@ -10,6 +10,7 @@ from dsjax.errors import LONGEST, InputError, nearest, unknown
 from dsjax.space import grid, listing
 from dsjax.space.space import numeric_axes
 from dsjax.specs.variables import MEASURES
+from grids import SEVEN_CHIPS
 
 
 def listed(kind, *words):
@@ -32,7 +33,7 @@ def test_every_axis_of_a_grid_is_listed():
 def test_a_number_that_is_listed_as_an_axis_is_one(name):
     row = listed("axes")[name]
     with pytest.raises(InputError, match=rf"fixed\['{name}'\]: .* is not a number; expected a number") as error:
-        grid.load("default", fixed={name: "one two"})
+        grid.load(SEVEN_CHIPS, fixed={name: "one two"})
     assert row["unit"] in str(error.value) and "unknown axis" not in str(error.value)
 
 
@@ -57,7 +58,7 @@ def test_every_limit_that_is_listed_is_one():
 
 
 def test_every_variable_of_a_sweep_is_listed():
-    ds = dsjax.sweep("default", axes={"batch": [16]}, fixed={"hardware": "H800"})
+    ds = dsjax.sweep(SEVEN_CHIPS, axes={"batch": [16]}, fixed={"hardware": "H800"})
     variables = listed("variables")
     for name in (str(name) for name in ds.data_vars if not str(name).startswith("ok_")):
         assert variables[name]["unit"] == ds[name].attrs.get("units", "1").removeprefix("1")
@@ -65,7 +66,7 @@ def test_every_variable_of_a_sweep_is_listed():
 
 
 def test_every_parameter_that_is_listed_is_one():
-    space = grid.load("default")
+    space = grid.load(SEVEN_CHIPS)
     for name in listed("parameters"):
         record, _, field = name.rpartition(".")
         known = space.study.records.get(record)
@@ -73,7 +74,7 @@ def test_every_parameter_that_is_listed_is_one():
     assert {"nic.scale_out_bytes_per_s", "curve.gemm8_start_s", "context", "engine.step_s"} <= listed(
         "parameters"
     ).keys()
-    dsjax.sweep("default", axes={"batch": [16]}, settings={"engine.step_s": 1e-3, "nic.scale_out_bytes_per_s": 5e10})
+    dsjax.sweep(SEVEN_CHIPS, axes={"batch": [16]}, settings={"engine.step_s": 1e-3, "nic.scale_out_bytes_per_s": 5e10})
 
 
 def test_words_keep_the_names_that_have_them_all():

@@ -12,6 +12,7 @@ from dsjax.catalog import reader, sources
 from dsjax.results import netcdf
 from dsjax.space import grid, provenance, restoring
 from dsjax.specs import records
+from grids import SEVEN_CHIPS
 
 ROWS = reader.load()
 OWN = """
@@ -274,7 +275,7 @@ def test_bad_rows(line, words, tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(f'[hardware.Mine]\nbase = "H800"\nsource = "own"\n{line}\n')
     with pytest.raises(dsjax.InputError) as error:
-        grid.load("default", axes={"hardware": ["Mine"]}, catalogs=[path])
+        grid.load(SEVEN_CHIPS, axes={"hardware": ["Mine"]}, catalogs=[path])
     for word in (f"{path}: ", "[hardware.Mine]", "expected", *words.split()):
         assert word in str(error.value), str(error.value)
 

@@ -7,9 +7,10 @@ import dsjax
 from dsjax import evaluation
 from dsjax.evaluation import assembly, by_numpy, choice, lift, operands, pruning
 from dsjax.space import grid
+from grids import SEVEN_CHIPS
 
 GRIDS = {
-    "default": {},
+    SEVEN_CHIPS: {},
     "prefill": {},
     "no drafts, one library": {"mtp": 0, "engine": "vllm"},
     "grouped queries": {"model": "Qwen3-235B-A22B", "precision": "bf16", "mtp": 0},
@@ -19,7 +20,7 @@ GRIDS = {
 
 
 def space_of(name):
-    return grid.load(name if name in ("default", "prefill") else "default", fixed=GRIDS[name])
+    return grid.load(name if name in (SEVEN_CHIPS, "prefill") else SEVEN_CHIPS, fixed=GRIDS[name])
 
 
 def steps(space, whole):

@@ -10,6 +10,7 @@ import dsjax
 from dsjax import options
 from dsjax.analysis import remedies
 from dsjax.space import grid
+from grids import SEVEN_CHIPS
 
 SMALL = {"axes": {"batch": [16, 32], "hardware": ["H800", "H200"]}, "fixed": {"nic": "CX7", "tp": 1}}
 
@@ -18,8 +19,8 @@ def told(**given):
     changes = {part: SMALL.get(part, {}) | given.get(part, {}) for part in ("axes", "fixed", "limits")}
     changes["axes"] = {name: x for name, x in changes["axes"].items() if name not in given.get("fixed", {})}
     changes["fixed"] = {name: x for name, x in changes["fixed"].items() if name not in given.get("axes", {})}
-    space = grid.load("default", **changes)
-    assert not dsjax.sweep("default", **changes)["feasible"].any()
+    space = grid.load(SEVEN_CHIPS, **changes)
+    assert not dsjax.sweep(SEVEN_CHIPS, **changes)["feasible"].any()
     return remedies.nothing_feasible(space), changes
 
 
@@ -31,7 +32,7 @@ def followed(line, changes):
         named = {name: int(x) if x.isdigit() else x for name, x in named.items()}
         axes = {name: x for name, x in changes["axes"].items() if name not in named}
         fixed = changes["fixed"] | named
-        ds = dsjax.sweep("default", axes=axes or {"batch": [16]}, fixed=fixed, limits=changes["limits"])
+        ds = dsjax.sweep(SEVEN_CHIPS, axes=axes or {"batch": [16]}, fixed=fixed, limits=changes["limits"])
         counts.append(int(ds["feasible"].sum()))
     return counts
 
@@ -59,24 +60,24 @@ def test_what_is_named_is_feasible(given, mask, why, option):
 
 def test_what_a_limited_variable_reaches():
     lines, changes = told(limits={"min_tps_per_user": 500})
-    most = float(dsjax.sweep("default", **changes)["tps_per_user"].where(lambda x: x > 0).max())
+    most = float(dsjax.sweep(SEVEN_CHIPS, **changes)["tps_per_user"].where(lambda x: x > 0).max())
     reached = float(re.search(r"; ([\d.]+) token/s is the most there is", lines[1])[1])
     assert 20 < reached <= most
 
 
 def test_groups_without_a_point_stay():
-    out = command("best", "--by", "hardware", "--axis", "hardware=H800,L20,A100", "--fix", "nic=CX7")
+    out = command("best", SEVEN_CHIPS, "--by", "hardware", "--axis", "hardware=H800,L20,A100", "--fix", "nic=CX7")
     rows = [line.split() for line in out.splitlines() if re.match(r" +(\d|-)  \w", line)]
     assert [row[:2] for row in rows] == [["1", "H800"], ["2", "A100"], ["-", "L20"]]
     assert rows[-1][-2:] == ["none:", "ok_tps_per_user"]
-    ds = dsjax.sweep("default", axes={"hardware": ["L20"]}, fixed={"nic": "CX7"})
+    ds = dsjax.sweep(SEVEN_CHIPS, axes={"hardware": ["L20"]}, fixed={"nic": "CX7"})
     assert not ds["ok_tps_per_user"].any()  # which refuses all; each of the others lets some pass
     others = [name for name in ds if str(name).startswith("ok_") and name != "ok_tps_per_user"]
     assert all(ds[name].any() for name in others)
 
 
 def test_groups_in_json_and_fronts():
-    args = ("--axis", "hardware=H800,L20", "--fix", "nic=CX7", "--by", "hardware")
+    args = (SEVEN_CHIPS, "--axis", "hardware=H800,L20", "--fix", "nic=CX7", "--by", "hardware")
     found = json.loads(command("best", *args, "--format", "json"))
     assert found["infeasible_groups"] == [{"hardware": "L20", "why": "ok_tps_per_user"}] and "remedies" not in found
     assert "hardware L20: no feasible point: ok_tps_per_user\n" in command("pareto", *args)
@@ -85,19 +86,20 @@ def test_groups_in_json_and_fronts():
 
 
 def test_groups_by_a_number_of_a_row():
-    args = ("--axis", "hardware=L20,H800", "--fix", "nic=CX7", "--fix", "precision=fp8", "--by", "hardware_hbm_bytes")
+    fixed = ("--fix", "nic=CX7", "--fix", "precision=fp8")
+    args = (SEVEN_CHIPS, "--axis", "hardware=L20,H800", *fixed, "--by", "hardware_hbm_bytes")
     assert "  none with hardware_hbm_bytes" in command("best", *args)
 
 
 def test_many_groups_are_counted():
     axes = {"batch": [16], "hardware": ["L20"], "ep": list(range(72, 112))}
-    space = grid.load("default", axes=axes, fixed={"nic": "CX7"})
+    space = grid.load(SEVEN_CHIPS, axes=axes, fixed={"nic": "CX7"})
     rows, more = remedies.empty_groups(space, ("hardware", "ep"), set())
     assert len(rows) == remedies.GROUPS and more == 40 - remedies.GROUPS
 
 
 def test_nothing_at_all_is_said_on_the_command_line():
-    out = command("best", "--fix", "chips=16", "--axis", "hardware=H800", "--fix", "nic=CX7", code=1)
+    out = command("best", SEVEN_CHIPS, "--fix", "chips=16", "--axis", "hardware=H800", "--fix", "nic=CX7", code=1)
     assert "\n  ok_chips: moe_tp 1 x ep 72 = 72 are not the 16 chips\n  some are feasible with --axis ep=16\n" in out
-    args = ("pareto", "--fix", "chips=16", "--axis", "hardware=H800", "--fix", "nic=CX7")
+    args = ("pareto", SEVEN_CHIPS, "--fix", "chips=16", "--axis", "hardware=H800", "--fix", "nic=CX7")
     assert "some are feasible with --axis ep=16" in command(*args, code=1)

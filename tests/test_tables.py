@@ -11,6 +11,7 @@ from dsjax import cli, formats
 from dsjax.commands import tables
 from dsjax.commands.answers import solve
 from dsjax.results import files
+from grids import SEVEN_CHIPS
 
 GRID = {
     "study": "decode_gpu_2025",
@@ -105,12 +106,12 @@ def test_memory_in_both_units():
 
 def test_heads_of_keys_in_the_refusal():
     fixed = {"hardware": "H200", "nic": "CX7", "tp": 12, "ep": 72, "mtp": 0, "precision": "bf16", "pipeline": "naive"}
-    ds = dsjax.explain("default", axes={"batch": [12]}, fixed={"model": "GLM-4.5", **fixed})
+    ds = dsjax.explain(SEVEN_CHIPS, axes={"batch": [12]}, fixed={"model": "GLM-4.5", **fixed})
     why = dict(zip(ds["constraint"].values.tolist(), ds["why"].values.tolist()))
     assert why["ok_tp"] == "tp = 12 neither divides the 8 heads of keys and values nor is a multiple of them"
 
 
 @pytest.mark.parametrize("text", ["2 PFLOPS", "2 PFLOP/s", "2e15 OPS"])
 def test_rates_as_data_sheets_write_them(text):
-    space = dsjax.load_grid("default", fixed={"hardware_fp8_flops_per_s": text})
+    space = dsjax.load_grid(SEVEN_CHIPS, fixed={"hardware_fp8_flops_per_s": text})
     assert space.fixed["hardware_fp8_flops_per_s"] == 2e15

@@ -9,13 +9,14 @@ import dsjax
 from dsjax.analysis import wider
 from dsjax.commands.tables import table
 from dsjax.space import grid
+from grids import SEVEN_CHIPS
 
 FIXED = {"hardware": "B200", "nic": "CX7", "ep": 72, "precision": "fp8", "pipeline": "naive", "mtp": 1}
 
 
 def found(axes, objective=None, by=(), fixed=None, **given):
-    space = grid.load("default", axes=axes, fixed=FIXED | (fixed or {}), **given)
-    ranked = dsjax.best("default", axes=axes, fixed=FIXED | (fixed or {}), by=by, objective=objective, **given)
+    space = grid.load(SEVEN_CHIPS, axes=axes, fixed=FIXED | (fixed or {}), **given)
+    ranked = dsjax.best(SEVEN_CHIPS, axes=axes, fixed=FIXED | (fixed or {}), by=by, objective=objective, **given)
     return space, wider.ends(space, ranked, by, objective)
 
 
@@ -24,7 +25,7 @@ def test_a_larger_batch_would_be_better():
     ((place, (end,)),) = of.items()
     assert (place, end.axis, end.value, end.beyond, end.mark) == (0, "batch", 32, 64, "+")
     of_batch = {"tp": [1], "batch": [32, 64]}
-    low, high = dsjax.sweep("default", axes=of_batch, fixed=FIXED)["tps_per_chip"].values.ravel().tolist()
+    low, high = dsjax.sweep(SEVEN_CHIPS, axes=of_batch, fixed=FIXED)["tps_per_chip"].values.ravel().tolist()
     assert end.gain == pytest.approx(high / low - 1.0, rel=1e-9)
     said = f"+ at the end of batch: 32; 64 would be up to {100 * end.gain:.1f} % better: "
     said += "axes={'batch': [16, 32, 64]}"
@@ -38,7 +39,7 @@ def test_a_smaller_one_too():
 
 def test_no_mark_where_the_limit_ends_it():
     """The last batch that keeps 20 tokens per second is no end of an axis to widen."""
-    ds = dsjax.sweep("default", axes={"batch": list(range(8, 257, 8)), "tp": [1, 2]}, fixed=FIXED)
+    ds = dsjax.sweep(SEVEN_CHIPS, axes={"batch": list(range(8, 257, 8)), "tp": [1, 2]}, fixed=FIXED)
     last = dsjax.best(ds, by=())["batch"].values.item()
     _, of = found({"tp": [1], "batch": list(range(8, last + 1, 8))})
     assert last < 256 and of == {}
@@ -58,7 +59,8 @@ def test_values_that_a_study_does_not_take_are_not_named():
 
 
 def test_tables_mark_the_value():
-    args = ("best", "--by", "hardware", "--axis", "batch=16,32,64", "--fix", "nic=CX7", "--axis", "hardware=B200,H20")
+    small = ("--axis", "batch=16,32,64", "--fix", "nic=CX7", "--axis", "hardware=B200,H20")
+    args = ("best", SEVEN_CHIPS, "--by", "hardware", *small)
     out = command(*args)
     first, second = (next(line for line in out.splitlines() if f"  {name} " in line) for name in ("B200", "H20"))
     assert "  64+  " in first and "  16   " in second

@@ -47,7 +47,7 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     dsjax plot heatmap space.nc -o heat.svg --x batch --y tp --at hardware=H800
     dsjax plot response space.nc -o batch.png --x batch --y tps_per_user,tps_per_chip
     dsjax plot latency serve -o latency.png --by hardware,engine
-    dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 3000"
+    dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 2500"
 
     Exit code 1 where no point is feasible.
     """

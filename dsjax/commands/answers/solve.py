@@ -37,7 +37,7 @@ def solve(request, vary, until, break_even, low, high, at):
     Exit code 1 if no value does.
 
     \b
-    dsjax solve --vary nic.CX7.scale_out_bytes_per_s --until "tps_per_chip >= 3500"
+    dsjax solve --fix hardware=H800 --vary nic.CX7.scale_out_bytes_per_s --until "tps_per_chip >= 2500"
     dsjax solve --vary context --until "tps_per_user >= 25" --at hardware=H800
     dsjax solve space.nc --vary hardware.H20.hbm_bytes --until "tps_per_chip >= 600" --at hardware=H20
     dsjax solve --vary nic.scale_out_bytes_per_s --break-even hardware=B200,H200
