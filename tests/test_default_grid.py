@@ -77,3 +77,35 @@ def test_blackwell_is_not_put_behind_hopper(ranked):
     assert of["GB200"][1] < of["B200"][1] < of["H200"][1]
     one = dict(zip(ranked["hardware"].values.tolist(), ranked["ep"].values.tolist(), strict=True))
     assert all(one[chip] == 72 for chip in NVLINK_72)  # the whole scale-up domain
+
+
+def busiest(**fixed):
+    """Time of a step whose experts are loaded by chance and favour, over that of experts loaded evenly."""
+    point = {"hardware": "H800", "nic": "CX7", "tp": 1, "ep": 64, "batch": 128, "precision": "fp8", "mtp": 0}
+    point |= {"pipeline": "naive"} | fixed
+    chance, even = (
+        dsjax.sweep("default", fixed=point | x)["step_time"].item() for x in ({}, {"expert_imbalance": 1.0})
+    )
+    return chance / even
+
+
+def test_experts_are_unlike_where_none_is_redundant():
+    """The default has no redundant experts, and their load is that of none: +5 % and more, a third of it with 32."""
+    assert busiest() > 1.05 and busiest(ep=16) < busiest()
+    assert busiest(redundant_experts=32) - 1 < 0.6 * (busiest() - 1)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
+def test_a_named_engine_takes_host_time(engine):
+    """Of a step and of a draft, its own; a generic one takes none, and no factor is on any."""
+    point = {"hardware": "H200", "nic": "CX7", "tp": 1, "ep": 16, "batch": 64, "precision": "fp8", "pipeline": "naive"}
+    row = dsjax.rows("engines").loc[engine]
+
+    def step(mtp, **fixed):
+        return dsjax.sweep("default", fixed=point | {"mtp": mtp, "engine": engine} | fixed)["step_time"].item()
+
+    assert row["step_s"] > 0 and row["draft_step_s"] > 0
+    none = {"engine_step_s": 0.0, "engine_draft_step_s": 0.0}
+    assert step(0) - step(0, **none) == pytest.approx(row["step_s"], rel=1e-9)
+    assert step(1) - step(1, **none) == pytest.approx(row["step_s"] + row["draft_step_s"], rel=1e-9)
+    assert grid.load("default").fixed["software_factor"] == 1
