@@ -235,7 +235,7 @@ def test_csv_and_files_leave_holes_out(ds, holes, tmp_path):
 @pytest.mark.parametrize(
     ("cut", "words"),
     [
-        (lambda ds: ds.assign_attrs(dsjax_spec="{}"), "attribute dsjax_spec: study: missing; expected a text"),
+        (lambda ds: ds.assign_attrs(dsjax_spec="{}"), "attribute dsjax_spec: study: missing; expected a dataset"),
         (lambda ds: xr.Dataset(ds.data_vars, ds.coords), "attribute dsjax_spec: missing"),
         (lambda ds: ds.sel(ep=72, drop=True), "coordinate ep: missing"),
         (lambda ds: ds.mean("ep", keep_attrs=True), "coordinate ep: missing"),

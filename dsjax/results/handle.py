@@ -149,7 +149,7 @@ def _written(ds, where, wanted):
     try:
         return restoring.space(ds.attrs["dsjax_spec"])
     except InputError as error:
-        raise InputError(f"{where}: attribute dsjax_spec: {error}, as dsjax writes it") from None
+        raise InputError(f"{where}: attribute dsjax_spec: {str(error).partition('; expected')[0]}; {wanted}") from None
 
 
 def _left(ds, axis, values, where, wanted):
