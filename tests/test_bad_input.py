@@ -374,7 +374,7 @@ def test_other_commands(study, args, words):
         (lambda ds: dsjax.sweep(dtype="float16"), "dtype 'float16' float32"),
         (lambda ds: dsjax.sweep(axes={"batch": 16}), "batch 16 list"),
         (lambda ds: dsjax.sweep(fixed={"context": None}), "context None number"),
-        (lambda ds: dsjax.sweep(settings={"precision.fp8.weight_rate": 5}), "weight_rate 5 expected"),
+        (lambda ds: dsjax.sweep(settings={"precision.fp8-kv8.weight_rate": 5}), "weight_rate 5 expected"),
         (lambda ds: dsjax.best(ds, top=1.5), "top 1.5 positive"),
         (lambda ds: dsjax.best(ds, top=True), "top True positive"),
         (lambda ds: dsjax.best(ds, by="hardware"), "by 'hardware' list"),
