@@ -76,7 +76,7 @@ class _Commands(click.Group):
 
     def invoke(self, context):
         try:
-            with options.of_command_line():
+            with options.of_command_line(), output.remarks():
                 return super().invoke(context)
         except NothingFeasible as answer:
             output.echo(str(answer))

@@ -28,6 +28,10 @@ class NothingFeasible(InputError):
     """The input is valid, but no point is feasible: an answer, exit code 1 of the command line."""
 
 
+class Remark(UserWarning):
+    """What a user should know of an input that is taken as it is."""
+
+
 class Faults:
     """What is wrong with one thing, a row, a grid or a system, gathered so that its user is told all of it at once.
 

@@ -4,11 +4,15 @@ As wide as the terminal, or as `COLUMNS` says; where neither is known, a pipe, n
 only on a terminal, and not where `NO_COLOR` or `TERM=dumb` asks for none.
 """
 
+import contextlib
 import os
 import re
 import sys
+import warnings
 
 import click
+
+from ..errors import Remark
 
 ACCENT, REFUSED = "green", "red"  # of the best row; of what is refused, and of errors
 HANG = 2  # columns by which what is folded is further in
@@ -171,3 +175,26 @@ def error(text):
 def remark(text):
     """A sentence beside the answer, on stderr."""
     click.echo(folded(safe(text), width() if sys.stderr.isatty() else None), err=True)
+
+
+@contextlib.contextmanager
+def remarks():
+    """Remarks of the block are sentences on stderr, each once; with --quiet they are not told."""
+    said, show = set(), warnings.showwarning
+
+    def told(message, category, *where, **more):
+        if not issubclass(category, Remark):
+            show(message, category, *where, **more)
+        elif (text := str(message)) not in said and not _quiet():
+            said.add(text)
+            remark(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        warnings.showwarning = told
+        yield
+
+
+def _quiet():
+    context = click.get_current_context(silent=True)
+    return bool(context and context.params.get("quiet"))

@@ -2,9 +2,10 @@
 
 import dataclasses
 import os
+import warnings
 
-from ..errors import InputError, unknown
-from ..results import files, netcdf
+from ..errors import InputError, Remark, unknown
+from ..results import files, netcdf, sampled
 from ..results.handle import Results
 from ..space import grid, inputs
 from ..space.space import Space
@@ -90,6 +91,8 @@ def ask(source, command, options, *, also=(), needs="points", any_size=False):
     results = Results.of(ds, *where, first=needs == "space")
     if needs != "space":
         results.searchable(complete=needs == "sweep" or kind)
+    if kind and (said := sampled.remark(results)):
+        warnings.warn(said, Remark, stacklevel=3)
     return Asked(results.space, results.dtype, results)
 
 
