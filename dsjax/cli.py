@@ -9,48 +9,48 @@ from . import __version__, options
 from .commands import output, process
 from .errors import InputError, NothingFeasible
 
-# Package of `commands` -> (task group of `dsjax --help`, {command, a module there: first line of its help}).
+# Package of `commands` -> (task group of `dsjax --help`, {command, a module there: what it answers}).
 COMMANDS = {
     "search": (
         "Search a design space",
         {
-            "sweep": "Evaluate a whole grid, print the best points and why the others are refused.",
+            "sweep": "A whole grid: the best points, and why others are refused.",
             "best": "The best feasible points of a grid or of a file, per group.",
-            "pareto": "The Pareto front of two variables: the points that no other feasible point beats in both.",
-            "histogram": "How a variable is distributed over the feasible points: counts per range, and quantiles.",
+            "pareto": "The front of two variables: what no other point beats in both.",
+            "histogram": "How a variable is distributed over the feasible points.",
         },
     ),
     "answers": (
         "Ask about a design space or one configuration",
         {
-            "plan": "What to run on so many chips: the split, what it serves, what binds.",
-            "explain": "One configuration in full: the best feasible point, or any other; refused ones too.",
-            "sensitivity": "Which hardware number would help: elasticities d ln y / d ln x, largest first.",
-            "solve": "The value of one input at which the best feasible configuration reaches a target.",
-            "compare": "The optimum of every group in A and in B: what changed, by how much, and why.",
-            "uncertainty": "The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.",
-            "recommend": "The fewest chips for a demand, in one or in two pools, queues and percentiles counted.",
-            "launch": "The command lines that start a configuration under vLLM, SGLang or TensorRT-LLM.",
-            "plot": "A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.",
+            "plan": "What to run on so many chips: the split, what it serves.",
+            "explain": "One configuration in full: the best one, or any other.",
+            "sensitivity": "Which hardware number would help most: elasticities.",
+            "solve": "The value of an input at which a target is reached.",
+            "compare": "The optimum of every group in A and in B, and why they differ.",
+            "uncertainty": "The best configurations when inputs are uncertain.",
+            "recommend": "The fewest chips for a demand, in one or in two pools.",
+            "launch": "What starts a configuration in vLLM, SGLang or TensorRT-LLM.",
+            "plot": "A picture of a grid or of a file of results: PNG or SVG.",
         },
     ),
     "evidence": (
         "See what the numbers rest on",
         {
-            "validate": "Measured end-to-end systems against predictions, with no number set for one system alone.",
-            "ingest": "Result files of engines' benchmarks as measured systems, which `validate` reads.",
-            "calibrate": "Fit efficiencies to measured times: least squares on log time, checked on shapes left out.",
-            "reproduce": "Published results against computed ones; exit code 1 if one is outside its tolerance.",
-            "count": "Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.",
-            "names": "Names of axes, variables, limits or parameters, with unit and meaning.",
-            "catalog": "Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.",
+            "validate": "Measured end-to-end systems against predictions.",
+            "ingest": "Results of engines' benchmarks as measured systems.",
+            "calibrate": "Efficiencies fitted to measured times of kernels.",
+            "reproduce": "Published results against computed ones.",
+            "count": "Parameters, FLOPs, bytes moved and sent of one forward pass.",
+            "names": "Names of axes, variables, limits, parameters: unit, meaning.",
+            "catalog": "Rows of hardware, nics, models, precisions, engines, curves.",
         },
     ),
     "own": (
         "Bring your own chips, grids, systems and measurements",
         {
-            "init": "A commented template of a chip, a grid, a file of systems or one of measurements.",
-            "schema": "JSON schema (2020-12) of a grid, a catalog or a file of systems, for editors.",
+            "init": "A template of a chip, a grid, systems or measurements.",
+            "schema": "JSON schema of a grid, a catalog or systems, for editors.",
         },
     ),
 }
@@ -74,6 +74,10 @@ class _Commands(click.Group):
             with formatter.section(group):
                 formatter.write_dl([(name.ljust(widest), line) for name, line in lines.items()])
 
+    def format_options(self, context, formatter):
+        """Commands alone: what there is beside them, `--help` and `--version`, is said above."""
+        self.format_commands(context, formatter)
+
     def invoke(self, context):
         try:
             with options.of_command_line(), output.remarks():
@@ -94,15 +98,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dsjax")
 def main():
-    """The whole design space of serving a DeepSeek-V3-class model in one tensor pass.
+    """Speed and cost of serving a language model, over a whole design space.
 
     \b
-    dsjax sweep -o space.nc                  the default grid: ranked table, refusals; every point in a file
-    dsjax best space.nc --by hardware,nic    the best feasible point of every group
-    dsjax explain space.nc --at batch=64     one configuration in full
-    dsjax COMMAND --help                     options and examples of a command
+    dsjax sweep -o space.nc                every point of the default grid
+    dsjax explain space.nc --at batch=64   one configuration in full
+    dsjax COMMAND --help                   options and examples of a command
 
-    Exit codes: 0; 1 no feasible point, a reproduction outside its tolerance, what an engine cannot start; 2 bad input.
+    Exit codes: 0; 1 none feasible, or outside a tolerance; 2 bad input.
     """
     process.start()
 

@@ -453,7 +453,9 @@ def test_command_in_a_process_of_its_own(tmp_path):
     options = [text for key, value in SERVER.items() for text in (f"--{key}", value)]
     run = dsjax_process("ingest", FILES / VLLM, *options, "--fix", "nic=CX7", "-o", out)
     assert (run.returncode, run.stderr) == (0, "")
-    assert "vllm_0.11-1024-512-C32  H200  vllm" in run.stdout and f"wrote {out}: dsjax validate {out}" in run.stdout
+    assert (
+        "vllm_0.11-1024-512-C32  H200  vllm" in run.stdout and f"wrote {out}\nnext: dsjax validate {out}" in run.stdout
+    )
     assert systems.read(out).systems[0].used["nic"] == "CX7"
     run = dsjax_process("ingest", FILES / VLLM, "-o", tmp_path / "none.toml")
     assert (run.returncode, run.stdout) == (2, "") and run.stderr.startswith("error: ") and run.stderr.count("\n") == 1

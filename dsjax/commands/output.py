@@ -133,13 +133,14 @@ def command(line, columns):
     """
     if columns is None or cells(line) <= columns:
         return line
+    indent = " " * (len(line) - len(line.lstrip(" ")))
     lines, now = [], ""
     fits = [[unit] if cells(unit) + 6 <= columns else _WORDS.findall(unit) for unit in _UNITS.findall(line)]
     for unit in (word for words in fits for word in words):
         if cells(now) + cells(unit) + 3 <= columns or not now:
-            now += f"{' ' * bool(now)}{unit}"
+            now += f"{' ' if now else indent}{unit}"
         else:
-            lines, now = [*lines, f"{now} \\"], f"    {unit}"
+            lines, now = [*lines, f"{now} \\"], f"{indent}    {unit}"
         while cells(now) > columns - 2 and "'" not in now:
             end = now.rfind(",", 0, columns - 1) + 1 or columns - 1
             lines, now = [*lines, f"{now[:end]}\\"], now[end:]

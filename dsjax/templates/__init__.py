@@ -26,6 +26,17 @@ def text(kind, of=None, name=None, file="FILE"):
         raise unknown(f"init {kind}: --kind", "kind", of, OF[kind])
     if name is not None and kind != "chip":
         raise InputError(f"init {kind}: --name {name}: a chip has a name; expected no --name")
-    given = {"name": name or chip.NAME} if kind == "chip" else {"of": of} if kind in OF else {}
-    use = USE[kind].format(file=file, **given)
-    return KINDS[kind](use="".join(x if x.isprintable() else "?" for x in use), **given)  # in a comment
+    use = use_of(kind, of, name, file)
+    use = "".join(x if x.isprintable() else "?" for x in use)  # in a comment
+    return KINDS[kind](use=use, **_given(kind, of, name))
+
+
+def use_of(kind, of=None, name=None, file="FILE"):
+    """The command that reads a file of such a kind."""
+    return USE[kind].format(file=file, **_given(kind, of, name))
+
+
+def _given(kind, of, name):
+    if kind == "chip":
+        return {"name": name or chip.NAME}
+    return {"of": of or OF[kind][0]} if kind in OF else {}

@@ -12,6 +12,7 @@ from ...formats import heading, shown
 from ...specs.variables import LIMITS, VARIABLES
 from .. import steps
 from ..common import GridRequest, grid_command, names_of, options_of
+from ..help import command
 from ..output import echo
 from ..tables import records, table
 
@@ -38,13 +39,13 @@ def _changes(side):
     )
 
 
-@click.command()
+@command()
 @click.argument("a", default="default", metavar="[A]")
 @click.argument("b", required=False, metavar="[B]")
 @click.option("--by", metavar="NAMES", help="Groups, separated by commas; '' is one group. Default: those of A's grid.")
 @grid_command(_changes("a"), _changes("b"), source=None)
 def compare(request, a, b, by, **changes):
-    """The optimum of every group in A and in B: what changed, by how much, and why.
+    """The optimum of every group in A and in B, and why they differ.
 
     A and B are grids or files of results; B is A where it is left out, so that --set-b, --fix-b and --axis-b ask
     "what if". Beside the two optima stands A's optimum evaluated in B: the change at a fixed configuration, before

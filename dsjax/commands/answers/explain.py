@@ -6,10 +6,11 @@ import click
 
 from .. import steps
 from ..common import grid_command, values_of
+from ..help import command
 from ..progress import progress
 
 
-@click.command()
+@command()
 @click.option(
     "--at",
     metavar="NAME=VALUE,...",
@@ -17,7 +18,7 @@ from ..progress import progress
 )
 @grid_command()
 def explain(request, at):
-    """One configuration in full: the best feasible point, or any other; refused ones too.
+    """One configuration in full: the best one, or any other.
 
     It is the best of the points that --at leaves; where none of them is feasible, the best of those that the fewest
     constraints refuse.

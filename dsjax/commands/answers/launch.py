@@ -5,6 +5,7 @@ import sys
 import click
 
 from ..common import QUIET_OPTION, grid_command, options_of, values_of
+from ..help import command
 from ..output import echo, raw
 from ..progress import progress
 
@@ -18,7 +19,7 @@ OUTPUT = options_of(
 )
 
 
-@click.command()
+@command()
 @click.option(
     "--at",
     metavar="NAME=VALUE,...",
@@ -29,7 +30,7 @@ OUTPUT = options_of(
 @click.option("--instances", type=int, default=1, show_default=True, help="Instances that are alike, without pools.")
 @grid_command(output=OUTPUT)
 def launch(request, at, engine, per_host, instances, output, force):
-    """The command lines that start a configuration under vLLM, SGLang or TensorRT-LLM.
+    """What starts a configuration in vLLM, SGLang or TensorRT-LLM.
 
     The configuration is the best point of those that --at leaves, as in `dsjax explain`. One command, or a script whose
     first argument names one of several: an instance, its nodes, a pool, the router. What no configuration says (ports,

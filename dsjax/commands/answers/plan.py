@@ -5,6 +5,7 @@ import sys
 import click
 
 from ..common import LENGTHS, OUTPUT_OPTIONS, PERCENTILE, GridRequest, names_of, options_of
+from ..help import command
 from ..progress import progress
 
 CHANGES = options_of(
@@ -15,7 +16,7 @@ CHANGES = options_of(
 )
 
 
-@click.command()
+@command()
 @click.option("--model", default="DeepSeek-V3", show_default=True, metavar="MODEL", help="A row, or a config.json.")
 @click.option("--hardware", default="H20", show_default=True, metavar="CHIPS", help="One, several (H20,H200), or any.")
 @click.option("--chips", metavar="N", help="Chips that there are.")
@@ -47,7 +48,7 @@ def plan(
     quiet,
     **asked,
 ):
-    """What to run on so many chips: the split, what it serves, what binds.
+    """What to run on so many chips: the split, what it serves.
 
     The axes follow from the chips: every size of an instance that divides them, every tp, moe_tp, ep, dp and sp that
     fits, pipelines of the engine, precisions of the checkpoint, users up to what the memory holds. As many users as

@@ -8,11 +8,12 @@ import click
 from ...errors import InputError
 from .. import completion
 from ..common import QUIET_OPTION, between, grid_command, values_of
+from ..help import command
 from ..output import echo
 from ..progress import progress
 
 
-@click.command()
+@command()
 @click.argument("kind", shell_complete=completion.kinds)
 @click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg", help="The picture.")
 @click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
@@ -30,7 +31,7 @@ from ..progress import progress
 @click.option("--force", is_flag=True, help="Overwrite an existing picture.")
 @grid_command(output=QUIET_OPTION)
 def plot(request, kind, output, at, low, high, size, dpi, force, **given):
-    """A picture of a grid or of a file of results: a PNG or an SVG, by its suffix.
+    """A picture of a grid or of a file of results: PNG or SVG.
 
     \b
     KIND is one of

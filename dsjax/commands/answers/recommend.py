@@ -4,11 +4,13 @@ import sys
 
 import click
 
+from .. import steps
 from ..common import LENGTHS, PERCENTILE, grid_command
+from ..help import command
 from ..progress import progress
 
 
-@click.command()
+@command()
 @click.option("--prefill", default="prefill", show_default=True, metavar="GRID", help="Grid of the prefill pool.")
 @click.option("--requests-per-s", metavar="R", help="Demand: requests per second, at random.")
 @click.option("--concurrency", metavar="USERS", help="Or: users, each of whom asks again when the answer is there.")
@@ -27,7 +29,7 @@ from ..progress import progress
 @click.option("--max-chips", metavar="N", help="Chips of a fleet, at most.")
 @grid_command(source="[GRID]")
 def recommend(request, prefill, percentile, aggregated, mixed, spare, **asked):
-    """The fewest chips for a demand, in one or in two pools, queues and percentiles counted.
+    """The fewest chips for a demand, in one or in two pools.
 
     Whole instances, with queues and percentiles counted, aggregated ones beside the two pools. GRID is the grid of the
     decode pool; its layouts are those of aggregated instances too, which compute prompts and decode. Of every hardware
@@ -52,4 +54,6 @@ def recommend(request, prefill, percentile, aggregated, mixed, spare, **asked):
     with progress("looking for fleets", request.quiet):
         ds = fleets.of_spaces(spaces, question, command="dsjax recommend")
     recommend_tables.show(ds, request.form, request.quiet, provenance.prices(*spaces.values()))
+    if ds.sizes["rank"]:
+        steps.show(request, *recommend_tables.after(ds, request.model or "DeepSeek-V3"))
     sys.exit(0 if ds.sizes["rank"] else 1)

@@ -1,6 +1,7 @@
 """Output of `dsjax recommend`: fleets as tables, their arithmetic line by line, as JSON or as CSV."""
 
 import json
+import shlex
 
 from ...formats import label, milliseconds, rounded, shown
 from ...space import provenance
@@ -52,6 +53,20 @@ def show(ds, form, quiet, prices=None):
         lines = [line for line in (_too_large(rows),) if line]
         for line in lines:
             echo(line)
+
+
+def after(ds, model):
+    """Commands about the chips of the smallest fleet, under the same limits."""
+    asked, statistic = json.loads(ds.attrs["asked"]), ds.attrs["statistic"]
+    limits = {key: limit for of in json.loads(ds.attrs["limits"]).values() for key, limit in of.items()}
+    best = rows_over(ds, "rank")[0]
+    words = ["--model", model, "--hardware", best["hardware"]]
+    demand = asked["requests_per_s"]
+    words += ["--chips", f"{best['chips']:.0f}"] if demand is None else ["--requests-per-s", f"{demand:g}"]
+    words += ["--isl", f"{asked['isl']:g}", "--osl", f"{asked['osl']:g}"]
+    for key, limit in limits.items():
+        words += [f"--{_time(key).lower()}", f"{limit:.6g}"] if _time(key) in ("TTFT", "TPOT") else []
+    yield shlex.join(["dsjax", "plan", *words, "--percentile", statistic.removeprefix("p")])
 
 
 def _question(asked, limits, margins, attrs):

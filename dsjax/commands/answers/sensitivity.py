@@ -11,12 +11,13 @@ from ...formats import DIGITS, heading, quantity, shown
 from ...specs.variables import LIMITS, SENSE
 from .. import steps
 from ..common import grid_command, values_of
+from ..help import command
 from ..output import echo, verbose
 from ..progress import progress
 from ..tables import records, table
 
 
-@click.command()
+@command()
 @click.option(
     "--of", metavar="VARIABLE", help="Variable y. Default: tps_per_chip; with --envelope the grid's objective."
 )
@@ -41,7 +42,7 @@ from ..tables import records, table
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @grid_command()
 def sensitivity(request, of, wrt, at, envelope, output, force):
-    """Which hardware number would help: elasticities d ln y / d ln x, largest first.
+    """Which hardware number would help most: elasticities.
 
     An elasticity of 0.3: 1 % more x gives 0.3 % more y. "1 % better buys" counts in the direction that improves y. A
     kink is marked where less and more of x count differently. --envelope adds how the optimum moves when the batch may

@@ -10,12 +10,13 @@ from ...errors import InputError
 from ...formats import PREFIXED, heading, label, quantity, shown
 from .. import completion, marks, steps
 from ..common import between, grid_command, values_of
+from ..help import command
 from ..output import echo
 from ..progress import progress
 from ..tables import records, table
 
 
-@click.command()
+@command()
 @click.option(
     "--vary",
     required=True,
@@ -30,7 +31,7 @@ from ..tables import records, table
 @click.option("--at", metavar="NAME=VALUE,...", help="Fix axes at one of their values: tp=4,batch=64.")
 @grid_command()
 def solve(request, vary, until, break_even, low, high, at):
-    """The value of one input at which the best feasible configuration reaches a target.
+    """The value of an input at which a target is reached.
 
     The configuration is chosen anew at every value. A target on the grid's objective is about the best configuration;
     on another variable, about whether a feasible configuration has it. The answer is verified at x (1 +- 1e-6).
@@ -111,9 +112,9 @@ def _configurations(ds):
     if marked := marks.column(outside, concerned):
         heads, lines = [*heads, ""], [[*line, mark] for line, mark in zip(lines, marked, strict=True)]
     first = 2 if single else 3
-    end = first + len(axes) + len(measures)
-    others = [end - len(measures) + i for i, name in enumerate(measures) if name != ds.attrs["variable"]]
-    least = [end + 1, *others, *range(first + len(axes) - 1, first - 1, -1)]
+    last = first + len(axes) + len(measures)
+    others = [last - len(measures) + i for i, name in enumerate(measures) if name != ds.attrs["variable"]]
+    least = [last + 1, *others, *range(first + len(axes) - 1, first - 1, -1)]
     which = {"constant": tuple(range(first, first + len(axes))), "least": tuple(least)}
     return "\n".join([table(heads, lines, **which), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 

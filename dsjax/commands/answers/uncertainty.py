@@ -8,6 +8,7 @@ from ...formats import heading, quantity, shown
 from ...specs.variables import VARIABLES
 from .. import steps
 from ..common import grid_command, names_of, values_of
+from ..help import command
 from ..output import echo
 from ..progress import progress
 from ..tables import records, table
@@ -15,7 +16,7 @@ from ..tables import records, table
 SMALL = 0.005  # shares of the variance below this have no line
 
 
-@click.command()
+@command()
 @click.option(
     "--error",
     "errors",
@@ -31,7 +32,7 @@ SMALL = 0.005  # shares of the variance below this have no line
 @click.option("--by", metavar="NAMES", help="Candidates are the best of every group; '' the best of all.")
 @grid_command()
 def uncertainty(request, errors, samples, seed, of, top, by):
-    """The best configurations when inputs are uncertain: quantiles, chances, inputs that matter.
+    """The best configurations when inputs are uncertain.
 
     An input x0 with error s becomes x0 exp(s z), z standard normal, every row of a catalog on its own; a share that
     would exceed 1 is set to 1. Candidates stay as they are while the inputs move.
@@ -109,9 +110,9 @@ def _tables(space, ds, quiet):
         lines.append([str(i + 1), *(str(row[axis].values) for axis in _axes(ds)), *numbers, *chances, why])
     quantiles = [f"{100 * q:g} %" for q in ds["quantile"].values]
     heads = ["", *_axes(ds), heading(of), *quantiles, "feasible %", "best %", "refused by"]
-    n, quantiles = len(_axes(ds)), len(quantiles)
+    n, several = len(_axes(ds)), len(quantiles)
     inner = [n + 2 + i for i, q in enumerate(ds["quantile"].values.tolist()) if 0.05 < q < 0.95]
-    least = [n + quantiles + 4, *inner]  # what refuses them, then the quantiles inside
+    least = [n + several + 4, *inner]  # what refuses them, then the quantiles inside
     echo(table(heads, lines, constant=tuple(range(1, n + 1)), least=least))
     tied = ds["tied"].values.tolist()
     for text in dict.fromkeys(filter(None, tied)):

@@ -1,10 +1,13 @@
 """`dsjax calibrate`: efficiencies from measured times."""
 
 import math
+import shlex
 
 import click
 
+from .. import steps
 from ..common import OUTPUT_OPTIONS
+from ..help import command
 from ..output import echo
 from ..progress import progress
 from ..tables import records, table
@@ -12,7 +15,7 @@ from ..tables import records, table
 STRANGE_SHOWN = 10
 
 
-@click.command()
+@command()
 @click.argument("measurements", metavar="MEASUREMENTS.csv")
 @click.option(
     "--kind",
@@ -47,22 +50,32 @@ STRANGE_SHOWN = 10
 @click.option("--force", is_flag=True, help="Overwrite FILE.toml.")
 @OUTPUT_OPTIONS
 def calibrate(measurements, kind, hardware, output, name, base, force, model, form, quiet, **options):
-    """Fit efficiencies to measured times: least squares on log time, checked on shapes left out.
+    """Efficiencies fitted to measured times of kernels.
 
     \b
-    Columns: gemm: m n k [quantised]; grouped-gemm: num_groups m_per_group n k; experts (after a dispatch),
-    fused-experts (without one): num_tokens hidden_size inter_size num_experts ep_size [topk, moe_tp_size];
-    mla-decode: batch kv_len; mla-prefill: batch isl;
-    gqa-decode, gqa-prefill: likewise, and heads kv_heads head_dim;
-    recurrent: batch v_heads k_dim v_dim [queries]; scan (gated delta rule), channel-scan (KDA),
-    state-scan (Mamba-2): batch isl k_heads v_heads k_dim v_dim; convolution: batch channels [isl];
-    mixing-pre, mixing-post (hyper-connections): num_tokens hidden_size [streams, sites];
-    compressed-decode, compressed-prefill (DeepSeek-V4): batch heads positions [new_tokens];
-    dispatch, combine: ep_size num_token hidden_size [topk, node_num];
-    all-reduce: num_gpus bytes, or message_size in elements of the precision measured;
-    and a time whose name says its unit: latency_us, latency_ms, latency_s.
-    Other columns are labels for --where; those of another kernel are refused.
-    Times faster than the peak rate are flagged and left out.
+    Columns, beside a time that names its unit (latency_us, latency_ms, latency_s):
+      gemm                            m n k [quantised]
+      grouped-gemm                    num_groups m_per_group n k
+      experts (after a dispatch),     num_tokens hidden_size inter_size
+        fused-experts (without one)     num_experts ep_size [topk, moe_tp_size]
+      mla-decode; mla-prefill         batch kv_len; batch isl
+      gqa-decode; gqa-prefill         likewise, and heads kv_heads head_dim
+      recurrent                       batch v_heads k_dim v_dim [queries]
+      scan (gated delta rule),        batch isl k_heads v_heads k_dim v_dim
+        channel-scan (KDA),
+        state-scan (Mamba-2)
+      convolution                     batch channels [isl]
+      mixing-pre, mixing-post         num_tokens hidden_size [streams, sites]
+        (hyper-connections)
+      compressed-decode,              batch heads positions [new_tokens]
+        compressed-prefill
+      dispatch, combine               ep_size num_token hidden_size
+                                        [topk, node_num]
+      all-reduce                      num_gpus bytes, or message_size in
+                                        elements of the precision measured
+
+    Other columns are labels for --where; those of another kernel are refused. Times faster than the peak rate are
+    flagged and left out.
 
     \b
     dsjax calibrate gemm.csv --kind gemm --hardware H800 --precision fp8 -o curve.toml
@@ -83,7 +96,9 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if form == "table":
         _tables(ds, quiet)
         if output and not quiet:
-            echo(_written(output))
+            line, next_ = _written(output)
+            echo(f"\n{line}")
+            steps.say(*next_)
         elif not quiet:
             echo("\n" + calibrate.row_of(ds, name, base).rstrip())
         return
@@ -160,12 +175,11 @@ def _warnings(ds):
 
 
 def _written(output):
+    """(What was written, the commands that use it)."""
     from ...catalog.reader import read_toml
 
     rows = {record: next(iter(table)) for record, table in read_toml(output).items()}
     if "fit" in rows:
-        return f"\nwrote {output}: parameters of a form that the core model does not read"
-    fixed = " ".join(
-        f'--fix {record}="{name}"' if " " in name else f"--fix {record}={name}" for record, name in rows.items()
-    )
-    return f"\nwrote {output}: use it with --catalog {output} {fixed}"
+        return f"wrote {output}: parameters of a form that the core model does not read", []
+    words = ["--catalog", output, *(word for record, name in rows.items() for word in ("--fix", f"{record}={name}"))]
+    return f"wrote {output}", [shlex.join(["dsjax", name, *words]) for name in ("validate", "sweep")]

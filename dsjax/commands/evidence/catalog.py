@@ -1,13 +1,15 @@
 """`dsjax catalog`: the numbers behind a name, and their source."""
 
 import json
+import shlex
 
 import click
 
 from ...errors import CATALOGS, InputError
 from ...formats import rounded
-from .. import completion
+from .. import completion, steps
 from ..common import OUTPUT_OPTIONS
+from ..help import command
 from ..output import echo
 from ..tables import marked, records, table
 
@@ -38,7 +40,7 @@ _MEANING = {
 }
 
 
-@click.command()
+@command()
 @click.argument("record", required=False, metavar="[CATALOG]", shell_complete=completion.listed(*CATALOGS.values()))
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--sources", "whole", is_flag=True, help="Every number of the rows, with its kind and source.")
@@ -46,7 +48,7 @@ _MEANING = {
 @click.option("--catalog", "catalogs", multiple=True, metavar="FILE.toml", help="Rows of your own, over dsjax's.")
 @OUTPUT_OPTIONS
 def catalog(record, words, whole, fields, catalogs, form, quiet):
-    """Rows of the catalogs: hardware, nics, models, precisions, engines, curves, in SI units.
+    """Rows of hardware, nics, models, precisions, engines, curves.
 
     Hardware and nics are a table, in units that people use; --sources, and the other catalogs, show every number.
     WORDs keep the rows that have all of them in their name, vendor, curve or source. Every row has a source, every
@@ -73,6 +75,8 @@ def catalog(record, words, whole, fields, catalogs, form, quiet):
     elif record is None:
         columns = ["catalog", "row", "of", "source"]
         echo(table(columns, [[row[name] for name in columns] for row in rows]))
+        if not quiet:
+            steps.say("dsjax catalog hardware")
     elif record in _COLUMNS and not whole:
         _show_table(record, rows, catalogs, quiet)
     else:
@@ -139,6 +143,8 @@ def _show_table(record, rows, catalogs, quiet):
     if record == "hardware" and usual:
         others = " / ".join(dict.fromkeys(text for text in prices.values() if text not in (usual, None)))
         echo(f"  USD/h: {usual}" + (f"; * other sources, not to be compared with it: {others}" if others else ""))
+    own = [word for path in catalogs for word in ("--catalog", path)]
+    steps.say(shlex.join(["dsjax", "catalog", CATALOGS[record], rows[0]["row"], "--sources", *own]))
 
 
 def _link(row):

@@ -1,11 +1,13 @@
 """`dsjax count`: parameters, FLOPs, bytes of one forward pass."""
 
+import shlex
 import sys
 
 import click
 
-from .. import completion
+from .. import completion, steps
 from ..common import OUTPUT_OPTIONS
+from ..help import command
 from ..output import echo
 from ..tables import records, rows_over, table
 
@@ -20,7 +22,7 @@ _COLUMNS = {
 }
 
 
-@click.command()
+@command()
 @click.argument("model", default="DeepSeek-V3", shell_complete=completion.rows("model"))
 @click.option("--phase", default="decode", show_default=True, help="decode or prefill.")
 @click.option("--batch", default="1", show_default=True, help="Sequences in the instance: a grid's `concurrency`.")
@@ -37,7 +39,7 @@ _COLUMNS = {
 )
 @OUTPUT_OPTIONS
 def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, against_published, form, quiet):
-    """Parameters, FLOPs, bytes moved and bytes sent of one forward pass of MODEL, per operator.
+    """Parameters, FLOPs, bytes moved and sent of one forward pass.
 
     Also per layer and in all. MODEL is a row of the models (default: DeepSeek-V3) or the path of a Hugging Face
     config.json.
@@ -57,6 +59,9 @@ def count(model, phase, batch, context, precision, tp, ep, moe_tp, catalogs, aga
         sys.exit(0 if all(row["agrees"] or row["why"] for row in rows) else 1)
     options = {"phase": phase, "batch": batch, "context": context, "precision": precision}
     _show(count.count(model, **options, tp=tp, ep=ep, moe_tp=moe_tp, catalogs=catalogs), form, quiet)
+    if form == "table" and not quiet:
+        own = [word for path in catalogs for word in ("--catalog", path)]
+        steps.say(shlex.join(["dsjax", "best", "--model", model, *own]))
 
 
 def _show(ds, form, quiet):

@@ -1,10 +1,13 @@
 """`dsjax ingest`: result files of engines' benchmarks as measured systems."""
 
 import math
+import shlex
 
 import click
 
+from .. import steps
 from ..common import OUTPUT_OPTIONS, GridRequest
+from ..help import command
 from ..output import echo, raw
 from ..tables import records, rows_over, table
 
@@ -35,7 +38,7 @@ def _said(command):
     return command
 
 
-@click.command()
+@command()
 @click.argument("logs", metavar="LOG.json...", nargs=-1, required=True)
 @_said
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Any other key of a system: mtp=1.")
@@ -47,7 +50,7 @@ def _said(command):
 @click.option("--force", is_flag=True, help="Overwrite FILE.toml.")
 @OUTPUT_OPTIONS
 def ingest(logs, fixed, where, study, allow_failures, catalogs, output, force, form, quiet, **options):
-    """Result files of engines' benchmarks as measured systems, which `validate` reads.
+    """Results of engines' benchmarks as measured systems.
 
     \b
     Formats, told apart by what is in the file; lines of JSON and lists are a run each:
@@ -89,7 +92,8 @@ def ingest(logs, fixed, where, study, allow_failures, catalogs, output, force, f
     else:
         _show(ds, quiet)
         if not quiet:
-            echo(f"wrote {output}: dsjax validate {output} --rows")
+            echo(f"wrote {output}")
+            steps.say(shlex.join(["dsjax", "validate", output, "--rows"]))
 
 
 def _show(ds, quiet):

@@ -4,11 +4,12 @@ import click
 
 from .. import completion
 from ..common import OUTPUT_OPTIONS
+from ..help import command
 from ..output import echo
 from ..tables import records, table
 
 
-@click.command()
+@command()
 @click.argument(
     "kind",
     metavar="axes|variables|limits|parameters",
@@ -17,7 +18,7 @@ from ..tables import records, table
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @OUTPUT_OPTIONS
 def names(kind, words, form, quiet):
-    """Names of axes, variables, limits or parameters, with unit and meaning.
+    """Names of axes, variables, limits, parameters: unit, meaning.
 
     Words keep the names that have all of them. Axes are what --axis and --fix take, variables what --of, --objective,
     --x and --y take, limits what --limit takes, parameters what --set, --vary, --wrt and --error take. Numbers of a row

@@ -6,19 +6,20 @@ import click
 
 from .. import steps
 from ..common import OUTPUT_OPTIONS
+from ..help import command
 from ..output import REFUSED, echo
 from ..progress import progress
 from ..tables import records, rows_over, table
 
 
-@click.command()
+@command()
 @click.argument("study", required=False)
 @click.option(
     "--corrected", is_flag=True, help="Instead, every row with the study's slips corrected, and what each contributes."
 )
 @OUTPUT_OPTIONS
 def reproduce(study, corrected, form, quiet):
-    """Published results against computed ones; exit code 1 if one is outside its tolerance.
+    """Published results against computed ones.
 
     Row by row for one STUDY; one line each for all of them.
 

@@ -7,6 +7,7 @@ import click
 from ...errors import InputError
 from .. import steps
 from ..common import OUTPUT_OPTIONS, GridRequest
+from ..help import command
 from ..output import echo
 from ..progress import progress
 from ..tables import records, table
@@ -16,7 +17,7 @@ from .agreement_tables import percent
 MORE = ("--rows", "--defaults")  # what a reader may ask next
 
 
-@click.command()
+@command()
 @click.argument("systems", metavar="[SYSTEMS.toml]", required=False)
 @click.option("--rows", "each", is_flag=True, help="Also every system, and whichever is far off.")
 @click.option(
@@ -37,7 +38,7 @@ MORE = ("--rows", "--defaults")  # what a reader may ask next
 @click.option("--force", is_flag=True, help="Overwrite FILE.nc.")
 @OUTPUT_OPTIONS
 def validate(systems, each, everything, engines, defaults, fixed, settings, catalogs, output, force, form, quiet):
-    """Measured end-to-end systems against predictions, with no number set for one system alone.
+    """Measured end-to-end systems against predictions.
 
     What a source leaves open comes from one table of defaults. Judged by class and by engine: without a factor, with
     one software factor fitted to all systems whose source gives all that matters, and with one for each engine; the

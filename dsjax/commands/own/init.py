@@ -1,13 +1,18 @@
 """`dsjax init`: a template of a file of one's own."""
 
+import shlex
+
 import click
 
-from .. import completion
+from .. import completion, steps
 from ..common import QUIET_OPTION
+from ..help import command
 from ..output import echo, raw
 
+RUN = ("grid", "systems")  # which run as they are, with nothing filled in
 
-@click.command()
+
+@command()
 @click.argument(
     "what",
     metavar="chip|grid|systems|measurements",
@@ -19,7 +24,7 @@ from ..output import echo, raw
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @QUIET_OPTION
 def init(what, output, kind, name, force, quiet):
-    """A commented template of a chip, a grid, a file of systems or one of measurements.
+    """A template of a chip, a grid, systems or measurements.
 
     What must be given comes first; what may be is commented out with its default; comments say meaning, unit and domain
     of every key. A grid and a file of systems can be run as they are; a chip has numbers to fill in, and what is still
@@ -42,3 +47,5 @@ def init(what, output, kind, name, force, quiet):
     files.write_text(output, text, force)
     if not quiet:
         echo(f"wrote {output}")
+        if what in RUN:
+            steps.say(templates.use_of(what, kind, name and shlex.quote(name), shlex.quote(output)))

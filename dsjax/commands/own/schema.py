@@ -6,16 +6,17 @@ import click
 
 from .. import completion
 from ..common import QUIET_OPTION
+from ..help import command
 from ..output import echo, raw
 
 
-@click.command()
+@command()
 @click.argument("kind", metavar="grid|catalog|systems", shell_complete=completion.listed("grid", "catalog", "systems"))
 @click.option("-o", "--output", metavar="FILE.json", help="Write it there (default: print it).")
 @click.option("--force", is_flag=True, help="Overwrite FILE.json.")
 @QUIET_OPTION
 def schema(kind, output, force, quiet):
-    """JSON schema (2020-12) of a grid, a catalog or a file of systems, for editors.
+    """JSON schema of a grid, a catalog or systems, for editors.
 
     Every key with its meaning, unit, domain, default and, where it names a row, dsjax's own rows. An editor with taplo
     (Even Better TOML) reads it where the first line of a file says so: #:schema ./dsjax-grid.schema.json

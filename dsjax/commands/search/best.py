@@ -7,9 +7,10 @@ import click
 
 from .. import completion
 from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
+from ..help import command
 
 
-@click.command()
+@command()
 @click.option(
     "--by",
     metavar="NAMES",

@@ -8,13 +8,14 @@ from ...formats import heading, shown
 from ...units import number
 from .. import completion, steps
 from ..common import STREAM_OPTION, grid_command
+from ..help import command
 from ..output import echo
 from ..tables import records, table
 
 BAR = 40  # characters of the longest bar
 
 
-@click.command()
+@command()
 @click.option(
     "--of",
     metavar="VARIABLE",
@@ -24,7 +25,7 @@ BAR = 40  # characters of the longest bar
 @click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
 @grid_command(STREAM_OPTION)
 def histogram(request, of, bins):
-    """How a variable is distributed over the feasible points: counts per range, and quantiles.
+    """How a variable is distributed over the feasible points.
 
     \b
     dsjax histogram space.nc

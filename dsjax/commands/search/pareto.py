@@ -9,17 +9,18 @@ from ...formats import axis_label, heading, label, shown
 from ...specs.variables import LIMITS, WORDED
 from .. import marks, steps
 from ..common import MEMORY_OPTION, SCHEDULER_OPTION, STREAM_OPTION, grid_command, names_of
+from ..help import command
 from ..output import REFUSED, echo
 from ..tables import Table, marked, records
 
 
-@click.command()
+@command()
 @click.option("--x", default="tps_per_user", show_default=True, metavar="VARIABLE", help="'-name': less is better.")
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
 @grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)
 def pareto(request, x, y, by):
-    """The Pareto front of two variables: the points that no other feasible point beats in both.
+    """The front of two variables: what no other point beats in both.
 
     Rates and utilisation are better larger; times, memory, chips and costs smaller. Points equal in both (within
     1e-9; 1e-6 in float32) are one, picked by the study's rule: largest batch first, then the earliest grid position.

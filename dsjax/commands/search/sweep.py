@@ -5,13 +5,14 @@ import sys
 import click
 
 from ..common import grid_command
+from ..help import command
 from ..output import echo
 from ..progress import progress
 from . import large_sweep
 from .large_sweep import LARGE_OPTIONS
 
 
-@click.command()
+@command()
 @click.option("-o", "--output", metavar="FILE.nc", help="Write every point to a NetCDF file, or to FILE.zarr.")
 @click.option("--csv-all", metavar="FILE.csv", help="Write every point to a CSV file.")
 @click.option("--csv-feasible", metavar="FILE.csv", help="Write the feasible points to a CSV file.")
@@ -20,7 +21,7 @@ from .large_sweep import LARGE_OPTIONS
 @click.option("--force", is_flag=True, help="Overwrite existing files; start an interrupted sweep again.")
 @grid_command(LARGE_OPTIONS, source="[GRID]")
 def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devices, resume):
-    """Evaluate a whole grid, print the best points and why the others are refused.
+    """A whole grid: the best points, and why others are refused.
 
     GRID is the path of a grid file or the name of one of dsjax's own (default: "default").
 
@@ -31,7 +32,6 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     dsjax sweep --set hardware.H20.hbm_bytes="141 GB" --format json
     dsjax sweep --axis context=512:131072:512 --axis batch=1:512:1 --dtype float32 -o large.nc --resume
 
-    \b
     A large grid, or one for FILE.zarr, is written while it is evaluated: what is finished is in FILE.parts, and the
     same command with --resume goes on from there.
     """
