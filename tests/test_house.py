@@ -18,6 +18,7 @@ ORDER = (
         "units",
         "machine",
         "texts",
+        "advance",
         "numerics",
         "arrays",
         "specs",

@@ -15,7 +15,6 @@ import xarray as xr
 
 import dsjax
 from dsjax import cli
-from dsjax.commands import progress
 from dsjax.space import grid
 from dsjax.sweeps import outputs, resume, slabs, storage, sweep
 
@@ -395,29 +394,6 @@ def test_searches_take_a_limit_of_memory(command):
         code, out, err = command(name, STUDY, "--max-memory", "1 MB")
         assert (code, out) == (2, "") and "--max-memory 1 MB: dsjax itself takes" in err
     assert dsjax.best(STUDY, by=["hardware"], max_memory="20 GB").sizes["rank"] > 0
-
-
-def test_progress_tells_share_rate_and_time_left():
-    now = [0.0]
-    counter = progress.Counter("evaluating 1,000 points", 1000, lambda: now[0])
-    now[0] = 2.0
-    assert counter.line() == "evaluating 1,000 points ... 2 s"
-    counter.advance(400, found=True)
-    counter.advance(100)
-    assert counter.line() == "evaluating 1,000 points ... 50%, 50 points/s, 10 s left"
-    counter.advance(500)
-    assert counter.line(last=True) == "evaluating 1,000 points ... 100%, 300 points/s, 2.0 s"
-    assert progress.Counter("writing", clock=lambda: 0.0).line() == "writing ... 0 s"
-
-
-def test_progress_is_written_to_a_terminal_only(monkeypatch, capsys):
-    for terminal in (False, True):
-        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
-        with progress.progress("evaluating", False, 10) as advance:
-            advance(5)
-            time.sleep(1.1)
-        err = capsys.readouterr().err
-        assert ("50%" in err and "s left" in err) == terminal and bool(err) == terminal
 
 
 def test_a_grid_larger_than_the_disk_is_refused_before_it_is_begun(space, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .. import evaluation, machine
+from .. import advance, evaluation, machine
 from ..errors import InputError, unknown
 from ..search import ranking
 from ..space import parameters
@@ -134,7 +134,7 @@ def _candidates(results, named, normal, top, by):
     one = not len(space.by if by is None else by)
     best = ranking.best(results, by=by, top=TRIED * top if one else 1)
     kept, drawn, tied = {}, [], []
-    for i in range(best.sizes["rank"]):
+    for i in advance.of(range(best.sizes["rank"])):
         point = {axis: best[axis].values[i].item() for axis in space.axes}
         candidate = _Candidate(space, point, named)
         found = candidate.outputs(normal)

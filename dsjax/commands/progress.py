@@ -1,64 +1,55 @@
-"""A line on stderr for what takes longer than a second."""
+"""A bar on stderr, with the time left, for what takes longer than a second."""
 
 import contextlib
 import sys
 import threading
 import time
 
-import click
+from .. import advance
 
 
 @contextlib.contextmanager
 def progress(what, quiet, points=None):
-    """A line on stderr that counts seconds, for what takes longer than one.
+    """A bar on a terminal while the body runs: how far its loops have come, time so far, time left.
 
-    Yields a function `advance(points, found=False)`: with the number of all `points`, the line tells the share that is
-    done, the rate of those that were not found finished, and the time left.
+    Yields a function `done(points, found=False)` for what counts `points` itself; those `found` done take no time.
+    Nothing is shown where stderr is no terminal, where `quiet`, or within the first second, before rich is imported.
     """
-    counter = Counter(what, points)
-    if quiet or not sys.stderr.isatty():
-        yield counter.advance
-        return
-    done = threading.Event()
+    counter, own = advance.Counter(), [0, points or 0]
 
-    def tick():
-        while not done.wait(1.0):
-            click.echo(f"\r{counter.line():<78}", err=True, nl=False)
+    def done(some, found=False):
+        own[1 if found else 0] += -some if found else some
+        counter.at(own[0] / own[1] if own[1] else 1.0)
 
-    ticker = threading.Thread(target=tick, daemon=True)
-    ticker.start()
+    with advance.told(counter), contextlib.nullcontext() if quiet or not sys.stderr.isatty() else _bar(what, counter):
+        yield done
+
+
+@contextlib.contextmanager
+def _bar(what, counter):
+    ended, start = threading.Event(), time.perf_counter()
+
+    def show():
+        if ended.wait(1.0):
+            return
+        from rich import progress
+        from rich.console import Console
+
+        words, times = (progress.TextColumn(f"{{task.{of}}}", markup=False) for of in ("description", "fields[times]"))
+        columns = words, progress.BarColumn(), progress.TaskProgressColumn(), times
+        with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(what, total=None, times="")
+            while True:
+                share, so_far = counter.done, time.perf_counter() - start
+                left = f", {so_far * (1.0 / share - 1.0):,.0f} s left" if share else ""
+                bars.update(bar, completed=share, total=1.0 if share else None, times=f"{so_far:,.0f} s{left}")
+                if ended.wait(0.1):
+                    return
+
+    shown = threading.Thread(target=show, daemon=True)
+    shown.start()
     try:
-        yield counter.advance
+        yield
     finally:
-        done.set()
-        ticker.join()
-        if counter.seconds() > 1.0:
-            click.echo(f"\r{counter.line(last=True):<78}", err=True)
-
-
-class Counter:
-    """What a line of progress says."""
-
-    def __init__(self, what, points=None, clock=time.perf_counter):
-        self.what, self.points, self.clock, self.start = what, points, clock, clock()
-        self.found = self.done = 0
-        self.lock = threading.Lock()
-
-    def advance(self, points, found=False):
-        """So many points are done; `found`: they were before."""
-        with self.lock:
-            self.done += points
-            self.found += points if found else 0
-
-    def seconds(self):
-        """Since the start."""
-        return self.clock() - self.start
-
-    def line(self, last=False):
-        """The line: seconds alone, or the share, the rate and the time left."""
-        seconds, fresh = self.seconds(), self.done - self.found
-        if not self.points or not fresh:
-            return f"{self.what} ... {seconds:.1f} s" if last else f"{self.what} ... {seconds:.0f} s"
-        text = f"{self.what} ... {self.done / self.points:.0%}, {fresh / seconds:.3g} points/s"
-        left = (self.points - self.done) * seconds / fresh
-        return f"{text}, {seconds:.1f} s" if last else f"{text}, {left:,.0f} s left"
+        ended.set()
+        shown.join()

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .. import arrays, evaluation, machine
+from .. import advance, arrays, evaluation, machine
 from ..formulas.point import of_step
 from ..specs import trees
 
@@ -126,8 +126,10 @@ def _reduced(space, layout, what, dtype, kind, searched):
     """
     found, sizes = np.empty(layout.shape(space.sizes), kind), dict(layout.sizes)
     corners = itertools.product(*(range(0, space.sizes[axis], sizes[axis]) for axis in layout.kept))
+    number = math.prod(math.ceil(space.sizes[axis] / sizes[axis]) for axis in layout.kept)
     if searched is not None:
-        for place, values in searched(space, layout, what, dtype, list(corners)):
+        pairs = number * math.prod(space.sizes[axis] for axis in layout.policies)
+        for place, values in advance.of(searched(space, layout, what, dtype, list(corners)), pairs):
             found[place] = values
         return found
     run = slab_of(space, layout, what, dtype)
@@ -139,7 +141,7 @@ def _reduced(space, layout, what, dtype, kind, searched):
     # Every thread runs one slab at a time: compiled programs release the GIL.
     with concurrent.futures.ThreadPoolExecutor(max_workers=machine.cores()) as pool:
         slab(next(corners))  # compiles
-        for _ in pool.map(slab, corners):
+        for _ in advance.of(pool.map(slab, corners), number):
             pass
     return found
 

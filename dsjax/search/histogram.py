@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .. import numerics
+from .. import advance, numerics
 from ..errors import InputError
 from ..results import dataset
 from ..results.handle import Results
@@ -69,7 +69,8 @@ def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", comm
     """`histogram` of a space that is never held: points above an edge are counted, one pass for each edge."""
     name = variable(space, of)
     layout = cells.layout_of(space, (), dtype)
-    most, least = (cells.largest(space, layout, name, sign, dtype).max() for sign in (1, -1))
+    with advance.part(0.0, 0.05):
+        most, least = (cells.largest(space, layout, name, sign, dtype).max() for sign in (1, -1))
     if most == -np.inf:
         raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")
     low, high = float(-least), float(most)
@@ -81,11 +82,16 @@ def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", comm
         bounds = space.bounds | {key: max(edge, space.bounds.get(key, -np.inf))}
         return cells.count(dataclasses.replace(space, bounds=bounds), layout, "feasible", dtype)
 
+    def below(edge):
+        return points - (above(edge) - unknown)
+
     unknown, beyond = above(1e300 if dtype == "float64" else 1e38), high + 1e-4 * (high - low)
     points = above(low) - unknown
     edges = np.linspace(low, high, bins + 1)
-    reached = np.array([above(float(edge)) for edge in edges[:-1]] + [unknown])
-    found = [_quantile(q, points, lambda edge: points - (above(edge) - unknown), low, beyond) for q in quantiles]
+    with advance.part(0.05, 0.3):
+        reached = np.array([above(float(edge)) for edge in advance.of(edges[:-1])] + [unknown])
+    with advance.part(0.3, 1.0):
+        found = [_quantile(q, points, below, low, beyond) for q in advance.of(quantiles)]
     return _described(space, name, edges, -np.diff(reached), quantiles, found, command)
 
 

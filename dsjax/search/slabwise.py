@@ -9,7 +9,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from .. import evaluation
+from .. import advance, evaluation
 from ..errors import InputError
 from ..results import dataset
 from ..sweeps import slabs
@@ -102,7 +102,7 @@ class _Search:
         `promise(values)`: the larger, the earlier they are looked at.
         """
         found = []
-        for index in range(self.cut.number):
+        for index in advance.of(range(self.cut.number)):
             piece = self.cut.piece(index)
             points = evaluation.servers_at(piece, (*self.names, "feasible"))
             for flat, values in points.screened(self.names, self._count):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from .. import evaluation
+from .. import advance, evaluation
 from ..errors import InputError
 from ..results import dataset
 from ..space import ranges
@@ -31,7 +31,8 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
         return slabwise.best(space, by, top, objective, dtype, command, client)
     by, name, sense = ranking.check(space, by, top, objective)
     stream = _Stream(space, by, dtype)
-    most = stream.largest(name, sense, client)
+    with advance.part(0.0, 0.8):
+        most = stream.largest(name, sense, client)
     found = []
     for members in stream.groups():
         heap = []  # the largest `top` values so far
@@ -61,7 +62,8 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", 
         return slabwise.pareto(space, x, y, by, dtype, command, client)
     by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
     stream = _Stream(space, by, dtype)
-    most = stream.largest(x, x_sense, client), stream.largest(y, y_sense, client)
+    with advance.part(0.0, 0.8):
+        most = [stream.largest(*side, client) for side in advance.of(((x, x_sense), (y, y_sense)))]
     tolerance = ranking.TOLERANCE[dtype]
     found = []
     for members in stream.groups():
@@ -88,7 +90,7 @@ def counted(space, dtype="float32", client=None):
     """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a space, as `ranking.counted` has it."""
     variables = evaluation.variables(space, dtype)
     layout, points, held = cells.layout_of(space, (), dtype), space.points, {}
-    for name in [name for name in variables if name == "feasible" or name.startswith("ok_")]:
+    for name in advance.of([name for name in variables if name == "feasible" or name.startswith("ok_")]):
         one = _part(space, {axis: values[:1] for axis, values in space.axes.items() if axis not in variables[name][0]})
         if one.points <= MOST_CANDIDATES:  # a mask of few axes
             ((_, mask),) = evaluation.evaluate(one, dtype, (name,)).values()

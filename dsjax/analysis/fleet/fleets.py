@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from ... import advance
 from ...errors import InputError
 from ...types import Amount, Grid, Named, Names, Path
 from . import aggregated, demand, spaces, tables
@@ -93,7 +94,7 @@ def of_spaces(found, question, one_nic=True, command="dsjax.fleets"):
     """`fleets` of {kind: space}; `one_nic`: all of a fleet have the same NIC, the transfer too."""
     searches = {"aggregated": aggregated.Search, "disaggregated": pools.Search}
     of = {}
-    for kind, space in found.items():
+    for kind, space in advance.of(found.items()):
         options = {"one_nic": one_nic} if kind == "disaggregated" else {}
         of[kind] = searches[kind](space, question, **options)
     return tables.dataset_of(of, question, command)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from ... import advance
 from ...errors import InputError
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
@@ -86,7 +87,7 @@ def of(chosen, catalog, question, chips, pooled=True):
     def parts_of(one, sizes):
         return pieces.of(one, shape, has, engines, sizes)
 
-    for chip in chosen.hardware:
+    for chip in advance.of(chosen.hardware):
         one = chosen._replace(hardware=(chip,))
         parts = parts_of(one, lambda chip: _sizes(shape, chip, chips, question.demanded))
         if not parts:

@@ -58,7 +58,7 @@ def _show(space, found, form, quiet):
         records(rows, form, summary)
         return
     if not quiet:
-        echo(trust.title(space, f"; {name} of {total:,} feasible ones"), *trust.chosen(space), limits.words(space))
+        echo(trust.title(space, f"; {name} of {total:,} feasible points"), *trust.chosen(space), limits.words(space))
     most = max(n for *_, n in edges)
     rows = [
         [shown(name, low), shown(name, high), f"{n:,}", f"{100 * n / total:.1f}", "#" * round(BAR * n / most)]
