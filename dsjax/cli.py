@@ -1,5 +1,6 @@
 """The command line: `dsjax` and its commands, each imported when it is called or its help is asked for."""
 
+import contextlib
 import importlib
 import os
 
@@ -78,9 +79,13 @@ class _Commands(click.Group):
         """Commands alone: what there is beside them, `--help` and `--version`, is said above."""
         self.format_commands(context, formatter)
 
+    def make_context(self, *args, **options):
+        with _usage():
+            return super().make_context(*args, **options)
+
     def invoke(self, context):
         try:
-            with options.of_command_line(), output.remarks():
+            with _usage(), options.of_command_line(), output.remarks():
                 return super().invoke(context)
         except NothingFeasible as answer:
             output.echo(str(answer))
@@ -93,6 +98,16 @@ class _Commands(click.Group):
         except OSError as error:
             output.error(f"output cannot be written ({error.strerror})")
             os._exit(2)  # nothing more can be flushed
+
+
+@contextlib.contextmanager
+def _usage():
+    """What click says about a wrong command line, without the control characters of the words it repeats."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = output.safe(error.message)
+        raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
