@@ -79,10 +79,14 @@ def decided(deciding, operands):
 @remembered(64)
 def without(graph, decisions):
     """(`Graph`, {node: the one that has its value}) of the same results where `decisions` are as given."""
-    known, old, same, zeros = dict(decisions), graph, {}, set()
+    known, old, same, zeros, affected = dict(decisions), graph, {}, set(), set()
     graph = Graph((), old.dtype)
     graph.nodes, graph.operands, graph.constants = [], old.operands, dict(old.constants)
     for node, (name, inputs, dtype, sources) in enumerate(old.nodes):
+        if affected.isdisjoint(inputs) and (name not in ("where", "multiply") or known.keys().isdisjoint(inputs)):
+            graph.nodes.append(old.nodes[node])
+            continue
+        affected.add(node)
         inputs = tuple(same.get(i, i) for i in inputs)
         zero, replaced = _replaced(old.nodes[node], inputs, known, zeros)
         if zero:

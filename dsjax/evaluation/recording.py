@@ -32,7 +32,7 @@ class Graph:
     """
 
     def __init__(self, dtypes, dtype):
-        self.dtype, self.constants, self._known = np.dtype(dtype), {}, {}
+        self.dtype, self.constants, self._known, self._numbers = np.dtype(dtype), {}, {}, {}
         self.nodes = [Node("", (), np.dtype(kind), 1 << i) for i, kind in enumerate(dtypes)]
         self.operands = len(self.nodes)
 
@@ -55,6 +55,12 @@ class Graph:
             self._known[key] = len(self.nodes)
             self.nodes.append(Node("", (), dtype, 0))
         return self._known[key]
+
+    def number(self, value):
+        """Node of a number of Python's that is not 0, as a floating-point one: 0 and -0 are two constants."""
+        if value not in self._numbers:
+            self._numbers[value] = self.constant(value, self.dtype)
+        return self._numbers[value]
 
     def add(self, name, inputs, dtype):
         """Node of an operation on nodes: the one that is there already, or a new one."""
@@ -166,6 +172,11 @@ def _binary(name):
             ):
                 kind = BOOL if name in _COMPARISONS else kind
                 return Symbol(graph, graph.add(name, (a, b), kind), self.sources | other.sources)
+        elif (type(other) is float or type(other) is int) and other and other != 1:  # nor is it with most numbers
+            graph, a = self.graph, self.node
+            if graph.nodes[a].dtype is graph.dtype and a not in graph.constants:
+                kind = BOOL if name in _COMPARISONS else graph.dtype
+                return Symbol(graph, graph.add(name, (a, graph.number(other)), kind), self.sources)
         return _recorded(name, self, other) if _is_operand(other) else NotImplemented
 
     def reflected(self, other):

@@ -41,15 +41,16 @@ class Search:
 
         def tried(layouts, users):
             values = own.at(layouts, users)
-            return values["requests_per_s_served"] * self.osl / own.chips[layouts], self.kept(values)
+            worth = values["requests_per_s_served"] * self.osl / own.chips[layouts]
+            return worth, self.kept(values), largest.strain(values, own.limits)
 
-        found, known = largest.best(bound, own.cap, group, tried)
+        found, known = largest.best(bound, own.cap, group, tried, own.chips)
         others = np.full(own.number, -np.inf)
         near = self._near(known.worth, {rows[0][0] for rows in found.values()})
         others[near] = bound[near]
         both = [f"{chip} {precision}" for chip, precision in zip(self.hardware, self.precision, strict=True)]
         _, by_precision = np.unique(np.array(both), return_inverse=True)
-        more, _ = largest.best(others, own.cap, by_precision, tried) if len(near) else ({}, None)
+        more, _ = largest.best(others, own.cap, by_precision, tried, own.chips) if len(near) else ({}, None)
         rows = [row for of in (found, more) for rows in of.values() for row in rows]
         rows.sort(key=lambda row: -row[2])
         return [Fleet(layout, round(self.chips / own.chips[layout]), users) for layout, users, _ in rows]

@@ -94,9 +94,9 @@ def _rows(search, question):
         return []
     own = search.instances
     layouts, n, asked = (np.array(x) for x in zip(*search.found, strict=True))
-    values = own.at(layouts, asked)
     step = np.maximum(0.01 * asked, 1e-9) if question.demanded else np.ones(len(asked))
-    more = own.at(layouts, asked + step)
+    both = own.at(np.tile(layouts, 2), np.concatenate([asked, asked + step]))
+    values, more = ({name: x[half] for name, x in both.items()} for half in np.split(np.arange(2 * len(asked)), 2))
     rows = []
     for k, fleet in enumerate(search.found):
         named, chips = own.named(fleet.layout), float(own.chips[fleet.layout])
@@ -116,9 +116,8 @@ def _rows(search, question):
 def _rows_of_pools(search, question, chosen, whole):
     """{variable: value} of every fleet of two pools."""
     rows = []
-    for fleet in search.found:
-        at, named = search.answer(fleet), search.named(fleet)
-        beyond = {name: x for name, x in search.answer(fleet, 1).items() if name.startswith("ok_")}
+    for fleet, (at, more) in zip(search.found, search.answers(search.found), strict=True):
+        named, beyond = search.named(fleet), {name: x for name, x in more.items() if name.startswith("ok_")}
         row = {
             "kind": "disaggregated",
             "hardware": named["decode"]["hardware"],
@@ -126,7 +125,8 @@ def _rows_of_pools(search, question, chosen, whole):
         }
         for (pool, of), n in zip(named.items(), fleet.instances, strict=True):
             row |= {f"{pool}_{name}": x for name, x in _layout(of, float(of["chips"]), n).items()}
-        basis = _basis(whole.instances.spaces[0], named["decode"])
+        of = next(of for of in whole.instances.spaces if named["decode"]["hardware"] in of.labels("hardware"))
+        basis = _basis(of, named["decode"])
         row |= _served(at, question, 1, float(search.chips), float(fleet.users), search.price(fleet), basis)
         rows.append(
             row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": _binds(beyond, question, False)}

@@ -42,6 +42,7 @@ class Shape:
         self.layers = int(self.model.num_hidden_layers)
         self.drafts = bool(self.model.num_nextn_predict_layers)
         self.moe = self.layers > self.model.first_k_dense_replace
+        self.known: dict = {}  # {scale-up domain, chips, what is given: splits}
 
     def sizes(self, hardware, chips):
         """Sizes of an instance that divide `chips` and are a part of a scale-up domain or whole ones."""
@@ -74,7 +75,7 @@ class Shape:
         first = {axis: values[0] for axis, values in self.space.axes.items() if axis not in axes}
         fixed = {name: x for name, x in self.space.fixed.items() if name not in axes}
         space = dataclasses.replace(self.space, fixed=fixed).with_axes(axes, first)
-        one = points.layouts_of(space).evaluated(steps.decode_at(), ONE)["held_bytes"]
+        one = points.layouts_of(space).evaluated(steps.decode_at(), ONE, names=("held_bytes",))["held_bytes"]
         held = np.broadcast_to(np.ravel(one[1]), len(axes["precision"]))
         return dict(zip(axes["precision"], held.tolist(), strict=True))
 
@@ -85,6 +86,12 @@ class Shape:
         sizes, and stages of any number of chips are looked at where `pp` is among them.
         """
 
+        key = self._domain(hardware), chips, tuple((name, tuple(values)) for name, values in given.items())
+        if key not in self.known:
+            self.known[key] = self._splits(hardware, chips, given)
+        return self.known[key]
+
+    def _splits(self, hardware, chips, given):
         def wanted(name, values):
             return [x for x in values if name not in given or x in given[name]]
 

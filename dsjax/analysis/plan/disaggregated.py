@@ -39,8 +39,10 @@ class Search:
         columns = []
         for prefill, decode in itertools.product(pieces, pieces):
             several = _shared(chips, prefill.chips, decode.chips)
-            if prefill.fixed["engine"] == decode.fixed["engine"] and several:
-                pools = Pools(_space(chosen, prefill, decode, question), question.limits)
+            same = [chip for chip in prefill.axes["hardware"] if chip in decode.axes["hardware"]]
+            if prefill.fixed["engine"] == decode.fixed["engine"] and several and same:
+                both = (part._replace(axes=part.axes | {"hardware": same}) for part in (prefill, decode))
+                pools = Pools(_space(chosen, *both, question), question.limits)
                 columns += self._pairs(pools, several)
         self.number = len(columns)
         self.found = self._most_users(columns) if columns else []
@@ -82,13 +84,14 @@ class Search:
         most = np.maximum(np.floor(2.0 * inside * rates), 1.0)
 
         def tried(pairs, users):
-            value, kept = np.empty(len(pairs)), np.empty(len(pairs), bool)
+            value, strain, kept = np.empty(len(pairs)), np.empty(len(pairs)), np.empty(len(pairs), bool)
             for place in np.unique(places[pairs]).tolist():
                 own = np.flatnonzero(places[pairs] == place)
                 values = self._at(place, layouts[pairs[own]], users[own])
                 value[own] = values["requests_per_s_served"] * self.osl / self.chips
+                strain[own] = largest.strain(values, limits)
                 kept[own] = np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
-            return value, kept
+            return value, kept, strain
 
         found, _ = largest.best(rates * self.osl / self.chips, most, group, tried)
         fleets = [
@@ -102,10 +105,16 @@ class Search:
         pools, instances = self.places[place]
         return pools.at(layouts[:, 0], layouts[:, 1], users, instances, True)
 
-    def answer(self, fleet, more=0):
-        """{variable: value}, masks among them, of a fleet, or of one with more users."""
-        values = self._at(fleet.place, np.array([fleet.layouts]), np.array([float(fleet.users + more)]))
-        return {name: np.asarray(x).ravel()[0].item() for name, x in values.items()}
+    def answers(self, fleets):
+        """[({variable: value}, masks among them, of a fleet, and of one with a user more)] of fleets."""
+        found = {}
+        for place in {fleet.place for fleet in fleets}:
+            own = [fleet for fleet in fleets if fleet.place == place]
+            layouts, users = np.array([fleet.layouts for fleet in own]), np.array([float(fleet.users) for fleet in own])
+            values = self._at(place, np.tile(layouts, (2, 1)), np.concatenate([users, users + 1.0]))
+            for k, fleet in enumerate(own):
+                found[fleet] = tuple({name: x[i].item() for name, x in values.items()} for i in (k, k + len(own)))
+        return [found[fleet] for fleet in fleets]
 
     def named(self, fleet):
         """{pool: {axis: label or number}} of a fleet, with what its space has fixed instead."""

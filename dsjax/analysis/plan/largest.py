@@ -3,30 +3,32 @@
 import numpy as np
 
 TRIALS = 6  # numbers of users of a layout that are tried at once, as long as nothing is known of its group
-FIRST, TRIED = 12, 384  # layouts of a group that are tried at once: then, and later
-POINTS, MOST_TRIALS = 384, 16  # tried at once of few layouts, and of one of them
+FIRST, NARROWED = 12, 12  # layouts of a group of which many numbers are tried; of which the largest is looked for
+POINTS = 2**11  # tried at once
+MOST_TRIALS = 16  # of one layout
 EQUAL = 0.002  # values closer than this, of the larger one, are as good
 
 
 class _Known:
-    """What is known of every layout: the most users that hold, the fewest that fail, what it is worth at both."""
+    """What is known of every layout: the most users that hold, the fewest that fail, worth and strain at both."""
 
     def __init__(self, bound, most):
         n = len(bound)
         self.upper, self.worth = np.asarray(bound, float).copy(), np.full(n, -np.inf)
         self.holds, self.fails, self.at_fails = np.zeros(n), np.floor(most) + 1.0, np.full(n, np.inf)
+        self.slack, self.strain = np.ones(n), np.full(n, np.inf)  # strain at those that hold, and that fail
         self.most = self.fails - 1.0
 
-    def learn(self, layouts, users, values, kept):
-        for layout, n, value, ok in sorted(
-            zip(layouts.tolist(), users.tolist(), values.tolist(), kept.tolist(), strict=True)
-        ):
+    def learn(self, layouts, users, values, kept, strain):
+        order = np.lexsort((users, layouts))
+        columns = (np.asarray(x)[order].tolist() for x in (layouts, users, values, kept, strain))
+        for layout, n, value, ok, strained in zip(*columns, strict=True):
             if n >= self.fails[layout]:
                 continue  # more than the fewest that fail
             if ok:
-                self.holds[layout], self.worth[layout] = n, value
+                self.holds[layout], self.worth[layout], self.slack[layout] = n, value, strained
             else:
-                self.fails[layout], self.at_fails[layout] = n, value
+                self.fails[layout], self.at_fails[layout], self.strain[layout] = n, value, strained
                 self.upper[layout] = min(self.upper[layout], value)
         done = self.fails - self.holds <= 1.0
         self.upper = np.where(done, self.worth, self.upper)
@@ -35,16 +37,33 @@ class _Known:
         """Whether layouts may be worth more than `least`, and how much is not yet known."""
         return (self.fails - self.holds > 1.0) & (self.upper > least * (1.0 + EQUAL)) & np.isfinite(self.upper)
 
+    def edge(self, layouts):
+        """(users at which the strain seems to be 1, what that seems to be worth) of layouts that hold some users.
 
-def best(bound, most, group, tried, keep=1):
+        Straight in the logarithms; where no number fails yet, the strain seems to rise like the root of the users.
+        """
+        low, high, under, over = (x[layouts] for x in (self.holds, self.fails, self.slack, self.strain))
+        worth, at_fails = self.worth[layouts], self.at_fails[layouts]
+        known = np.isfinite(at_fails)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = -np.log(under) / np.where(known, np.log(over / under), 0.5 * np.log(high / low))
+        share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 0.5)
+        users = low * (high / low) ** share
+        return users, np.where(known, worth + share * (at_fails - worth), worth * np.sqrt(users / low))
+
+
+def best(bound, most, group, tried, size=None, keep=1):
     """(`ranked` layouts of every group, each with the most users, what is known of all).
 
-    `bound`: what a layout is worth at most, -inf of those that are out; `most` users that may be in it. `tried(layouts,
-    users)`: (value, whether the limits are kept): the value never falls with users, and limits once broken stay so. A
-    layout is tried as long as what it may be worth, by its bound or by a number of users at which it keeps no limits,
-    is more than the `keep`-th best of its group: at the number at which it seems to be worth just that.
+    `bound`: what a layout is worth at most, -inf of those that are out; `most` users that may be in it; `size`: in
+    proportion to which users are. `tried(layouts, users)`: (value, whether the limits are kept, the largest share of a
+    limit): the value never falls with users, and limits once broken stay so. A layout is tried as long as what it may
+    be worth, by its bound or by a number of users at which it keeps no limits, is more than the `keep`-th best of its
+    group: at the number at which it seems to be worth just that. The most users of those that seem best are looked for
+    first, so that what the others have to beat is known.
     """
     known, groups = _Known(bound, most), int(np.max(group, initial=-1)) + 1
+    size = np.ones(len(group)) if size is None else size
     while True:
         least = _least(known.worth, group, groups, keep)
         waits = np.flatnonzero(known.open(least[group]))
@@ -52,7 +71,19 @@ def best(bound, most, group, tried, keep=1):
             break
         fresh = ~np.isfinite(least[group[waits]])
         parts = [_spread(known, _first(waits[fresh], group, known.upper, FIRST))]
-        parts.append(_aimed(known, _first(waits[~fresh], group, known.upper, TRIED), least[group]))
+        seen = waits[~fresh]
+        both = seen[known.holds[seen] > 0.0]
+        narrowed, late = both, np.zeros(groups, bool)
+        if len(both):
+            worth = np.full(len(group), -np.inf)
+            worth[both] = known.edge(both)[1]
+            narrowed = _first(both[worth[both] > least[group[both]]], group, worth, NARROWED)
+            parts.append(_narrowed(known, narrowed))
+            late[group[narrowed]] = True
+        others = np.setdiff1d(seen[~late[group[seen]]], narrowed)
+        per = max(POINTS // (2 * max(len(np.unique(group[others])), 1)), FIRST)
+        others = _first(others, group, known.upper, per)
+        parts.append(_aimed(known, others, least[group], _users(known, group, groups, size)[group] * size))
         layouts, users = np.unique(np.concatenate(parts, axis=1), axis=1)
         layouts = layouts.astype(int)
         known.learn(layouts, users, *tried(layouts, users))
@@ -95,25 +126,57 @@ def _spread(known, layouts):
     return np.stack([np.repeat(layouts, TRIALS), users.ravel()])
 
 
-def _aimed(known, layouts, least):
-    """[layouts, users] at which each seems to be worth a little more than `least`.
-
-    What a layout is worth rises less and less with its users: straight between two numbers it is underrated, straight
-    in the logarithms of both it is overrated; both are tried.
-    """
+def _narrowed(known, layouts):
+    """[layouts, users] on both sides of where a limit seems to be met, and evenly between what holds and fails."""
     low, high = known.holds[layouts], known.fails[layouts]
-    wanted = least[layouts]
-    at_low, at_high = (
-        np.maximum(known.worth[layouts], 0.0),
-        np.where(np.isfinite(known.at_fails[layouts]), known.at_fails[layouts], known.upper[layouts]),
-    )
-    share = np.clip((wanted - at_low) / np.maximum(at_high - at_low, 1e-30), 0.0, 1.0)
-    straight = low + share * (high - low)
-    first, at_first = np.maximum(low, 0.5), np.where(low > 0.0, at_low, np.maximum(at_high, 1e-30) * 0.5 / high)
-    slope = np.log(np.maximum(at_high / np.maximum(at_first, 1e-30), 1.0 + 1e-9)) / np.log(high / first)
-    curved = first * np.exp(np.clip(np.log(np.maximum(wanted / np.maximum(at_first, 1e-30), 1.0)) / slope, 0.0, 50.0))
-    n = int(np.clip(POINTS // max(len(layouts), 1), 0, MOST_TRIALS))
+    at = np.floor(known.edge(layouts)[0])
+    share = np.arange(1, TRIALS + 1) / (TRIALS + 1)
+    between = np.round(low * (high / low) ** share[:, None])
+    users = np.clip(np.concatenate([[at, at + 1.0], between]), low + 1.0, high - 1.0)
+    return np.stack([np.tile(layouts, len(users)), users.ravel()])
+
+
+def _users(known, group, groups, size):
+    """Users for what the best of every group is worth, over its size."""
+    each = np.zeros(groups)
+    order = np.lexsort((-known.worth, group))
+    of, first = np.unique(group[order], return_index=True)
+    at = order[first]
+    found = np.isfinite(known.worth[at]) & (known.worth[at] > 0.0)
+    each[of[found]] = (known.holds[at] / (np.where(found, known.worth[at], 1.0) * size[at]))[found]
+    return each
+
+
+def _aimed(known, layouts, least, users):
+    """[layouts, users] at which each seems to be worth just a little more than `least`.
+
+    Nothing is known of a layout: as many `users` for what it is worth as of the best. Else by what it is worth where it
+    holds or fails: that rises less and less with users, by about their root at least.
+    """
+    low, high, wanted = known.holds[layouts], known.fails[layouts], least[layouts] * (1.0 + 0.5 * EQUAL)
+    at_low, at_high = known.worth[layouts], known.at_fails[layouts]
+    held, failed = np.isfinite(at_low), np.isfinite(at_high)
+    fresh = users[layouts] * wanted
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(failed, wanted / np.where(failed, at_high, 1.0), 1.0)
+        straight = low + np.clip((wanted - at_low) / (at_high - at_low), 0.0, 1.0) * (high - low)
+        up = low * (wanted / at_low) ** 2
+    first = np.where(held, np.where(failed, straight, low * wanted / at_low), np.where(failed, high * ratio, fresh))
+    second = np.where(held, up, np.where(failed, high * ratio * ratio, fresh))
+    n = int(np.clip(0.2 * POINTS // max(len(layouts), 1), 0, MOST_TRIALS))
     between = [low + (high - low) * (i + 1.0) / (n + 1.0) for i in range(n if n > 1 else 0)]
-    users = np.stack([np.ceil(straight), np.ceil(curved), *map(np.round, between)])
+    users = np.stack([np.floor(first), np.floor(second), *map(np.round, between)])
     users = np.clip(users, low + 1.0, high - 1.0)
     return np.stack([np.tile(layouts, len(users)), users.ravel()])
+
+
+def strain(values, limits):
+    """The largest share of a limit, above 1 where one is broken; not above 1e3."""
+    found = np.zeros(len(values["tpot_mean"]))
+    for key, limit in limits.items():
+        side, name = key.split("_", 1)
+        if name in values:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = values[name] / limit if side == "max" else limit / values[name]
+            found = np.maximum(found, np.where(np.isnan(share), 1e3, np.minimum(share, 1e3)))
+    return found

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 
 import xarray as xr
@@ -14,6 +15,8 @@ from ..fleet import demand
 from . import aggregated, answers, helps, instances, pieces
 from . import disaggregated as two_pools
 from .axes import nearest
+
+LAYOUTS = 2**18  # whose tables are held at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,29 +82,29 @@ def plan(
 
 
 def of(chosen, catalog, question, chips, pooled=True):
-    """`plan` of names that are read; one hardware after the other, so that the tables of one alone are held."""
+    """`plan` of names that are read; so many hardware at once that the tables of `LAYOUTS` layouts are held."""
     shape = pieces.shape_of(chosen)
     has, why = pieces.precisions(chosen, shape, catalog)
     engines, found = shape_engines(chosen, catalog), []
 
-    def parts_of(one, sizes):
-        return pieces.of(one, shape, has, engines, sizes)
+    def parts_of(hardware, sizes):
+        return pieces.of(chosen._replace(hardware=hardware), shape, has, engines, sizes)
 
-    for chip in advance.of(chosen.hardware):
-        one = chosen._replace(hardware=(chip,))
-        parts = parts_of(one, lambda chip: _sizes(shape, chip, chips, question.demanded))
-        if not parts:
-            continue
+    def own_sizes(chip):
+        return _sizes(shape, chip, chips, question.demanded)
+
+    for hardware in advance.of(_together(chosen.hardware, parts_of(chosen.hardware, own_sizes))):
+        one, parts = chosen._replace(hardware=hardware), parts_of(hardware, own_sizes)
         spaces = [pieces.space(part, one, question.load) for part in parts]
         search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
         pools = None
         if pooled and not question.demanded:
-            of_pools = parts_of(one, lambda chip: [n for n in shape.every_size(chip, chips) if n < chips])
+            of_pools = parts_of(hardware, lambda chip: [n for n in shape.every_size(chip, chips) if n < chips])
             whole = [part for part in of_pools if part.axes.get("pp", [1]) == [1]]
             pools = two_pools.Search(one, whole, question, chips)
         found.append(answers.of_searches(search, pools, question, one))
     if not found:
-        raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen, sizes)))
+        raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
     ds = answers.dataset_of(found, question, chips, chosen, why, shape.space)
     if ds.sizes["rank"] and not question.demanded and question.limits:
         first = {name: x.item() for name, x in ds.isel(rank=0).variables.items()}
@@ -112,6 +115,24 @@ def of(chosen, catalog, question, chips, pooled=True):
             gains = helps.of(chosen, named, first["concurrency"] / first["instances"], question)
             ds.attrs["helps"] = json.dumps(gains)
     return ds
+
+
+def _together(hardware, parts):
+    """[names of hardware that are looked at together], of those that are in some of the `parts`."""
+    layouts = dict.fromkeys(hardware, 0)
+    for part in parts:
+        each = math.prod(len(values) for axis, values in part.axes.items() if axis != "hardware")
+        for chip in part.axes["hardware"]:
+            layouts[chip] += each
+    found, held = [], 0
+    for chip, n in layouts.items():
+        if n:
+            if not found or held + n > LAYOUTS:
+                found.append(())
+                held = 0
+            found[-1] += (chip,)
+            held += n
+    return found
 
 
 def shape_engines(chosen, catalog):

@@ -41,9 +41,14 @@ class Points:
     def tables(self, varied):
         """Tables of the steps."""
         layouts = layouts_of(self.space, varied, LENGTHS if self.laws.by_sample else "sample")
-        self.decode = tables.Decode(layouts, self.laws, self.fields)
-        self.prompts = tables.Prompts(layouts, self.laws, self.decode.groups)
+        self.decode = tables.Decode(layouts, self.laws, self.fields, self.left_out)
+        self.prompts = tables.Prompts(layouts, self.laws, self.decode.groups, self.left_out)
         self.decode.found["ok_sp"] = self.prompts.found["ok_sp"]  # the sequences of prompts alone are split
+
+    @property
+    def left_out(self):
+        """What variables of steps that are not needed begin with."""
+        return () if self.needed & OF_PARTS else ("part/",)
 
     # ---- over the space
 

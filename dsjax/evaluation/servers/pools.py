@@ -33,8 +33,8 @@ class Pairs(Points):
         for name, space in self.space.pools.items():
             own = {_of_pool(key, name): numbers for key, numbers in varied.items() if _of_pool(key, name)}
             layouts = layouts_of(space, own, along, f"{name}_")
-            decode = tables.Decode(layouts, self.laws)
-            self.pool[name] = decode, tables.Prompts(layouts, self.laws, decode.groups)
+            decode = tables.Decode(layouts, self.laws, (), self.left_out)
+            self.pool[name] = decode, tables.Prompts(layouts, self.laws, decode.groups, self.left_out)
         self.decode, _ = self.pool["decode"]
 
     @functools.cached_property

@@ -58,17 +58,34 @@ class Layouts:
         hidden = ("sample", LENGTHS, LOADS)
         return tuple(dim if dim in hidden or is_shared(dim) else self.prefix + dim for dim in dims)
 
-    def evaluated(self, function, loads, variants=1):
+    def evaluated(self, function, loads, variants=1, names=None, left_out=()):
         """{variable: (dims, array)} of a function of a step, over axes of layouts and hidden ones.
 
-        Choices of policies that are not in the space are not even looked at: a variable may lack dims that it has in
-        `over`, where another choice depends on them.
+        Of `names`, None all, without those that begin with one of `left_out`. Choices of policies that are not in the
+        space are not even looked at: a variable may lack dims that it has in `over`, where another choice depends on
+        them.
         """
+        loads, place = self._distinct(loads)
         how, leaves = self.plan(function, loads, variants)
         how = dataclasses.replace(how, policies=tuple((axis, choices, ()) for axis, choices, _ in how.policies))
-        known = layout(how, "float64")
+        known = {name: x for name, x in layout(how, "float64").items() if names is None or name in names}
+        known = {name: x for name, x in known.items() if not name.startswith((*left_out, "-"))}
         found = evaluated(how, "float64", tuple(known), leaves)
+        if place is not None:
+            at = {name: dims.index(LENGTHS) for name, (dims, _) in known.items() if LENGTHS in dims}
+            found |= {name: np.take(found[name], place, axis) for name, axis in at.items()}
         return {name: (self.named(known[name][0]), found[name]) for name in known}
+
+    def _distinct(self, loads):
+        """(`loads` of which those along `LENGTHS` are there once, the place of each of them); None: as they are."""
+        columns = {name: numbers for name, (axis, numbers) in loads.items() if axis == LENGTHS}
+        if self.along == LENGTHS or not columns:
+            return loads, None
+        columns = dict(zip(columns, np.broadcast_arrays(*columns.values()), strict=True))
+        _, first, place = np.unique(np.stack([*columns.values()]), axis=1, return_index=True, return_inverse=True)
+        if len(first) == len(place.reshape(-1)):
+            return loads, None
+        return loads | {name: (LENGTHS, x[first]) for name, x in columns.items()}, place.reshape(-1)
 
 
 def is_shared(name):
@@ -77,14 +94,14 @@ def is_shared(name):
 
 
 class Decode:
-    """Steps of decode of layouts: {variable: (dims, array)} of `steps.decode_at`."""
+    """Steps of decode of layouts: {variable: (dims, array)} of `steps.decode_at`, but for those `left_out`."""
 
-    def __init__(self, layouts, laws, fields=()):
+    def __init__(self, layouts, laws, fields=(), left_out=()):
         at = {"sequences": ("", 1.0), "context": (LENGTHS, laws.context), "spread": (LENGTHS, laws.spread)}
-        one = layouts.evaluated(steps.decode_at(fields), at)
+        one = layouts.evaluated(steps.decode_at(fields), at, names=("dp", "room_bytes", "position_bytes"))
         self.groups = np.max(one["dp"][1])
         at["sequences"] = (LOADS, table.nodes(self.most(one, laws)))
-        self.found = layouts.evaluated(steps.decode_at(fields), at)
+        self.found = layouts.evaluated(steps.decode_at(fields), at, left_out=left_out)
         if np.any(laws.chunked):
             self.found["products"] = layouts.evaluated(steps.decode_products, at)["seconds"]
 
@@ -104,7 +121,7 @@ class Prompts:
 
     VARIANTS = 4
 
-    def __init__(self, layouts, laws, groups):
+    def __init__(self, layouts, laws, groups, left_out=()):
         alone, prompt, pairs = np.full(len(laws), ALONE), laws.prompt, laws.pairs
         budget = np.where(laws.chunked, laws.budget, np.maximum(laws.budget, prompt))
         shares = ((prompt, budget, pairs), (prompt, budget, PAIRS * pairs))
@@ -115,7 +132,7 @@ class Prompts:
         most = max(np.max(laws.sizes.new_edges), groups * np.max(laws.budget) + np.max(prompt))
         loads["tokens"] = LOADS, table.nodes(1.5 * float(most))
         self.nodes = loads["tokens"][1]
-        self.found = layouts.evaluated(steps.prompts_at, loads, self.VARIANTS)
+        self.found = layouts.evaluated(steps.prompts_at, loads, self.VARIANTS, left_out=left_out)
         if np.any(laws.chunked):
             first = {name: (axis, x[: len(laws)] if axis == LENGTHS else x) for name, (axis, x) in loads.items()}
             self.found["products"] = layouts.evaluated(steps.prompt_products, first)["seconds"]
