@@ -24,8 +24,9 @@ def test_a_changed_figure_is_seen(tmp_path):
         ("benchmarks", (SCRIPT.name, "speed_page.py")),
         ("docs", ("accuracy.md", "accuracy.json")),
         (".", ("README.md",)),
+        ("dsjax/data", ("accuracy.toml",)),
     ):
-        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder).mkdir(exist_ok=True, parents=True)
         for name in names:
             (tmp_path / folder / name).write_text((ROOT / folder / name).read_text("utf-8"), "utf-8")
     copy = tmp_path / "benchmarks" / SCRIPT.name

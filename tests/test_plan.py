@@ -1,6 +1,7 @@
 """`dsjax plan`: axes from the chips, the search against brute force over them, what it says, bad input."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from console import command
 
 import dsjax
 from dsjax.analysis.plan import axes, largest, pieces
+from dsjax.catalog import reader
+from dsjax.commands.answers import plan_words
+from dsjax.commands.tables import rows_over
 from dsjax.errors import InputError
 
 MODEL, HARDWARE, CHIPS = "Qwen3-30B-A3B", "H20", 4
@@ -207,9 +211,9 @@ def test_the_command_answers_in_words_and_its_commands_work():
     args = [*line.split(), "--fix", "pipeline=naive", "--fix", "sp=1"]
     lines = command(*args).splitlines()
     assert "for 90 % of the requests" in lines[0]
-    assert [text.split()[0] for text in lines[1:6]] == ["run", "serves", "times", "binds", "costs"]
+    assert [text.split()[0] for text in lines[1:6]] == ["run", "serves", "sure", "binds", "costs"]
     commands = [text.removeprefix("next: dsjax ") for text in lines if text.startswith("next: dsjax ")]
-    assert [text.split()[0] for text in commands] == ["explain", "sweep", "plot"]
+    assert [text.split()[0] for text in commands] == ["explain", "plot"]
     assert "tokens/s" in command(*commands[0].split())
     row = json.loads(command(*args, "--format", "json"))["rows"][0]
     assert row["rank"] == 1 and row["hardware"] == HARDWARE
@@ -229,3 +233,35 @@ def test_recommend_takes_the_sizes_of_its_fleets_from_the_chips():
     assert float(ds["chips"][0]) == 16.0
     own = dsjax.recommend(requests_per_s=10, isl=4096, osl=1024, fixed=one | {"mtp": 0}, axes={"ep": [72]})
     assert set(own["decode_chips_per_instance"].values.tolist()) == {72.0}  # a size that is given is kept
+
+
+def test_requests_and_prices_of_a_user_are_those_of_both_pools_and_of_the_next_commands():
+    """What is fixed or set beside the sizes; the commands of an engine that `dsjax launch` knows begin it."""
+    more = {"axes": {"tp": [2]}, "fixed": {"isl_cv": 0, "moe_tp": 2, "sp": 1, "mtp": 0}}
+    ds = asked(engine="vllm", settings={f"hardware.{HARDWARE}.usd_per_hour": 2}, precision="bf16", **more)
+    assert {*ds["kind"].values.tolist()} == {"aggregated", "disaggregated"}
+    np.testing.assert_allclose(ds["cost_per_hour"], 2.0 * CHIPS)
+    for row in rows_over(ds, "rank"):
+        lines = [*plan_words._next(ds, row, json.loads(ds.attrs["asked"]))]
+        assert all(" --fix isl_cv=0 " in line and "usd_per_hour=2" in line for line in lines)
+        assert [line.split()[1] for line in lines if "launch" in line] == ["launch"]
+        for line in lines:
+            if "plot" not in line:
+                assert command(*line.split()[1:])
+
+
+def test_it_says_how_far_off_measured_systems_of_the_kind_are(found):
+    kept = tomllib.loads((reader.DATA / "accuracy.toml").read_text(encoding="utf-8"))
+    for row in rows_over(found, "rank"):
+        own = kept[row["system_class"]]
+        assert (row["error_median"], row["error_p90"]) == (own["median"], own["p90"])
+        said = plan_words._sure(row, "p90")
+        assert f"median {own['median']:.0%}, 9 of 10 within {own['p90']:.0%}" in said
+    kinds = {"aggregated": "aggregated", "disaggregated": ("wide EP", "small TP decode")}
+    assert all(row["system_class"] in kinds[row["kind"]] for row in rows_over(found, "rank"))
+
+
+def test_lengths_beyond_those_of_the_model_are_remarked(found):
+    assert "remark" not in found.attrs
+    long = asked(isl=60_000, osl=2_000, fixed=FIXED | {"tp": 4, "mtp": 0}, tpot=None, ttft=None, disaggregated=False)
+    assert long.attrs["remark"] == f"62,000 tokens are more than the 40,960 positions that {MODEL} was made for"

@@ -42,6 +42,19 @@ def read(path):
     return row(config, str(path), checkpoints.file_beside(path))
 
 
+def longest(name, folder):
+    """Positions that a model was made for, its `max_position_embeddings`; None where no config says.
+
+    `name`: what means a config, or that of one in `folder`.
+    """
+    path = path_of(name) or folder / f"{name}.json"
+    config = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+    for of in (config, *(x for x in config.values() if isinstance(x, dict))):
+        if isinstance(found := of.get("max_position_embeddings"), int) and found > 0:
+            return found
+    return None
+
+
 def row(config, where, beside=None):
     """{field of `records.Model`: number} of a parsed config, with its `quantisation`, what the time leaves out
     (`left_out`), and where they come from.

@@ -54,6 +54,15 @@ CLASSES = {
 }
 
 
+def decode_kind(alone, others, tp, chips):
+    """The class of what decodes: for a user who is `alone`; `others` tokens of others' prompts for each step."""
+    if alone:
+        return "one user"
+    if others > FEW:
+        return "aggregated"
+    return "wide EP" if tp < chips else "small TP decode"
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """One measured system, completed."""
@@ -102,11 +111,10 @@ class System:
         x = self.used
         if self.metric.phases == ("prefill",):
             return "prefill" if self.metric.rate else "first token"
-        if self.alone:
-            return "one user"
-        if len(self.metric.phases) > 1 and (self.metric.rate or (x["concurrency"] - 1) * x["isl"] > FEW * x["osl"]):
-            return "aggregated"
-        return "wide EP" if x["tp"] < x["chips"] else "small TP decode"
+        others = math.inf if self.metric.rate else 0.0
+        if not self.alone and len(self.metric.phases) > 1 and not self.metric.rate:
+            others = (x["concurrency"] - 1) * x["isl"] / x["osl"]
+        return decode_kind(self.alone, others if len(self.metric.phases) > 1 else 0.0, x["tp"], x["chips"])
 
     @property
     def alone(self):

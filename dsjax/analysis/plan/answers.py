@@ -1,15 +1,21 @@
 """What a search found as a Dataset over `rank`, with its words in attributes."""
 
 import collections
+import functools
 import json
+import os
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from ...catalog import reader
 from ...results.dataset import global_attributes
 from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
+from ...validation import measured
+from .axes import LAYOUT as LAYOUTS
+from .pieces import AXES
 
 NAMED = ("kind", "hardware", "precision")  # coordinates of a rank
 LAYOUT = ("engine", "nic", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching")
@@ -34,6 +40,12 @@ META = {
     "outside_validity": ("", VARIABLES["outside_validity"][1].removesuffix("; 0: they are held against simulations")),
     "curve_uncertainty": ("1", "relative standard error of the time of a kernel"),
     "curve_basis": ("", "kernels fitted to this hardware, to a sibling, or assumed of another design"),
+    "system_class": ("", "class of measured systems that is of its kind (docs/accuracy.md)"),
+    "systems": ("1", "measured systems of the class"),
+    "error_median": ("1", "relative error of the times and rates of the class, median"),
+    "error_p90": ("1", "relative error of the times and rates of the class, 90th percentile"),
+    "ttft_error_median": ("1", "relative error of measured times to the first token, median"),
+    "ttft_error_p90": ("1", "relative error of measured times to the first token, 90th percentile"),
     "binds": ("", "what would not be kept by a user, or a request, more"),
 }
 
@@ -77,6 +89,7 @@ def dataset_of(found, question, chips, chosen, why, space):
         "asked": json.dumps(question.asked | {"chips": chips, "demanded": question.demanded}),
         "statistic": question.statistic,
         "limits": json.dumps(question.limits),
+        "changes": json.dumps(_changes(chosen)),
         "checkpoint": why,
         "layouts": sum(of.layouts for of in found),
         "possible": sum(of.fits for of in found),
@@ -109,8 +122,33 @@ def _rows(search, question):
         users = None if question.demanded else float(n[k] * asked[k])
         hour = float(n[k] * chips * own.price[fleet.layout])
         row |= _served(at, question, int(n[k]), float(n[k] * chips), users, hour, _basis(space, named))
+        alone = row["concurrency"] / n[k] <= 1.0
+        others = max(row["concurrency"] / n[k] - 1.0, 0.0) * question.asked["isl"] / question.asked["osl"]
+        row |= _measured(measured.decode_kind(alone, others, row["tp"], chips))
         rows.append(row | {"binds": _binds(beyond, question, full)})
     return rows
+
+
+def _changes(chosen):
+    """What a user fixed beside a layout, set, and brought along: a command about an answer needs it too."""
+    fixed = {name: x for name, x in chosen.fixed.items() if name not in (*AXES, *LAYOUTS)}
+    own = chosen.changes
+    catalogs = own["catalogs"] or ()
+    catalogs = [str(x) for x in ((catalogs,) if isinstance(catalogs, str | os.PathLike) else catalogs)]
+    return {"fixed": fixed, "settings": dict(own["settings"] or {}), "catalogs": catalogs}
+
+
+@functools.cache
+def _accuracy():
+    return reader.read_toml(reader.DATA / "accuracy.toml")
+
+
+def _measured(kind):
+    """How far off measured systems of a class were, and first tokens."""
+    own, first = _accuracy()[kind], _accuracy()["first token"]
+    row = {"system_class": kind, "systems": float(own["systems"])}
+    row |= {f"error_{name}": own[name] for name in ("median", "p90")}
+    return row | {f"ttft_error_{name}": first[name] for name in ("median", "p90")}
 
 
 def _rows_of_pools(search, question, chosen, whole):
@@ -125,13 +163,19 @@ def _rows_of_pools(search, question, chosen, whole):
         }
         for (pool, of), n in zip(named.items(), fleet.instances, strict=True):
             row |= {f"{pool}_{name}": x for name, x in _layout(of, float(of["chips"]), n).items()}
-        of = next(of for of in whole.instances.spaces if named["decode"]["hardware"] in of.labels("hardware"))
-        basis = _basis(of, named["decode"])
+        basis = _basis(_same(whole.instances.spaces, named["decode"]), named["decode"])
         row |= _served(at, question, 1, float(search.chips), float(fleet.users), search.price(fleet), basis)
+        row |= _measured(measured.decode_kind(fleet.users == 1, 0.0, row["decode_tp"], named["decode"]["chips"]))
         rows.append(
             row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": _binds(beyond, question, False)}
         )
     return rows
+
+
+def _same(spaces, named):
+    """A space of whole instances of the same chips and engine: its kernels are those of a pool."""
+    names = ("hardware", "engine")
+    return next((x for x in spaces if all(named[name] in x.labels(name) for name in names)), spaces[0])
 
 
 def _layout(named, chips, n):

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...evaluation.servers import tables
+from ...serving.instances import study
 from ...space import grid
 from ..fleet import bounds
 from ..fleet.answers import Pools
@@ -13,6 +15,7 @@ from . import largest
 # Splits of a pool, of one precision and one hardware: those that bounds on their rate rank first, and the quickest.
 RANKED, QUICKEST = 8, 3
 POOLS = ("prefill", "decode")
+UNREAD = ("batching", "requests_per_user", "chunk_tokens")  # names of servers that pools do not have
 MINE = {"prefill": {"mtp": [0]}, "decode": {"sp": [1]}}  # what a pool alone has no use for
 
 
@@ -143,12 +146,31 @@ def _shared(chips, prefill, decode):
 
 
 def _space(chosen, prefill, decode, question):
-    """The space of two pools of instances of these pieces."""
+    """The space of two pools of instances of these pieces; what is of the requests, or the model, is of both."""
+    shared = {"axes": {}, "fixed": {name: x for name, x in question.load.items() if name != "requests_per_user"}}
+    shared["fixed"]["transfer_nic"] = chosen.nic
     head = {"model": chosen.model, "phase": "disaggregated"}
     for pool, piece in zip(POOLS, (prefill, decode), strict=True):
-        own = {
-            name: x for name, x in (piece.axes | piece.fixed).items() if name not in ("batching", "requests_per_user")
-        }
-        head[pool] = own | {name: x for name, x in MINE[pool].items() if name in piece.axes}
-    load = {name: x for name, x in question.load.items() if name != "requests_per_user"}
-    return grid.load(head | {"fixed": load | {"transfer_nic": chosen.nic}}, any_size=True, **chosen.changes)
+        head[pool] = {}
+        for part, values in (("axes", piece.axes), ("fixed", piece.fixed)):
+            own = {name: x for name, x in values.items() if name not in UNREAD}
+            shared[part] |= {name: x for name, x in own.items() if _is_shared(name)}
+            head[pool] |= {name: x for name, x in own.items() if not _is_shared(name)}
+        head[pool] |= {name: x for name, x in MINE[pool].items() if name in piece.axes}
+    changes = chosen.changes | {"settings": settings_of_pools(chosen.changes["settings"] or {})}
+    return grid.load(head | shared, any_size=True, **changes)
+
+
+def settings_of_pools(settings):
+    """Settings {"hardware.<row>.<field>": number} as those of both pools, and of the transfer, are called."""
+    found = {}
+    for key, x in settings.items():
+        record = key.partition(".")[0]
+        names = [f"{pool}_{record}" for pool in POOLS if f"{pool}_{record}" in study.POOLS.records] or [record]
+        names += [f"transfer_{record}"] if f"transfer_{record}" in study.POOLS.records else []
+        found |= {f"{name}{key.removeprefix(record)}": x for name in names}
+    return found
+
+
+def _is_shared(name):
+    return tables.is_shared(name) or name in study.POOLS.requests or name == "length_law"

@@ -56,7 +56,7 @@ def choice(model, hardware, nic, engine, precision, axes=None, fixed=None, setti
         model = names.canonical("model", "model", model, catalog["model"], owners=True)
     except InputError as error:
         raise InputError(f"{error}; or the path of a model's config.json: {option('model', 'PATH')}") from None
-    chips = _named("hardware", hardware, catalog["hardware"], [*catalog["hardware"]] if hardware == "any" else None)
+    chips = _named("hardware", hardware, catalog["hardware"], [*catalog["hardware"]] if _any(hardware) else None)
     engine = names.canonical("engine", "engine", engine, catalog["engine"])
     engines = tuple(derived.deployments(engine, catalog["engine"]))
     axes, fixed = dict(axes or {}), dict(fixed or {})
@@ -83,10 +83,15 @@ def choice(model, hardware, nic, engine, precision, axes=None, fixed=None, setti
     return Choice(model, chips, nic, engines, precision, axes, fixed, changes), catalog
 
 
+def _any(names):
+    given = [names] if isinstance(names, str) else list(names)
+    return len(given) == 1 and str(given[0]).strip().lower() == "any"
+
+
 def _named(where, given, rows, every=None):
     if every is not None:
         return tuple(every)
-    given = [x for x in given.split(",") if x] if isinstance(given, str) else list(given)
+    given = [x.strip() for x in given.split(",") if x.strip()] if isinstance(given, str) else list(given)
     if not given:
         raise InputError(f"{where}: no name given; expected names of rows, separated by commas")
     return tuple(dict.fromkeys(names.canonical(where, where, name, rows) for name in given))

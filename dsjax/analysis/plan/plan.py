@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ... import advance
+from ...catalog import configs, reader
 from ...errors import InputError
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
@@ -69,7 +70,9 @@ def plan(
     without a demand (`disaggregated`), two pools of one hardware and precision: every way to share out the chips, each
     pool split as one of those that bounds rank first.
 
-    Attributes have the words: what limits it, what the chips and the precision are, why there is no answer.
+    Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
+    `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `changes`,
+    what was fixed or set beside; `nearest`, where there is no answer; `remark` on lengths beyond the model's own.
     """
     given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "min_tps_per_user": tps_per_user}
     question = _question(given | {"max_ttft": ttft, "max_tpot": tpot}, percentile)
@@ -106,6 +109,9 @@ def of(chosen, catalog, question, chips, pooled=True):
     if not found:
         raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
     ds = answers.dataset_of(found, question, chips, chosen, why, shape.space)
+    length, most = question.asked["isl"] + question.asked["osl"], configs.longest(chosen.model, reader.DATA / "models")
+    if most is not None and length > most:
+        ds.attrs["remark"] = f"{length:,g} tokens are more than the {most:,} positions that {chosen.model} was made for"
     if ds.sizes["rank"] and not question.demanded and question.limits:
         first = {name: x.item() for name, x in ds.isel(rank=0).variables.items()}
         if first["kind"] == "aggregated":

@@ -4,7 +4,11 @@ import json
 import math
 import shlex
 
+from ... import studies
+from ...analysis.plan.disaggregated import settings_of_pools
 from ...formats import milliseconds
+from ...launching.engines import ENGINES
+from ...space import grid
 from .. import marks, output, steps
 from ..output import echo
 from ..tables import records, rows_over, table
@@ -36,6 +40,8 @@ def show(ds, form, quiet):
     if not rows:
         echo(_none(ds, asked))
         return
+    if "remark" in ds.attrs and not quiet:
+        echo(f"  remark  {ds.attrs['remark']}")
     best = rows[0]
     echo(output.pairs(_answer(ds, best, asked).items()))
     echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"]))
@@ -65,17 +71,15 @@ def _of(row, pool):
 
 
 def _split(row):
-    """A layout in words."""
+    """A layout in short: tp8 dp2 ep8 moe_tp2."""
     if row["kind"] == "disaggregated":
         return "; ".join(f"{pool} {_split(_of(row, pool) | {'kind': ''})}" for pool in ("prefill", "decode"))
-    parts = [f"tp {row['tp']:g}", f"dp {row['dp']:g}", f"ep {row['ep']:g}"]
-    parts += [f"moe_tp {row['moe_tp']:g}"] if row["moe_tp"] > 1 else []
-    parts += [f"pp {row['pp']:g}"] if row["pp"] > 1 else []
-    parts += [f"sp {row['sp']:g}"] if row["sp"] > 1 else []
-    parts += [f"{row['mtp']:g} draft token{'s' if row['mtp'] > 1 else ''}"] if row["mtp"] else []
+    parts = [f"{name}{row[name]:g}" for name in ("tp", "dp", "ep")]
+    parts += [f"{name}{row[name]:g}" for name in ("moe_tp", "pp", "sp") if row[name] > 1]
+    parts += [f"mtp{row['mtp']:g}"] if row["mtp"] else []
     parts += [row["pipeline"]] if row["pipeline"] != "naive" else []
     parts += [row["dispatch_mode"]] if row["dispatch_mode"] != "auto" else []
-    return ", ".join([*parts, *([row["batching"]] if row.get("batching") else [])])
+    return " ".join([*parts, *([row["batching"]] if row.get("batching") else [])])
 
 
 def _sizes(row):
@@ -94,22 +98,32 @@ def _answer(ds, row, asked):
     serves = f"{row['tps_per_user']:,.1f} tokens/s/user, {row['tps_per_chip']:,.0f} tokens/s/chip, "
     serves += f"{row['requests_per_s']:,.3g} requests/s, {users}"
     p = "mean" if statistic == "mean" else f"{statistic[1:]}th percentile"
-    times = f"TTFT {_seconds(row[f'ttft_{statistic}'])}, TPOT {_seconds(row[f'tpot_{statistic}'])} ({p}); "
-    times += f"TTFT {_seconds(row['ttft_mean'])}, TPOT {_seconds(row['tpot_mean'])} (mean)"
-    basis = {"fitted": "fitted to this chip", "sibling": "those of a sibling", "assumed": "nobody has measured"}
-    sure = f"+-{row['curve_uncertainty']:.0%}: kernel times {basis[row['curve_basis']]}"
-    outside = marks.of(row["outside_validity"], [f"{x}_{statistic}" for x in ("ttft", "tpot")])
-    sure += f"; percentiles not to be trusted ({', '.join(outside).replace('_', ' ')})" if outside else ""
+    serves += f"; TTFT {_seconds(row[f'ttft_{statistic}'])}, TPOT {_seconds(row[f'tpot_{statistic}'])} ({p})"
     cost = "no price is known: --set hardware." + row["hardware"] + ".usd_per_hour=2"
     if row["cost_per_hour"] is not None:
         cost = f"{row['cost_per_hour']:,.2f} USD/h, {row['cost_per_million_tokens']:,.3f} USD per million output tokens"
     return {
         "run": run,
         "serves": serves,
-        "times": times + "; " + sure,
+        "sure": _sure(row, statistic),
         "binds": _binding(row, asked, json.loads(ds.attrs.get("helps", "{}"))),
         "costs": cost,
     }
+
+
+def _sure(row, statistic):
+    """How far off the times may be: by the kernels of the chip, and as measured systems of the kind were."""
+    basis = {
+        "fitted": "kernels of this chip measured",
+        "sibling": "kernels measured on a sibling",
+        "assumed": "kernels nobody has measured",
+    }
+    said = f"+-{row['curve_uncertainty']:.0%} ({basis[row['curve_basis']]})"
+    errors = [f"{row[f'{of}_median']:.0%}, 9 of 10 within {row[f'{of}_p90']:.0%}" for of in ("error", "ttft_error")]
+    said += f"; {row['systems']:g} measured systems of this kind ({row['system_class']}): median {errors[0]}"
+    said += f"; first tokens: median {errors[1]}"
+    outside = marks.of(row["outside_validity"], [f"{x}_{statistic}" for x in ("ttft", "tpot")])
+    return said + (f"; percentiles not to be trusted ({', '.join(outside).replace('_', ' ')})" if outside else "")
 
 
 def _binding(row, asked, gains):
@@ -154,16 +168,43 @@ def _next(ds, row, asked):
     point |= {name: asked[name] for name in ("isl", "osl")}
     each = row["requests_per_s"] / row["instances"] if asked["demanded"] else row["concurrency"] / row["instances"]
     load = "requests_per_s" if asked["demanded"] else "concurrency"
-    model = shlex.join(["--model", ds.attrs["model"]])
-    fixed = " ".join(shlex.join(["--fix", f"{name}={_plain(x)}"]) for name, x in point.items())
-    fixed += "".join(f" --limit {key}={_plain(limit)}" for key, limit in json.loads(ds.attrs["limits"]).items())
-    yield f"dsjax explain serve {model} {fixed} --fix {load}={_plain(each)}"
+    given, limits = _given(ds, "serve", point)
     users = sorted({max(round(each * f), 1) for f in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)})
     along = f"concurrency={','.join(map(str, users))}"
     if asked["demanded"]:
         along = f"requests_per_s={','.join(f'{each * f:.4g}' for f in (0.25, 0.5, 0.75, 1.0))}"
-    yield f"dsjax sweep serve {model} {fixed} --axis {along}"
-    yield f"dsjax plot latency serve {model} {fixed} --axis {along} -o plan.png"
+    yield f"dsjax explain serve {given}{limits} --fix {load}={_plain(each)}"
+    yield f"dsjax plot latency serve {given}{limits} --axis {along} -o plan.png"
+    if (engine := _launched(row["engine"])) is not None:
+        several = f" --instances {row['instances']:g}" if row["instances"] > 1 else ""
+        yield f"dsjax launch serve {given}{limits} --fix {load}={_plain(each)} --engine {engine}{several}"
+
+
+def _given(ds, name, point):
+    """(options that make one of dsjax's grids the grid of a point, its limits those that were asked for): no others."""
+    data, changes = grid.read(name)[0], json.loads(ds.attrs["changes"])
+    defaults = studies.get("server" if name == "serve" else name).data["defaults"] | {"pp": 1}
+    known, varied = defaults | data["fixed"], {*data["axes"]}
+    for pool in ("prefill", "decode"):
+        of = data.get(pool, {})
+        known |= {f"{pool}_{axis}": x for axis, x in (defaults | of).items()}
+        varied |= {f"{pool}_{axis}" for axis, x in of.items() if isinstance(x, list)}
+    words = [] if ds.attrs["model"] == data["model"] else ["--model", ds.attrs["model"]]
+    for key, x in (point | changes["fixed"]).items():
+        words += ["--fix", f"{key}={_plain(x)}"] if key in varied or x != known.get(key) else []
+    settings = settings_of_pools(changes["settings"]) if name == "disaggregated" else changes["settings"]
+    words += [word for key, x in settings.items() for word in ("--set", f"{key}={_plain(x)}")]
+    words += [word for path in changes["catalogs"] for word in ("--catalog", path)]
+    limits, wanted = json.loads(ds.attrs["limits"]), []
+    for key in dict.fromkeys((*limits, *data["constraints"])):
+        if limits.get(key) != data["constraints"].get(key):
+            wanted += ["--limit", f"{key}={_plain(limits[key]) if key in limits else 'none'}"]
+    return shlex.join(words), "".join(f" {shlex.quote(word)}" for word in wanted)
+
+
+def _launched(engine):
+    """The engine whose command lines `dsjax launch` has, of an engine's row; None: of none."""
+    return next((name for name in ENGINES if engine == name or engine.startswith(f"{name}-")), None)
 
 
 def _next_of_pools(ds, row, asked):
@@ -173,9 +214,12 @@ def _next_of_pools(ds, row, asked):
         of = _of(row, pool)
         names = ("nic", "engine", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "instances")
         point |= {f"{pool}_{name}": of[name] for name in names} | {f"{pool}_chips": of["chips_per_instance"]}
-    point |= {"transfer_nic": row["nic"], "isl": asked["isl"], "osl": asked["osl"], "concurrency": row["concurrency"]}
-    fixed = " ".join(shlex.join(["--fix", f"{name}={_plain(x)}"]) for name, x in point.items())
-    yield f"dsjax explain disaggregated {shlex.join(['--model', ds.attrs['model']])} {fixed}"
+    point |= {"transfer_nic": row["nic"], "isl": asked["isl"], "osl": asked["osl"]}
+    given, limits = _given(ds, "disaggregated", point)
+    load = f" --fix concurrency={_plain(row['concurrency'])}"
+    yield f"dsjax explain disaggregated {given}{limits}{load}"
+    if (engine := _launched(row["engine"])) is not None:
+        yield f"dsjax launch disaggregated {given}{limits}{load} --engine {engine}"
 
 
 def _plain(x):
