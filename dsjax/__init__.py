@@ -6,7 +6,9 @@ dsjax.reproduce("decode_gpu_2025")          # published against computed, row by
 """
 
 import importlib
-from typing import TYPE_CHECKING
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -38,6 +40,7 @@ _PUBLIC = {
     "solve": "analysis.solve",
     "sweep": "sweeps.sweep",
     "uncertainty": "analysis.uncertainty",
+    "units_registry": "results.registry",
     "validate": "validation.validate",
     "validate_defaults": "validation.defaults",
     "write_csv": "results.csv_files",
@@ -67,6 +70,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .results.csv_files import write_csv as write_csv
     from .results.netcdf import open_netcdf as open_netcdf
     from .results.netcdf import write_netcdf as write_netcdf
+    from .results.registry import units_registry as units_registry
     from .search.best import best as best
     from .search.best import pareto as pareto
     from .search.histogram import histogram as histogram
@@ -91,3 +95,38 @@ else:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _register() -> None:
+    """`Dataset.dsjax`, of every Dataset of xarray's."""
+    dataset = sys.modules["xarray"]
+    if not hasattr(dataset.Dataset, "dsjax"):
+        dataset.register_dataset_accessor("dsjax")(importlib.import_module(".accessor", __name__).Accessor)
+
+
+class _OnceXarrayIsImported:
+    """Registers `Dataset.dsjax` when xarray is imported, which `import dsjax` and `dsjax --help` do not wait for.
+
+    A finder of modules that finds nothing by itself: it lets the others find xarray, and adds to what they load.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "xarray":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def loaded(module: Any) -> None:
+                load(module)
+                _register()
+
+            spec.loader.exec_module = loaded
+        return spec
+
+
+if "xarray" in sys.modules:
+    _register()
+else:
+    sys.meta_path.insert(0, _OnceXarrayIsImported())

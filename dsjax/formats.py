@@ -38,6 +38,12 @@ def shown(name, value):
     return format(factor * value, form) if form else significant(factor * value)
 
 
+def scaled(name, values):
+    """A variable's values, an array, in the unit of its heading."""
+    factor = _SHOWN.get(name, (name, 1.0, ""))[1]
+    return values if factor == 1.0 else factor * values
+
+
 def significant(value, digits=DIGITS):
     """A number with so many significant digits, zeros at the end kept, so that a column has one form: 39.50 ms."""
     if not math.isfinite(value) or not value:

@@ -175,7 +175,7 @@ def at_point(space, of, names, whole):
     known, units = parameters.known(whole), "parameter_units"
     values = [_present(space if mine else whole, name) for mine, name in zip(used, names, strict=True)]
     text = f"present value, in the unit that `{units}` names"
-    ds["parameter_value"] = dataset.variable("parameter", values, f"of {units}", text)
+    ds["parameter_value"] = dataset.variable("parameter", values, "", text)
     symbols = np.array([known[name.of_all_rows]["units"] for name in names], object)
     ds[units] = dataset.variable("parameter", symbols, "", "unit of parameter x")
     ds.attrs |= {"of": of}

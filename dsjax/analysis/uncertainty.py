@@ -34,6 +34,7 @@ def uncertainty(
     of: str | None = None,
     top: int = 10,
     by: Names | None = None,
+    objective: str | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """The best configurations under uncertain inputs, as a Dataset over `rank`, best first.
@@ -48,7 +49,8 @@ def uncertainty(
     The candidates are the best feasible point of every group (`by`, default the grid's; () is one group), the first
     `top` of them; they stay as they are while the inputs move. In one group, configurations whose outputs are equal in
     every sample (two precisions of the same bytes and rates) are one candidate: `ties` counts the others, `tied` says
-    how they differ. `of`: the output that is explained (the objective).
+    how they differ. `objective`: what the best is the best in, "-name": less of it (default: the grid's). `of`: the
+    output that is explained (the objective).
     `options` are those of `sweep`, for a grid only. Over `rank` and `quantile` every output; over `rank` `p_feasible`,
     `p_best` (share of the samples in which it is the best feasible candidate; equals share); over `constraint` and
     `rank` `p_refused`. Over `input`, at the first candidate: `elasticity`, and shares of the variance of `of`:
@@ -57,18 +59,19 @@ def uncertainty(
     standard errors. The same seed gives the same numbers.
     """
     asked = sources.ask(source, "uncertainty", options)
-    named = check(asked.space, errors, samples, seed, of, top, by)
-    return of_results(asked.swept(), named, samples=samples, seed=seed, of=of, top=top, by=by)
+    named = check(asked.space, errors, samples, seed, of, top, by, objective)
+    how = {"samples": samples, "seed": seed, "of": of, "top": top, "by": by, "objective": objective}
+    return of_results(asked.swept(), named, **how)
 
 
-def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None):
+def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None, objective=None):
     """[(`Input` of one row, relative error)]; what the space does not have is an InputError."""
     for name, value, least in (("samples", samples, 2), ("seed", seed, 0), ("top", top, 1)):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
             raise InputError(f"{name}: {value!r}; expected an integer of at least {least}")
     if seed > MOST_SEED:
         raise InputError(f"seed: {seed}; expected an integer of at most {MOST_SEED}")
-    ranking.check(space, by, top)
+    ranking.check(space, by, top, objective)
     if of is not None and of not in space.defined:
         raise unknown("of", "variable of this phase", of, space.defined)
     if not isinstance(errors, dict) or not errors:
@@ -103,20 +106,21 @@ def _check_size(space, samples, n, candidates):
         )
 
 
-def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None):
+def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None, objective=None):
     """`uncertainty` of `Results` of `sweep`; `named` as `check` returns it."""
     space = results.space
-    of = of or space.objective
+    _, name, sense = ranking.check(space, by, top, objective)
+    of = of or name
     normal, _ = _draws(seed, samples, len(named))
-    best, candidates, drawn = _candidates(results, named, normal, top, by)
+    best, candidates, drawn = _candidates(results, named, normal, top, by, objective)
     result = _outputs(space, best, drawn)
     if drawn:
-        result |= _chances(space, drawn)
+        result |= _chances(drawn, name, sense)
         again = (int(seed) + 1) % (MOST_SEED + 1)
         result |= _shares(candidates[0], *_draws(again, max(samples, SOBOL_SAMPLES), len(named)), of)
         result |= _clipped(named, normal)
     coords = {name: best.variables[name] for name in (*space.axes, "rank")}
-    attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": space.objective}
+    attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": name}
     attrs |= {"axes": list(space.axes), "dsjax_spec": space.to_json()}
     text = "share of the samples that are smaller"
     coords |= {"quantile": ("quantile", list(QUANTILES), {"units": "1", "long_name": text})}
@@ -128,11 +132,11 @@ def _draws(seed, samples, n):
     return np.random.default_rng(seed).standard_normal((2, samples, n))
 
 
-def _candidates(results, named, normal, top, by):
+def _candidates(results, named, normal, top, by, objective):
     """(best points over `rank`, their `_Candidate`s, their outputs in every sample); equals of one group are one."""
-    space = results.space
+    space, (_, name, _) = results.space, ranking.check(results.space, by, top, objective)
     one = not len(space.by if by is None else by)
-    best = ranking.best(results, by=by, top=TRIED * top if one else 1)
+    best = ranking.best(results, by=by, top=TRIED * top if one else 1, objective=objective)
     kept, drawn, tied = {}, [], []
     for i in advance.of(range(best.sizes["rank"])):
         point = {axis: best[axis].values[i].item() for axis in space.axes}
@@ -145,7 +149,7 @@ def _candidates(results, named, normal, top, by):
             kept[i] = candidate
             drawn.append(found)
             tied.append([])
-        elif not one or not np.isclose(*best[space.objective].values[[i, max(kept)]], rtol=EQUAL, atol=0.0):
+        elif not one or not np.isclose(*best[name].values[[i, max(kept)]], rtol=EQUAL, atol=0.0):
             break  # what comes later equals none
     best = best.isel(rank=np.array(list(kept), int))
     best = best.assign_coords(rank=best["rank"].copy(data=np.arange(1, len(kept) + 1)))
@@ -225,9 +229,9 @@ def _outputs(space, best, drawn):
     return result
 
 
-def _chances(space, drawn):
+def _chances(drawn, name, sense):
     feasible = np.array([values["feasible"] for values in drawn])
-    objective = np.array([values[space.objective] for values in drawn])
+    objective = np.array([values[name] for values in drawn])
     masks = [name for name in drawn[0] if name.startswith("ok_")]
     refused = np.array([[np.mean(~values[name]) for values in drawn] for name in masks])
     meta = {"units": "1"}
@@ -237,7 +241,7 @@ def _chances(space, drawn):
         "p_feasible": ("rank", feasible.mean(axis=1), meta | {"long_name": "share of samples in which it is feasible"}),
         "p_best": (
             "rank",
-            sampling.chance_of_best(space.sense * objective, feasible),
+            sampling.chance_of_best(sense * objective, feasible),
             meta | {"long_name": "share of samples in which it is the best feasible candidate; equals share"},
         ),
     }

@@ -75,7 +75,7 @@ def compare(request, a, b, by, **changes):
             sides.append(dataclasses.replace(request, source=source, **merged))
     asked = [side.ask("compare", needs="sweep") for side in sides]
     ds = compare.of_results(*map(request.swept, asked), by=names_of(by))
-    _show(ds, request.form, request.quiet)
+    show(ds, request.form, request.quiet)
     steps.show(request, *(steps.of("explain", side) for side in sides))
     sys.exit(0 if ds.attrs["feasible_a"] or ds.attrs["feasible_b"] else 1)
 
@@ -86,7 +86,8 @@ def _merged(common, own):
     return (*(text for text in common if text.partition("=")[0] not in named), *own)
 
 
-def _show(ds, form, quiet):
+def show(ds, form, quiet):
+    """The optimum of every group on both sides, as a table with its conclusion, as CSV or as JSON."""
     from ...results import files
 
     if form == "table":

@@ -70,7 +70,7 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
         result = sensitivity.sensitivity(asked, of, wrt, point, envelope=envelope)
     if output is not None:
         netcdf.write_netcdf(result, output, force)
-    _show(asked.space, result, request.form, request.quiet)
+    show(asked.space, result, request.form, request.quiet)
     if output is not None and request.form == "table" and not request.quiet:
         echo(f"wrote {output}")
     if point is not None and (target := _target(result)):
@@ -78,7 +78,8 @@ def sensitivity(request, of, wrt, at, envelope, output, force):
     sys.exit(1 if point == "best" and not result["feasible"] else 0)
 
 
-def _show(space, ds, form, quiet):
+def show(space, ds, form, quiet):
+    """Elasticities at a point or over a grid, as a table, as CSV or as JSON."""
     from ...results import files
     from ...space import limits
 

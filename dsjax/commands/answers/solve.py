@@ -53,7 +53,7 @@ def solve(request, vary, until, break_even, low, high, at):
     asked = request.ask("solve", needs="space")
     with progress(f"solving for {vary}", request.quiet):
         ds = solve.solve(asked, vary, until, break_even=labels, between=ends, at=chosen)
-    _show(asked.space, ds, request.form, request.quiet)
+    show(asked.space, ds, request.form, request.quiet)
     if until is not None and ds.attrs["answered"]:
         options = ["--x", vary, "--until", until, "-o", "response.png"]
         steps.show(request, steps.of("plot response", request, *options, at=chosen))
@@ -69,7 +69,8 @@ def _labels(text):
     return {axis: tuple(labels.split(","))}
 
 
-def _show(space, ds, form, quiet):
+def show(space, ds, form, quiet):
+    """Where a target is met, and the configurations there, as a table, as CSV or as JSON."""
     from ...results import files
     from ...space import limits
     from .. import trust

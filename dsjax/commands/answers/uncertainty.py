@@ -28,10 +28,11 @@ SMALL = 0.005  # shares of the variance below this have no line
 @click.option("--samples", type=int, default=1024, show_default=True, help="Number of samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same numbers.")
 @click.option("--of", "of", metavar="VARIABLE", help="Output that is explained (default: the grid's objective).")
+@click.option("--objective", metavar="VARIABLE", help="What is the best, for the grid's own; '-name': less of it.")
 @click.option("--top", type=int, default=10, show_default=True, help="Candidates: so many of the best.")
 @click.option("--by", metavar="NAMES", help="Candidates are the best of every group; '' the best of all.")
 @grid_command()
-def uncertainty(request, errors, samples, seed, of, top, by):
+def uncertainty(request, errors, samples, seed, of, objective, top, by):
     """The best configurations when inputs are uncertain.
 
     An input x0 with error s becomes x0 exp(s z), z standard normal, every row of a catalog on its own; a share that
@@ -45,18 +46,19 @@ def uncertainty(request, errors, samples, seed, of, top, by):
     from ...analysis import uncertainty
 
     given = {name: str(share) for name, share in values_of("--error", ",".join(errors)).items()}
-    options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": names_of(by)}
+    options = {"samples": samples, "seed": seed, "of": of, "top": top, "by": names_of(by), "objective": objective}
     asked = request.ask("uncertainty")
     named = uncertainty.check(asked.space, given, **options)
     results = request.swept(asked)
     with progress(f"evaluating {samples:,} samples", request.quiet):
         found = uncertainty.of_results(results, named, **options)
-    _show(asked.space, found, request.form, request.quiet)
+    show(asked.space, found, request.form, request.quiet)
     steps.show(request, steps.of("sensitivity", request, *(["--of", of] if of else [])))
     sys.exit(0 if found.sizes["rank"] else 1)
 
 
-def _show(space, ds, form, quiet):
+def show(space, ds, form, quiet):
+    """Quantiles, chances and shares of the variance, as tables, as CSV or as JSON."""
     from ...results import files
 
     if form == "table":

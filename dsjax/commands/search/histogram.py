@@ -39,11 +39,11 @@ def histogram(request, of, bins):
     histogram.variable(asked.space, of)
     held, streamed = (functools.partial(search, **options) for search in (histogram.of_dataset, histogram.of_space))
     found, _ = request.searched(asked, held, streamed, counts=False)
-    _show(asked.space, found, request.form, request.quiet)
+    show(asked.space, found, request.form, request.quiet)
     steps.show(request, steps.of("best", request, *(["--objective", of] if of else [])))
 
 
-def _show(space, found, form, quiet):
+def show(space, found, form, quiet):
     """Print counts per range with bars, and quantiles."""
     from ...space import limits
     from .. import trust
