@@ -5,8 +5,7 @@ import io
 
 from ..results.handle import Results
 from ..search import ranking
-from ..space import limits, provenance
-from ..space.space import Space
+from ..space import limits, provenance, restoring
 from .kinds import kind_of
 from .tables import table
 
@@ -32,7 +31,7 @@ def heads(ds):
 
 def space_of(ds):
     """The space that an answer is of."""
-    return Space.from_json(ds.attrs["dsjax_spec"])
+    return restoring.space(ds.attrs["dsjax_spec"])
 
 
 def _sweep(ds):
@@ -64,7 +63,7 @@ def _plan(ds):
 def _fleets(ds):
     from ..commands.answers import recommend_tables
 
-    spaces = [Space.from_json(text) for name, text in ds.attrs.items() if str(name).endswith("_spec")]
+    spaces = [restoring.space(text) for name, text in ds.attrs.items() if str(name).endswith("_spec")]
     recommend_tables.show(ds, "table", False, provenance.prices(*spaces))
 
 

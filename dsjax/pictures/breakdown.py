@@ -1,5 +1,7 @@
 """Parts of the time of a step: stacked bars of the best configuration of every group."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..analysis import explain
@@ -12,8 +14,22 @@ MOST_BLOCKS = 7  # with a colour of their own
 HATCHES = ("", "///", "\\\\\\", "...")
 
 
-def draw(figure, results, at=None, by=None, of=None, blocks=False):
-    """Draw one bar per group; returns the first one's largest part in one line."""
+class Bars(NamedTuple):
+    """What the picture shows."""
+
+    by: tuple
+    name: str  # the variable that the configurations are the best of
+    chosen: dict  # {axis: value}
+    count: int  # groups there are
+    ranked: Any  # the best of every group, over rank
+    steps: np.ndarray  # seconds
+    parts: dict  # {part: seconds of every bar}
+    others: list  # axes that the best is taken over
+    says: str
+
+
+def gather(results, at=None, by=None, of=None, blocks=False):
+    """`Bars` of results."""
     space = results.space
     by, sense = selection.groups(space, by), selection.objective(space, of)
     cut, chosen, mask = selection.restricted(results, at, by=by)
@@ -24,6 +40,19 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
     ranked = ranked.isel(rank=slice(MOST_BARS))
     steps = ranked["step_time"].broadcast_like(ranked["rank"]).values
     parts = _of_blocks(cut.ds, space, ranked) if blocks else _exposed(ranked)
+    others = selection.free(space, (*by, *chosen))
+    first, total = max(parts, key=lambda part: parts[part][0]), float(sum(values[0] for values in parts.values()))
+    made = f"{first} makes {parts[first][0] / total:.0%} of {canvas.quantity('s', total)}"
+    won = selection.configuration(ranked.isel(rank=0), [*by, *others])
+    says = f"{made} {'before overlap ' if blocks else ''}at {won}"
+    name = (sense or space.objective).removeprefix("-")
+    return Bars(by, name, chosen, count, ranked, steps, parts, others, says)
+
+
+def draw(figure, results, at=None, by=None, of=None, blocks=False):
+    """Draw one bar per group; returns the first one's largest part in one line."""
+    space = results.space
+    by, name, chosen, count, ranked, steps, parts, others, says = gather(results, at, by, of, blocks)
     sums = np.sum(list(parts.values()), axis=0)
     factor, unit = canvas.scale("s", max(*steps, *sums))
 
@@ -32,9 +61,9 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
     rows, left = np.arange(len(steps)), np.zeros(len(steps))
     handles = []
     colours = canvas.COLOURS[: len(parts) - 1] + ("#C9C9C9",) if blocks else tuple(canvas.LIMIT_COLOURS.values())
-    for i, ((name, values), colour) in enumerate(zip(parts.items(), colours)):
+    for i, ((part, values), colour) in enumerate(zip(parts.items(), colours)):
         hatch = HATCHES[i % len(HATCHES)]
-        bars = ax.barh(rows, factor * values, left=factor * left, height=0.62, color=colour, label=name)
+        bars = ax.barh(rows, factor * values, left=factor * left, height=0.62, color=colour, label=part)
         for bar in bars:
             bar.set(hatch=hatch, edgecolor="white", linewidth=0.5)
         handles.append(bars)
@@ -50,9 +79,8 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
             style = {"color": "black", "lw": 2.0, "label": "step time"}
             marks = ax.plot([factor * step] * 2, [row - 0.4, row + 0.4], **style)
             handles += marks if row == 0 else []
-    others = selection.free(space, (*by, *chosen))
     names = _names(ranked, by, others)
-    lines = len(rows) * max(name.count("\n") + 1 for name in names)
+    lines = len(rows) * max(text.count("\n") + 1 for text in names)
     ax.set_yticks(rows, labels=names, fontsize=max(5.0, min(9.0, 72.0 * 0.55 * figure.get_figheight() / lines)))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(0.0, factor * max(sums.max(), steps.max()) * (1.45 if blocks else 1.17))
@@ -65,7 +93,6 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
     )
     ax.set_xlabel(f"{what} [{unit}]")
     canvas.legend(ax, handles, "block" if blocks else "critical path on")
-    name = (sense or space.objective).removeprefix("-")
     few = f" Best {len(steps)} of {count} groups." if count > len(steps) else ""
     bars = f"One bar per {', '.join(by)}: its" if by else "The"
     canvas.titles(
@@ -75,11 +102,7 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
         f"{bars} feasible configuration with the best {name}, best first.{few}",
         selection.fixed(space, chosen),
     )
-    first = max(parts, key=lambda part: parts[part][0])
-    made = f"{first} makes {parts[first][0] / sums[0]:.0%} of {canvas.quantity('s', float(sums[0]))}"
-    return (
-        f"{made} {'before overlap ' if blocks else ''}at {selection.configuration(ranked.isel(rank=0), [*by, *others])}"
-    )
+    return says
 
 
 def _exposed(ranked):

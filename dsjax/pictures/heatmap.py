@@ -1,5 +1,7 @@
 """A variable over two axes, the best over the others; what refuses the rest."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..errors import InputError
@@ -11,10 +13,23 @@ HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")
 MOST_WRITTEN = 160  # cells with their value written in
 
 
-def draw(figure, results, at=None, of=None, x=None, y=None):
-    """Draw the map; returns its best cell in one line."""
-    from matplotlib.patches import Rectangle
+class Map(NamedTuple):
+    """What the picture shows."""
 
+    name: str  # variable
+    x: str
+    y: str
+    chosen: dict  # {axis: value}
+    mask: np.ndarray  # points that are looked at
+    ranked: Any  # the best of every cell that has one, over rank
+    where: list  # [(row, column)] of each of them
+    values: np.ndarray  # and its value
+    others: list  # axes that the best is taken over
+    says: str
+
+
+def gather(results, at=None, of=None, x=None, y=None):
+    """`Map` of results."""
     ds, space = results.ds, results.space
     sense = selection.objective(space, of)
     name = (sense or space.objective).removeprefix("-")
@@ -26,9 +41,22 @@ def draw(figure, results, at=None, of=None, x=None, y=None):
     if not ranked.sizes["rank"]:
         raise selection.nothing(results, mask)
     rows, columns = (space.axes[axis] for axis in (y, x))
-    cells = np.full((len(rows), len(columns)), np.nan)
     where = [(rows.index(r), columns.index(c)) for r, c in zip(ranked[y].values.tolist(), ranked[x].values.tolist())]
     values = ranked[name].broadcast_like(ranked["rank"]).values
+    others = selection.free(space, (x, y, *chosen))
+    won = selection.configuration(ranked.isel(rank=0), [y, x, *others])
+    says = f"best {name} {canvas.quantity(ds[name].attrs['units'], float(values[0]))} at {won}"
+    return Map(name, x, y, chosen, mask, ranked, where, values, others, says)
+
+
+def draw(figure, results, at=None, of=None, x=None, y=None):
+    """Draw the map; returns its best cell in one line."""
+    from matplotlib.patches import Rectangle
+
+    ds, space = results.ds, results.space
+    name, x, y, chosen, mask, _, where, values, others, says = gather(results, at, of, x, y)
+    rows, columns = (space.axes[axis] for axis in (y, x))
+    cells = np.full((len(rows), len(columns)), np.nan)
     cells[tuple(np.transpose(where))] = values
     factor, unit = canvas.scale(ds[name].attrs["units"], np.nanmax(np.abs(cells)))
     cells = np.ma.masked_invalid(factor * cells)
@@ -48,14 +76,10 @@ def draw(figure, results, at=None, of=None, x=None, y=None):
     canvas.numbers(bar.ax.yaxis)
     if isinstance(rows[0], str):
         ax.invert_yaxis()
-    best = ranked.isel(rank=0)
     row, column = where[0]
     ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=2.0, zorder=5, label="best"))
     if handles:
         canvas.legend_below(ax, handles)
-    others = selection.free(space, (x, y, *chosen))
-    won = selection.configuration(best, [y, x, *others])
-    says = f"best {name} {canvas.quantity(ds[name].attrs['units'], float(values[0]))} at {won}"
     over = f"Each cell: best feasible over {', '.join(others)}. " if others else ""
     canvas.titles(figure, ax, space.title, f"{over}Framed: {says}.", selection.fixed(space, chosen))
     return says
@@ -85,14 +109,9 @@ def _refused(ax, results, mask, x, y, empty):
     from matplotlib.collections import PolyCollection
     from matplotlib.patches import Patch
 
-    order = list(results.space.axes)
-    across = tuple(i for i, axis in enumerate(order) if axis not in (x, y))
-    refused = selection.refusing(results)
-    counts = []
-    for one in refused.values():
-        sums = (np.broadcast_to(one, mask.shape) & mask).sum(axis=across)
-        counts.append(sums if order.index(y) < order.index(x) else sums.T)
-    names, most = list(refused), np.argmax(counts, axis=0)
+    counts = refusals(results, mask, x, y)
+    names, counts = list(counts), list(counts.values())
+    most = np.argmax(counts, axis=0)
     empty = empty & (np.max(counts, axis=0) > 0)  # else no point is there
     handles = []
     for hatch, i in zip(HATCHES, [i for i in range(len(names)) if (empty & (most == i)).any()]):
@@ -104,6 +123,16 @@ def _refused(ax, results, mask, x, y, empty):
         words = f"no feasible point; most are refused by {names[i].removeprefix('ok_')} ({n})"
         handles.append(Patch(label=words, **style))
     return handles
+
+
+def refusals(results, mask, x, y):
+    """{constraint: points of `mask` in each cell (row, column) that it refuses}."""
+    order, found = list(results.space.axes), {}
+    across = tuple(i for i, axis in enumerate(order) if axis not in (x, y))
+    for name, one in selection.refusing(results).items():
+        sums = (np.broadcast_to(one, mask.shape) & mask).sum(axis=across)
+        found[name] = sums if order.index(y) < order.index(x) else sums.T
+    return found
 
 
 def _axis(axis, ds, name, values):

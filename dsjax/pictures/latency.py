@@ -41,9 +41,25 @@ class Server:
         return int(np.flatnonzero(self.feasible)[-1]) if self.feasible.any() else None
 
 
-def draw(figure, results, at=None, by=None, of=None):
-    """Draw the best server of every group at all loads; returns the last loads that meet the limits."""
-    ds, space = results.ds, results.space
+@dataclasses.dataclass(frozen=True)
+class Loads:
+    """What the picture shows."""
+
+    load: str  # axis
+    by: tuple
+    best: str  # the variable that the servers are the best of
+    chosen: dict  # {axis: value}
+    servers: list
+    count: int  # groups there are
+    others: list  # axes that the best is taken over
+    apart: list  # of them, those in which the servers differ
+    said: list  # of them and of what the groups are, in words
+    says: str
+
+
+def gather(results, at=None, by=None, of=None):
+    """`Loads` of results."""
+    space = results.space
     load = _load(space)
     by = tuple(name for name in selection.groups(space, by) if name != load)
     of = selection.objective(space, of)
@@ -53,12 +69,25 @@ def draw(figure, results, at=None, by=None, of=None):
         raise selection.nothing(results, mask)
     others = selection.free(space, (load, *by, *chosen))
     apart = [axis for axis in others if len({server.point[axis] for server in servers}) > 1]
+    best = (of or space.objective).removeprefix("-")
+    said = [f"Each group: the server with the best {best} over {', '.join(others)}"] if others else []
+    if alike := named(servers[0], [axis for axis in others if axis not in apart]):
+        said[0] += f"; {'all ' * (len(servers) > 1)}with {alike}"
+    said = [f"{words}." for words in said]
+    said += [f"The best {len(servers)} of {count} groups."] if count > len(servers) else []
+    return Loads(load, by, best, chosen, servers, count, others, apart, said, _conclusion(servers, load))
+
+
+def draw(figure, results, at=None, by=None, of=None):
+    """Draw the best server of every group at all loads; returns the last loads that meet the limits."""
+    ds, space, found = results.ds, results.space, gather(results, at, by, of)
+    load, by, servers, apart = found.load, found.by, found.servers, found.apart
 
     panels = [figure.add_subplot(len(TIMES), 1, i + 1) for i in range(len(TIMES))]
     legends, limits, cut_at = [_groups(servers, apart), _meanings(servers)], [], []
     for panel, time, legend in zip(panels, TIMES, legends):
         panel.set_yscale("log")
-        highest = _highest(space, servers, time)
+        highest = longest(space, servers, time)
         factor, unit = canvas.scale("s", highest)
         under = response_curves.hidden(servers, f"{time}_{MARKED}", True)
         for i, server in enumerate(servers):
@@ -69,19 +98,14 @@ def draw(figure, results, at=None, by=None, of=None):
             cut_at.append(f"{time.upper()} above {canvas.quantity('s', CUT * highest)}")
         _axes(panel, ds, time, unit, servers, panel is panels[-1])
         canvas.legend(panel, [*legend, *limits], ", ".join(by) or None if legend is legends[0] else None)
-    best = (of or space.objective).removeprefix("-")
-    said = [f"Each group: the server with the best {best} over {', '.join(others)}"] if others else []
-    if alike := _named(servers[0], [axis for axis in others if axis not in apart]):
-        said[0] += f"; {'all ' * (len(servers) > 1)}with {alike}"
-    said = [f"{words}." for words in said]
-    said += [f"The best {len(servers)} of {count} groups."] if count > len(servers) else []
+    said = [*found.said]
     said += [f"Not shown: {' and '.join(cut_at)}."] if cut_at else []
     said += [f"Numbers at the points: {load}, where there is room."] if load == "concurrency" else []
-    canvas.titles(figure, panels[0], space.title, " ".join(said), selection.fixed(space, chosen))
+    canvas.titles(figure, panels[0], space.title, " ".join(said), selection.fixed(space, found.chosen))
     if load == "concurrency":
         notes = [_notes(server, factor, i) for i, server in enumerate(servers)]
         annotate_curves(panels[-1], notes, limits)
-    return _conclusion(servers, load)
+    return found.says
 
 
 def _load(space):
@@ -160,7 +184,7 @@ def _curves(ax, server, time, factor, i, under):
     ax.axvline(server.values[MOST].max(), color=colour, lw=1.0, ls=CAPACITY, zorder=2, label=f"_{server.label} most")
 
 
-def _asked(space, time):
+def limits_on(space, time):
     """[(seconds, words)] of what the grid asks of the times of a panel."""
     names = [f"{time}_{of}" for of in ("mean", *PERCENTILES)]
     return [found for name in (time, *names) for found in selection.bounds(space, name, "s")]
@@ -169,7 +193,7 @@ def _asked(space, time):
 def _limits(ax, space, time, factor):
     """Lines of what the grid asks of the times of a panel."""
     style = {"color": canvas.GREY, "ls": ":", "lw": 1.3, "zorder": 2}
-    return [ax.axhline(factor * value, label=words, **style) for value, words in _asked(space, time)]
+    return [ax.axhline(factor * value, label=words, **style) for value, words in limits_on(space, time)]
 
 
 def _axes(ax, ds, time, unit, servers, last):
@@ -188,11 +212,11 @@ def _axes(ax, ds, time, unit, servers, last):
         ax.tick_params(labelbottom=False)
 
 
-def _highest(space, servers, time):
+def longest(space, servers, time):
     """The longest time that matters: of a load that nothing refuses, or a limit; of any where every load is refused."""
     of_all = [server.values[f"{time}_p99"] for server in servers]
     met = [times[server.feasible] for times, server in zip(of_all, servers)]
-    asked = [value for value, _ in _asked(space, time)]
+    asked = [value for value, _ in limits_on(space, time)]
     return max(*asked, *(x.max() for x in (met if any(map(len, met)) else of_all) if len(x)), 0.0)
 
 
@@ -202,7 +226,7 @@ def _notes(server, factor, i):
     return [Note(x, y, canvas.text(n), canvas.COLOURS[i]) for x, y, n in zip(server.values[RATE], ys, server.x)]
 
 
-def _named(server, axes):
+def named(server, axes):
     """What was chosen of some axes, as text."""
     values = [(axis, server.point[axis]) for axis in axes]
     said = [v if isinstance(v, str) and "_" not in axis else f"{axis} {canvas.text(v)}" for axis, v in values]
@@ -213,7 +237,7 @@ def _groups(servers, axes):
     """Legend entries of the servers, with what was chosen of `axes`, in which they differ."""
     found = []
     for i, server in enumerate(servers):
-        words = textwrap.fill(_named(server, axes), COLUMNS)
+        words = textwrap.fill(named(server, axes), COLUMNS)
         style = {"color": canvas.COLOURS[i], "marker": canvas.MARKERS[i], "ms": 4.5, "lw": WIDE}
         found.append(_key("\n".join(filter(None, (server.label, words))), **style))
     return found

@@ -1,20 +1,38 @@
 """Pareto fronts of two variables, one per group, before all feasible points."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..errors import InputError
+from ..search import ranking
 from ..search.pareto import of_dataset
-from ..space.space import load_of
+from ..space.space import Space, load_of
 from . import canvas, selection
 from .labels import Note, annotate_curves
 
 MOST_FAINT = (400, 300)  # cells across and up: of the points in one cell one is drawn
 
 
-def draw(figure, results, at=None, x=None, y=None, by=None):
-    """Draw the fronts; returns what they say in one line."""
-    from matplotlib.lines import Line2D
+class Fronts(NamedTuple):
+    """What the picture shows."""
 
+    ds: Any
+    space: Space
+    x: str
+    y: str
+    by: tuple
+    chosen: dict  # {axis: value}
+    shown: list  # labels of the groups
+    front: Any  # points of all fronts, over rank
+    of: list  # the group of each of them
+    load: str  # axis or variable
+    flat: np.ndarray  # feasible points
+    says: str
+
+
+def gather(results, at=None, x=None, y=None, by=None):
+    """`Fronts` of results."""
     ds, space = results.ds, results.space
     x = selection.variable(space, x or next(name for name in ("tps_per_user", "ttft") if name in space.defined), "x")
     y = selection.variable(space, y or "tps_per_chip", "y")
@@ -26,11 +44,23 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     front = of_dataset(cut, x=x, y=y, by=list(by))
     of = selection.labels(front, by)
     load = load_of(space.axes | space.fixed | {"phase": space.phases[-1]})
+    flat = np.flatnonzero(np.broadcast_to(cut.in_grid_order("feasible"), cut.shape))
+    total = int(np.isin(of, shown).sum())
+    few = f" (the best {len(shown)} of {count} groups)" if count > len(shown) else ""
+    says = f"{total} points of {len(shown)} Pareto fronts{few} among {len(flat):,} feasible points"
+    return Fronts(ds, space, x, y, by, chosen, shown, front, of, load, flat, says)
+
+
+def draw(figure, results, at=None, x=None, y=None, by=None):
+    """Draw the fronts; returns what they say in one line."""
+    from matplotlib.lines import Line2D
+
+    ds, space, x, y, by, chosen, shown, front, of, load, flat, says = gather(results, at, x, y, by)
     (fx, unit_x), (fy, unit_y) = (canvas.scale(ds[v].attrs["units"], float(front[v].max())) for v in (x, y))
 
     ax = figure.add_subplot()
-    flat = np.flatnonzero(np.broadcast_to(cut.in_grid_order("feasible"), cut.shape))
-    ax.scatter(*_thinned(ds, space, flat, x, y, fx, fy), s=5, color="#D9D9D9", lw=0, zorder=1, rasterized=True)
+    _, (xs, ys) = thinned(ds, space, flat, (x, y))
+    ax.scatter(fx * xs, fy * ys, s=5, color="#D9D9D9", lw=0, zorder=1, rasterized=True)
     handles, notes = [], []
     for i, name in enumerate(shown):
         picked = np.array([label == name for label in of])
@@ -47,9 +77,6 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     ax.set_xlabel(canvas.label(x, ds[x].attrs, unit_x))
     ax.set_ylabel(canvas.label(y, ds[y].attrs, unit_y))
     canvas.legend(ax, [*handles, faint, *bounds], f"front per {', '.join(by)}" if by else None)
-    total = int(np.isin(of, shown).sum())
-    few = f" (the best {len(shown)} of {count} groups)" if count > len(shown) else ""
-    says = f"{total} points of {len(shown)} Pareto fronts{few} among {len(flat):,} feasible points"
     canvas.titles(
         figure,
         ax,
@@ -63,14 +90,15 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     return says
 
 
-def _thinned(ds, space, flat, x, y, fx, fy):
-    """Coordinates of the points, one per cell of a fine raster: what a reader could tell apart."""
+def thinned(ds, space, flat, names, most=MOST_FAINT):
+    """(flat indices, values of both variables `names`) of the points, one per cell of a raster of `most` cells."""
     at = dict(zip(space.axes, np.unravel_index(flat, tuple(space.sizes.values()))))
-    xs, ys = (f * ds[v].values[tuple(at[d] for d in ds[v].dims)] for v, f in ((x, fx), (y, fy)))
-    xs, ys = np.broadcast_to(xs, len(flat)), np.broadcast_to(ys, len(flat))
-    cells = [np.floor(n * (v - v.min()) / (np.ptp(v) or 1.0)) for v, n in zip((xs, ys), MOST_FAINT)]
-    _, first = np.unique(cells[0] * (MOST_FAINT[1] + 1) + cells[1], return_index=True)
-    return xs[first], ys[first]
+    both = [ranking.values_at(ds, name, at, len(flat)) for name in names]
+    known = np.isfinite(both[0]) & np.isfinite(both[1])
+    flat, both = flat[known], [v[known] for v in both]
+    cells = [np.floor(n * (v - v.min()) / (np.ptp(v) or 1.0)) for v, n in zip(both, most)] if len(flat) else both
+    _, first = np.unique(cells[0] * (most[1] + 1) + cells[1], return_index=True)
+    return flat[first], [v[first] for v in both]
 
 
 def _limits(ax, front, x, y, fx, fy):

@@ -1,6 +1,7 @@
 """Variables of the best configuration along one axis of the results, or along any continuous number behind them."""
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,27 @@ VALUES = 41  # of a number that is not an axis
 RANGE = 10.0  # how far to both sides of its present value
 
 
-def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
-    """Draw one panel per variable and one line per group; returns where the target is met, or the best point."""
+class Response(NamedTuple):
+    """What the picture shows."""
+
+    names: list  # variables, one panel each
+    x: str
+    varied: Any  # `Input` that is moved; None: `x` is an axis
+    by: tuple
+    best: str  # the variable that every point is the best of
+    chosen: dict  # {axis: value}
+    shown: dict  # {label: Curve}
+    count: int  # groups there are
+    line: Any  # the axis across
+    question: Any  # target, or None
+    met: str  # what a crossing of it is called
+    where: dict  # {label: values of x where it is met}
+    over: str  # what the best is taken over, what is hollow, where a line ends
+    says: str
+
+
+def gather(results, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
+    """`Response` of results."""
     ds, space = results.ds, results.space
     question = None if until is None else targets.of(space, until)
     if question is not None and question.bound is None:
@@ -50,6 +70,31 @@ def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None,
         }
 
     line = response_curves.Line.of(ds, space, x, varied, shown)
+    met = f"last {x} with {until}" if varied is None else f"crossing of {until}"
+    few = f" The best {len(shown)} of {len(found)} groups." if len(found) > len(shown) else ""
+    others = selection.free(space, (x, *by, *chosen))
+    over = f"Each point: the feasible configuration with the best {best} over {', '.join(others)}." if others else ""
+    refused = any(not curve.feasible.all() for curve in shown.values())
+    words = " and ".join(name.removeprefix("ok_") for name in selection.asked(space))
+    over += f" Hollow: refused by {words} alone." if refused else ""
+    if question is not None:
+        says = _answers(where, line, met)
+    else:
+        extremes = [_extreme(ds, shown, best, sense, line, "best")]
+        for name in (name for name in names if name != best):
+            way = SENSE.get(name, 1)
+            extremes.append(_extreme(ds, shown, name, way, line, "largest" if way > 0 else "smallest"))
+        says = "; ".join(extremes)
+    over = f"{over}{few}{ends}".strip()
+    return Response(names, x, varied, by, best, chosen, shown, len(found), line, question, met, where, over, says)
+
+
+def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
+    """Draw one panel per variable and one line per group; returns where the target is met, or the best point."""
+    ds, space, found = results.ds, results.space, gather(results, at, x, y, by, of, until, between)
+    names, shown, line, varied, question, where = (
+        getattr(found, name) for name in ("names", "shown", "line", "varied", "question", "where")
+    )
     panels = [figure.add_subplot(len(names), 1, i + 1) for i in range(len(names))]
     handles = {}
     for panel, name in zip(panels, names):
@@ -58,26 +103,12 @@ def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None,
         if varied is not None:
             handles |= _present(panel, varied, line)
         line.label(panel, panel is panels[-1])
-    met = f"last {x} with {until}" if varied is None else f"crossing of {until}"
     if any(where.values()):
         panel = panels[names.index(question.variable)]
-        handles[met] = _rings(panel, ds, where, shown, question.variable, question.bound, line, met)
-    canvas.legend(panels[0], list(handles.values()), ", ".join(by) or None)
-    few = f" The best {len(shown)} of {len(found)} groups." if len(found) > len(shown) else ""
-    others = selection.free(space, (x, *by, *chosen))
-    over = f"Each point: the feasible configuration with the best {best} over {', '.join(others)}." if others else ""
-    refused = any(not curve.feasible.all() for curve in shown.values())
-    words = " and ".join(name.removeprefix("ok_") for name in selection.asked(space))
-    over += f" Hollow: refused by {words} alone." if refused else ""
-    canvas.titles(figure, panels[0], space.title, f"{over}{few}{ends}".strip(), selection.fixed(space, chosen))
-    if question is not None:
-        return _answers(where, line, met)
-    extremes = [_extreme(ds, shown, best, sense, line, "best")]
-    for name in names:
-        if name != best:
-            way = SENSE.get(name, 1)
-            extremes.append(_extreme(ds, shown, name, way, line, "largest" if way > 0 else "smallest"))
-    return "; ".join(extremes)
+        handles[found.met] = _rings(panel, ds, where, shown, question.variable, question.bound, line, found.met)
+    canvas.legend(panels[0], list(handles.values()), ", ".join(found.by) or None)
+    canvas.titles(figure, panels[0], space.title, found.over, selection.fixed(space, found.chosen))
+    return found.says
 
 
 def _variables(space, y, question):

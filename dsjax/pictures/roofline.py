@@ -1,6 +1,7 @@
 """The roofline of a chip with the operators of one configuration under it."""
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,25 @@ from . import canvas, selection
 from .labels import Note, annotate
 
 
-def draw(figure, results, at=None):
-    """Draw the roofline of one configuration, the best one that `at` leaves; what bounds the most time."""
+class Roofline(NamedTuple):
+    """What the picture shows: operators with both flops and bytes (`on`) under the roofs of a chip."""
+
+    one: Any  # the configuration in full
+    hardware: str
+    bandwidth: float
+    peaks: dict  # {rate: FLOP/s}
+    on: np.ndarray
+    intensity: np.ndarray  # FLOP/B of the operators that are on
+    achieved: np.ndarray  # FLOP/s
+    limits: np.ndarray  # places in LIMITS
+    share: np.ndarray  # of the time before overlap, of all operators
+    whole: tuple  # intensity and FLOP/s of the step
+    named: str
+    says: str
+
+
+def gather(results, at=None):
+    """`Roofline` of the best configuration that `at` leaves."""
     space = results.space
     one = explain.explain(results, point.best(results) if at == "best" else at)
     numbers = refusals.numbers(
@@ -26,14 +44,27 @@ def draw(figure, results, at=None):
     on = (flops > 0.0) & (n_bytes > 0.0) & (seconds > 0.0)
     if not on.any():
         raise InputError("plot roofline: no operator has both flops and bytes; expected at least one")
-    intensity, achieved = flops[on] / n_bytes[on], flops[on] / seconds[on]
+    limits = np.array([one[f"block_{limit}"].values for limit in LIMITS]).argmax(axis=0)[on]
+    share = seconds / seconds.sum()
+    whole = float(flops.sum() / n_bytes.sum()), float(flops.sum() / one["step_time"])
+    named = selection.configuration(one, [a for a, n in space.sizes.items() if n > 1])
+    named += "" if bool(one["feasible"]) else " (refused)"
+    most, part = _bound(limits, share[on])
+    says = f"{most} bounds {part:.0%} of the time of the operators shown, {share[on].sum():.0%} of all, at {named}"
+    spots = flops[on] / n_bytes[on], flops[on] / seconds[on], limits, share, whole
+    return Roofline(one, numbers["hardware"], bandwidth, peaks, on, *spots, named, says)
+
+
+def draw(figure, results, at=None):
+    """Draw the roofline of one configuration, the best one that `at` leaves; what bounds the most time."""
+    space, found = results.space, gather(results, at)
+    one, hardware, bandwidth, peaks, on, intensity, achieved, limits, share, whole, named, says = found
     factor, unit = canvas.scale("FLOP/s", max(peaks.values()))
+    whole = whole[0], factor * whole[1]
 
     ax = figure.add_subplot(xscale="log", yscale="log")
     roofs = _roofs(ax, bandwidth, peaks, intensity, factor)
     handles = list(roofs)
-    limits = np.array([one[f"block_{limit}"].values for limit in LIMITS]).argmax(axis=0)[on]
-    share = seconds / seconds.sum()
     for i, limit in enumerate(LIMITS):
         if (limits == i).any():
             here = limits == i
@@ -50,26 +81,22 @@ def draw(figure, results, at=None):
                 label=limit,
             )
             handles.append(_dot(canvas.LIMIT_COLOURS[limit], canvas.MARKERS[i], f"operator bound by {limit}"))
-    whole = float(flops.sum() / n_bytes.sum()), factor * float(flops.sum() / one["step_time"])
     ax.plot(*([v] for v in whole), marker="*", ms=11, color="black", ls="", zorder=5, label="whole step")
     ax.set_ylim(0.5 * factor * min(*achieved, whole[1] / factor), 2.2 * factor * max(peaks.values()))
     ax.set_xlabel("arithmetic intensity: needed flops / needed bytes [FLOP/B]")
     ax.set_ylabel(f"needed flops / time of the operator [{unit}]")
     canvas.legend(ax, handles)
-    most, part = _bound(limits, share[on])
-    names = one["block"].values[~on & (seconds > 0.0)]
+    names = one["block"].values[~on & (share > 0.0)]
     without = (
         f" Without flops or bytes: {', '.join(names)}, {share[~on].sum():.0%} of the blocks' time."
         if len(names)
         else ""
     )
-    named = selection.configuration(one, [a for a, n in space.sizes.items() if n > 1])
-    state = "" if bool(one["feasible"]) else " (refused)"
     canvas.titles(
         figure,
         ax,
-        f"{space.title}: roofline of {numbers['hardware']}",
-        f"{named}{state}. Area of a point: its share of the time before overlap.{without}",
+        f"{space.title}: roofline of {hardware}",
+        f"{named}. Area of a point: its share of the time before overlap.{without}",
         selection.fixed(space),
     )
     order = np.argsort(-share[on])
@@ -80,9 +107,7 @@ def draw(figure, results, at=None):
     canvas.numbers(ax.yaxis, log=True)
     whole_step = Note(*whole, "whole step", radius=5.0)
     annotate(ax, [*(notes[i] for i in order), whole_step], roofs)
-    return (
-        f"{most} bounds {part:.0%} of the time of the operators shown, {share[on].sum():.0%} of all, at {named}{state}"
-    )
+    return says
 
 
 def _peaks(numbers):

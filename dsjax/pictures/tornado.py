@@ -1,5 +1,7 @@
 """Tornado of one point: the elasticity of each parameter, the largest first."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..analysis import sensitivity
@@ -10,10 +12,19 @@ from . import canvas, selection
 MOST_BARS = 16
 
 
-def draw(figure, results, at="best", of=None, wrt=None):
-    """Draw one bar per parameter; returns the strongest in one line."""
-    from matplotlib.patches import Patch
+class Elasticities(NamedTuple):
+    """What the picture shows."""
 
+    of: str
+    found: Any  # `dsjax.sensitivity`
+    values: np.ndarray  # of all parameters
+    order: list  # of those that move it, the strongest first
+    named: str
+    says: str
+
+
+def gather(results, at="best", of=None, wrt=None):
+    """`Elasticities` of a point of results."""
     space = results.space
     of = selection.variable(space, of or space.objective)
     found = sensitivity.sensitivity(results, of=of, wrt=wrt, at=at)
@@ -24,6 +35,18 @@ def draw(figure, results, at="best", of=None, wrt=None):
         raise InputError(
             f"plot tornado: no parameter moves {of} here; expected another {option('wrt')} or {option('at')}"
         )
+    named = selection.configuration(found, [a for a, n in space.sizes.items() if n > 1 and a in found.coords])
+    says = f"1 % more of {names[order[0]]} changes {of} by {values[order[0]]:+.3g} % at {named}"
+    return Elasticities(of, found, values, order, named, says)
+
+
+def draw(figure, results, at="best", of=None, wrt=None):
+    """Draw one bar per parameter; returns the strongest in one line."""
+    from matplotlib.patches import Patch
+
+    space = results.space
+    of, found, values, order, named, says = gather(results, at, of, wrt)
+    names = [str(name) for name in found["parameter"].values]
     zero, order, total = len(names) - len(order), order[:MOST_BARS], len(order)
     bars, rows = values[order], np.arange(len(order))
     kinks = found["kink"].values[order].astype(bool)
@@ -62,10 +85,9 @@ def draw(figure, results, at="best", of=None, wrt=None):
     canvas.legend(
         ax, [Patch(facecolor=c, hatch=h, edgecolor="white", label=w) for (c, h, w), s in zip(words, signs) if s]
     )
-    named = selection.configuration(found, [a for a, n in space.sizes.items() if n > 1 and a in found.coords])
     left_out = [f"{total - len(order)} smaller ones are not shown"] * (total > len(order))
     left_out += [f"{zero} without effect here"] * (zero > 0)
     left_out += ["* less and more of it weigh differently (a kink)"] * bool(kinks.any())
     more = f" {'; '.join(left_out)}." if left_out else ""
     canvas.titles(figure, ax, f"{space.title}: what moves {of}", f"At {named}.{more}", selection.fixed(space))
-    return f"1 % more of {names[order[0]]} changes {of} by {values[order[0]]:+.3g} % at {named}"
+    return says
