@@ -34,6 +34,7 @@ _PUBLIC = {
     "plan": "analysis.plan.plan",
     "plot": "pictures",
     "recommend": "analysis.fleet.recommend",
+    "report": "reporting.report",
     "reproduce": "reproduction.reproduce",
     "rows": "catalog.frame",
     "sensitivity": "analysis.sensitivity",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:  # the names of `_PUBLIC` as type checkers and editors see the
     from .evaluation import forget as forget
     from .launching.launch import launch as launch
     from .pictures import plot as plot
+    from .reporting.report import report as report
     from .reproduction.corrections import corrected as corrected
     from .reproduction.reproduce import reproduce as reproduce
     from .results.csv_files import write_csv as write_csv

@@ -32,7 +32,13 @@ COMMANDS = {
             "uncertainty": "The best configurations when inputs are uncertain.",
             "recommend": "The fewest chips for a demand, in one or in two pools.",
             "launch": "What starts a configuration in vLLM, SGLang or TensorRT-LLM.",
-            "plot": "A picture of a grid or of a file of results: PNG or SVG.",
+        },
+    ),
+    "share": (
+        "Show it to others",
+        {
+            "report": "A grid or a file of results as one HTML page.",
+            "plot": "A picture of a grid or of a file of results: PNG, SVG or HTML.",
         },
     ),
     "evidence": (

@@ -60,6 +60,9 @@ COMMANDS = {
     "sensitivity of results": (("sensitivity", "results.nc"), {"-o": "x.nc"}, {"results.nc"}),
     "plot": (("plot", "pareto", "grid.toml", "--catalog", "mine.toml"), {"-o": "x.png"}, READ),
     "plot of results": (("plot", "pareto", "results.nc"), {"-o": "x.svg"}, {"results.nc"}),
+    "plot, a page": (("plot", "pareto", "grid.toml", "--catalog", "mine.toml"), {"-o": "x.html"}, READ),
+    "report": (("report", "grid.toml", "--catalog", "mine.toml"), {"-o": "x.html"}, READ),
+    "report of results": (("report", "results.nc"), {"-o": "x.html"}, {"results.nc"}),
     "launch": (("launch", "grid.toml", "--catalog", "mine.toml", "--engine", "vllm"), {"-o": "x.sh"}, READ),
     "calibrate": (CALIBRATE, {"-o": "x.toml"}, {"times.csv", "mine.toml", "user/dsjax/own.toml"}),
     "validate": (
@@ -198,7 +201,7 @@ def test_an_input_inside_a_store_or_its_parts_is_no_output(folder):
         ("sensitivity decode_gpu_2025 -o out.zarr", "out.zarr: suffix '.zarr'; expected a name ending in .nc"),
         ("validate -o out.csv", "out.csv: suffix '.csv'; expected a name ending in .nc"),
         ("calibrate times.csv --kind mla-decode --hardware H800 -o out.nc", "out.nc: suffix '.nc', of results"),
-        ("plot pareto decode_gpu_2025 -o out.jpg", "out.jpg: suffix '.jpg'; expected a path ending in .png or .svg"),
+        ("plot pareto decode_gpu_2025 -o out.jpg", "out.jpg: suffix '.jpg'; expected a path ending in .png"),
     ],
 )
 def test_a_name_says_the_kind_of_what_is_written(args, said, monkeypatch):

@@ -2,9 +2,11 @@
 
 import importlib
 import inspect
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
+from ..pages import parts, sheet
 from ..results import files
 from ..sweeps import sources
 from ..types import Path, Source
@@ -13,7 +15,8 @@ from . import canvas
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# kind -> module, whose `draw`(figure, results, **options) returns one line that says what is seen
+# kind -> module, whose `draw`(figure, results, **options) returns one line that says what is seen; in `charts` the one
+# whose `chart`(results, **options) is the same as a chart of a page
 KINDS = {
     "pareto": "pareto",
     "heatmap": "heatmap",
@@ -34,8 +37,11 @@ def plot(
     dpi: float = 150,
     force: bool = False,
     **options: Any,
-) -> "matplotlib.figure.Figure":
+) -> "matplotlib.figure.Figure | parts.Chart":
     """A picture of results as a matplotlib `Figure`; written to `path` (.png or .svg) where one is given.
+
+    With a `path` ending in .html it is a page with the values of every mark on hover, and what is returned holds its
+    Vega-Lite specifications (`specs`).
 
     `kind`: "pareto" (x, y, by), "heatmap" (of, x, y), "roofline", "breakdown" (by, of, blocks), "tornado" (of, wrt),
     "response" (x, y, by, of, until, between), "latency" (by, of; servers alone). All take `at`: {axis: value}, the only
@@ -62,6 +68,13 @@ def drawn(kind, source, path, size, dpi, force, options):
         raise InputError(
             f"plot {kind}: phase {phases}: its operators are those of steps; expected phase decode or prefill"
         )
+    if is_page(path):
+        chart = charted(kind, results, **wanted)
+        section = parts.Section("", [chart])
+        attributes = {"description": chart.says, "grid": results.ds.attrs.get("grid", "")}
+        made = f"dsjax plot {kind}; {results.ds.attrs.get('history', '')}"
+        sheet.write(parts.Page(results.space.title, "", [section], made, attributes), path, force)
+        return chart, chart.says
     with canvas.style():
         figure = canvas.figure(size, dpi)
         conclusion = _draw(kind)(figure, results, **wanted)
@@ -84,7 +97,20 @@ def check(kind, path, size, dpi, force, options):
                     f"{', '.join(allowed(kind))}"
                 )
             raise unknown(f"plot {kind}", "option", name, known)
-    canvas.check(path, size, dpi, force)
+    if is_page(path):
+        sheet.check(path, force)
+    else:
+        canvas.check(path, size, dpi, force)
+
+
+def is_page(path):
+    """Whether a picture is to be a page."""
+    return path is not None and pathlib.Path(path).suffix.lower() == sheet.SUFFIX
+
+
+def charted(kind, results, **options):
+    """A kind of picture as a chart of a page."""
+    return importlib.import_module(f".charts.{KINDS[kind]}", __name__).chart(results, **options)
 
 
 def allowed(kind):

@@ -45,7 +45,7 @@ def check(path, size, dpi, force=False):
         raise InputError(f"dpi: {dpi!r}: {max(sides) * dpi:,.0f} dots on a side; expected at most {MOST_PIXELS:,}")
     if path is not None:
         if Path(path).suffix.lower() not in (".png", ".svg"):
-            raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a path ending in .png or .svg")
+            raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a path ending in .png, .svg or .html")
         files.check_output(path, force)
     try:
         import matplotlib.figure  # noqa: F401

@@ -34,8 +34,11 @@ class Roofline(NamedTuple):
 
 def gather(results, at=None):
     """`Roofline` of the best configuration that `at` leaves."""
-    space = results.space
-    one = explain.explain(results, point.best(results) if at == "best" else at)
+    return of_point(results.space, explain.explain(results, point.best(results) if at == "best" else at))
+
+
+def of_point(space, one):
+    """`Roofline` of one configuration in full."""
     numbers = refusals.numbers(
         Results.of(one).space, {name: v.values.item() for name, v in one.variables.items() if v.ndim == 0}
     )

@@ -15,7 +15,7 @@ from ..progress import progress
 
 @command()
 @click.argument("kind", shell_complete=completion.kinds)
-@click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg", help="The picture.")
+@click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg|FILE.html", help="The picture.")
 @click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
 @click.option("--x", metavar="NAME", help="Axis or variable across; in response also nic.scale_out_bytes_per_s, ...")
 @click.option("--y", metavar="NAME", help="Axis or variable up; in response one or more, separated by commas.")
@@ -31,7 +31,7 @@ from ..progress import progress
 @click.option("--force", is_flag=True, help="Overwrite an existing picture.")
 @grid_command(output=QUIET_OPTION)
 def plot(request, kind, output, at, low, high, size, dpi, force, **given):
-    """A picture of a grid or of a file of results: PNG or SVG.
+    """A picture of a grid or of a file of results: PNG, SVG or HTML.
 
     \b
     KIND is one of
@@ -47,8 +47,8 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     dsjax plot pareto space.nc -o pareto.png --by hardware
     dsjax plot heatmap space.nc -o heat.svg --x batch --y tp --at hardware=H800
     dsjax plot response space.nc -o batch.png --x batch --y tps_per_user,tps_per_chip
-    dsjax plot latency serve -o latency.png --by hardware,engine
-    dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 2500"
+    dsjax plot latency serve -o latency.html --by hardware,engine
+    dsjax plot response -o nic.png --x nic.scale_out_bytes_per_s --until "tps_per_chip >= 3000"
 
     Exit code 1 where no point is feasible.
     """
