@@ -132,12 +132,11 @@ def groups(name):
 
 def summary(run):
     """A few columns of the statistics by class."""
-    heads = ["class", "systems counted", "median error %", "p90 %", "time ratio", "ratio %", "order %", "in +- %"]
+    heads = ["class", "systems", "median error %", "90th percentile %", "predicted / measured", "pairs in order %"]
     lines = []
     for x in run["classes"]:
-        errors = [percent(x["median"]), percent(x["p90"]), times(x["bias"])]
-        pairs = [percent(x[key]) for key in ("ratio", "order", "within_1")]
-        lines.append([x["group"], f"{x['counted']} of {x['rows']}", *errors, *pairs])
+        errors = [percent(x["median"]), percent(x["p90"]), times(x["bias"]), percent(x["order"])]
+        lines.append([x["group"], x["counted"], *errors])
     return table(heads, lines)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/printed_outputs.py [PAGE ...]             # exit code 1 where a page differs
     python benchmarks/printed_outputs.py --write [PAGE ...]     # outputs on the pages become those of today
 
-The pages are CONTRIBUTING.md and docs/**/*.md. Their fenced blocks run in order, page by page, in one
+The pages are README.md, CONTRIBUTING.md and docs/**/*.md. Their fenced blocks run in order, page by page, in one
 empty folder that keeps what earlier blocks of the page wrote, with `examples` and `grids` of the repository beside:
 
     console     `$ COMMAND`, then what it prints (stdout and stderr as a terminal shows them, 100 columns, no colour)
@@ -16,9 +16,11 @@ Other blocks are shown alone, and may hold no command. An HTML comment above a b
     <!-- lines: 1-8, -2, /hopper/ -->   only these lines of every output, numbers from 1, -1 the last; `...` for others
     <!-- exit: 1 -->                    exit code of its commands
     <!-- file: my.toml -->              the block is a file of that name in the folder
+    <!-- picture: front.png -->         its commands make this file, which --write takes into docs/pictures
     <!-- not run: REASON -->
 
-Figures of the machine are equal to one another: `MACHINE`.
+Figures of the machine are equal to one another: `MACHINE`. Lines of more than `LONGEST` columns end in `...`. What no
+file of the folder goes into is asked once for all pages.
 """
 
 import argparse
@@ -29,17 +31,18 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = ("README.md",)  # pages whose commands are processes of their own; those of others run in this one
 SHIPPED = ("examples", "grids")
-COLUMNS = 100
+COLUMNS, LONGEST = 100, 120
+PICTURES = ROOT / "docs" / "pictures"
 RUN = ("console", "sh", "pycon", "python")
 SHOWN = ("toml", "text", "json", "csv", "yaml", "bibtex")
 FENCE = re.compile(r"((?:^[ \t]*<!--[^\n]*-->\n)?)^```([^\n]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -70,7 +73,7 @@ class Wrong(Exception):
 
 def pages():
     """Paths of all pages."""
-    return [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page):
@@ -87,12 +90,12 @@ def blocks(page):
     return found
 
 
-DIRECTIVES = ("lines", "exit", "file", "not run")
+DIRECTIVES = ("lines", "exit", "file", "picture", "not run")
 
 
 def _said(comment, line):
     inside = re.fullmatch(r"<!--(.*)-->", comment.strip())
-    items = [item.partition(":") for item in inside[1].split(";")] if inside else []
+    items = [item.partition(":") for item in re.split(r";(?=[a-z ]+:)", inside[1])] if inside else []
     said = {name.strip(): value.strip() for name, _, value in items if name.strip() in DIRECTIVES}
     if inside and len(said) < len(items) and said:
         raise Wrong(f"line {line}: {comment.strip()}; expected {', '.join(DIRECTIVES)}")
@@ -106,12 +109,18 @@ def checked(path, write=False):
     page = path.read_text(encoding="utf-8")
     told, parts, done = [], [], 0
     installed = str(path.relative_to(ROOT)) in INSTALLED
+    try:
+        found = blocks(page)
+    except Wrong as error:
+        return page, [str(error)]
     with scratch() as folder:
         names = {"__name__": "__main__"}
-        for block in blocks(page):
+        for block in found:
             text = block.text
             try:
                 text = _ran(block, folder, installed, names)
+                if "picture" in block.said:
+                    _picture(Path(folder, block.said["picture"]), write)
             except Wrong as error:
                 told.append(f"line {block.line}: {error}")
             if normal(text) != normal(block.text):
@@ -120,6 +129,16 @@ def checked(path, write=False):
                 parts += [page[done : block.start], text]
                 done = block.end
     return "".join([*parts, page[done:]]), told
+
+
+def _picture(path, write):
+    """A picture that a block made is one of the site's."""
+    if not path.is_file():
+        raise Wrong(f"{path.name}: is not made")
+    if write:
+        shutil.copy(path, PICTURES / path.name)
+    elif not (PICTURES / path.name).is_file():
+        raise Wrong(f"docs/pictures/{path.name}: is missing; expected --write")
 
 
 def normal(text):
@@ -178,15 +197,23 @@ def _commands(block):
     return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
+_ASKED: dict = {}  # command line -> (what it prints, exit code), where that depends on nothing else
+
+
 def _command(line, folder, installed, code):
     """What a command line prints."""
     words = shlex.split(line, comments=True)
-    if words[0] == "dsjax" and not re.search(r"""[|<>&;$`](?=([^"']|"[^"]*"|'[^']*')*$)""", line) and not installed:
+    pure = "-o" not in words and not any(Path(folder, word).is_file() for word in words)
+    if pure and line in _ASKED:
+        printed, found = _ASKED[line]
+    elif words[0] == "dsjax" and not re.search(r"""[|<>&;$`](?=([^"']|"[^"]*"|'[^']*')*$)""", line) and not installed:
         printed, found = _inside(words[1:])
     else:
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "check": False}
         done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], cwd=folder, **how)
         printed, found = done.stdout, done.returncode
+    if pure and words[0] == "dsjax":
+        _ASKED[line] = printed, found
     if found != code:
         raise Wrong(f"{line}: exit code {found}, expected {code}; printed\n{printed}")
     return printed.replace(folder, "")
@@ -233,6 +260,7 @@ def _executed(code, names):
 def _cut(printed, wanted):
     """Lines of an output that a page shows, `LEFT_OUT` for runs of others."""
     lines = [line.rstrip() for line in printed.rstrip("\n").split("\n")] if printed.strip() else []
+    lines = [line if len(line) <= LONGEST else line[: LONGEST - len(LEFT_OUT)] + LEFT_OUT for line in lines]
     if wanted is None:
         return "".join(f"{line}\n" for line in lines)
     kept = set()
@@ -264,12 +292,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="(default: all)")
     parser.add_argument("--write", action="store_true", help="outputs become those of today")
-    given, wrong = parser.parse_args(), 0
-    for path in [page.resolve() for page in given.pages] or pages():
-        start = time.process_time()
-        page, told = checked(path)
-        print(f"{path.relative_to(ROOT)}: {len(told)} blocks differ, {time.process_time() - start:.1f} s of CPU")
-        if given.write and page != path.read_text(encoding="utf-8"):
+    args, wrong = parser.parse_args(), 0
+    for path in [page.resolve() for page in args.pages] or pages():
+        start = sum(os.times()[:4])
+        page, told = checked(path, args.write)
+        print(f"{path.relative_to(ROOT)}: {len(told)} blocks differ, {sum(os.times()[:4]) - start:.1f} s of CPU")
+        if args.write and page != path.read_text(encoding="utf-8"):
             path.write_text(page, encoding="utf-8")
             told = [text for text in told if not text.partition(":")[2].startswith("\n")]
         print(*told, sep="\n", end="\n" if told else "")

@@ -30,7 +30,18 @@ ORDER = (
         "space",
     ),
     *("evaluation", "results", "sweeps", "search", "calibration", "validation", "schemas", "templates"),
-    *("analysis", "launching", "reproduction", "pages", "pictures", "reporting", "commands", "accessor", "cli", "__main__"),
+    *(
+        "analysis",
+        "launching",
+        "reproduction",
+        "pages",
+        "pictures",
+        "reporting",
+        "commands",
+        "accessor",
+        "cli",
+        "__main__",
+    ),
 )
 # Imports by name, each from a table that is complete there; `sweeps.storage` is the one table of kinds of storage.
 BY_NAME = {"dsjax", "dsjax.cli", "dsjax.pictures", "dsjax.studies", "dsjax.sweeps.storage"}
