@@ -4,6 +4,7 @@ Of a page, `<!-- included: FILE -->` becomes a file of the repository, its links
 NAME -->` a table made from the code: `TABLES`.
 """
 
+import inspect
 import re
 from pathlib import Path
 
@@ -51,12 +52,12 @@ def commands():
 
 
 def _prose(text):
-    """Help of click: paragraphs after a backspace keep their lines."""
+    """Help of click: paragraphs after a backspace keep their lines, and are examples where they look like it."""
     parts = []
-    for part in re.split(r"\n\s*\n", text.strip()):
-        lines = part.split("\n")
-        if lines[0].strip() == "\b":
-            parts.append("```text\n" + "\n".join(lines[1:]) + "\n```")
+    for part in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        lines = part.removeprefix("\b\n").split("\n")
+        if any(re.match(r"\s*dsjax |.*\S {2,}\S", line) for line in lines):
+            parts.append("```text\n" + "\n".join(lines) + "\n```")
         else:
             parts.append(_escaped(" ".join(line.strip() for line in lines)))
     return "\n\n".join(parts)

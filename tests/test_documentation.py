@@ -1,5 +1,8 @@
 """The pages as a site, their names and commands, and a README of one screen. What they print: test_printed_outputs."""
 
+import ast
+import functools
+import inspect
 import os
 import re
 import shlex
@@ -12,6 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
+import dsjax
 from dsjax.cli import COMMANDS, main
 from dsjax.formulas.exchange import MODES
 from dsjax.formulas.pipelines import PIPELINES
@@ -110,6 +114,22 @@ def test_commands_in_the_text_have_the_options_that_it_names(path):
         known = {name for option in command.params for name in option.opts + option.secondary_opts} | {"--help", "-h"}
         asked = {word.partition("=")[0] for word in shlex.split(line.replace("'", "")) if word.startswith("-")}
         assert {option for option in asked if not re.match(r"-[a-z]{2}", option)} <= known, f"{path.name}: {line}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_calls_have_the_arguments_that_they_are_given(path):
+    """Of Python that is not run, too."""
+    text = path.read_text(encoding="utf-8")
+    codes = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    codes += [" ".join(span.split()) for span in re.findall(r"`(dsjax\.\w+\([^`]*\))`", text)]
+    for call in (node for code in codes for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func)
+        if name.startswith("dsjax.") and "..." not in ast.unparse(call):
+            values = {word.arg: word.value for word in call.keywords}
+            function = functools.reduce(getattr, name.split(".")[1:], dsjax)
+            inspect.signature(function).bind_partial(*call.args, **values)
+            options = inspect.signature(dsjax.sweep).parameters.keys() | inspect.signature(function).parameters.keys()
+            assert name == "dsjax.plot" or values.keys() <= options, f"{path.name}: {ast.unparse(call)}"
 
 
 def test_every_command_has_a_page():
