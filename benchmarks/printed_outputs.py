@@ -42,6 +42,8 @@ ROOT = Path(__file__).parents[1]
 INSTALLED = ("README.md",)  # pages whose commands are processes of their own; those of others run in this one
 SHIPPED = ("examples", "grids")
 COLUMNS, LONGEST = 100, 120
+TERMINAL = {"COLUMNS": str(COLUMNS), "NO_COLOR": "1", "MPLBACKEND": "agg", "XDG_CACHE_HOME": os.devnull}
+TERMINAL |= {"JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "dsjax-tests")}  # the tests' own
 PICTURES = ROOT / "docs" / "pictures"
 RUN = ("console", "sh", "pycon", "python")
 SHOWN = ("toml", "text", "json", "csv", "yaml", "bibtex")
@@ -157,11 +159,9 @@ def scratch():
             Path(folder, name).symlink_to(ROOT / name)
         for name in ("XDG_CONFIG_HOME", "FORCE_COLOR", "LINES"):
             os.environ.pop(name, None)
-        os.environ.update(
-            HOME=folder, XDG_CACHE_HOME=os.devnull, COLUMNS=str(COLUMNS), NO_COLOR="1", MPLBACKEND="agg",
-            PATH=f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
-            PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")])),
-        )  # fmt: skip
+        os.environ |= TERMINAL | {"HOME": folder}
+        for name, first in (("PATH", Path(sys.executable).parent), ("PYTHONPATH", ROOT)):
+            os.environ[name] = os.pathsep.join(filter(None, [str(first), kept.get(name)]))
         try:
             yield folder
         finally:
@@ -216,7 +216,7 @@ def _command(line, folder, installed, code):
         _ASKED[line] = printed, found
     if found != code:
         raise Wrong(f"{line}: exit code {found}, expected {code}; printed\n{printed}")
-    return printed.replace(folder, "")
+    return printed.replace(f"{folder}/", "")
 
 
 def _inside(words):
