@@ -51,10 +51,9 @@ FENCE = re.compile(r"((?:^[ \t]*<!--[^\n]*-->\n)?)^```([^\n]*)\n(.*?)^```[ \t]*$
 LEFT_OUT = "..."
 MACHINE = (  # pattern -> what stands for it
     (re.compile(r"\d+(\.\d+)?(e[+-]?\d+)? points/s"), "RATE points/s"),
-    (re.compile(r"\(\d[\d,.]* [kMG]?B\)$", re.MULTILINE), "(SIZE)"),  # of a file, which compression decides
+    (re.compile(r"^(wrote \S+) \(\d[\d,.]* [kMG]?B\)", re.MULTILINE), r"\1"),  # compression decides
     (re.compile(r"\bdsjax,? (version )?\d+\.\d+\.\d+\w*"), "dsjax VERSION"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|\+00:00)?"), "TIME"),
-    (re.compile(r"in \d+(\.\d+)? (ms|s|min)\b"), "in SECONDS"),
 )
 
 

@@ -103,5 +103,5 @@ def test_a_block_that_nothing_runs_is_refused(text):
 def test_figures_of_the_machine_are_equal_and_others_are_not():
     normal = printed_outputs.normal
     assert normal("wrote a.nc (1.7 MB)") == normal("wrote a.nc (2.1 MB)")
-    assert normal("done in 1.2 s, 3e8 points/s") == normal("done in 4 s, 1.5e7 points/s")
-    assert normal("TPOT 1.2 s") != normal("TPOT 1.3 s")
+    assert normal("3e8 points/s by dsjax 0.1.0") == normal("1.5e7 points/s by dsjax 0.2.0")
+    assert normal("TPOT 1.2 s (3 GB)") != normal("TPOT 1.3 s (3 GB)") and normal("(3 GB)") != normal("(4 GB)")
