@@ -35,7 +35,7 @@ COMMANDS = {
         },
     ),
     "share": (
-        "Show it to others",
+        "Ask about a design space or one configuration",
         {
             "report": "A grid or a file of results as one HTML page.",
             "plot": "A picture of a grid or of a file of results: PNG, SVG or HTML.",
@@ -77,7 +77,10 @@ class _Commands(click.Group):
 
     def format_commands(self, context, formatter):
         widest = max(map(len, self.list_commands(context)))
+        groups: dict = {}  # packages may share one
         for group, lines in COMMANDS.values():
+            groups.setdefault(group, {}).update(lines)
+        for group, lines in groups.items():
             with formatter.section(group):
                 formatter.write_dl([(name.ljust(widest), line) for name, line in lines.items()])
 

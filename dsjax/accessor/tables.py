@@ -7,7 +7,7 @@ from ..formats import heading, scaled
 from ..results.files import records
 from ..results.handle import Results
 from ..search import ranking
-from ..space.space import Space
+from ..space import restoring
 from ..specs.variables import LIMITS
 from .kinds import kind_of
 
@@ -32,7 +32,7 @@ def table(ds):
 
 def _of_points(ds):
     """Ranked points: values of the axes, the metrics, what binds."""
-    space, n = Space.from_json(ds.attrs["dsjax_spec"]), ds.sizes["rank"]
+    space, n = restoring.space(ds.attrs["dsjax_spec"]), ds.sizes["rank"]
     values = {name: np.broadcast_to(ds[name].values, n) for name in (*space.axes, "bottleneck")}
     columns = {name: values[name] for name in space.axes}
     extra = [name for name in (ds.attrs.get("pareto_x"), ds.attrs.get("pareto_y"), space.objective) if name]

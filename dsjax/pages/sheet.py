@@ -28,7 +28,7 @@ def check(path, force=False):
 def write(page, path, force=False):
     """Write a page under a temporary name and rename it."""
     check(path, force)
-    files.write_text(path, html(page))
+    files.write_text(path, html(page), force)
 
 
 def html(page):

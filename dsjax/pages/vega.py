@@ -32,7 +32,7 @@ def script():
     text = vl_convert.javascript_bundle().replace("</script", "<\\/script")  # 1.3 s
     with contextlib.suppress(OSError, InputError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(place, text)
+        files.write_text(place, text, force=True)
     return text
 
 

@@ -6,15 +6,17 @@ import sys
 import click
 
 from ..common import QUIET_OPTION, command_line, grid_command
+from ..help import command
+from ..output import echo
 from ..progress import progress
 
 
-@click.command()
+@command()
 @click.option("-o", "--output", required=True, metavar="FILE.html", help="The page.")
 @click.option("--force", is_flag=True, help="Overwrite an existing page.")
 @grid_command(output=QUIET_OPTION)
 def report(request, output, force):
-    """A grid or a file of results as one HTML page: words, pictures, tables, sources.
+    """A grid or a file of results as one HTML page.
 
     The question and the best point in words; the Pareto front and a map of what refuses the rest, values on hover; the
     best point in full; what would help; memory; every number that the answer reads, with its source; how accurate such
@@ -37,5 +39,5 @@ def report(request, output, force):
         page = made.page(results, command_line())
         sheet.write(page, output, force)
     if not request.quiet:
-        click.echo(f"{made.conclusion(page)}\nwrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
+        echo(made.conclusion(page), f"wrote {output} ({os.path.getsize(output) / 1e3:,.0f} kB)")
     sys.exit(0 if results.ds["feasible"].any() else 1)
