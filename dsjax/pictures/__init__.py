@@ -10,7 +10,7 @@ from ..pages import parts, sheet
 from ..results import files
 from ..sweeps import sources
 from ..types import Path, Source
-from . import canvas
+from . import canvas, selection
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -79,7 +79,7 @@ def drawn(kind, source, path, size, dpi, force, options):
         figure = canvas.figure(size, dpi)
         conclusion = _draw(kind)(figure, results, **wanted)
         if path is not None:
-            canvas.save(figure, path, force, conclusion)
+            canvas.save(figure, path, force, f"{conclusion}. {selection.fixed(results.space, whole=True)}")
     return figure, conclusion
 
 

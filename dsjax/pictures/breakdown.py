@@ -10,7 +10,7 @@ from ..search import ranking
 from . import canvas, selection
 
 MOST_BARS = 12
-MOST_BLOCKS = 7  # with a colour of their own
+LEAST, MOST_BLOCKS = 0.05, 14  # the others make no more of any bar; blocks with a colour of their own
 HATCHES = ("", "///", "\\\\\\", "...")
 
 
@@ -59,10 +59,11 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
     ax = figure.add_subplot()
     ax.grid(False, axis="y")
     rows, left = np.arange(len(steps)), np.zeros(len(steps))
-    handles = []
-    colours = canvas.COLOURS[: len(parts) - 1] + ("#C9C9C9",) if blocks else tuple(canvas.LIMIT_COLOURS.values())
+    handles, notes, size = [], [], 8.5 if figure.get_figwidth() >= 8.0 else 6.5
+    own = [canvas.COLOURS[i % 7] for i in range(len(parts) - 1)]
+    colours = (*own, "#C9C9C9") if blocks else tuple(canvas.LIMIT_COLOURS.values())
     for i, ((part, values), colour) in enumerate(zip(parts.items(), colours)):
-        hatch = HATCHES[i % len(HATCHES)]
+        hatch = HATCHES[(i % 7 + 2 * (i // 7)) % len(HATCHES)]
         bars = ax.barh(rows, factor * values, left=factor * left, height=0.62, color=colour, label=part)
         for bar in bars:
             bar.set(hatch=hatch, edgecolor="white", linewidth=0.5)
@@ -74,13 +75,15 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
             if not blocks
             else f"{canvas.quantity('s', total)}, step {canvas.quantity('s', step)}"
         )
-        ax.text(factor * total, row, f"  {words}", va="center", fontsize=8.5, fontweight="bold")
+        notes.append(ax.text(factor * total, row, f"  {words}", va="center", fontsize=size, fontweight="bold"))
         if blocks:
             style = {"color": "black", "lw": 2.0, "label": "step time"}
             marks = ax.plot([factor * step] * 2, [row - 0.4, row + 0.4], **style)
             handles += marks if row == 0 else []
     names = _names(ranked, by, others)
-    lines = len(rows) * max(text.count("\n") + 1 for text in names)
+    if figure.get_figheight() < 5.0 and len(rows) > 6:  # no room for three lines each
+        names = [name.partition("\n")[0] for name in names]
+    lines = len(rows) * max(name.count("\n") + 1 for name in names)
     ax.set_yticks(rows, labels=names, fontsize=max(5.0, min(9.0, 72.0 * 0.55 * figure.get_figheight() / lines)))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(0.0, factor * max(sums.max(), steps.max()) * (1.45 if blocks else 1.17))
@@ -93,16 +96,27 @@ def draw(figure, results, at=None, by=None, of=None, blocks=False):
     )
     ax.set_xlabel(f"{what} [{unit}]")
     canvas.legend(ax, handles, "block" if blocks else "critical path on")
+    first = max(parts, key=lambda part: parts[part][0])
+    made = f"{first} makes {parts[first][0] / sums[0]:.0%} of {canvas.quantity('s', float(sums[0]))}"
     few = f" Best {len(steps)} of {count} groups." if count > len(steps) else ""
     bars = f"One bar per {', '.join(by)}: its" if by else "The"
     canvas.titles(
         figure,
         ax,
-        space.title,
-        f"{bars} feasible configuration with the best {name}, best first.{few}",
-        selection.fixed(space, chosen),
+        f"{made}{f' on {names[0].partition(chr(10))[0]}' if by else ''}{' before overlap' if blocks else ''}",
+        f"{space.title}. {bars} feasible configuration with the best {name}, best first.{few}",
+        f"{selection.fixed(space, chosen)}{'. ' + selection.operators(parts) if blocks else ''}",
     )
+    _room(ax, notes)
     return says
+
+
+def _room(ax, notes):
+    """Widen the axis until every text beside a bar is inside."""
+    ax.figure.draw_without_rendering()
+    wide = ax.get_window_extent().width
+    ends = [note.get_position()[0] / (0.97 - min(0.7, note.get_window_extent().width / wide)) for note in notes]
+    ax.set_xlim(0.0, max(ends))
 
 
 def _exposed(ranked):
@@ -118,8 +132,9 @@ def _of_blocks(ds, space, ranked):
         each = [_again(space, ranked.isel(rank=i)) for i in range(ranked.sizes["rank"])]
         names, table = each[0]["block"].values.tolist(), np.transpose([one["block_time"].values for one in each])
     order = np.argsort(-table.max(axis=1), kind="stable")
-    parts = {names[i]: table[i] for i in order[:MOST_BLOCKS]}
-    rest = order[MOST_BLOCKS:]
+    left = [(table[order[n:]].sum(axis=0) / table.sum(axis=0)).max() for n in range(len(order) + 1)]
+    n = min(MOST_BLOCKS, next(n for n, share in enumerate(left) if share <= LEAST))
+    parts, rest = {names[i]: table[i] for i in order[:n]}, order[n:]
     return parts | {f"{len(rest)} others": table[rest].sum(axis=0)}
 
 

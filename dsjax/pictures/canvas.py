@@ -1,6 +1,7 @@
 """The sheet a picture is drawn on: style, titles, legends, units, labels that keep clear of each other, files."""
 
 import contextlib
+import itertools
 import math
 import re
 import textwrap
@@ -30,6 +31,7 @@ STYLE = {
     "lines.linewidth": 1.6,
     "svg.hashsalt": "dsjax",  # names inside an SVG file are the same in every run
 }
+SCALED = ("s", "B", "B/s", "FLOP", "FLOP/s", "Hz")  # units with prefixes
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MOST_PIXELS = 20_000  # on a side
 
@@ -72,29 +74,64 @@ def figure(size, dpi):
     return result
 
 
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")  # not in XML, nor of a font
+
+
 def save(fig, path, force, conclusion):
     """Write a figure under a temporary name and rename it; the same picture is the same bytes."""
     form = Path(path).suffix.lower().removeprefix(".")
     extra = {"Date": None, "Creator": "dsjax"} if form == "svg" else {"Software": "dsjax"}
     files.check_output(path, force)
     with files.replacing(path, force) as temporary:
-        fig.savefig(temporary, format=form, dpi=fig.dpi, metadata={"Description": conclusion, **extra})
+        description = _CONTROL.sub(" ", conclusion)
+        fig.savefig(temporary, format=form, dpi=fig.dpi, metadata={"Description": description, **extra})
+        if form == "svg":  # a name that holds one would be no XML
+            drawn = Path(temporary).read_text(encoding="utf-8")
+            Path(temporary).write_text(_CONTROL.sub(" ", drawn), encoding="utf-8")
 
 
 def titles(fig, ax, title, subtitle, footer=""):
-    """Title of the figure, what is shown above the axes, what is fixed at the foot; wrapped to the room there is."""
+    """What is seen; what is shown, above the axes; what is fixed, at the foot; wrapped to the room there is."""
+    size = 11.5 if fig.get_figwidth() >= 8.0 else 9.5
+    title, subtitle, footer = map(text, (title, subtitle, footer))
     fig.suptitle(
-        _wrapped(fig, title, 12.5, fig.bbox.width, fontweight="bold"),
-        fontsize=12.5,
+        _wrapped(fig, title, size, fig.bbox.width, fontweight="bold"),
+        fontsize=size,
         fontweight="bold",
         x=0.01,
         ha="left",
     )
     if footer:
-        fig.supxlabel(_wrapped(fig, footer, 7.5, fig.bbox.width), fontsize=7.5, color=GREY, x=0.01, ha="left")
+        fig.supxlabel(_wrapped(fig, footer, 7.0, fig.bbox.width), fontsize=7.0, color=GREY, x=0.01, ha="left")
+    for _ in range(2):  # labels on more lines move the axes
+        _labels_within(fig)
+        room = fig.bbox.width - ax.get_window_extent().x0
+        words = _wrapped(fig, subtitle, size - 3.0, room)
+        ax.set_title(words, fontsize=size - 3.0, color=GREY, loc="left", pad=8)
+
+
+def _labels_within(fig):
+    """Labels of axes that are longer than what they stand beside, on more lines."""
     fig.draw_without_rendering()
-    room = fig.bbox.width - ax.get_window_extent().x0
-    ax.set_title(_wrapped(fig, subtitle, 8.5, room), fontsize=8.5, color=GREY, loc="left", pad=8)
+    for ax in fig.axes:
+        frame = ax.get_window_extent()
+        middle = (frame.x0 + frame.x1) / 2.0
+        wide = 2.0 * min(middle, fig.bbox.width - middle)
+        for words, side, room in ((ax.yaxis.label, "height", frame.height), (ax.xaxis.label, "width", wide)):
+            long, text = getattr(words.get_window_extent(), side), words.get_text()
+            if not text or long <= 0.98 * room:
+                continue
+            text = text.replace("\n", " ")
+            words.set(fontsize=8.0)
+            for more in range(2, 4):
+                columns = max(8, math.ceil(1.1 * len(text) / more))
+                words.set_text(textwrap.fill(text, columns, break_long_words=False))
+                if getattr(words.get_window_extent(), side) <= 0.98 * room:
+                    break
+            else:  # its name and unit alone
+                name, unit = (re.search(pattern, text) for pattern in (r"\((\w+)\)", r"\[.+\]$"))
+                words.set_text("\n".join([name[1] if name else text] + ([unit[0]] if unit else [])))
+                words.set(fontsize=7.0)
 
 
 def _wrapped(fig, words, size, room, **style):
@@ -105,9 +142,16 @@ def _wrapped(fig, words, size, room, **style):
     return textwrap.fill(words, max(20, int(0.95 * room / wide * len(words)))) if words else ""
 
 
+def small(fig):
+    """Keywords of a legend: its size by that of the sheet."""
+    size = 7.5 if fig.get_figwidth() >= 8.0 else 6.0
+    return {"fontsize": size, "title_fontsize": size, "handlelength": 2.0, "handletextpad": 0.5, "labelspacing": 0.35}
+
+
 def legend(ax, handles, title=None):
     """Legend right of the axes, where there are no data."""
-    return ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), title=title, alignment="left")
+    place = {"loc": "upper left", "bbox_to_anchor": (1.005, 1.0), "borderaxespad": 0.2}
+    return ax.legend(handles=handles, title=title, alignment="left", **place, **small(ax.figure))
 
 
 def legend_below(ax, handles):
@@ -115,11 +159,17 @@ def legend_below(ax, handles):
     from matplotlib.transforms import ScaledTranslation
 
     fig = ax.figure
+    _labels_within(fig)
     fig.draw_without_rendering()
     down = (ax.get_window_extent().y0 - ax.get_tightbbox().y0) / fig.dpi + 0.05
     under = ax.transAxes + ScaledTranslation(0.0, -down, fig.dpi_scale_trans)
     return ax.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.0, 0.0), bbox_transform=under, borderaxespad=0.0
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=under,
+        borderaxespad=0.0,
+        **small(fig),
     )
 
 
@@ -140,7 +190,7 @@ def scale(units, largest):
     if units == "s":
         steps = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
         return next((factor, unit) for low, factor, unit in steps if largest >= low)
-    if units in ("B", "B/s", "FLOP", "FLOP/s", "Hz"):
+    if units in SCALED:
         return next(((1.0 / size, prefix + units) for size, prefix in _PREFIXES if largest >= size), (1.0, units))
     return 1.0, "" if units == "1" else units
 
@@ -157,9 +207,9 @@ def label(name, attrs, unit, lines=1):
 
 
 def text(value):
-    """A number or a label as a reader writes it."""
+    """A number or a label as a reader writes it; what no font draws and no XML holds is a question mark."""
     if isinstance(value, str):
-        return value
+        return _CONTROL.sub("?", value)
     value = float(value)
     if value == int(value) and abs(value) < 1e6:
         return f"{value:,.0f}"
@@ -177,7 +227,23 @@ def quantity(units, value):
 
 def ticks(axis, values):
     """One tick per value where they fit, else every second, third, ..."""
-    step = math.ceil(len(values) / 16)
-    shown = list(values)[::step]
+    shown = [list(values)[i] for i in few(values, 16 if axis.figure.get_figwidth() >= 8.0 else 8)]
     axis.set_ticks(shown, labels=[text(v) for v in shown])
     axis.set_ticks([], minor=True)
+
+
+STEPS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 4, 5, 8))
+
+
+def few(values, most):
+    """Places of at most so many of the values: round multiples of an even axis, else every second, third, ..."""
+    n = len(values)
+    if n <= most:
+        return [*range(n)]
+    steps = {b - a for a, b in itertools.pairwise(values)} if not isinstance(values[0], str) else ()
+    if len(steps) == 1 and not any(v != int(v) for v in values):
+        for step in sorted({*STEPS, 16, 32, 64, 128, 256, 512, 1024}):
+            there = [i for i, v in enumerate(values) if v % step == 0]
+            if 3 <= len(there) <= most and len({values[j] - values[i] for i, j in itertools.pairwise(there)}) == 1:
+                return there
+    return [*range(0, n, math.ceil(n / most))]

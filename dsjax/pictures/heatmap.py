@@ -25,6 +25,7 @@ class Map(NamedTuple):
     where: list  # [(row, column)] of each of them
     values: np.ndarray  # and its value
     others: list  # axes that the best is taken over
+    won: str  # the best cell
     says: str
 
 
@@ -44,9 +45,12 @@ def gather(results, at=None, of=None, x=None, y=None):
     where = [(rows.index(r), columns.index(c)) for r, c in zip(ranked[y].values.tolist(), ranked[x].values.tolist())]
     values = ranked[name].broadcast_like(ranked["rank"]).values
     others = selection.free(space, (x, y, *chosen))
-    won = selection.configuration(ranked.isel(rank=0), [y, x, *others])
-    says = f"best {name} {canvas.quantity(ds[name].attrs['units'], float(values[0]))} at {won}"
-    return Map(name, x, y, chosen, mask, ranked, where, values, others, says)
+    best = ranked.isel(rank=0)
+    here = [(axis, best[axis].values.item()) for axis in (y, x)]
+    named_here = [_text(ds, axis, v) if isinstance(v, str) else f"{axis} {_text(ds, axis, v)}" for axis, v in here]
+    won = f"{', '.join(named_here)}{', ' * bool(others)}{selection.configuration(best, others)}"
+    top = f"best {name} {canvas.quantity(ds[name].attrs['units'], float(values[0]))} at"
+    return Map(name, x, y, chosen, mask, ranked, where, values, others, won, f"{top} {won}")
 
 
 def draw(figure, results, at=None, of=None, x=None, y=None):
@@ -54,17 +58,22 @@ def draw(figure, results, at=None, of=None, x=None, y=None):
     from matplotlib.patches import Rectangle
 
     ds, space = results.ds, results.space
-    name, x, y, chosen, mask, _, where, values, others, says = gather(results, at, of, x, y)
+    name, x, y, chosen, mask, ranked, where, values, others, won, says = gather(results, at, of, x, y)
     rows, columns = (space.axes[axis] for axis in (y, x))
     cells = np.full((len(rows), len(columns)), np.nan)
     cells[tuple(np.transpose(where))] = values
+    up, across = (_shown(space.axes[axis], np.isfinite(cells).any(axis=1 - i)) for i, axis in enumerate((y, x)))
+    gone = [_gone(axis, values, part) for axis, values, part in ((y, rows, up), (x, columns, across))]
+    cells, rows, columns = cells[up, across], list(rows)[up], list(columns)[across]
+    where = [(r - up.start, c - across.start) for r, c in where]
     factor, unit = canvas.scale(ds[name].attrs["units"], np.nanmax(np.abs(cells)))
     cells = np.ma.masked_invalid(factor * cells)
 
     ax = figure.add_subplot()
     ax.grid(False)
     colours = ax.pcolormesh(cells, cmap="viridis", edgecolors="white", linewidth=0.4)
-    handles = _refused(ax, results, mask, x, y, cells.mask)
+    handles = _refused(ax, results, mask, x, y, np.ma.getmaskarray(cells), (up, across))
+    handles += _present(ax, space, x, y, columns, rows)
     _axis(ax.xaxis, ds, x, columns)
     _axis(ax.yaxis, ds, y, rows)
     if any(len(str(c)) > 5 for c in columns) and len(columns) > 6:
@@ -80,9 +89,54 @@ def draw(figure, results, at=None, of=None, x=None, y=None):
     ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=2.0, zorder=5, label="best"))
     if handles:
         canvas.legend_below(ax, handles)
+    said = ", ".join(_text(ds, axis, ranked[axis].values[0].item(), True) for axis in (y, x))
     over = f"Each cell: best feasible over {', '.join(others)}. " if others else ""
-    canvas.titles(figure, ax, space.title, f"{over}Framed: {says}.", selection.fixed(space, chosen))
+    more = "".join(f" {words}." for words in gone if words)
+    about = f"{space.title}. {over}Framed: {won}.{more}"
+    reached = f"{selection.amount(ds, name, float(values[0]))} at best, at {said}"
+    canvas.titles(figure, ax, reached, about, selection.fixed(space, chosen))
     return says
+
+
+def _shown(values, some):
+    """The part of an axis of numbers that has feasible cells, and one value beyond."""
+    if isinstance(values[0], str):
+        return slice(0, len(values))
+    there = np.flatnonzero(some)
+    return slice(max(int(there[0]) - 1, 0), min(int(there[-1]) + 2, len(values)))
+
+
+def _gone(axis, values, part):
+    """What is not shown of an axis, in words; empty where all of it is."""
+    left = [*list(values)[: part.start], *list(values)[part.stop :]]
+    return f"No feasible point, so not shown: {axis} {', '.join(map(canvas.text, left))}" if left else ""
+
+
+def _text(ds, axis, value, named=False):
+    """A value of an axis with its unit where it has one that scales."""
+    units = ds[axis].attrs.get("units", "1")
+    if isinstance(value, str):
+        return value
+    words = canvas.quantity(units, value) if units in canvas.SCALED else canvas.text(value)
+    name = str(ds[axis].attrs.get("long_name", axis)).partition(",")[0] if "_" in axis else axis
+    return f"{name} {words}" if named else words
+
+
+def _present(ax, space, x, y, columns, rows):
+    """Marks on the frame where the chip or the network in use is; a legend entry."""
+    found = []
+    for axis, values, side in ((x, columns, "x"), (y, rows, "y")):
+        for value, row in selection.present(space, axis):
+            if not min(values) <= value <= max(values):
+                continue
+            at = float(np.interp(value, values, np.arange(len(values)) + 0.5)) if len(values) > 1 else 0.5
+            spot = ((at,), (0.03 * len(rows),)) if side == "x" else ((0.015 * len(columns),), (at,))
+            mark = {"marker": "^" if side == "x" else ">", "ms": 7, "mfc": "white", "mec": "black", "ls": ""}
+            (line,) = ax.plot(*spot, zorder=6, label=f"present: {row}", **mark)
+            found.append(line)
+    ax.set_xlim(0, len(columns))
+    ax.set_ylim(0, len(rows))
+    return found
 
 
 def _axes(space, x, y, at):
@@ -104,12 +158,12 @@ def _axes(space, x, y, at):
     return x, y
 
 
-def _refused(ax, results, mask, x, y, empty):
+def _refused(ax, results, mask, x, y, empty, part):
     """Hatch the cells without a feasible point by the constraint that refuses most of them; legend entries."""
     from matplotlib.collections import PolyCollection
     from matplotlib.patches import Patch
 
-    counts = refusals(results, mask, x, y)
+    counts = {name: n[part] for name, n in refusals(results, mask, x, y).items()}
     names, counts = list(counts), list(counts.values())
     most = np.argmax(counts, axis=0)
     empty = empty & (np.max(counts, axis=0) > 0)  # else no point is there
@@ -137,11 +191,10 @@ def refusals(results, mask, x, y):
 
 def _axis(axis, ds, name, values):
     """Cells of equal size, one tick per value where there is room."""
-    step = -(-len(values) // 24)
-    places = np.arange(len(values))[::step]
-    axis.set_ticks(places + 0.5, labels=[canvas.text(values[i]) for i in places])
-    unit = ds[name].attrs.get("units", "1")
-    axis.set_label_text(canvas.label(name, ds[name].attrs, "" if unit == "1" else unit))
+    places = np.array(canvas.few(values, 24))
+    axis.set_ticks(places + 0.5, labels=[_text(ds, name, values[i]) for i in places])
+    unit = ds[name].attrs.get("units", "1")  # at the ticks where it scales
+    axis.set_label_text(canvas.label(name, ds[name].attrs, "" if unit == "1" or unit in canvas.SCALED else unit))
     axis.set_tick_params(length=0)
     for side in ("left", "bottom"):
         axis.axes.spines[side].set_visible(False)

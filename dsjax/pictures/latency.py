@@ -101,11 +101,12 @@ def draw(figure, results, at=None, by=None, of=None):
     said = [*found.said]
     said += [f"Not shown: {' and '.join(cut_at)}."] if cut_at else []
     said += [f"Numbers at the points: {load}, where there is room."] if load == "concurrency" else []
-    canvas.titles(figure, panels[0], space.title, " ".join(said), selection.fixed(space, found.chosen))
+    says = found.says
+    canvas.titles(figure, panels[0], says, " ".join((f"{space.title}.", *said)), selection.fixed(space, found.chosen))
     if load == "concurrency":
         notes = [_notes(server, factor, i) for i, server in enumerate(servers)]
         annotate_curves(panels[-1], notes, limits)
-    return found.says
+    return says
 
 
 def _load(space):

@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..search import ranking
 from ..search.pareto import of_dataset
 from ..space.space import Space, load_of
+from ..specs.variables import SENSE
 from . import canvas, selection
 from .labels import Note, annotate_curves
 
@@ -61,7 +62,7 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     ax = figure.add_subplot()
     _, (xs, ys) = thinned(ds, space, flat, (x, y))
     ax.scatter(fx * xs, fy * ys, s=5, color="#D9D9D9", lw=0, zorder=1, rasterized=True)
-    handles, notes = [], []
+    handles, notes, shares = [], [], []
     for i, name in enumerate(shown):
         picked = np.array([label == name for label in of])
         xs, ys = (factor * front[v].values[picked] for v, factor in ((x, fx), (y, fy)))
@@ -69,6 +70,13 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
             xs, ys, color=canvas.COLOURS[i], ls=canvas.DASHES[i], marker=canvas.MARKERS[i], ms=4.5, label=name, zorder=3
         )
         handles.append(ax.lines[-1])
+        group = {axis: front[axis].broadcast_like(front["rank"]).values[picked][0].item() for axis in by}
+        shares.append(selection.band(ds, group) if {ds[v].attrs["units"] for v in (x, y)} <= {"token/s"} else 0.0)
+        if shares[-1]:  # kernels are slower or faster: both rates are, together
+            at, ends = np.argmax(ys), np.array([1 / (1 + shares[-1]), 1 / (1 - shares[-1])])
+            ax.plot(
+                ends * xs[at], ends * ys[at], color=canvas.COLOURS[i], lw=5, alpha=0.3, label=f"_{name} band", zorder=2
+            )
         loads = front[load].broadcast_like(front["rank"]).values[picked]
         notes.append([Note(a, b, canvas.text(n), canvas.COLOURS[i]) for a, b, n in zip(xs, ys, loads)])
     _limits(ax, front, x, y, fx, fy)
@@ -77,17 +85,28 @@ def draw(figure, results, at=None, x=None, y=None, by=None):
     ax.set_xlabel(canvas.label(x, ds[x].attrs, unit_x))
     ax.set_ylabel(canvas.label(y, ds[y].attrs, unit_y))
     canvas.legend(ax, [*handles, faint, *bounds], f"front per {', '.join(by)}" if by else None)
+    known = selection.bands(shares)
+    bands = f" Slanted bars: {known}." if known else ""
     canvas.titles(
         figure,
         ax,
-        space.title,
-        f"{says}. Numbers at the points: {load}, where there is room.",
+        _best(ds, space, front, of, shown, x, y),
+        f"{space.title}: {says}. Numbers at the points: {load}, where there is room.{bands}",
         selection.fixed(space, chosen),
     )
     canvas.numbers(ax.xaxis, ax.get_xscale() == "log")
     canvas.numbers(ax.yaxis, ax.get_yscale() == "log")
     annotate_curves(ax, notes, handles + bounds)
     return says
+
+
+def _best(ds, space, front, of, shown, x, y):
+    """What the fronts say: which group reaches most, and what is given up for it."""
+    here = [i for i, label in enumerate(of) if label in shown]
+    at = max(here, key=lambda i: SENSE.get(y, 1) * front[y].values[i])
+    values = [selection.amount(ds, v, float(front[v].values[at])) for v in (y, x)]
+    name = "" if of[at] == "all points" else f"{of[at]}: "
+    return f"{name}{values[0]} at {values[1]}"
 
 
 def thinned(ds, space, flat, names, most=MOST_FAINT):

@@ -26,6 +26,7 @@ class Response(NamedTuple):
     varied: Any  # `Input` that is moved; None: `x` is an axis
     by: tuple
     best: str  # the variable that every point is the best of
+    sense: int  # 1: more of it is better
     chosen: dict  # {axis: value}
     shown: dict  # {label: Curve}
     count: int  # groups there are
@@ -77,16 +78,11 @@ def gather(results, at=None, x=None, y=None, by=None, of=None, until=None, betwe
     refused = any(not curve.feasible.all() for curve in shown.values())
     words = " and ".join(name.removeprefix("ok_") for name in selection.asked(space))
     over += f" Hollow: refused by {words} alone." if refused else ""
-    if question is not None:
-        says = _answers(where, line, met)
-    else:
-        extremes = [_extreme(ds, shown, best, sense, line, "best")]
-        for name in (name for name in names if name != best):
-            way = SENSE.get(name, 1)
-            extremes.append(_extreme(ds, shown, name, way, line, "largest" if way > 0 else "smallest"))
-        says = "; ".join(extremes)
+    says = _answers(where, line, met) if question is not None else _said(ds, shown, names, best, sense, line)
     over = f"{over}{few}{ends}".strip()
-    return Response(names, x, varied, by, best, chosen, shown, len(found), line, question, met, where, over, says)
+    return Response(
+        names, x, varied, by, best, sense, chosen, shown, len(found), line, question, met, where, over, says
+    )
 
 
 def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None, between=None):
@@ -107,8 +103,32 @@ def draw(figure, results, at=None, x=None, y=None, by=None, of=None, until=None,
         panel = panels[names.index(question.variable)]
         handles[found.met] = _rings(panel, ds, where, shown, question.variable, question.bound, line, found.met)
     canvas.legend(panels[0], list(handles.values()), ", ".join(found.by) or None)
-    canvas.titles(figure, panels[0], space.title, found.over, selection.fixed(space, found.chosen))
+    shares = sorted({f"{100 * x:.0f}" for c in shown.values() if (x := selection.band(ds, c.group))}, key=int)
+    bands = (
+        f" Bands: +-{' to '.join(dict.fromkeys((shares[0], shares[-1])))} % of the kernels' times." if shares else ""
+    )
+    about = f"{space.title}. {found.over}{bands}".strip()
+    title = found.says if question is not None else _title(ds, shown, found.best, found.sense, line)
+    canvas.titles(figure, panels[0], title, about, selection.fixed(space, found.chosen))
     return found.says
+
+
+def _title(ds, shown, best, sense, line):
+    """The best that is drawn, in words."""
+    value, x, label = _top(shown, best, sense)
+    value_at = line.text(x) if line.units in canvas.SCALED else canvas.text(x)
+    where = x if line.kind == "names" else f"{line.name.rpartition('.')[2]} {value_at}"
+    return f"{selection.amount(ds, best, value)} at best, at {where} ({label})"
+
+
+def _said(ds, shown, names, best, sense, line):
+    """The extremes of the variables, in one line."""
+    extremes = [_extreme(ds, shown, best, sense, line, "best")]
+    for name in names:
+        if name != best:
+            way = SENSE.get(name, 1)
+            extremes.append(_extreme(ds, shown, name, way, line, "largest" if way > 0 else "smallest"))
+    return "; ".join(extremes)
 
 
 def _variables(space, y, question):
@@ -178,7 +198,13 @@ def _panel(ax, ds, space, name, shown, line, bound, panels):
     for i, (label, curve) in enumerate(shown.items()):
         xs, ys, ok = line.places(curve.x), factor * curve.values[name], curve.feasible
         style = {"color": canvas.COLOURS[i], "zorder": 3}
-        wide, mark = 1.6 + 1.8 * under[i], 4.5 + 2.4 * under[i]  # a curve below others shows on both sides of them
+        on = min(under[i], 1)  # a curve below others shows on both sides of them
+        wide, mark = 1.5 + 1.5 * on, 4.0 + 1.6 * on
+        if (share := selection.band(ds, curve.group)) and ds[name].attrs["units"] in ("s", "token/s"):
+            widths = {"color": canvas.COLOURS[i], "alpha": 0.13, "lw": 0, "zorder": 1, "label": f"_{label} band"}
+            ax.fill_between(
+                xs, np.where(ok, ys / (1 + share), np.nan), np.where(ok, ys / (1 - share), np.nan), **widths
+            )
         near = ~ok | np.append(~ok[1:], False) | np.insert(~ok[:-1], 0, False)
         if near.any():  # from the last feasible point through the refused ones
             hollow = {"marker": canvas.MARKERS[i], "ms": mark, "mfc": "white"}
@@ -219,7 +245,8 @@ def _present(ax, varied, line):
     for value, names in sorted(rows.items()):
         if line.values[0] <= value <= line.values[-1]:
             words = f"present: {canvas.quantity(line.units, value)}" + (f"\n({', '.join(names)})" if any(names) else "")
-            style = {"color": canvas.GREY, "ls": ":", "lw": 1.2, "zorder": 2}
+            dashes = canvas.DASHES[1 + len(handles) % (len(canvas.DASHES) - 2)]
+            style = {"color": canvas.GREY, "ls": dashes, "lw": 1.2, "zorder": 2}
             handles[words] = ax.axvline(line.factor * value, label=words, **style)
     return handles
 
@@ -283,8 +310,11 @@ def _answers(where, line, met):
 
 def _extreme(ds, shown, best, sense, line, word):
     """The extreme of a variable over all feasible points that are drawn, in words."""
-    value, x, label = max(
-        ((v, x, label) for label, c in shown.items() for v, x, ok in zip(c.values[best], c.x, c.feasible) if ok),
-        key=lambda item: sense * item[0],
-    )
+    value, x, label = _top(shown, best, sense)
     return f"{word} {best} {canvas.quantity(ds[best].attrs['units'], value)} at {line.name} = {line.text(x)} ({label})"
+
+
+def _top(shown, best, sense):
+    """(value, x, group) of the best feasible point that is drawn."""
+    every = [(v, x, label) for label, c in shown.items() for v, x, ok in zip(c.values[best], c.x, c.feasible) if ok]
+    return max(every, key=lambda item: sense * item[0])

@@ -153,7 +153,7 @@ class Line:
         if self.kind == "log":
             ax.set_xscale("log")
         if self.kind == "names":
-            ax.set_xticks(range(len(self.values)), labels=self.values)
+            ax.set_xticks(range(len(self.values)), labels=[canvas.text(value) for value in self.values])
         elif not self.grid:
             canvas.numbers(ax.xaxis, self.kind == "log")
         else:

@@ -88,8 +88,13 @@ def draw(figure, results, at=None):
     ax.set_ylim(0.5 * factor * min(*achieved, whole[1] / factor), 2.2 * factor * max(peaks.values()))
     ax.set_xlabel("arithmetic intensity: needed flops / needed bytes [FLOP/B]")
     ax.set_ylabel(f"needed flops / time of the operator [{unit}]")
+    most, part = _bound(limits, share[on])
+    left_out = ~on & (share > 0.0)
+    names = one["block"].values[left_out]
+    largest = sorted(zip(share[left_out], names), key=lambda pair: -pair[0])
+    entries = [f"{name} {_percent(x)}" for x, name in largest]
+    handles += [_dot("none", "", "\n".join(["without flops or bytes:", *entries]))] * bool(entries)
     canvas.legend(ax, handles)
-    names = one["block"].values[~on & (share > 0.0)]
     without = (
         f" Without flops or bytes: {', '.join(names)}, {share[~on].sum():.0%} of the blocks' time."
         if len(names)
@@ -98,9 +103,9 @@ def draw(figure, results, at=None):
     canvas.titles(
         figure,
         ax,
-        f"{space.title}: roofline of {hardware}",
-        f"{named}. Area of a point: its share of the time before overlap.{without}",
-        selection.fixed(space),
+        f"{most} bounds {part:.0%} of the time of these operators on {hardware}",
+        f"{space.title}: {named}. Area of a point: its share of the time before overlap.{without}",
+        f"{selection.fixed(space)}. {selection.operators(one['block'].values[share > 0.0])}",
     )
     order = np.argsort(-share[on])
     names, parts = one["block"].values[on], share[on]

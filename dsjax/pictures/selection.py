@@ -70,7 +70,10 @@ def groups(space, by):
 def labels(ranked, by):
     """The group of every ranked point, as the text of a legend."""
     columns = [ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by]
-    named = [[v if isinstance(v, str) else f"{name} {canvas.text(v)}" for v in c] for name, c in zip(by, columns)]
+    named = [
+        [canvas.text(v) if isinstance(v, str) else f"{name} {canvas.text(v)}" for v in c]
+        for name, c in zip(by, columns)
+    ]
     return [", ".join(parts) for parts in zip(*named)] if by else ["all points"] * ranked.sizes["rank"]
 
 
@@ -131,13 +134,76 @@ def bounds(space, name, units):
 def configuration(point, names):
     """A point's values of some axes as text: CX7, tp 1, batch 128."""
     values = [(name, point[name].values.item()) for name in names]
-    return ", ".join(v if isinstance(v, str) else f"{name} {canvas.text(v)}" for name, v in values)
+    return ", ".join(_named(name, value) for name, value in values)
 
 
-def fixed(space, chosen=()):
-    """Axes and values that do not vary in a picture, as one line."""
-    values = space.fixed | {axis: of[0] for axis, of in space.axes.items() if len(of) == 1} | dict(chosen)
+def _named(name, value):
+    return canvas.text(value) if isinstance(value, str) else f"{name} {canvas.text(value)}"
+
+
+SAID = ("model", "phase", "context", "isl", "osl")  # in any case
+
+
+def fixed(space, chosen=(), whole=False):
+    """Axes and values that do not vary in a picture, as one line; what is left at its default only if `whole`."""
+    defaults = space.study.data.get("defaults", {})
+    own = {name: x for name, x in space.fixed.items() if whole or name in SAID or defaults.get(name) != x}
+    values = own | {axis: of[0] for axis, of in space.axes.items() if len(of) == 1} | dict(chosen)
     return "Fixed: " + ", ".join(f"{name}\N{NO-BREAK SPACE}{canvas.text(value)}" for name, value in values.items())
+
+
+def present(space, axis):
+    """[(value, row)] that the rows in use have now of a number that is an axis: `hardware_hbm_bytes_per_s`."""
+    for record, rows in space.rows.items():
+        field = axis.removeprefix(f"{record}_")
+        if axis.startswith(f"{record}_"):
+            return [(row[field], name) for name, row in rows.items() if isinstance(row.get(field), int | float)]
+    return []
+
+
+def amount(ds, name, value):
+    """A value of a variable in words: 8,547 tokens per second and chip; time of a step 86.7 ms."""
+    units, words = ds[name].attrs.get("units", "1"), str(ds[name].attrs.get("long_name", name)).partition(":")[0]
+    return (
+        f"{canvas.text(float(f'{value:.4g}'))} {words}"
+        if units == "token/s"
+        else f"{words} {canvas.quantity(units, value)}"
+    )
+
+
+OPERATORS = {  # of a step
+    "core": "attention over the cache",
+    "routed, shared, dense": "experts and FFNs",
+    "q_a, q_b, kv_a, kv_b, o": "projections of attention",
+    "all_reduce, dispatch, combine": "network",
+    "pointwise": "norms and other elementwise work",
+    "head": "logits",
+    "mtp": "draft module",
+}
+
+
+def operators(names):
+    """What the names of operators mean, in one line."""
+    found = []
+    for of, meaning in OPERATORS.items():
+        there = [name for name in of.split(", ") if name in names]
+        found += [f"{', '.join(there)}: {meaning}"] if there else []
+    return "; ".join(found)
+
+
+def band(ds, group):
+    """+- of the kernels' curve on the chip of a group, as a share of times; 0 where it is not known or not one."""
+    if "curve_uncertainty" not in ds.coords:
+        return 0.0
+    known = ds["curve_uncertainty"]
+    known = known.sel({dim: group[dim] for dim in known.dims if dim in group})
+    return float(known) if known.ndim == 0 and np.isfinite(known) else 0.0
+
+
+def bands(shares):
+    """Errors of several groups in words; empty where none is known."""
+    ends = [f"{100 * share:.0f}" for share in sorted(filter(None, shares))]
+    return f"+-{' to '.join(dict.fromkeys((ends[0], ends[-1])))} % of the kernels' times" if ends else ""
 
 
 def free(space, shown):
