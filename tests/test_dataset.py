@@ -241,7 +241,7 @@ def test_plain_plot_of_the_file(path):
     with xr.open_dataset(path) as ds:
         line = ds.tps_per_chip.sel(hardware="H800", ep=320, precision="kv1-w1", mtp=1, pipeline="dual-mbatch")
         assert line.dims == ("nic", "batch")
-        assert line.attrs == {"units": "token/s", "long_name": "tokens per second and chip"}
+        assert line.attrs == {"units": "token/s", "long_name": "tokens/s per chip"}
         assert line.batch.attrs["long_name"] and (np.diff(line.batch) > 0).all()
 
 

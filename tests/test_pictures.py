@@ -111,8 +111,8 @@ def test_pareto_draws_the_fronts_of_the_groups(ds):
         np.testing.assert_array_equal(line(ax, nic).get_xdata(), front["tps_per_user"].values[picked])
         np.testing.assert_array_equal(line(ax, nic).get_ydata(), front["tps_per_chip"].values[picked])
     assert legend(ax) == ["one-layer", "two-layer", "feasible points", "SLO: tps_per_user ≥ 10 token/s"]
-    assert ax.get_xlabel() == "tokens per second and user (tps_per_user) [token/s]"
-    assert ax.get_ylabel() == "tokens per second and chip (tps_per_chip) [token/s]"
+    assert ax.get_xlabel() == "tokens/s per user (tps_per_user) [token/s]"
+    assert ax.get_ylabel() == "tokens/s per chip (tps_per_chip) [token/s]"
     faint = {tuple(xy) for xy in np.asarray(ax.collections[0].get_offsets())}
     where = ds["feasible"].values
     assert faint == set(zip(ds["tps_per_user"].values[where], ds["tps_per_chip"].values[where]))
@@ -140,7 +140,7 @@ def test_heatmap_has_the_best_of_every_cell_and_hatches_the_rest(ds):
             column, row = path.vertices.min(axis=0).astype(int)
             assert counts[patches.get_label()][row, column] == max(c[row, column] for c in counts.values())
     assert any("most are refused by tps_per_user" in text for text in legend(ax))
-    assert bar.get_ylabel() == "tokens per second and chip (tps_per_chip) [token/s]"
+    assert bar.get_ylabel() == "tokens/s per chip (tps_per_chip) [token/s]"
     assert [t.get_text() for t in ax.get_xticklabels()] == ["4", "8", "10", "12"]
     assert ax.get_xlabel() == "sequences per chip in decode (batch) [sequence]"
     frame = next(p for p in ax.patches if p.get_label() == "best")
@@ -234,8 +234,8 @@ def test_response_along_an_axis_marks_what_is_refused(file, ds):
         hollow = line(user, f"_{nic} refused").get_ydata()
         assert np.isfinite(hollow[np.isnan(best)]).all() and (hollow[np.isnan(best)] < 10.0).all()
     assert "Hollow: refused by tps_per_user and memory_per_chip alone." in user.get_title(loc="left").replace("\n", " ")
-    assert user.get_ylabel() == "tokens per second and user\n(tps_per_user) [token/s]"
-    assert chip.get_ylabel() == "tokens per second and chip\n(tps_per_chip) [token/s]"
+    assert user.get_ylabel() == "tokens/s per user\n(tps_per_user) [token/s]"
+    assert chip.get_ylabel() == "tokens/s per chip\n(tps_per_chip) [token/s]"
     assert chip.get_xlabel() == "sequences per chip in decode (batch) [sequence]" and user.get_xlabel() == ""
     assert legend(user) == ["one-layer", "two-layer", "SLO: tps_per_user ≥ 10 token/s"]
 

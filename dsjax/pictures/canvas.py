@@ -105,6 +105,7 @@ def titles(fig, ax, title, subtitle, footer=""):
         fig.supxlabel(_wrapped(fig, footer, 7.0, fig.bbox.width), fontsize=7.0, color=GREY, x=0.01, ha="left")
     for _ in range(2):  # labels on more lines move the axes
         _labels_within(fig)
+        fig.draw_without_rendering()
         room = fig.bbox.width - ax.get_window_extent().x0
         words = _wrapped(fig, subtitle, size - 3.0, room)
         ax.set_title(words, fontsize=size - 3.0, color=GREY, loc="left", pad=8)
@@ -136,10 +137,17 @@ def _labels_within(fig):
 
 def _wrapped(fig, words, size, room, **style):
     """A text broken into lines of at most `room` pixels."""
+    if not words:
+        return ""
     probe = fig.text(0.0, 0.0, words, fontsize=size, **style)
-    wide = probe.get_window_extent().width
+    columns = max(20, int(room / probe.get_window_extent().width * len(words)))
+    while columns > 20:  # lines of wide letters
+        probe.set_text(textwrap.fill(words, columns))
+        if probe.get_window_extent().width <= 0.98 * room:
+            break
+        columns -= 2
     probe.remove()
-    return textwrap.fill(words, max(20, int(0.95 * room / wide * len(words)))) if words else ""
+    return textwrap.fill(words, columns)
 
 
 def small(fig):

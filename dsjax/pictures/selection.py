@@ -162,7 +162,7 @@ def present(space, axis):
 
 
 def amount(ds, name, value):
-    """A value of a variable in words: 8,547 tokens per second and chip; time of a step 86.7 ms."""
+    """A value of a variable in words: 8,547 tokens/s per chip; time of a step 86.7 ms."""
     units, words = ds[name].attrs.get("units", "1"), str(ds[name].attrs.get("long_name", name)).partition(":")[0]
     return (
         f"{canvas.text(float(f'{value:.4g}'))} {words}"

@@ -109,7 +109,7 @@ def coordinates(space):
         dims = (name,) if name in space.axes else ()
         array = np.array(value)
         meta = numeric.get(name)
-        attrs = {"units": meta["units"], "long_name": meta["doc"]} if meta else {"long_name": name}
+        attrs = {"units": meta["units"], **_named(meta["doc"])} if meta else {"long_name": name}
         coords[name] = (dims, array, attrs)
     for record, cls in space.study.records.items():
         for field, meta in fields.fields_of(cls).items():
@@ -123,6 +123,12 @@ def coordinates(space):
                     attrs = {"long_name": meta["doc"], "flag_values": flags, "flag_meanings": " ".join(RATES)}
                 coords[name] = ((record,), values, attrs)
     return coords | provenance.coordinates(space)
+
+
+def _named(doc):
+    """What a number is called, short enough to stand beside an axis, and what it means where that is more."""
+    name, _, more = doc.partition(": ")
+    return {"long_name": name} | ({"description": doc} if more else {})
 
 
 def _stack_blocks(space, blocks):
