@@ -423,7 +423,7 @@ def test_pyplot_is_not_loaded(file, tmp_path):
         ("tornado", {"wrt": "hardware.hbm_byte_per_s"}, "did you mean 'hardware.hbm_bytes_per_s'"),
         ("pareto", {"size": (1, 5)}, r"size: \(1, 5\); expected width and height from 3 to 60"),
         ("pareto", {"dpi": 5}, "dpi: 5; expected a number from 30 to 1200"),
-        ("pareto", {"path": "x.pdf"}, r"x.pdf: suffix '.pdf'; expected a path ending in .png or .svg"),
+        ("pareto", {"path": "x.pdf"}, r"x.pdf: suffix '.pdf'; expected a path ending in .png, .svg or .html"),
         ("pareto", {"path": "nowhere/x.png"}, "folder nowhere does not exist"),
         ("pareto", {"fixed": {"tp": 4}}, "fixed change a grid; expected a grid, not results"),
     ],

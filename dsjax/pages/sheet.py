@@ -26,9 +26,11 @@ def check(path, force=False):
 
 
 def write(page, path, force=False):
-    """Write a page under a temporary name and rename it."""
+    """Write a page under a temporary name and rename it; its text."""
     check(path, force)
-    files.write_text(path, html(page), force)
+    text = html(page)
+    files.write_text(path, text, force)
+    return text
 
 
 def html(page):

@@ -35,7 +35,9 @@ class Fronts(NamedTuple):
 def gather(results, at=None, x=None, y=None, by=None):
     """`Fronts` of results."""
     ds, space = results.ds, results.space
-    x = selection.variable(space, x or next(name for name in ("tps_per_user", "ttft") if name in space.defined), "x")
+    x = selection.variable(
+        space, x or next(name for name in ("tps_per_user", "ttft", "step_time") if name in space.defined), "x"
+    )
     y = selection.variable(space, y or "tps_per_chip", "y")
     if x == y:
         raise InputError(f"y: {y!r} is x too; expected another variable")

@@ -30,7 +30,7 @@ def question(results, counts):
         pairs.append((axis, words.values(space, axis, units)))
     pairs += [("limits", limits.words(space).removeprefix("limits: "))]
     pairs += [("asked for", f"the {sides} {space.objective} of every {', '.join(space.by) or 'group'}")]
-    fixed = [(name, value if isinstance(value, str) else f"{value:,.10g}") for name, value in space.fixed.items()]
+    fixed = [(name, words.fixed(space, name)) for name in space.fixed]
     parts = [Facts(pairs), Facts(fixed, "pairs")]
     if space.chosen:
         parts.append(Words(list(dict.fromkeys(space.chosen.values())), "note"))

@@ -8,7 +8,7 @@ from .. import formats
 from ..formats import quantity
 from ..formulas.pipelines import LOWER_BOUNDS
 from ..pages import vega
-from ..pages.parts import Chart, Section, Words, table
+from ..pages.parts import Cell, Chart, Section, Words, table
 from ..specs.variables import LIMITS, OF_DISTRIBUTIONS, OUTSIDE, PERCENTILES, reasons
 from . import words
 
@@ -97,7 +97,9 @@ def _request(one):
     for name, seconds, share, meaning in zip(
         *(one[x].values.tolist() for x in ("stage", "stage_time", "stage_share", "stage_meaning")), strict=True
     ):
-        rows.append([name, (quantity(seconds, "s", 4), seconds), (f"{100 * share:.1f}", share), meaning])
+        rows.append(
+            [name, (quantity(seconds, "s", 4), seconds), (f"{100 * share:.1f}", share), Cell(meaning, None, "wide")]
+        )
     found = [table(["stage", "time", "share %", "what it is"], rows, caption="Where the time of a mean request goes")]
     rows, why = [], reasons(one["outside_validity"].item()) if "outside_validity" in one else []
     doubted = {name for reason in why for name in OUTSIDE[reason][1]}

@@ -35,9 +35,7 @@ def report(
         *(options.get(n) for n in ("axes", "fixed", "settings", "limits")), options.get("dtype"), "report"
     )
     made = page(asked.swept(blocks=False, command=call), call)
-    if path is not None:
-        sheet.write(made, path, force)
-    return sheet.html(made)
+    return sheet.html(made) if path is None else sheet.write(made, path, force)
 
 
 def page(results, command):

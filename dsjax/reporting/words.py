@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from ..formats import label, quantity, shown
+from ..formats import PREFIXED, label, quantity, shown
 from ..pages.parts import Cell
+from ..space.space import numeric_axes
 from ..specs.variables import COUNTS, LIMITS, VARIABLES, WORDED
 
 SHARES = tuple(
@@ -65,6 +66,14 @@ def values(space, axis, units="1"):
     of = space.axes[axis]
     texts = [label(of[i], units) for i in (range(len(of)) if len(of) <= 12 else (0, 1, 2, -2, -1))]
     return ", ".join(texts) if len(of) <= 12 else f"{', '.join(texts[:3])}, ..., {', '.join(texts[3:])}"
+
+
+def fixed(space, name):
+    """A fixed value of a space as text, with its unit where it takes a prefix."""
+    value, units = space.fixed[name], numeric_axes(space.study).get(name, {}).get("units", "1")
+    if isinstance(value, str) or units in PREFIXED:
+        return label(value, units)
+    return f"{value:,.10g}"
 
 
 def sure(ds):

@@ -41,5 +41,9 @@ def chart(results, at=None, x=None, y=None, by=None):
         datasets, layers = datasets | more, layers + lines
     note = f"Grey: feasible points, of which {len(flat):,} are drawn. Dashed: limits."
     return parts.Chart(
-        "Pareto front", f"{f.says}.", [vega.spec(datasets, layers, 380)], note, marks.fixed(space, f.chosen)
+        f"Pareto front of {f.y} and {f.x}",
+        f"{f.says}.",
+        [vega.spec(datasets, layers, 380)],
+        note,
+        marks.fixed(space, f.chosen),
     )
