@@ -473,3 +473,8 @@ def test_without_matplotlib_it_says_what_to_install(ds, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(dsjax.InputError, match=r"pip install dsjax\[plot\]"):
         dsjax.plot("pareto", ds)
+
+
+def test_a_front_of_prefill_and_decode_together_is_of_the_time_of_a_step():
+    figure = dsjax.plot("pareto", "sg2260e", size=(8, 5), dpi=50)
+    assert figure.axes[0].get_xlabel().startswith("time of one forward pass (step_time)")
