@@ -40,7 +40,7 @@ class Search:
         _, group = np.unique(self.hardware.astype(str), return_inverse=True)
 
         def tried(layouts, users):
-            values = own.at(layouts, users)
+            values = own.at(layouts, users, largest.limited(own.limits))
             worth = values["requests_per_s_served"] * self.osl / own.chips[layouts]
             return worth, self.kept(values), largest.strain(values, own.limits)
 
@@ -81,8 +81,13 @@ class Search:
         both = [f"{chip} {precision}" for chip, precision in zip(self.hardware, self.precision, strict=True)]
         _, group = np.unique(np.array(both), return_inverse=True)
 
+        named = largest.limited(own.limits)
+
         def keep(layouts, numbers):
-            return kept(lambda at, _: own.at(layouts[at], amount / numbers[at]), len(layouts), own.limits)
+            def at(which, quantiles):
+                return own.at(layouts[which], amount / numbers[which], quantiles and named)
+
+            return kept(at, len(layouts), own.limits)
 
         numbers = cheapest(low, own.chips, group, keep, most)
         left = np.flatnonzero(numbers)

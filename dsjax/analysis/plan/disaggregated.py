@@ -7,6 +7,8 @@ import numpy as np
 
 from ...evaluation.servers import tables
 from ...serving.instances import study
+from ...serving.server.lengths import lengths
+from ...serving.server.pools import largest_prefill
 from ...space import grid
 from ..fleet import bounds
 from ..fleet.answers import Pools
@@ -55,7 +57,12 @@ class Search:
         found, best = [], {}
         for pool, bound in (("prefill", bounds.of_prefill), ("decode", bounds.of_decode)):
             layouts = pools.layouts[pool]
-            most = bound(*pools.record(pool), pools.limits)
+            record, load = pools.record(pool)
+            most = bound(record, load, pools.limits)
+            if pool == "prefill":  # of two pools the equations reach full steps, and no more
+                sizes = lengths(load)
+                full = largest_prefill(record.table, sizes, record.budget, record.groups, np.ones_like(most.rate))
+                most = most._replace(rate=np.minimum(most.rate, full * (1.0 + 1e-9)))
             masks = layouts.masks(np.arange(layouts.number), 1.0)
             can = np.logical_and.reduce([*masks.values(), *(~x for x in most.refused.values())])
             labels = list(zip(*(layouts.labels(f"{pool}_{name}") for name in ("hardware", "precision")), strict=True))
@@ -90,7 +97,7 @@ class Search:
             value, strain, kept = np.empty(len(pairs)), np.empty(len(pairs)), np.empty(len(pairs), bool)
             for place in np.unique(places[pairs]).tolist():
                 own = np.flatnonzero(places[pairs] == place)
-                values = self._at(place, layouts[pairs[own]], users[own])
+                values = self._at(place, layouts[pairs[own]], users[own], largest.limited(limits))
                 value[own] = values["requests_per_s_served"] * self.osl / self.chips
                 strain[own] = largest.strain(values, limits)
                 kept[own] = np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
@@ -104,9 +111,9 @@ class Search:
         ]
         return sorted(fleets, key=lambda fleet: -fleet.worth)
 
-    def _at(self, place, layouts, users):
+    def _at(self, place, layouts, users, quantiles=True):
         pools, instances = self.places[place]
-        return pools.at(layouts[:, 0], layouts[:, 1], users, instances, True)
+        return pools.at(layouts[:, 0], layouts[:, 1], users, instances, quantiles)
 
     def answers(self, fleets):
         """[({variable: value}, masks among them, of a fleet, and of one with a user more)] of fleets."""

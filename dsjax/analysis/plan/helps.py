@@ -44,7 +44,8 @@ def of(chosen, named, users, question):
         return layout
 
     layouts = [place(), *(place(**{record: what}) for what, (record, _) in NUMBERS.items())]
-    values = own.at(np.repeat(layouts, len(USERS)), np.tile(users * USERS, len(layouts)))
+    tried = np.repeat(layouts, len(USERS)), np.tile(users * USERS, len(layouts))
+    values = own.at(*tried, largest.limited(question.limits))
     values = {name: x.reshape(len(layouts), -1) for name, x in values.items()}
     now, *more = (
         _most(own.cap[layout] / users, {name: x[i] for name, x in values.items()}, question)

@@ -95,8 +95,8 @@ class Instances:
 
     # ---- answers
 
-    def at(self, ids, asked):
-        """{variable: values}, masks and quantiles among them, of layouts that are asked so much each."""
+    def at(self, ids, asked, quantiles=True):
+        """{variable: values}, masks among them, of layouts that are asked so much each; `quantiles` as of answers."""
         ids, asked = np.asarray(ids), np.broadcast_to(np.asarray(asked, float), len(ids))
         found: dict = {}
         kinds = np.concatenate([self._chunked(i, ids[self.piece[ids] == i] - self.start[i]) for i in self._pieces(ids)])
@@ -110,7 +110,7 @@ class Instances:
                 of = own[self.piece[ids[own]] == i]
                 parts.append(self._record(i, ids[of] - self.start[i], asked[of], kind))
                 placed.append(of)
-            values = answer.variables(joined(parts), chunked=kind, open_=self.open, with_quantiles=True)
+            values = answer.variables(joined(parts), chunked=kind, open_=self.open, with_quantiles=quantiles)
             for name, x in values.items():
                 found.setdefault(name, np.empty(len(ids), x.dtype))[np.concatenate(placed)] = x
         masks: dict = {}

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ...specs.variables import PERCENTILES
+
 TRIALS = 6  # numbers of users of a layout that are tried at once, as long as nothing is known of its group
-FIRST, NARROWED = 12, 12  # layouts of a group of which many numbers are tried; of which the largest is looked for
+MANY, FEW = 12, 4  # layouts of a group of which many numbers are tried, at most, and where there are many groups
 POINTS = 2**11  # tried at once
 MOST_TRIALS = 16  # of one layout
 EQUAL = 0.002  # values closer than this, of the larger one, are as good
@@ -70,18 +72,19 @@ def best(bound, most, group, tried, size=None, keep=1):
         if not len(waits):
             break
         fresh = ~np.isfinite(least[group[waits]])
-        parts = [_spread(known, _first(waits[fresh], group, known.upper, FIRST))]
+        some = int(np.clip(POINTS // (2 * TRIALS * len(np.unique(group[waits]))), FEW, MANY))
+        parts = [_spread(known, _first(waits[fresh], group, known.upper, some))]
         seen = waits[~fresh]
         both = seen[known.holds[seen] > 0.0]
         narrowed, late = both, np.zeros(groups, bool)
         if len(both):
             worth = np.full(len(group), -np.inf)
             worth[both] = known.edge(both)[1]
-            narrowed = _first(both[worth[both] > least[group[both]]], group, worth, NARROWED)
+            narrowed = _first(both[worth[both] > least[group[both]]], group, worth, some)
             parts.append(_narrowed(known, narrowed))
             late[group[narrowed]] = True
         others = np.setdiff1d(seen[~late[group[seen]]], narrowed)
-        per = max(POINTS // (2 * max(len(np.unique(group[others])), 1)), FIRST)
+        per = max(POINTS // (2 * max(len(np.unique(group[others])), 1)), MANY)
         others = _first(others, group, known.upper, per)
         parts.append(_aimed(known, others, least[group], _users(known, group, groups, size)[group] * size))
         layouts, users = np.unique(np.concatenate(parts, axis=1), axis=1)
@@ -168,6 +171,11 @@ def _aimed(known, layouts, least, users):
     users = np.stack([np.floor(first), np.floor(second), *map(np.round, between)])
     users = np.clip(users, low + 1.0, high - 1.0)
     return np.stack([np.tile(layouts, len(users)), users.ravel()])
+
+
+def limited(limits):
+    """Names of the quantiles that limits are on; False: none."""
+    return tuple(name for key in limits if (name := key.split("_", 1)[1]).rpartition("_")[2] in PERCENTILES) or False
 
 
 def strain(values, limits):

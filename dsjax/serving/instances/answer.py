@@ -100,7 +100,10 @@ def largest_rate(step, sizes, server):
 
 
 def variables(points, chunked, open_, with_quantiles):
-    """{variable: array} of all points: means, and quantiles where they are wanted; masks `ok_<constraint>`."""
+    """{variable: array} of all points: means, masks `ok_<constraint>`, and quantiles.
+
+    `with_quantiles`: True all of them, False none, names those alone.
+    """
     step, sizes = points.table, lengths(points.load)
     found = room(points, sizes)
     server = open_loop.Server(points.budget, found.cap, chunked, points.groups)
@@ -163,11 +166,12 @@ def variables(points, chunked, open_, with_quantiles):
     if with_quantiles:
         seen = profiles.of_open_loop(means, sizes, server, rate) if open_ else None
         seen = profiles.of_closed_loop(means, sizes, server, points.asked) if seen is None else seen
-        out |= of_distributions(seen, sizes, rate, points.limits, out)
+        out |= of_distributions(seen, sizes, rate, points.limits, out, with_quantiles)
     return out
 
 
-def of_distributions(seen, sizes, rate, limits, known):
+def of_distributions(seen, sizes, rate, limits, known, names=True):
     """{variable: array} of percentiles, and of the requests that keep `limits`; without what is `known`."""
-    found = {name: x for name, x in quantiles.outputs(seen, sizes).items() if name not in known}
+    values = quantiles.outputs(seen, sizes, None if names is True else names)
+    found = {name: x for name, x in values.items() if name not in known}
     return found if limits is None else found | {"goodput": rate * goodput.share(seen, sizes, limits)}

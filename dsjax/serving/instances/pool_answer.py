@@ -45,7 +45,7 @@ def largest_rates(points, sizes, cap):
 
 
 def variables(points, open_, with_quantiles):
-    """{variable: array} of all points: means, and quantiles where they are wanted; masks `ok_<constraint>`."""
+    """{variable: array} of all points, as `answer.variables`."""
     sizes = lengths(points.load)
     d, p = points.decode, points.prefill
     room = answer.room(d, sizes, prompts_too=False)
@@ -112,5 +112,5 @@ def variables(points, open_, with_quantiles):
     out["outside_validity"] = validity.outside(load, means.room_chance, 0.0 * rate, sizes, users)
     if with_quantiles:
         seen = profiles.of_pools(means, sizes, found, closed=not open_)
-        out |= answer.of_distributions(seen, sizes, rate, points.limits, out)
+        out |= answer.of_distributions(seen, sizes, rate, points.limits, out, with_quantiles)
     return out

@@ -164,13 +164,19 @@ def wholes(seen, sizes, first, tokens):
     return Mixture(mixture.weight * again, average - exponential - 0.5 * width, width, exponential)
 
 
-def outputs(seen, sizes):
-    """{variable: value}: means and quantiles of what requests see."""
-    first, tokens = first_tokens(seen), token_times(seen, sizes)
-    q = {"ttft_" + name: first.quantile(p) for name, p in LEVELS.items()}
-    q |= {"tpot_" + name: tokens.mixture.quantile(p) / sizes.tokens_per_step for name, p in LEVELS.items()}
-    at, low, high, guess = gaps(seen)
-    q |= {"itl_" + name: quantile(at, p, low, high, guess(p)) for name, p in LEVELS.items()}
-    whole = wholes(seen, sizes, first, tokens)
-    q |= {"latency_" + name: whole.quantile(p) for name, p in LEVELS.items()}
+def outputs(seen, sizes, names=None):
+    """{variable: value}: means and quantiles of what requests see; those of `names` alone, None all."""
+    first, tokens, q = first_tokens(seen), token_times(seen, sizes), {}
+
+    def levels(time):
+        return {f"{time}_{name}": p for name, p in LEVELS.items() if names is None or f"{time}_{name}" in names}
+
+    q |= {name: first.quantile(p) for name, p in levels("ttft").items()}
+    q |= {name: tokens.mixture.quantile(p) / sizes.tokens_per_step for name, p in levels("tpot").items()}
+    if levels("itl"):
+        at, low, high, guess = gaps(seen)
+        q |= {name: quantile(at, p, low, high, guess(p)) for name, p in levels("itl").items()}
+    if levels("latency"):
+        whole = wholes(seen, sizes, first, tokens)
+        q |= {name: whole.quantile(p) for name, p in levels("latency").items()}
     return q | {"latency_mean": seen.ttft + mean(sizes.steps_each * tokens.average)}
