@@ -29,7 +29,8 @@ def test_a_grid_of_one_point_is_a_grid(tmp_path):
     assert "1 of 1 points are feasible" in ran("sweep", *fixes(), "-o", file)
     with xr.open_dataset(file, engine="netcdf4") as ds:
         assert ds.sizes["hardware"] == 1 and float(ds.step_time.item()) > 0.0
-    assert ran("explain", file).splitlines()[-5:] == text.splitlines()[-5:]
+    of_file, of_grid = (x.split("next:")[0].splitlines()[-5:] for x in (ran("explain", file), text))
+    assert of_file == of_grid
     direct = dsjax.sweep({"axes": {"mtp": [0]}, "fixed": {k: x for k, x in ONE_USER.items() if k != "mtp"}})
     assert dsjax.sweep({"fixed": ONE_USER}).step_time.item() == direct.step_time.item()
     assert "at least one axis" in ran("sweep", write(tmp_path / "none.toml", ""), code=2)
