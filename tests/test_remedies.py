@@ -66,11 +66,11 @@ def test_what_a_limited_variable_reaches():
 
 
 def test_groups_without_a_point_stay():
-    out = command("best", "--by", "hardware", "--axis", "hardware=H800,L20,A100", "--fix", "nic=CX7")
+    out = command("best", SEVEN_CHIPS, "--by", "hardware", "--axis", "hardware=H800,L20,A100", "--fix", "nic=CX7")
     rows = [line.split() for line in out.splitlines() if re.match(r" +\d  \w", line)]
     assert [row[:2] for row in rows] == [["1", "H800"], ["2", "A100"]]
     assert "\n  no feasible point: hardware L20: ok_tps_per_user\n" in out
-    ds = dsjax.sweep("default", axes={"hardware": ["L20"]}, fixed={"nic": "CX7"})
+    ds = dsjax.sweep(SEVEN_CHIPS, axes={"hardware": ["L20"]}, fixed={"nic": "CX7"})
     assert not ds["ok_tps_per_user"].any()  # which refuses all; each of the others lets some pass
     others = [name for name in ds if str(name).startswith("ok_") and name != "ok_tps_per_user"]
     assert all(ds[name].any() for name in others)
@@ -86,7 +86,7 @@ def test_groups_in_json_and_fronts():
 
 
 def test_groups_by_a_number_of_a_row():
-    args = ("--axis", "hardware=L20,H800", "--fix", "nic=CX7", "--fix", "precision=fp8", "--by", "hardware_hbm_bytes")
+    args = (SEVEN_CHIPS, "--axis", "hardware=L20,H800", "--fix", "nic=CX7", "--fix", "precision=fp8", "--by", "hardware_hbm_bytes")
     assert "\n  no feasible point: hardware_hbm_bytes 4" in command("best", *args)
 
 
