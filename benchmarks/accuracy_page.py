@@ -2,10 +2,9 @@
 
     python benchmarks/accuracy_page.py
 
-The statistics are kept in docs/accuracy.json, those by class that dsjax tells beside an answer also in
-dsjax/data/accuracy.toml; between `<!-- table: NAME -->` and `<!-- end -->` of a page stands what
-this makes of them, no figure is written by hand. `--check`: nothing is run; the exit code is 1 where a page differs
-from the statistics that are kept.
+The statistics are kept in dsjax/data/accuracy.json, which dsjax tells beside an answer too; between
+`<!-- table: NAME -->` and `<!-- end -->` of a page stands what this makes of them, no figure is written by hand.
+`--check`: nothing is run; the exit code is 1 where a page differs from the statistics that are kept.
 """
 
 import argparse
@@ -17,9 +16,8 @@ from pathlib import Path
 from speed_page import filled
 
 ROOT = Path(__file__).parents[1]
-PAGES, STATISTICS = (ROOT / "docs" / "accuracy.md", ROOT / "README.md"), ROOT / "docs" / "accuracy.json"
+PAGES, STATISTICS = (ROOT / "docs" / "accuracy.md", ROOT / "README.md"), ROOT / "dsjax" / "data" / "accuracy.json"
 DIGITS = 6  # of what is kept
-CLASSES = ROOT / "dsjax" / "data" / "accuracy.toml"
 
 
 def measured():
@@ -86,15 +84,6 @@ def rounded(x):
     if isinstance(x, float):
         return None if math.isnan(x) else float(f"{x:.{DIGITS}g}")
     return x
-
-
-def by_class(run):
-    """Text of `CLASSES`: errors of the systems of a class that are counted."""
-    lines = ["# Error of the systems of each class, |predicted / measured - 1|; benchmarks/accuracy_page.py writes it."]
-    for x in run["classes"]:
-        lines += ["", f'["{x["group"]}"]', f"systems = {x['counted']}"]
-        lines += [f"{name} = {x[name]}" for name in ("median", "p90")]
-    return "\n".join(lines) + "\n"
 
 
 def table(heads, lines):
@@ -225,8 +214,7 @@ def main():
         STATISTICS.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
     run = json.loads(STATISTICS.read_text(encoding="utf-8"))
     texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
-    wanted = {page: filled(text, run, TABLES) for page, text in texts.items()} | {CLASSES: by_class(run)}
-    texts[CLASSES] = CLASSES.read_text(encoding="utf-8") if CLASSES.exists() else ""
+    wanted = {page: filled(text, run, TABLES) for page, text in texts.items()}
     if check:
         sys.exit(int(wanted != texts))
     for page, text in wanted.items():

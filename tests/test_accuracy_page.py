@@ -22,16 +22,16 @@ def test_a_changed_figure_is_seen(tmp_path):
     """A copy of the pages and their statistics, one of which is another."""
     for folder, names in (
         ("benchmarks", (SCRIPT.name, "speed_page.py")),
-        ("docs", ("accuracy.md", "accuracy.json")),
+        ("docs", ("accuracy.md",)),
         (".", ("README.md",)),
-        ("dsjax/data", ("accuracy.toml",)),
+        ("dsjax/data", ("accuracy.json",)),
     ):
         (tmp_path / folder).mkdir(exist_ok=True, parents=True)
         for name in names:
             (tmp_path / folder / name).write_text((ROOT / folder / name).read_text("utf-8"), "utf-8")
     copy = tmp_path / "benchmarks" / SCRIPT.name
     assert check(copy).returncode == 0
-    kept = tmp_path / "docs" / "accuracy.json"
+    kept = tmp_path / "dsjax" / "data" / "accuracy.json"
     run = json.loads(kept.read_text(encoding="utf-8"))
     run["classes"][0]["median"] += 0.1
     kept.write_text(json.dumps(run), encoding="utf-8")

@@ -1,7 +1,6 @@
 """`dsjax plan`: axes from the chips, the search against brute force over them, what it says, bad input."""
 
 import json
-import tomllib
 
 import numpy as np
 import pytest
@@ -9,10 +8,10 @@ from console import command
 
 import dsjax
 from dsjax.analysis.plan import axes, largest, pieces
-from dsjax.catalog import reader
 from dsjax.commands.answers import plan_words
 from dsjax.commands.tables import rows_over
 from dsjax.errors import InputError
+from dsjax.validation import kept
 
 MODEL, HARDWARE, CHIPS = "Qwen3-30B-A3B", "H20", 4
 LENGTHS = {"isl": 1024, "osl": 256}
@@ -251,9 +250,8 @@ def test_requests_and_prices_of_a_user_are_those_of_both_pools_and_of_the_next_c
 
 
 def test_it_says_how_far_off_measured_systems_of_the_kind_are(found):
-    kept = tomllib.loads((reader.DATA / "accuracy.toml").read_text(encoding="utf-8"))
     for row in rows_over(found, "rank"):
-        own = kept[row["system_class"]]
+        own = kept.of_class(row["system_class"])
         assert (row["error_median"], row["error_p90"]) == (own["median"], own["p90"])
         said = plan_words._sure(row, "p90")
         assert f"median {own['median']:.0%}, 9 of 10 within {own['p90']:.0%}" in said

@@ -86,7 +86,17 @@ def test_groups_in_json_and_fronts():
 
 
 def test_groups_by_a_number_of_a_row():
-    args = (SEVEN_CHIPS, "--axis", "hardware=L20,H800", "--fix", "nic=CX7", "--fix", "precision=fp8", "--by", "hardware_hbm_bytes")
+    args = (
+        SEVEN_CHIPS,
+        "--axis",
+        "hardware=L20,H800",
+        "--fix",
+        "nic=CX7",
+        "--fix",
+        "precision=fp8",
+        "--by",
+        "hardware_hbm_bytes",
+    )
     assert "\n  no feasible point: hardware_hbm_bytes 4" in command("best", *args)
 
 

@@ -234,7 +234,7 @@ def test_choices_are_counted(file):
 
 
 def test_how_far_off(own):
-    """DeepSeek's own profile, without any factor; what becomes of the classes is in docs/accuracy.json."""
+    """DeepSeek's own profile, without any factor; what becomes of the classes is in dsjax/data/accuracy.json."""
     stats = agreement.statistics(own)
     assert stats["errors"][0]["rows"] == stats["classes"][-1]["counted"]
     in_house = own["unfitted_error"].values[own["in_house"].values]

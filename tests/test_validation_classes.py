@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,9 @@ import dsjax
 from dsjax.catalog import reader
 from dsjax.cli import main
 from dsjax.space import provenance
-from dsjax.validation import agreement, engines, measured, predict, systems, validate
+from dsjax.validation import agreement, engines, kept, measured, predict, systems, validate
 
-KEPT = json.loads((Path(__file__).parents[1] / "docs" / "accuracy.json").read_text(encoding="utf-8"))
+KEPT = kept.statistics()
 
 
 @pytest.fixture(scope="module")
@@ -288,15 +287,15 @@ def test_engines_as_records(tmp_path):
 
 
 def test_statistics_are_those_that_are_kept(own, statistics):
-    """docs/accuracy.json is the one place of all golden statistics: python benchmarks/accuracy_page.py renews it."""
+    """data/accuracy.json is the one place of all golden statistics: python benchmarks/accuracy_page.py renews it."""
     for name in ("classes", "engines", "studies"):
         assert len(statistics[name]) == len(KEPT[name])
-        for line, kept in zip(statistics[name], KEPT[name], strict=True):
-            for key, wanted in kept.items():
+        for line, golden in zip(statistics[name], KEPT[name], strict=True):
+            for key, wanted in golden.items():
                 value = line[key]
                 if isinstance(wanted, float):
-                    assert value == pytest.approx(wanted, rel=2e-3, abs=2e-3), (name, kept["group"], key)
+                    assert value == pytest.approx(wanted, rel=2e-3, abs=2e-3), (name, golden["group"], key)
                 else:
-                    assert value == wanted or (wanted is None and math.isnan(value)), (name, kept["group"], key)
+                    assert value == wanted or (wanted is None and math.isnan(value)), (name, golden["group"], key)
     assert statistics["excluded"] == KEPT["excluded"]
     assert own.attrs["software_factor"] == pytest.approx(KEPT["factors"]["one"], rel=1e-3)

@@ -96,7 +96,7 @@ def test_an_sdist_builds_the_same_wheel_and_has_its_tests(sdist, wheel, tmp_path
     path, names = sdist
     root = names[0].split("/")[0]
     kept = (
-        "tests/conftest.py tests/data/answers_0_1_0.json examples/h20_tp.py docs/accuracy.json benchmarks/count_code.py"
+        "tests/conftest.py tests/data/answers_0_1_0.json examples/h20_tp.py docs/accuracy.md benchmarks/count_code.py"
     )
     assert {f"{root}/{name}" for name in [*kept.split(), "CHANGELOG.md", "requirements-tested.txt"]} <= set(names)
     assert not [name for name in names if re.search(r"__pycache__|\.nc$|\.venv|\.git/", name)]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from ..types import Amount, Named, Names, Path
 
 if TYPE_CHECKING:
-    import matplotlib.figure
     import pandas
     import xarray as xr
 
@@ -70,7 +69,7 @@ class Accessor:
 
         return uncertainty(self._ds, errors, **how)
 
-    def plot(self, kind: str, path: Path | None = None, **how: Any) -> "matplotlib.figure.Figure":
+    def plot(self, kind: str, path: Path | None = None, **how: Any) -> Any:
         """A picture of the results, see `dsjax.plot`."""
         from ..pictures import plot
 

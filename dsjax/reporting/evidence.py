@@ -73,13 +73,11 @@ def accuracy(space, one):
 
 
 def of_class(space, one):
-    """Statistics of the measured systems that a point is nearest to; None of a study, or where none are kept."""
-    found = kept.statistics()
-    if not found or not space.study.general:
+    """Statistics of the measured systems that a point is nearest to; None of a study."""
+    if not space.study.general:
         return None
     point = {name: one[name].item() for name in ("tp", "chips", "concurrency") if name in one.variables}
-    here = kept.class_of(one.attrs["point"].get("phase", "decode"), point)
-    return next((x for x in found["classes"] if x["group"] == here), None)
+    return kept.of_class(kept.class_of(one.attrs["point"].get("phase", "decode"), point))
 
 
 def _validation(space, one):

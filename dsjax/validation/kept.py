@@ -1,25 +1,27 @@
 """Statistics of `validate` as they were last computed, for those who cannot wait for them to be computed again."""
 
+import functools
 import json
-from pathlib import Path
+
+from ..catalog import reader
+from . import measured
+
+FILE = reader.DATA / "accuracy.json"  # benchmarks/accuracy_page.py writes it
 
 
-def file():
-    """`accuracy.json`: inside the installed package, or among the documents of a checkout."""
-    inside = Path(__file__).parents[1] / "data" / "accuracy.json"
-    return inside if inside.exists() else inside.parents[2] / "docs" / "accuracy.json"
-
-
+@functools.cache
 def statistics():
-    """{"classes": [...], "engines": [...]} of `agreement.by_group`; {} where the file is not there."""
-    path = file()
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """{"classes": [...], "engines": [...], ...}: errors are |predicted / measured - 1| of the systems that count."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def of_class(name):
+    """The statistics of a class of `measured.CLASSES`: "counted", "median", "p90", ..."""
+    return next(x for x in statistics()["classes"] if x["group"] == name)
 
 
 def class_of(phase, point):
-    """The class of `measured.CLASSES` that a point {name: number or label} of a phase is nearest to."""
+    """The class that a point {name: number or label} of a phase is nearest to."""
     if phase in ("prefill", "serve", "disaggregated"):
         return "prefill" if phase == "prefill" else "aggregated"
-    if point.get("concurrency") == 1:
-        return "one user"
-    return "wide EP" if point.get("tp", 1) < point.get("chips", 1) else "small TP decode"
+    return measured.decode_kind(point.get("concurrency") == 1, 0.0, point.get("tp", 1), point.get("chips", 1))

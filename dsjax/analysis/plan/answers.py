@@ -1,7 +1,6 @@
 """What a search found as a Dataset over `rank`, with its words in attributes."""
 
 import collections
-import functools
 import json
 import os
 from typing import NamedTuple
@@ -9,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ...catalog import reader
 from ...results.dataset import global_attributes
 from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
-from ...validation import measured
+from ...validation import kept, measured
 from .axes import LAYOUT as LAYOUTS
 from .pieces import AXES
 
@@ -138,15 +136,10 @@ def _changes(chosen):
     return {"fixed": fixed, "settings": dict(own["settings"] or {}), "catalogs": catalogs}
 
 
-@functools.cache
-def _accuracy():
-    return reader.read_toml(reader.DATA / "accuracy.toml")
-
-
 def _measured(kind):
     """How far off measured systems of a class were, and first tokens."""
-    own, first = _accuracy()[kind], _accuracy()["first token"]
-    row = {"system_class": kind, "systems": float(own["systems"])}
+    own, first = kept.of_class(kind), kept.of_class("first token")
+    row = {"system_class": kind, "systems": float(own["counted"])}
     row |= {f"error_{name}": own[name] for name in ("median", "p90")}
     return row | {f"ttft_error_{name}": first[name] for name in ("median", "p90")}
 
