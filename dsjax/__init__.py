@@ -6,7 +6,6 @@ dsjax.reproduce("decode_gpu_2025")          # published against computed, row by
 """
 
 import importlib
-import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +115,7 @@ class _OnceXarrayIsImported:
         if name != "xarray":
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = next((found for x in [*sys.meta_path] if (found := x.find_spec(name, path, target))), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
