@@ -75,8 +75,8 @@ class Accessor:
 
         return plot(kind, self._ds, path, **how)
 
-    def report(self, path: Path, **how: Any) -> Any:
-        """One HTML page of the results, see `dsjax.report`."""
+    def report(self, path: Path | None = None, **how: Any) -> Any:
+        """One HTML page of the results, written to `path` where one is given, see `dsjax.report`."""
         import dsjax
 
         return dsjax.report(self._ds, path, **how)  # type: ignore[attr-defined, unused-ignore]
