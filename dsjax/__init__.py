@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # name -> module; imported on first use, so that `dsjax --help` does not wait for JAX
 _PUBLIC = {
