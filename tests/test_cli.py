@@ -75,9 +75,11 @@ def test_help_is_quick(args):
 def test_help_lists_the_commands_under_their_task_groups():
     out = " ".join(command("--help").split())
     assert "Exit codes: 0; 1" in out
-    places = []
+    places, named = [], set()
     for group, lines in cli.COMMANDS.values():
-        places += [out.index(f" {group}: "), *(out.index(f" {name} {line}") for name, line in lines.items())]
+        places += [] if group in named else [out.index(f" {group}: ")]  # two packages share one
+        places += [out.index(f" {name} {line}") for name, line in lines.items()]
+        named.add(group)
     assert places == sorted(places)
 
 
