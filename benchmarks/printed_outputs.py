@@ -13,14 +13,15 @@ empty folder that keeps what earlier blocks of the page wrote, with `examples` a
 
 Other blocks are shown alone, and may hold no command. An HTML comment above a block says more, several items with `;`:
 
-    <!-- lines: 1-8, -2, /hopper/ -->   only these lines of every output, numbers from 1, -1 the last; `...` for others
+    <!-- lines: 1-8, -2, /hopper/ -->   only these lines of every output, numbers from 1, -1 the last; `...` for others;
+                                        /hopper/+ with the lines that follow it further in: folded to the width
     <!-- exit: 1 -->                    exit code of its commands
     <!-- file: my.toml -->              the block is a file of that name in the folder
     <!-- picture: front.png -->         its commands make this file, which --write takes into docs/pictures
     <!-- not run: REASON -->
 
-Figures of the machine are equal to one another: `MACHINE`. Lines of more than `LONGEST` columns end in `...`. What no
-file of the folder goes into is asked once for all pages.
+Figures of the machine are equal to one another: `MACHINE` of page_blocks.py, which also cuts lines of more than
+`LONGEST` columns. What no file of the folder goes into is asked once for all pages.
 """
 
 import argparse
@@ -36,73 +37,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+
+from page_blocks import SHOWN, Wrong, blocks, cut, normal
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = ("README.md",)  # pages whose commands are processes of their own; those of others run in this one
 SHIPPED = ("examples", "grids")
-COLUMNS, LONGEST = 100, 120
+COLUMNS = 100
 TERMINAL = {"COLUMNS": str(COLUMNS), "NO_COLOR": "1", "MPLBACKEND": "agg", "XDG_CACHE_HOME": os.devnull}
 TERMINAL |= {"JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "dsjax-tests")}  # the tests' own
 PICTURES = ROOT / "docs" / "pictures"
-RUN = ("console", "sh", "pycon", "python")
-SHOWN = ("toml", "text", "json", "csv", "yaml", "bibtex")
-FENCE = re.compile(r"((?:^[ \t]*<!--[^\n]*-->\n)?)^```([^\n]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
-LEFT_OUT = "..."
-MACHINE = (  # pattern -> what stands for it
-    (re.compile(r"\d+(\.\d+)?(e[+-]?\d+)? points/s"), "RATE points/s"),
-    (re.compile(r"^(wrote \S+) \(\d[\d,.]* [kMG]?B\)", re.MULTILINE), r"\1"),  # compression decides
-    (re.compile(r"\bdsjax,? (version )?\d+\.\d+\.\d+\w*"), "dsjax VERSION"),
-    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|\+00:00)?"), "TIME"),
-)
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    start: int  # of its text, in the page
-    end: int
-    language: str
-    text: str
-    said: dict  # directive -> value
-    line: int
-
-
-class Wrong(Exception):
-    """A block that cannot be read, or does not do what it is shown to do."""
 
 
 def pages():
     """Paths of all pages."""
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def blocks(page):
-    """The fenced blocks of the text of a page."""
-    found = []
-    for match in FENCE.finditer(page):
-        line = page.count("\n", 0, match.start(2)) + 1
-        language = match[2].strip().split()[0] if match[2].strip() else ""
-        found.append(Block(match.start(3), match.end(3), language, match[3], _said(match[1], line), line))
-        if language not in RUN + SHOWN:
-            raise Wrong(f"line {line}: a block of {language!r}; expected one of {', '.join(RUN + SHOWN)}")
-        if language in SHOWN and "file" not in found[-1].said and re.search(r"^(\$ )?dsjax ", match[3], re.MULTILINE):
-            raise Wrong(f"line {line}: a command in a block of {language}; expected console or sh")
-    return found
-
-
-DIRECTIVES = ("lines", "exit", "file", "picture", "not run")
-
-
-def _said(comment, line):
-    inside = re.fullmatch(r"<!--(.*)-->", comment.strip())
-    items = [item.partition(":") for item in re.split(r";(?=[a-z ]+:)", inside[1])] if inside else []
-    said = {name.strip(): value.strip() for name, _, value in items if name.strip() in DIRECTIVES}
-    if inside and len(said) < len(items) and said:
-        raise Wrong(f"line {line}: {comment.strip()}; expected {', '.join(DIRECTIVES)}")
-    if "not run" in said and len(said["not run"]) < 10:
-        raise Wrong(f"line {line}: not run; expected the reason")
-    return said
 
 
 def checked(path, write=False):
@@ -142,13 +91,6 @@ def _picture(path, write):
         raise Wrong(f"docs/pictures/{path.name}: is missing; expected --write")
 
 
-def normal(text):
-    """Text without figures of the machine."""
-    for pattern, name in MACHINE:
-        text = pattern.sub(name, text)
-    return text
-
-
 @contextlib.contextmanager
 def scratch():
     """An empty folder as the working directory and home; a terminal of `COLUMNS` columns without colour."""
@@ -182,7 +124,7 @@ def _ran(block, folder, installed, names):
     texts = []
     for command in _commands(block):
         printed = _command(re.sub(r"\\\n(> )?", "", command), folder, installed, int(block.said.get("exit", 0)))
-        texts.append(f"$ {command}\n" + _cut(printed, block.said.get("lines")))
+        texts.append(f"$ {command}\n" + cut(printed, block.said.get("lines")))
     return "".join(texts) if block.language == "console" else block.text
 
 
@@ -241,7 +183,7 @@ def _session(block, names):
         printed = _executed(compile(example.source, f"<line {block.line}>", "single"), names)
         source = example.source.rstrip("\n").split("\n")
         texts += [f"{'...' if i else '>>>'} {line}".rstrip() + "\n" for i, line in enumerate(source)]
-        texts.append(_cut(printed, block.said.get("lines")))
+        texts.append(cut(printed, block.said.get("lines")))
     return "".join(texts)
 
 
@@ -254,36 +196,6 @@ def _executed(code, names):
     except Exception as error:
         raise Wrong(f"{type(error).__name__}: {error}") from error
     return text.getvalue()
-
-
-def _cut(printed, wanted):
-    """Lines of an output that a page shows, `LEFT_OUT` for runs of others."""
-    lines = [line.rstrip() for line in printed.rstrip("\n").split("\n")] if printed.strip() else []
-    lines = [line if len(line) <= LONGEST else line[: LONGEST - len(LEFT_OUT)] + LEFT_OUT for line in lines]
-    if wanted is None:
-        return "".join(f"{line}\n" for line in lines)
-    kept = set()
-    for item in re.findall(r"/(?:[^/\\]|\\.)*/|[^,\s]+", wanted):
-        if item.startswith("/"):
-            found = [i for i, line in enumerate(lines) if re.search(item[1:-1], line)]
-        else:
-            ends = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", item)
-            if not ends:
-                raise Wrong(f"lines: {item}; expected a number, a range, or /a pattern/")
-            first, last = (
-                int(end) - 1 if int(end) > 0 else len(lines) + int(end) for end in (ends[1], ends[2] or ends[1])
-            )
-            found = range(max(first, 0), min(last, len(lines) - 1) + 1)
-        if not found:
-            raise Wrong(f"lines: {item} is in no line of\n{printed}")
-        kept.update(found)
-    texts, before = [], -1
-    for i in [*sorted(kept), len(lines)]:
-        if i > before + 1:
-            texts.append(LEFT_OUT)
-        texts += lines[i : i + 1]
-        before = i
-    return "".join(f"{line}\n" for line in texts)
 
 
 def main():

@@ -27,12 +27,13 @@ $ dsjax names axes pipeline
 ```toml
 model = "DeepSeek-V3"
 ```
-<!-- lines: 1, /two/, -1 -->
+<!-- lines: 1, /two/+, -1 -->
 ```console
-$ printf 'one\\nand\\ntwo\\nthree\\nfour\\n'; ls own.toml
+$ printf 'one\\nand\\ntwo\\n  folded\\nthree\\nfour\\n'; ls own.toml
 one
 ...
 two
+  folded
 ...
 own.toml
 ```
@@ -68,8 +69,13 @@ def told(tmp_path, monkeypatch, text):
 
 def test_what_differs_is_seen_and_mended(tmp_path, monkeypatch):
     before, mended, after = told(tmp_path, monkeypatch, PAGE.format("something", 41))
-    assert [text.split(":")[0] for text in before] == ["line 1", "line 19", "line 26"]
-    assert after == [] and "something" not in mended and "\n42\n" in mended and "\n...\ntwo\n...\nown.toml\n" in mended
+    assert [text.split(":")[0] for text in before] == ["line 1", "line 20", "line 27"]
+    assert (
+        after == []
+        and "something" not in mended
+        and "\n42\n" in mended
+        and "\n...\ntwo\n  folded\n...\nown.toml\n" in mended
+    )
 
 
 @pytest.mark.parametrize(
