@@ -44,10 +44,9 @@ def commands():
             own = click.Context(command, info_name=f"dsjax {name}", parent=None)
             usage = " ".join(command.collect_usage_pieces(own))
             parts += [f"### dsjax {name}", f"`dsjax {name} {usage}`", _prose(command.help)]
-            options = [parameter.get_help_record(own) for parameter in command.get_params(own)]
-            parts.append(
-                _table(["option", "meaning"], [(f"`{first}`", _escaped(last)) for first, last in filter(None, options)])
-            )
+            options = filter(None, (parameter.get_help_record(own) for parameter in command.get_params(own)))
+            rows = [(f"`{option}`", _escaped(meaning)) for option, meaning in options if meaning]
+            parts.append(_table(["option", "meaning"], rows))
     return "\n\n".join(parts)
 
 

@@ -139,6 +139,12 @@ def test_every_command_has_a_page():
         assert (ROOT / "docs" / "questions" / f"{'best' if name == 'sweep' else name}.md").is_file(), name
 
 
+def test_every_public_function_is_in_the_reference():
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^::: dsjax\.(\w+)$|^ +heading: (\w+)$", text, re.MULTILINE)
+    assert sorted({*dsjax.__all__} - {"__version__"}) == sorted(first or second for first, second in shown)
+
+
 def test_every_name_of_tables_is_explained():
     text = (ROOT / "docs" / "reference" / "nomenclature.md").read_text(encoding="utf-8")
     names = [*BLOCKS, *PIPELINES, *MODES, *(f"ok_{name}" for name in constraints.NAMES)]
