@@ -115,6 +115,15 @@ def test_break_even_has_equal_bests():
     assert sided[0] > sided[1]
 
 
+def test_a_range_ends_where_the_domain_does():
+    """An acceptance is at most 1, also a factor 1000 above the present one, and beside a crossing at 1."""
+    asked = {"vary": "acceptance", "between": (0.5, 1.0)}
+    assert dsjax.solve(GRID, "acceptance", "feasible")["scan"].values[-1] == 1.0
+    top = best(fixed={"acceptance": 1.0})
+    found = dsjax.solve(GRID, until=f"tps_per_chip >= {top:.17g}", **asked)
+    assert found["above"].values.tolist() == [1.0] and found["verified"].values.all()
+
+
 def test_all_rows_of_a_record_get_the_value():
     grid = GRID | {"axes": GRID["axes"] | {"nic": ["CX7", "E810"]}, "fixed": {"mtp": 1, "context": 5120}}
     one = dsjax.solve(GRID, "nic.scale_out_bytes_per_s", "tps_per_chip >= 3900")
