@@ -180,7 +180,7 @@ class Trees(queue.SimpleQueue):
 
 def argument_of(fault):
     """Why a fault changes nothing, as `mutations.toml` has it, or None."""
-    for row in listed()["equivalent"]:
+    for row in listed().get("equivalent", []):
         if (row["path"], row["code"], row["old"], row["new"]) == (fault.path, fault.code, fault.old, fault.new):
             return row["because"]
     return None
@@ -194,6 +194,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--files", type=int, default=5, help="files of tests run at most for a fault")
     parser.add_argument("--seconds", type=int, default=120, help="of a processor, for the tests of a fault")
+    parser.add_argument("--tests", nargs="+", metavar="FILE", help="of tests/ to run, instead of the nearest")
     parser.add_argument("--list", action="store_true", help="faults and their tests, without running them")
     given = parser.parse_args()
     faults = dict(enumerate(draw(given.seed, given.number), start=1))
@@ -210,7 +211,7 @@ def main():
         def judged(i):
             if because := argument_of(faults[i]):
                 return i, "equivalent", because
-            tests = tests_of(faults[i], given.files)
+            tests = given.tests or tests_of(faults[i], given.files)
             failed, late = tried(faults[i], trees, tests, given.seconds, fails)
             if late and run(trees.clean, tests, given.seconds)[1]:
                 return i, "survived", "no end, and none without it"

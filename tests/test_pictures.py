@@ -14,7 +14,9 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli, errors
 from dsjax.analysis import explain
-from dsjax.pictures import canvas, labels
+from dsjax.pictures import canvas, labels, roofline
+from dsjax.pictures.charts import roofline as charts_roofline
+from dsjax.results.handle import Results
 
 GRID = {
     "title": "A few points",
@@ -330,6 +332,15 @@ def test_no_label_is_on_a_line_or_crossed_by_the_tie_of_another():
         for roof in roofs:
             a, b = roof.get_transform().transform(roof.get_xydata())
             assert not box.count_contains(a + (b - a) * share), text
+
+
+def test_roofs_of_a_chart_go_beyond_all_operators(ds):
+    seen = roofline.gather(Results.of(ds))
+    spec = charts_roofline.chart(Results.of(ds)).specs[0]
+    roofs = spec["datasets"]["roofs"]
+    roofs = [row["x_"] for row in roofs] if isinstance(roofs, list) else roofs["x_"]
+    assert min(roofs) == pytest.approx(0.4 * seen.intensity.min())
+    assert max(roofs) == pytest.approx(3.0 * max(seen.intensity.max(), max(seen.peaks.values()) / seen.bandwidth))
 
 
 def test_what_takes_no_time_is_not_listed_in_the_roofline(ds, monkeypatch):

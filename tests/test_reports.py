@@ -204,6 +204,8 @@ def test_the_answer_says_what_the_dataset_says(report, ds):
     i = int(np.abs(strongest["elasticity"].values).argmax())
     assert f"1 % more {strongest['parameter'].values[i]}" in found
     assert f"{abs(float(strongest['elasticity'][i])):.2f} %" in found
+    helps = re.search(r"Helps first: .*?%\.", found)[0]
+    assert helps.count("1 % ") == helps.count(" improves ") == 3
     assert f"Costs {float(one['cost_per_million_tokens']):,.3f} USD" in found
 
 

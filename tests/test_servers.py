@@ -254,6 +254,21 @@ def test_the_step_of_a_server_is_not_changed_by_its_load_being_sampled():
         np.testing.assert_allclose(found, [short[name][1], plain[name][1]], rtol=1e-9)
 
 
+def test_samples_of_lengths_and_of_a_chip_together():
+    """Tables of steps have a row for each sample, and each again for every variant of the load."""
+    at = one(concurrency=16)
+    moved = {("workload", "isl"): [1024.0, 2048.0, 3000.0], ("hardware", "hbm_bytes_per_s"): [3e12, 4e12, 6e12]}
+    names = ("ttft_mean", "ttft_p90", "tpot_p90")
+    values = evaluation.samples(at, {key: np.array(x) for key, x in moved.items()}, 3, names)
+    for i in range(3):
+        fixed = {"isl": moved["workload", "isl"][i]}
+        fixed |= {"hardware_hbm_bytes_per_s": moved["hardware", "hbm_bytes_per_s"][i]}
+        plain = evaluation.evaluate(one(concurrency=16, **fixed), names=names)
+        assert {name: values[name][i] for name in names} == pytest.approx(
+            {name: float(plain[name][1]) for name in names}, rel=1e-9
+        )
+
+
 def test_what_would_lower_the_first_token():
     ds = dsjax.sensitivity(_grid(axes={"concurrency": [8, 32]}), of="ttft_p99", at={"concurrency": 32})
     slopes = dict(zip(ds["parameter"].values.tolist(), ds["elasticity"].values.tolist(), strict=True))

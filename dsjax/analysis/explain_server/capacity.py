@@ -47,7 +47,7 @@ def _resources(space, given, twice_bytes):
     shapes = {
         _HBM: [float(given[_HBM]), twice_bytes],
         _MAX_BATCH: [float(given[_MAX_BATCH]), 2.0 * float(given[_MAX_BATCH])],
-        load: [MANY] * 2,
+        load: [MANY, MANY],
     }
     found = _beside(space, shapes, "requests_per_s_max", "prefill_share")
     (most, larger), (share, _) = (found[name].tolist() for name in ("requests_per_s_max", "prefill_share"))
