@@ -1,6 +1,7 @@
 """Numbers that carry derivatives: those of JAX for the same functions, each tangent at the rank of what it meets."""
 
 import dataclasses
+import operator
 
 import jax
 import numpy as np
@@ -103,3 +104,19 @@ def test_every_derivative_of_a_model_is_jaxs(name, of):
     own = [evaluation.tangent(found, i) for i in range(len(names))]
     np.testing.assert_allclose(own, slopes, rtol=1e-9, atol=1e-12 * float(value))
     assert sum(x != 0.0 for x in own) > 5
+
+
+class Other:
+    """What is no number, and knows what to do with one."""
+
+    def mine(self, other):
+        return "mine"
+
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rpow__ = mine
+    __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = mine
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "pow"])
+def test_what_is_no_number_decides_itself(name):
+    number, act = evaluation.along(2.0, "x"), getattr(operator, name)
+    assert act(number, Other()) == act(Other(), number) == "mine"
