@@ -1,5 +1,6 @@
 """`dsjax plan`: axes from the chips, the search against brute force over them, what it says, bad input."""
 
+import itertools
 import json
 
 import numpy as np
@@ -59,6 +60,38 @@ def test_its_search_is_brute_force_over_the_derived_axes(found):
     )  # the end of what is tried is no answer
     np.testing.assert_allclose(float(first["tps_per_chip"]), max(best.values()), rtol=largest.EQUAL)
     assert float(first["tps_per_chip"]) <= max(best.values()) * (1.0 + 1e-9)
+
+
+def every_pair(chips, loads):
+    """The same of two pools of one precision: all ways to share out the chips, all splits of both, all loads."""
+    chosen, parts = spaces_of(chips)
+    best = {}
+    for both in itertools.product([part for part in parts if part.chips < chips], repeat=2):
+        pools = {}
+        for pool, part in zip(("prefill", "decode"), both, strict=True):
+            pools[pool] = {name: x for name, x in (part.axes | part.fixed).items() if name not in ("batching", "sp")}
+            pools[pool]["hardware"] = HARDWARE
+        sizes = [part.chips for part in both]
+        for several in itertools.product(range(1, chips), repeat=2):
+            if sum(n * size for n, size in zip(several, sizes, strict=True)) != chips:
+                continue
+            fixed = {f"{pool}_instances": n for pool, n in zip(pools, several, strict=True)} | {"transfer_nic": "CX7"}
+            grid = {"model": chosen.model, "phase": "disaggregated", "constraints": LIMITS}
+            ds = dsjax.sweep(grid | pools | {"axes": {"concurrency": loads}, "fixed": LENGTHS | fixed})
+            value = ds["tps_per_chip"].where(ds["feasible"].astype(bool))
+            for label in ds["decode_precision"].values.tolist():
+                most = float(value.sel(prefill_precision=label, decode_precision=label).max())
+                best[label] = max(best.get(label, 0.0), most)
+    return best
+
+
+def test_its_search_of_two_pools_is_brute_force_over_theirs(found):
+    best = every_pair(CHIPS, [*range(1, 81)])
+    rows = found.isel(rank=np.flatnonzero(found["kind"].values == "disaggregated"))
+    assert {*rows["precision"].values.tolist()} == {*best}
+    for row in rows_over(rows, "rank"):
+        assert 1 < row["concurrency"] < 80
+        np.testing.assert_allclose(row["tps_per_chip"], best[row["precision"]], rtol=largest.EQUAL)
 
 
 def test_limits_hold_at_the_percentile_and_a_user_more_breaks_one(found):
