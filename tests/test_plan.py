@@ -151,6 +151,27 @@ def test_two_pools_use_all_chips_and_are_what_a_grid_of_pools_says(found):
     np.testing.assert_allclose(ds["tps_per_chip"][0], row["tps_per_chip"], rtol=2e-3)  # of tables of other lengths
 
 
+def test_two_pools_of_a_demand_are_the_fewest_chips_of_every_pair():
+    """Of one precision: all splits of both, of instances of 1 and 2 chips, 1 to 8 of each pool."""
+    rate, most = 3.0, 8
+    ds = asked(chips=None, requests_per_s=rate, precision="bf16", axes={"tp": [1, 2], "ep": [1, 2]})
+    row = next(row for row in rows_over(ds, "rank") if row["kind"] == "disaggregated")
+    pool = {"hardware": HARDWARE, "precision": "bf16", "nic": "CX7", "tp": [1, 2], "moe_tp": [1, 2], "chips": [1, 2]}
+    axes = {f"{name}_instances": [*range(1, most + 1)] for name in ("prefill", "decode")}
+    grid = {"model": MODEL, "phase": "disaggregated", "prefill": pool, "decode": pool, "axes": axes}
+    fixed = LENGTHS | {"transfer_nic": "CX7", "requests_per_s": rate}
+    every = dsjax.sweep(grid | {"fixed": fixed, "constraints": LIMITS})
+    chips = sum(every[f"{name}_instances"] * every[f"{name}_chips"] for name in ("prefill", "decode"))
+    fewest = float(chips.where(every["feasible"].astype(bool)).min())
+    assert 2 < fewest <= most
+    assert row["chips"] == fewest
+    at = {f"{name}_{of}": row[f"{name}_{of}"] for name in ("prefill", "decode") for of in ("instances", "tp", "moe_tp")}
+    at |= {f"{name}_chips": row[f"{name}_chips_per_instance"] for name in ("prefill", "decode")}
+    own = every.sel(at)
+    assert bool(own["feasible"])
+    np.testing.assert_allclose([row["tpot_p90"], row["ttft_p90"]], [own["tpot_p90"], own["ttft_p90"]], rtol=1e-6)
+
+
 def test_a_demand_takes_the_fewest_chips(found):
     rate = float(found["requests_per_s"][0])
     some = asked(chips=None, requests_per_s=0.2 * rate)
@@ -265,6 +286,17 @@ def test_recommend_takes_the_sizes_of_its_fleets_from_the_chips():
     assert float(ds["chips"][0]) == 16.0
     own = dsjax.recommend(requests_per_s=10, isl=4096, osl=1024, fixed=one | {"mtp": 0}, axes={"ep": [72]})
     assert set(own["decode_chips_per_instance"].values.tolist()) == {72.0}  # a size that is given is kept
+
+
+def test_pools_of_a_fleet_have_caches_of_one_width():
+    """Precisions of 8 and of 16 bit of which pools of H20 are best apart: fp8-kv8 of prompts, w8a8 that decodes."""
+    one = {"hardware": "H20", "nic": "CX7", "pipeline": "dual-mbatch", "mtp": 1}
+    ds = dsjax.recommend(requests_per_s=10, isl=4096, osl=1024, fixed=one)
+    widths = {"fp8-kv8": 1, "nvfp4-kv8": 1, "w8a8": 2}
+    assert "disaggregated" in ds["kind"].values
+    for row in rows_over(ds, "rank"):
+        if row["kind"] == "disaggregated":
+            assert widths[row["prefill_precision"]] == widths[row["decode_precision"]]
 
 
 def test_requests_and_prices_of_a_user_are_those_of_both_pools_and_of_the_next_commands():

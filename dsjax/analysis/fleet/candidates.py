@@ -12,13 +12,16 @@ SCREENED = 2**8  # fleets: fewer are not worth a look at their means alone
 class Candidates:
     """Layouts of instances, of which the cheapest of every group is looked for.
 
-    `names`: axes that make groups; `bound`: `bounds.Most` of an instance; `most` instances, of which so many `points`
-    are tried at once. `refused`: {mask: layouts that it refuses whatever their load}, `can`: the others.
+    `names`: axes that make groups, `labels` of each; `alike`: labels of every layout that make groups too, one of each
+    in `alike`; `bound`: `bounds.Most` of an instance; `most` instances, of which so many `points` are tried at once.
+    `refused`: {mask: layouts that it refuses whatever their load}, `can`: the others.
     """
 
-    def __init__(self, layouts, names, question, bound, most=np.inf, points=2**10):
+    def __init__(self, layouts, names, question, bound, most=np.inf, points=2**10, alike=()):
         self.layouts, self.question, self.bound, self.points = layouts, question, bound, points
-        self.group, self.labels = layouts.groups(names)
+        self.group, labels = layouts.groups(names, *alike)
+        self.labels = [label[: len(names)] for label in labels]
+        self.alike = [label[len(names) :] for label in labels]
         masks = layouts.masks(np.arange(layouts.number), 1.0)
         self.refused = {name: ~ok for name, ok in masks.items()} | bound.refused
         self.can = ~np.logical_or.reduce([*self.refused.values()])

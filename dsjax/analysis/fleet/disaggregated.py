@@ -1,5 +1,6 @@
 """Disaggregated fleets: a pool of instances that compute prompts and one that decodes, of every pair of hardware."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -16,32 +17,46 @@ POINTS = 2**13  # of a pool that are tried at once
 class Search:
     """The search, and what it found: {labels of both groups: {pool: (layout, instances)}}.
 
-    `one_nic`: both pools and the transfer between them have the same NIC.
+    Both pools have caches of one width: what is transferred is read as it was written. `one_nic`: they and the transfer
+    between them have the same NIC; `one_precision`: they have the same precision.
     """
 
     KIND = "disaggregated"
     loads = {"prefill": "prefill_utilisation", "decode": "decode_utilisation"}  # of a pool, in an answer
 
-    def __init__(self, space, question, one_nic=True):
+    def __init__(self, space, question, one_nic=True, one_precision=False):
         self.space, self.question, self.limits = space, question, question.limits_of(space)
         self.pools, self.of = Pools(space, self.limits), {}
         for pool, bound in (("prefill", bounds.of_prefill), ("decode", bounds.of_decode)):
             names = [f"{pool}_hardware", f"{pool}_nic", *(["transfer_nic"] if pool == "decode" else [])]
             most = max(space.axes.get(f"{pool}_instances", (np.inf,)))
             own = bound(*self.pools.record(pool), self.limits)
-            self.of[pool] = Candidates(self.pools.layouts[pool], names, question, own, most, POINTS)
+            self.of[pool] = Candidates(
+                self.pools.layouts[pool], names, question, own, most, POINTS, [self._alike(pool, one_precision)]
+            )
         self.pairs = self._pairs(one_nic)
         self.groups = {pool: {pair[i] for pair in self.pairs} for i, pool in enumerate(POOLS)}
         sizes = [np.bincount(self.of[pool].group) for pool in POOLS]
         self.configurations = int(sum(sizes[0][i] * sizes[1][j] for i, j in self.pairs))
-        self.found = self.at(question.amount)
+
+    @functools.cached_property
+    def found(self):
+        """What was found for the demand."""
+        return self.at(self.question.amount)
+
+    def _alike(self, pool, one_precision):
+        """What the layouts of a pool have in common with those of the other: a precision, or a width of the cache."""
+        labels = self.pools.layouts[pool].labels(f"{pool}_precision")
+        widths = {label: row["kv_bytes"] for label, row in self.space.rows[f"{pool}_precision"].items()}
+        return labels if one_precision else np.array([widths[label] for label in labels.tolist()])
 
     def _pairs(self, one_nic):
         """[(group of prefill, group of decode)] that may be one fleet."""
         found = []
         for (i, prefill), (j, decode) in itertools.product(*(enumerate(self.of[pool].labels) for pool in POOLS)):
             nics = {*prefill[1:], *decode[1:]}
-            if (self.question.mixed or prefill[0] == decode[0]) and not (one_nic and len(nics) > 1):
+            alike = self.of["prefill"].alike[i] == self.of["decode"].alike[j]
+            if alike and (self.question.mixed or prefill[0] == decode[0]) and not (one_nic and len(nics) > 1):
                 found.append((i, j))
         return found
 
@@ -63,6 +78,14 @@ class Search:
         return self._together(amount, wanted, *chosen)
 
     # ---- one pool beside an ideal other one
+
+    def alone(self):
+        """{pool: {group: (layout, instances)}} of what comes at a rate: the cheapest of each pool by itself."""
+        candidates = self.of["prefill"]
+        rates = np.array([self.question.amount])
+        found = candidates.cheapest(rates, candidates.bound.rate, self._keeps_prompts, self._of_prompts)
+        prefills = {group: chosen for (_, group), chosen in found.items()}
+        return {"prefill": prefills, "decode": self._decodes(self.question.amount)}
 
     def _decodes(self, amount):
         """{group: (layout, instances)} of the pool that decodes."""
@@ -115,9 +138,17 @@ class Search:
         total = sum((n + self.question.spare) * size for n, size in zip(instances, chips, strict=True))
         limit = self.question.asked["max_chips"]
         good = np.isfinite(total) & (total <= (np.inf if limit is None else limit))
+        good = np.flatnonzero(good)
+        if not len(good):
+            return {}
+        # Groups of several widths may have the same labels: the cheapest of them, of equals the least TPOT.
+        values = self.pools.at(*(x[good] for x in layouts), amount, [x[good] for x in instances], True)
+        price = sum((n + self.question.spare) * size for n, size in zip(instances, sizes, strict=True))[good]
+        best: dict = {}  # {labels: place}
+        for k in good[np.lexsort((values[f"tpot_{self.question.statistic}"], price))].tolist():
+            best.setdefault(tuple(x.labels[group] for x, group in zip(of, wanted[k], strict=True)), k)
         found = {}
-        for k in np.flatnonzero(good).tolist():
-            names = tuple(x.labels[group] for x, group in zip(of, wanted[k], strict=True))
+        for names, k in sorted(best.items(), key=lambda x: x[1]):
             fleet = ((int(own[k]), float(n[k])) for own, n in zip(layouts, instances, strict=True))
             found[names] = dict(zip(POOLS, fleet, strict=True))
         return found

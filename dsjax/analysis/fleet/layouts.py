@@ -42,9 +42,9 @@ class Layouts:
         shared = (f"{pool}_", *OF_PREFILL, *OF_DECODE) if any(axis.startswith(f"{pool}_") for axis in self.axes) else ()
         return {axis if axis.startswith(shared or "-") else f"{pool}_{axis}": x for axis, x in own.items()}
 
-    def groups(self, names):
-        """(number of the group of every layout, labels of every group) by axes."""
-        columns = [self.labels(name) for name in names]
+    def groups(self, names, *more):
+        """(number of the group of every layout, labels of every group) by axes, and by `more` columns of labels."""
+        columns = [*(self.labels(name) for name in names), *more]
         codes = np.stack([np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns])
         _, first, group = np.unique(codes, axis=1, return_index=True, return_inverse=True)
         return group.reshape(-1), [tuple(column[i].item() for column in columns) for i in first]

@@ -72,13 +72,14 @@ def of_search(search):
     """
     found = []
     for pool, candidates in search.of.items():
-        served = {int(candidates.group[fleet[pool][0]]) for fleet in search.found.values()}
-        for group, (hardware, *nics) in enumerate(candidates.labels):
-            refused, best = {ALONE: 0}, {}
-            own = np.flatnonzero(candidates.group == group)
-            if group in served or (group not in search.groups[pool] and len(set(nics)) > 1):
+        served = {candidates.labels[candidates.group[fleet[pool][0]]] for fleet in search.found.values()}
+        paired = {candidates.labels[group] for group in search.groups[pool]}
+        for label in dict.fromkeys(candidates.labels):
+            (hardware, *nics), refused, best = label, {ALONE: 0}, {}
+            own = np.flatnonzero([candidates.labels[group] == label for group in candidates.group.tolist()])
+            if label in served or (label not in paired and len(set(nics)) > 1):
                 continue
-            if group in search.groups[pool]:
+            if label in paired:
                 idle = _idle(search, pool, own)
                 if idle is not None and _kept(idle).any():
                     continue

@@ -157,8 +157,9 @@ def _rows_of_pools(search, question, chosen, whole):
         for (pool, of), n in zip(named.items(), fleet.instances, strict=True):
             row |= {f"{pool}_{name}": x for name, x in _layout(of, float(of["chips"]), n).items()}
         basis = _basis(_same(whole.instances.spaces, named["decode"]), named["decode"])
-        row |= _served(at, question, 1, float(search.chips), float(fleet.users), search.price(fleet), basis)
-        row |= _measured(measured.decode_kind(fleet.users == 1, 0.0, row["decode_tp"], named["decode"]["chips"]))
+        row |= _served(at, question, 1, search.chips_of(fleet), fleet.users, search.price(fleet), basis)
+        alone = row["concurrency"] <= 1.0
+        row |= _measured(measured.decode_kind(alone, 0.0, row["decode_tp"], named["decode"]["chips"]))
         rows.append(
             row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": _binds(beyond, question, False)}
         )
@@ -184,7 +185,10 @@ def _served(at, question, n, chips, users, hour, basis):
     rate = n * at["requests_per_s_served"]
     total = rate * question.asked["osl"]
     row = {"chips": int(chips), "requests_per_s": rate, "tps_total": total, "tps_per_chip": total / chips}
-    row |= {"concurrency": rate * at["latency_mean"] if users is None else users, "tps_per_user": 1.0 / at["tpot_mean"]}
+    row |= {
+        "concurrency": rate * at["latency_mean"] if users is None else float(users),
+        "tps_per_user": 1.0 / at["tpot_mean"],
+    }
     row |= {name: at[name] for name in ANSWERED}
     row |= {"cost_per_hour": hour, "cost_per_million_tokens": hour / (3600.0 * total) * 1e6}
     row |= {"outside_validity": WORDED["outside_validity"][int(at["outside_validity"])]}

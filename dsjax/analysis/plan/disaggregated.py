@@ -47,7 +47,7 @@ class Search:
             same = [chip for chip in prefill.axes["hardware"] if chip in decode.axes["hardware"]]
             if prefill.fixed["engine"] == decode.fixed["engine"] and several and same:
                 both = (part._replace(axes=part.axes | {"hardware": same}) for part in (prefill, decode))
-                pools = Pools(_space(chosen, *both, question), question.limits)
+                pools = Pools(space(chosen, *both, question), question.limits)
                 columns += self._pairs(pools, several)
         self.number = len(columns)
         self.found = self._most_users(columns) if columns else []
@@ -128,19 +128,25 @@ class Search:
 
     def named(self, fleet):
         """{pool: {axis: label or number}} of a fleet, with what its space has fixed instead."""
-        pools, _ = self.places[fleet.place]
-        found = {}
-        for pool, layout in zip(POOLS, fleet.layouts, strict=True):
-            layouts, start = pools.layouts[pool], f"{pool}_"
-            of = {**layouts.space.fixed, **{axis: layouts.labels(axis)[layout].item() for axis in layouts.axes}}
-            found[pool] = {name.removeprefix(start): x for name, x in of.items() if name.startswith(start)}
-        return found
+        layouts = self.places[fleet.place][0].layouts
+        return {pool: named(layouts[pool], pool, i) for pool, i in zip(POOLS, fleet.layouts, strict=True)}
+
+    def chips_of(self, fleet):
+        """Chips of a fleet: all."""
+        del fleet
+        return float(self.chips)
 
     def price(self, fleet):
         """Price of all chips of a fleet [USD/h]; NaN where one is unknown."""
         pools, instances = self.places[fleet.place]
         each = zip(POOLS, fleet.layouts, instances, strict=True)
         return sum(n * pools.layouts[pool].chips[i] * pools.layouts[pool].price[i] for pool, i, n in each)
+
+
+def named(layouts, pool, layout):
+    """{axis without the name of the pool: label or number} of a layout of a pool."""
+    of = {**layouts.space.fixed, **{axis: layouts.labels(axis)[layout].item() for axis in layouts.axes}}
+    return {name.removeprefix(f"{pool}_"): x for name, x in of.items() if name.startswith(f"{pool}_")}
 
 
 def _shared(chips, prefill, decode):
@@ -152,7 +158,7 @@ def _shared(chips, prefill, decode):
     ]
 
 
-def _space(chosen, prefill, decode, question):
+def space(chosen, prefill, decode, question):
     """The space of two pools of instances of these pieces; what is of the requests, or the model, is of both."""
     shared = {"axes": {}, "fixed": {name: x for name, x in question.load.items() if name != "requests_per_user"}}
     shared["fixed"]["transfer_nic"] = chosen.nic

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
 from ..fleet import demand
-from . import aggregated, answers, helps, instances, pieces
+from . import aggregated, answers, fleets, helps, instances, pieces
 from . import disaggregated as two_pools
 from .axes import nearest
 
@@ -66,9 +66,9 @@ def plan(
     precisions of the weights that the checkpoint stores (or `precision`), prompts before steps or inside them, users up
     to what the memory holds. `axes` and `fixed` replace or narrow them, or are of the requests (`isl_cv`,
     `cached_fraction`, ...); `settings`, `catalogs` as in `sweep`. The best of every hardware is the best of all layouts
-    to 0.2 %; other precisions are looked at where it is split as those that came nearest. Beside them, of given chips
-    without a demand (`disaggregated`), two pools of one hardware and precision: every way to share out the chips, each
-    pool split as one of those that bounds rank first.
+    to 0.2 %; other precisions are looked at where it is split as those that came nearest. Beside them (`disaggregated`)
+    two pools of one hardware and precision: every way to share out the chips, each pool split as one of those that
+    bounds rank first; of a demand those that take the fewest chips alone, with as many instances as both then take.
 
     Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
     `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `changes`,
@@ -94,17 +94,18 @@ def of(chosen, catalog, question, chips, pooled=True):
         return pieces.of(chosen._replace(hardware=hardware), shape, has, engines, sizes)
 
     def own_sizes(chip):
-        return _sizes(shape, chip, chips, question.demanded)
+        of_all = chips is not None and not question.demanded
+        return shape.sizes(chip, chips) if of_all else _sizes(shape, chip, chips)
 
     for hardware in advance.of(_together(chosen.hardware, parts_of(chosen.hardware, own_sizes))):
         one, parts = chosen._replace(hardware=hardware), parts_of(hardware, own_sizes)
         spaces = [pieces.space(part, one, question.load) for part in parts]
         search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
         pools = None
-        if pooled and not question.demanded:
-            of_pools = parts_of(hardware, lambda chip: [n for n in shape.every_size(chip, chips) if n < chips])
+        if pooled:
+            of_pools = parts_of(hardware, lambda chip: [n for n in _sizes(shape, chip, chips) if n != chips])
             whole = [part for part in of_pools if part.axes.get("pp", [1]) == [1]]
-            pools = two_pools.Search(one, whole, question, chips)
+            pools = (fleets if question.demanded else two_pools).Search(one, whole, question, chips)
         found.append(answers.of_searches(search, pools, question, one))
     if not found:
         raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
@@ -153,11 +154,11 @@ def _question(asked, percentile):
     return Question(**{field.name: getattr(of, field.name) for field in dataclasses.fields(of)}, demanded=demanded)
 
 
-def _sizes(shape, chip, chips, demanded):
-    if chips is None:
-        return shape.every_size(chip)
-    own = shape.sizes(chip, chips)
-    return sorted({*own, *shape.every_size(chip, chips)}) if demanded else own
+def _sizes(shape, chip, chips):
+    """Sizes of instances that need not use all chips, of any number where there is no most."""
+    return (
+        shape.every_size(chip) if chips is None else sorted({*shape.sizes(chip, chips), *shape.every_size(chip, chips)})
+    )
 
 
 def _unusable(chosen, shape, has, chips, found):

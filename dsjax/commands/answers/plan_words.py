@@ -216,7 +216,9 @@ def _next_of_pools(ds, row, asked):
         point |= {f"{pool}_{name}": of[name] for name in names} | {f"{pool}_chips": of["chips_per_instance"]}
     point |= {"transfer_nic": row["nic"], "isl": asked["isl"], "osl": asked["osl"]}
     given, limits = _given(ds, "disaggregated", point)
-    load = f" --fix concurrency={_plain(row['concurrency'])}"
+    load = f" --fix requests_per_s={_plain(asked['requests_per_s'])}"
+    if not asked["demanded"]:
+        load = f" --fix concurrency={_plain(row['concurrency'])}"
     yield f"dsjax explain disaggregated {given}{limits}{load}"
     if (engine := _launched(row["engine"])) is not None:
         yield f"dsjax launch disaggregated {given}{limits}{load} --engine {engine}"
