@@ -215,6 +215,7 @@ def test_an_engine_brings_its_other_deployments_and_their_pipelines():
             {"chips": 1, "model": "DeepSeek-R1"},
             "GB of weights in 92 GB of memory; the nearest number that can be used is 8",
         ),
+        ({"model": "GLM-4.6", "hardware": "L40S", "chips": 8}, "can be used is 24, or precision='"),
         ({"model": "Deepseek-R9"}, "or the path of a model's config.json: model='PATH'"),
         ({"hardware": "H21"}, "hardware: unknown hardware 'H21'"),
         ({"engine": "sglong"}, "engine: unknown engine 'sglong'"),

@@ -24,6 +24,26 @@ def rows(kind):
     return complete
 
 
+def several(kind, *more):
+    """Names of the rows of a catalog, or of `more`, the last one of several separated by commas."""
+
+    def complete(context, parameter, incomplete):
+        del context, parameter
+        from ..catalog import reader
+
+        before, comma, last = incomplete.rpartition(",")
+        given = {name.lower() for name in before.split(",")}
+        rows = [name for name in reader.load()[kind] if name.lower() not in given]
+        return _begin([*rows, *(() if comma else more)], last, f"{before}{comma}")
+
+    return complete
+
+
+def models(context, parameter, incomplete):
+    """Names of models, else files: a config.json."""
+    return [*rows("model")(context, parameter, incomplete), CompletionItem(incomplete, type="file")]
+
+
 def names(kind, end=""):
     """Names that `dsjax names` lists: the last one of several separated by commas, followed by `end`."""
 

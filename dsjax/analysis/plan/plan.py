@@ -10,6 +10,7 @@ import xarray as xr
 from ... import advance
 from ...catalog import configs, reader
 from ...errors import InputError
+from ...options import option
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
 from ..fleet import demand
@@ -161,6 +162,20 @@ def _sizes(shape, chip, chips):
     )
 
 
+def _smaller(chosen, shape, chips):
+    """Where narrower weights than the checkpoint's would fit: the widest of them, and the option that asks for it."""
+    fits = [
+        (size, -i, precision)
+        for i, (precision, size) in enumerate(shape.weight_bytes.items())
+        for chip in chosen.hardware
+        if shape.has_rates(chip, precision) and shape.fits(chip, precision, chips)
+    ]
+    if not fits:
+        return ""
+    size, _, precision = max(fits)
+    return f", or {option('precision', precision)}: {size / 1e9:,.0f} GB"
+
+
 def _unusable(chosen, shape, has, chips, found):
     """Why no instance can be made of the chips, and the nearest number that can be used."""
     names = ", ".join(chosen.hardware)
@@ -177,5 +192,6 @@ def _unusable(chosen, shape, has, chips, found):
     many = f"chips: {chips}: no split of {chosen.model}"
     if chips * room < least:
         sizes = f"{least / 1e9:,.0f} GB of weights in {chips * room / 1e9:,.0f} GB of memory"
-        return f"{many} on {names}: {sizes}; the nearest number that can be used is {near}"
+        said = f"{many} on {names}: {sizes}; the nearest number that can be used is {near}"
+        return f"{said}{_smaller(chosen, shape, chips)}"
     return f"{many} on {names} uses them all; the nearest number that can be used is {near}"

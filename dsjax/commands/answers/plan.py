@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from .. import completion
 from ..common import LENGTHS, OUTPUT_OPTIONS, PERCENTILE, GridRequest, names_of, options_of
 from ..help import command
 from ..progress import progress
@@ -17,8 +18,22 @@ CHANGES = options_of(
 
 
 @command()
-@click.option("--model", default="DeepSeek-V3", show_default=True, metavar="MODEL", help="A row, or a config.json.")
-@click.option("--hardware", default="H20", show_default=True, metavar="CHIPS", help="One, several (H20,H200), or any.")
+@click.option(
+    "--model",
+    default="DeepSeek-V3",
+    show_default=True,
+    metavar="MODEL",
+    help="A row, or a config.json.",
+    shell_complete=completion.models,
+)
+@click.option(
+    "--hardware",
+    default="H20",
+    show_default=True,
+    metavar="CHIPS",
+    help="One, several (H20,H200), or any.",
+    shell_complete=completion.several("hardware", "any"),
+)
 @click.option("--chips", metavar="N", help="Chips that there are.")
 @click.option("--requests-per-s", metavar="R", help="Demand, at random: then the fewest chips that serve it.")
 @LENGTHS
@@ -26,10 +41,29 @@ CHANGES = options_of(
 @click.option("--tpot", metavar="TIME", help="Or: longest time per output token, 40ms.")
 @click.option("--ttft", metavar="TIME", help="Longest time to the first token, 2s.")
 @PERCENTILE
-@click.option("--engine", default="generic", show_default=True, metavar="ENGINE", help="Software that serves.")
-@click.option("--nic", default="CX7", show_default=True, metavar="NIC", help="Network between scale-up domains.")
-@click.option("--precision", metavar="NAMES", help="Precisions; default: of the checkpoint's own weights.")
-@click.option("--disaggregated/--no-disaggregated", default=True, help="Two pools, too, where chips are given.")
+@click.option(
+    "--engine",
+    default="generic",
+    show_default=True,
+    metavar="ENGINE",
+    help="Software that serves.",
+    shell_complete=completion.rows("engine"),
+)
+@click.option(
+    "--nic",
+    default="CX7",
+    show_default=True,
+    metavar="NIC",
+    help="Network between scale-up domains.",
+    shell_complete=completion.rows("nic"),
+)
+@click.option(
+    "--precision",
+    metavar="NAMES",
+    help="Precisions; default: of the checkpoint's own weights.",
+    shell_complete=completion.several("precision"),
+)
+@click.option("--disaggregated/--no-disaggregated", default=True, help="Two pools, too.")
 @options_of(CHANGES, OUTPUT_OPTIONS)
 def plan(
     model,
