@@ -326,6 +326,7 @@ def test_it_says_how_far_off_measured_systems_of_the_kind_are(found):
 
 
 def test_lengths_beyond_those_of_the_model_are_remarked(found):
-    assert "remark" not in found.attrs
+    assert "remarks" not in found.attrs
     long = asked(isl=60_000, osl=2_000, fixed=FIXED | {"tp": 4, "mtp": 0}, tpot=None, ttft=None, disaggregated=False)
-    assert long.attrs["remark"] == f"62,000 tokens are more than the 40,960 positions that {MODEL} was made for"
+    said = f"isl + osl = 62,000 tokens is beyond the 40,960 positions that {MODEL} was made for"
+    assert long.attrs["remarks"] == said

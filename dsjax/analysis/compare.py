@@ -9,6 +9,7 @@ import xarray as xr
 from ..errors import InputError, unknown
 from ..formats import label
 from ..formulas.metrics import LIMITS
+from ..results import dataset
 from ..search import binding, ranking
 from ..space.space import auxiliary, group_names, numeric_axes
 from ..specs.variables import VARIABLES
@@ -260,6 +261,7 @@ def _dataset(pair, by, keys, axes, rows):
         ds.attrs[f"points_{side}"] = of.results.points
         ds.attrs[f"feasible_{side}"] = ranking.count_feasible(of.results)
         ds.attrs[f"dsjax_spec_{side}"] = of.space.to_json()
+    ds.attrs |= dataset.remarks(*(of.space for of in pair))
     numeric = [axis for axis in axes if axis in numeric_axes(pair[0].space.study)]
     ds.attrs |= {"objective": name, "sense": pair[0].space.sense, "by": list(by), "axes": axes, "numeric": numeric}
     return ds

@@ -11,6 +11,7 @@ import xarray as xr
 from .. import evaluation, numerics
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
+from ..results import dataset
 from ..results.handle import Results
 from ..search import binding, ranking
 from ..space import parameters
@@ -199,7 +200,7 @@ def _dataset(asked, values, crossings):
     attrs |= {"present": sorted(set(present)), "variable": question.variable}
     answered = any(c["kind"] != "change" for c in found)
     attrs["answered"] = int(answered or asked.state(values[0]) in question.everywhere)
-    attrs["dsjax_spec"] = asked.space.to_json()
+    attrs |= {"dsjax_spec": asked.space.to_json(), **dataset.remarks(asked.space)}
     return xr.Dataset(data, coords, attrs)
 
 

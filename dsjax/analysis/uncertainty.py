@@ -9,6 +9,7 @@ import xarray as xr
 
 from .. import advance, evaluation, machine
 from ..errors import InputError, unknown
+from ..results import dataset
 from ..search import ranking
 from ..space import parameters
 from ..specs.variables import VARIABLES
@@ -121,7 +122,7 @@ def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None
         result |= _clipped(named, normal)
     coords = {name: best.variables[name] for name in (*space.axes, "rank")}
     attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": name}
-    attrs |= {"axes": list(space.axes), "dsjax_spec": space.to_json()}
+    attrs |= {"axes": list(space.axes), "dsjax_spec": space.to_json(), **dataset.remarks(space)}
     text = "share of the samples that are smaller"
     coords |= {"quantile": ("quantile", list(QUANTILES), {"units": "1", "long_name": text})}
     return xr.Dataset(result, coords, attrs)

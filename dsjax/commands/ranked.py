@@ -8,7 +8,7 @@ from ..analysis import wider
 from ..formats import heading, label, rounded, shown
 from ..reproduction import best_json
 from ..results import files
-from ..space import limits, provenance
+from ..space import limits, plausible, provenance
 from ..space.space import group_names
 from ..specs.variables import LIMITS, WORDED
 from . import marks, trust
@@ -35,7 +35,7 @@ def show(space, ranked, counts, form, quiet, objective=None, by=None):
     columns = {"rank": ranked["rank"].values}
     columns |= {name: ranked[name].broadcast_like(ranked["rank"]).values for name in names}
     columns |= {name: [WORDED[name][i] for i in columns[name]] for name in WORDED if name in columns}
-    counts = {"fixed": space.fixed, "limits": space.bounds, **counts}
+    counts = {"fixed": space.fixed, "limits": space.bounds, "remarks": plausible.remarks(space), **counts}
     if form == "json":
         ends = [(i, end) for i, several in wider.ends(space, ranked, by, objective).items() for end in several]
         counts |= without(space, ranked, counts, by)

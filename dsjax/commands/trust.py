@@ -4,13 +4,14 @@ import numpy as np
 
 from ..catalog import sources
 from ..formats import label
-from ..space import provenance
+from ..space import plausible, provenance
 from ..space.space import numeric_axes
 from .output import verbose
 
 ALWAYS = ("model", "phase")  # told, also by default
 UNMEASURED = "~"
 NOTE = f"{UNMEASURED} kernels of this chip are not measured: those of another design stand for them"
+SLIPS_SHOWN = 3
 COST = "cost_per_million_tokens"
 _BASES = ("curve_basis", "prefill_curve_basis", "decode_curve_basis")
 _KERNELS = {"fitted": "", "sibling": "those of a sibling", "assumed": f"{UNMEASURED} not measured"}
@@ -45,14 +46,30 @@ def told(space):
 def footer(space, shown):
     """Sentences below a table of variables `shown`: what is not verified, changed, priced or measured."""
     if verbose():
-        return provenance.remarks(space, shown)
-    lines = provenance.doubted(space, shown)
+        return [*slips(plausible.remarks(space)), *provenance.remarks(space, shown)]
+    lines = [*slips(plausible.remarks(space)), *provenance.doubted(space, shown)]
     lines += of_prices(provenance.prices(space)) if COST in shown else []
     found = [*lines, *kernels(space), *provenance.of_checkpoints(space), *provenance.of_models(space)]
     return [*found, HINT] if found else []
 
 
 HINT = "-v shows defaults and sources"
+
+
+def slips(found):
+    """Sentences on numbers that are likely slips, those of a space or of a Dataset; without --verbose the first ones.
+
+    `found`: all of them, or the Dataset that they are an attribute of.
+    """
+    found = found if isinstance(found, list) else told_by(found)
+    if verbose() or len(found) <= SLIPS_SHOWN:
+        return found
+    return [*found[:SLIPS_SHOWN], f"and {len(found) - SLIPS_SHOWN} more such remarks (-v tells them)"]
+
+
+def told_by(ds):
+    """The sentences of a Dataset on numbers that are likely slips."""
+    return ds.attrs.get("remarks", "").splitlines()
 
 
 def of_prices(known):

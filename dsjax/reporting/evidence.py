@@ -6,7 +6,7 @@ import math
 from .. import __version__
 from ..formats import quantity
 from ..pages.parts import Cell, Section, Words, table
-from ..space import provenance
+from ..space import plausible, provenance
 from ..specs.fields import fields_of
 from ..validation import kept, measured
 from .words import NOTHING
@@ -45,7 +45,9 @@ def assumptions(space, found):
         counts[kind] = counts.get(kind, 0) + 1
     said = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items(), key=lambda x: -x[1]))
     lead = f"{len(rows)} numbers of the catalog change this answer: {said}. Beside them, the question's own."
-    parts = [Words([lead]), table(["number", "value", "kind", "source"], rows)]
+    doubts = plausible.remarks(space)
+    parts = [Words([lead]), *([Words(doubts, "list")] if doubts else [])]
+    parts += [table(["number", "value", "kind", "source"], rows)]
     return Section("Assumptions and sources", parts, "sources")
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 from .. import __version__
 from ..catalog import reader
 from ..formulas.metrics import LIMITS
-from ..space import provenance
+from ..space import plausible, provenance
 from ..space.space import auxiliary, numeric_axes
 from ..specs import fields
 from ..specs.records import RATES
@@ -77,7 +77,14 @@ def global_attributes(space, command):
         "dsjax_version": __version__,
         "grid": space.text,
         "dsjax_spec": space.to_json(),
+        **remarks(space),
     }
+
+
+def remarks(*spaces):
+    """{"remarks": a line for each number of the spaces that is likely a slip}; {} where there is none."""
+    found = dict.fromkeys(line for space in spaces for line in plausible.remarks(space))
+    return {"remarks": "\n".join(found)} if found else {}
 
 
 def attributes(name):

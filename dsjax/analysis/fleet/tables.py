@@ -5,7 +5,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from ...results.dataset import global_attributes
+from ...results.dataset import global_attributes, remarks
 from ...specs.variables import VARIABLES, WORDED
 from . import refusals
 
@@ -153,4 +153,5 @@ def _attributes(searches, question, command):
     }
     if not any(search.found for search in searches.values()):
         found["largest"] = json.dumps(refusals.largest(searches))
+    found |= remarks(*(search.space for search in searches.values()))
     return found | {f"{kind}_spec": search.space.to_json() for kind, search in searches.items()}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ...results.dataset import global_attributes
+from ...results.dataset import global_attributes, remarks
 from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
 from ...validation import kept, measured
@@ -65,8 +65,8 @@ def of_searches(search, pools, question, chosen):
     return Found(rows, own.number, own.fits, own.refused, {} if rows else own.nearest(question.statistic))
 
 
-def dataset_of(found, question, chips, chosen, why, space):
-    """Dataset over `rank` of all that was found, `Found` of each hardware; `space`: one of theirs."""
+def dataset_of(found, question, chips, chosen, why, spaces):
+    """Dataset over `rank` of all that was found, `Found` of each hardware; `spaces`: theirs."""
     rows = [row for of in found for row in of.rows]
     rows.sort(key=lambda row: row["chips"] if question.demanded else -row["tps_per_chip"])
     data = {}
@@ -79,7 +79,7 @@ def dataset_of(found, question, chips, chosen, why, space):
     coords = {name: data.pop(name) for name in NAMED}
     coords["rank"] = ("rank", np.arange(1, len(rows) + 1), {"long_name": "rank, best first"})
     ds = xr.Dataset(data, coords=coords)
-    attrs = global_attributes(space, "dsjax.plan")
+    attrs = global_attributes(spaces[0], "dsjax.plan")
     refused = sum((collections.Counter(of.refused) for of in found), collections.Counter())
     ds.attrs = {name: attrs[name] for name in ("Conventions", "history", "dsjax_version")} | {
         "title": f"What to run of {chosen.model}",
@@ -92,6 +92,7 @@ def dataset_of(found, question, chips, chosen, why, space):
         "layouts": sum(of.layouts for of in found),
         "possible": sum(of.fits for of in found),
         "refused": json.dumps(refused),
+        **remarks(*spaces),
     }
     if not rows:
         near = [(time, *x) for of in found for time, x in of.nearest.items()]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ... import advance
-from ...catalog import configs, reader
 from ...errors import InputError
 from ...options import option
 from ...types import Amount, Named, Names, Path
@@ -89,7 +88,7 @@ def of(chosen, catalog, question, chips, pooled=True):
     """`plan` of names that are read; so many hardware at once that the tables of `LAYOUTS` layouts are held."""
     shape = pieces.shape_of(chosen)
     has, why = pieces.precisions(chosen, shape, catalog)
-    engines, found = shape_engines(chosen, catalog), []
+    engines, found, looked_at = shape_engines(chosen, catalog), [], []
 
     def parts_of(hardware, sizes):
         return pieces.of(chosen._replace(hardware=hardware), shape, has, engines, sizes)
@@ -101,6 +100,7 @@ def of(chosen, catalog, question, chips, pooled=True):
     for hardware in advance.of(_together(chosen.hardware, parts_of(chosen.hardware, own_sizes))):
         one, parts = chosen._replace(hardware=hardware), parts_of(hardware, own_sizes)
         spaces = [pieces.space(part, one, question.load) for part in parts]
+        looked_at += spaces
         search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
         pools = None
         if pooled:
@@ -110,10 +110,7 @@ def of(chosen, catalog, question, chips, pooled=True):
         found.append(answers.of_searches(search, pools, question, one))
     if not found:
         raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
-    ds = answers.dataset_of(found, question, chips, chosen, why, shape.space)
-    length, most = question.asked["isl"] + question.asked["osl"], configs.longest(chosen.model, reader.DATA / "models")
-    if most is not None and length > most:
-        ds.attrs["remark"] = f"{length:,g} tokens are more than the {most:,} positions that {chosen.model} was made for"
+    ds = answers.dataset_of(found, question, chips, chosen, why, looked_at)
     if ds.sizes["rank"] and not question.demanded and question.limits:
         first = {name: x.item() for name, x in ds.isel(rank=0).variables.items()}
         if first["kind"] == "aggregated":

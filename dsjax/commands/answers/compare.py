@@ -89,6 +89,7 @@ def _merged(common, own):
 def show(ds, form, quiet):
     """The optimum of every group on both sides, as a table with its conclusion, as CSV or as JSON."""
     from ...results import files
+    from .. import trust
 
     if form == "table":
         _table(ds, quiet)
@@ -98,6 +99,7 @@ def show(ds, form, quiet):
         two = "side" in ds[name].dims
         columns |= {f"{name}_{s}": ds[name].sel(side=s).values for s in "ab"} if two else {name: ds[name].values}
     summary = {name: value for name, value in ds.attrs.items() if not name.startswith("dsjax_spec")}
+    summary |= {"remarks": trust.told_by(ds)}
     records(files.records(columns), form, summary, list(columns))
 
 
@@ -133,6 +135,8 @@ def _table(ds, quiet):
         of = [line for space in spaces.values() for line in trust.of_prices(provenance.prices(space))]
         for line in dict.fromkeys(of):
             echo(f"  {line}")
+    for line in [] if quiet else trust.slips(ds):
+        echo(f"  {line}")
 
 
 def _fixed(ds, side):

@@ -69,6 +69,7 @@ def verdict(ds):
         "feasible": bool(ds["feasible"]),
         "refused": {row["constraint"]: row["why"] for row in rows_over(ds, "constraint") if row["why"]},
         "metrics": numbers,
+        "remarks": trust.told_by(ds),
     }
 
 
@@ -200,7 +201,7 @@ def _sections(ds, x, quiet):
 def remarks(ds, x, read="the step reads"):
     """What the numbers rest on: in short, with --verbose row by row."""
     if output.verbose():
-        return _sources_table(x, read)
+        return "\n".join([*(f"  {line}" for line in trust.slips(ds)), _sources_table(x, read)])
     lines = trust.footer(restoring.space(ds.attrs["dsjax_spec"]), ())
     return "\n".join(f"  {line}" for line in lines)
 

@@ -9,7 +9,7 @@ from ...analysis.plan.disaggregated import settings_of_pools
 from ...formats import milliseconds
 from ...launching.engines import ENGINES
 from ...space import grid
-from .. import marks, output, steps
+from .. import marks, output, steps, trust
 from ..output import echo
 from ..tables import records, rows_over, table
 
@@ -33,6 +33,7 @@ def show(ds, form, quiet):
     if form != "table":
         summary = {name: json.loads(ds.attrs[name]) for name in ("asked", "limits", "refused")}
         summary |= {name: ds.attrs[name] for name in ("model", "statistic", "checkpoint", "layouts", "possible")}
+        summary["remarks"] = trust.told_by(ds)
         records(rows, form, summary, ["rank", *(name for name in (*ds.coords, *ds.data_vars) if name != "rank")])
         return
     if not quiet:
@@ -40,8 +41,8 @@ def show(ds, form, quiet):
     if not rows:
         echo(_none(ds, asked))
         return
-    if "remark" in ds.attrs and not quiet:
-        echo(f"  remark  {ds.attrs['remark']}")
+    for line in [] if quiet else trust.slips(ds):
+        echo(f"  remark  {line}")
     best = rows[0]
     echo(output.pairs(_answer(ds, best, asked).items()))
     echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"]))

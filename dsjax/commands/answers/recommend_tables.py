@@ -32,6 +32,7 @@ def show(ds, form, quiet, prices=None):
             "configurations": counts,
             "refused": refused,
             "largest": largest,
+            "remarks": trust.told_by(ds),
         }
         records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
@@ -51,7 +52,7 @@ def show(ds, form, quiet, prices=None):
     if not quiet:
         echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
         lines = [line for line in (_too_large(rows),) if line]
-        for line in lines:
+        for line in [*lines, *(f"  {line}" for line in trust.slips(ds))]:
             echo(line)
 
 

@@ -82,15 +82,19 @@ def show(space, ds, form, quiet):
     """Elasticities at a point or over a grid, as a table, as CSV or as JSON."""
     from ...results import files
     from ...space import limits
+    from .. import trust
 
     over_grid = "parameter_value" not in ds
     rows = _grid_rows(ds) if over_grid else rows_at_point(ds)
     if form == "table":
         echo("\n".join((_grid_text if over_grid else _point_text)(ds, rows, quiet, limits.words(space))))
+        for line in [] if quiet else trust.slips(ds):
+            echo(f"  {line}")
     elif form == "csv":
         records(rows, "csv")
     else:
-        click.echo(files.to_json(summary(ds) | {"limits": space.bounds, "parameters": rows}))
+        found = {"limits": space.bounds, "remarks": trust.told_by(ds), "parameters": rows}
+        click.echo(files.to_json(summary(ds) | found))
 
 
 def summary(ds):

@@ -80,12 +80,15 @@ def show(space, ds, form, quiet):
         if not quiet:
             echo(*trust.chosen(space), limits.words(space), _configurations(ds))
         echo(sentence(ds))
+        for line in [] if quiet else trust.slips(ds):
+            echo(f"  {line}")
         return
     rows, crossings = (
         {name: ds[name].values for name in ds.data_vars if ds[name].dims == (dim,)} for dim in ("row", "crossing")
     )
     summary = {name: ds.attrs[name] for name in ("title", "vary", "units", "until", "present")} | {
-        "limits": space.bounds
+        "limits": space.bounds,
+        "remarks": trust.told_by(ds),
     }
     summary |= {"answered": bool(ds.attrs["answered"]), "answer": sentence(ds), "crossings": files.records(crossings)}
     records(files.records(rows if form == "json" else crossings), form, summary, list(crossings))

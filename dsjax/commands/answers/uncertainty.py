@@ -60,6 +60,7 @@ def uncertainty(request, errors, samples, seed, of, objective, top, by):
 def show(space, ds, form, quiet):
     """Quantiles, chances and shares of the variance, as tables, as CSV or as JSON."""
     from ...results import files
+    from .. import trust
 
     if form == "table":
         _tables(space, ds, quiet)
@@ -71,7 +72,7 @@ def show(space, ds, form, quiet):
         elif ds[name].dims == ("rank", "quantile"):
             columns |= {f"{name}_p{round(100 * q):02d}": ds[name].sel(quantile=q).values for q in ds["quantile"].values}
     summary = {name: ds.attrs[name] for name in ("title", "of", "objective", "samples", "seed")}
-    summary["limits"] = space.bounds
+    summary |= {"limits": space.bounds, "remarks": trust.told_by(ds)}
     inputs = {name: ds[name].values for name in ds.variables if ds[name].dims == ("input",)}
     summary["inputs"] = files.records(inputs) if inputs else []
     summary["clipped"] = clipped(ds)
@@ -123,6 +124,8 @@ def _tables(space, ds, quiet):
     echo(f"\nShare of the variance of {of} of configuration 1, by input:")
     echo(_inputs(ds))
     echo(conclusion(ds))
+    for line in [] if quiet else trust.slips(ds):
+        echo(f"  {line}")
 
 
 def _inputs(ds):

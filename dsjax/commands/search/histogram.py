@@ -54,6 +54,7 @@ def show(space, found, form, quiet):
     if form != "table":
         rows = [{"lower": low, "upper": high, "count": n} for low, high, n in edges]
         summary = {"title": found.attrs["title"], "of": name, "feasible": total, "limits": space.bounds}
+        summary["remarks"] = trust.told_by(found)
         summary["quantiles"] = [{"share": q, "value": x} for q, x in quantiles.items()]
         records(rows, form, summary)
         return
@@ -67,3 +68,5 @@ def show(space, found, form, quiet):
     echo(table([f"{heading(name)} from", "to", "points", "%", ""], rows))
     texts = [f"{100 * q:g} %: {shown(name, x)}" for q, x in quantiles.items()]
     echo(f"Quantiles, {heading(name)}: {', '.join(texts)}")
+    for line in [] if quiet else trust.slips(found):
+        echo(f"  {line}")

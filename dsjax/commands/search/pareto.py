@@ -63,6 +63,7 @@ def _show(space, found, counts, form, quiet):
             "by": by,
             "fixed": space.fixed,
             "limits": space.bounds,
+            "remarks": trust.told_by(found),
             **counts,
         }
         records(files.records(columns), form, summary, list(columns))
