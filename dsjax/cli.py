@@ -2,13 +2,13 @@
 
 import contextlib
 import importlib
-import os
 
 import click
 
 from . import __version__, options
-from .commands import output, process
+from .commands import ends, output, process
 from .errors import InputError, NothingFeasible
+from .results import patience
 
 # Package of `commands` -> (task group of `dsjax --help`, {command, a module there: what it answers}).
 COMMANDS = {
@@ -92,9 +92,13 @@ class _Commands(click.Group):
         with _usage():
             return super().make_context(*args, **options)
 
+    def main(self, *args, **extra):
+        with ends.unwritable():  # help, and what is flushed at the end
+            return super().main(*args, **extra)
+
     def invoke(self, context):
         try:
-            with _usage(), options.of_command_line(), output.remarks():
+            with _usage(), options.of_command_line(), output.remarks(), patience.watched_by(ends.watch):
                 return super().invoke(context)
         except NothingFeasible as answer:
             output.echo(str(answer))
@@ -102,11 +106,12 @@ class _Commands(click.Group):
         except InputError as error:
             output.error(str(error))
             context.exit(2)
-        except BrokenPipeError:
-            raise  # click's own: the reader has what it wanted
-        except OSError as error:
-            output.error(f"output cannot be written ({error.strerror})")
-            os._exit(2)  # nothing more can be flushed
+        except MemoryError:
+            output.error("no memory is left; expected a smaller grid or file")
+            context.exit(2)
+        except KeyboardInterrupt as stop:
+            ends.interrupted(stop)
+            context.exit(ends.INTERRUPTED)
 
 
 @contextlib.contextmanager

@@ -4,9 +4,10 @@ import contextlib
 import difflib
 import heapq
 import itertools
+import math
 
 LISTED = 12  # more names than these are not all listed in an error
-LONGEST = 300  # characters of a line that tells several faults; those that go beyond are counted
+LONGEST = 300  # characters of a line; of several faults those that go beyond are counted
 # record -> what `dsjax catalog` calls its rows
 CATALOGS = {"hardware": "hardware", "nic": "nics", "model": "models", "precision": "precisions", "curve": "curves"}
 CATALOGS |= {"engine": "engines"}
@@ -18,14 +19,41 @@ LISTS |= {f"field of {record}": f"catalog {name} --fields" for record, name in C
 
 
 class InputError(ValueError):
-    """Bad input: one line naming the file, the key, the value and what was expected."""
+    """Bad input: one line, of at most `LONGEST`, naming the file, the key, the value and what was expected."""
+
+    longest: float = LONGEST
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split("\n")))
+        super().__init__(shortened(" ".join(message.split("\n")), self.longest))
 
 
 class NothingFeasible(InputError):
     """The input is valid, but no point is feasible: an answer, exit code 1 of the command line."""
+
+    longest = math.inf
+
+
+def shortened(text, longest=LONGEST):
+    """A line of at most `longest`: names and values that are long lose their middle, then lists their end."""
+    for most in (100, 50, 25):
+        if len(text) <= longest:
+            return text
+        text = " ".join(_cut(word, most) for word in text.split(" "))
+    if len(text) <= longest:
+        return text
+    what, semicolon, expected = text.rpartition("; expected ")
+    if not semicolon:
+        return _cut(text, longest)
+    expected = _cut(semicolon + expected, longest // 3, end=True)
+    return _cut(what, longest - len(expected)) + expected
+
+
+def _cut(text, most, end=False):
+    """A text of at most `most` characters, without its middle or its end."""
+    if len(text) <= most:
+        return text
+    first = most - 3 if end else (most - 3) // 2
+    return f"{text[:first]}...{text[len(text) - (most - 3 - first) :]}"
 
 
 class Remark(UserWarning):

@@ -24,6 +24,14 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def home():
+    """The user's home folder; where nobody tells it, a path below which nothing is and nothing can be written."""
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user whom the system does not know
+        return Path(os.devnull)
+
+
 def available_memory():
     """Free physical memory [B], within the container's limit; infinite where the system does not tell."""
     free = math.inf

@@ -15,7 +15,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from .. import texts
+from .. import machine, texts
 from ..errors import Faults, InputError, unknown
 from ..formulas import efficiency
 from ..specs.fields import completed, fields_of
@@ -132,7 +132,7 @@ def users(paths=()):
 
 def user_files():
     """Paths of the catalogs in the user's configuration folder."""
-    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dsjax"
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or machine.home() / ".config") / "dsjax"
     return sorted(folder.glob("*.toml"))
 
 

@@ -12,7 +12,7 @@ import warnings
 
 import click
 
-from ..errors import Remark
+from ..errors import Remark, shortened
 
 ACCENT, REFUSED = "green", "red"  # of the best row; of what is refused, and of errors
 HANG = 2  # columns by which what is folded is further in
@@ -169,8 +169,8 @@ def raw(text):
 
 def error(text):
     """A line about an error, on stderr."""
-    word = "error: "
-    click.echo((click.style(word, fg=REFUSED) if coloured(sys.stderr) else word) + safe(text), err=True)
+    word, text = "error: ", shortened(safe(text))  # control characters are longer where they are shown
+    click.echo((click.style(word, fg=REFUSED) if coloured(sys.stderr) else word) + text, err=True)
 
 
 def remark(text):

@@ -10,7 +10,7 @@ from .. import machine
 
 def cache():
     """The user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
+    return Path(os.environ.get("XDG_CACHE_HOME") or machine.home() / ".cache") / "dsjax"
 
 
 def start():

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 
+from .. import machine
 from ..errors import InputError
 from ..results import files
 from .text import plain
@@ -38,7 +39,7 @@ def script():
 
 def _cache():
     """The user's folder of what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsjax"
+    return Path(os.environ.get("XDG_CACHE_HOME") or machine.home() / ".cache") / "dsjax"
 
 
 def spec(datasets, layers, height=320, **more):

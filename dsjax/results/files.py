@@ -27,7 +27,7 @@ def zarr_package():
 
 def check_output(path, force=False):
     """Refuse an output path that exists (without `force`), is a folder, or cannot be written."""
-    path = Path(path)
+    path = named(path)
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -50,6 +50,17 @@ def check_output(path, force=False):
         )
     if not os.access(path.parent, os.W_OK) or (mode is not None and not os.access(path, os.W_OK)):
         raise InputError(f"{path}: cannot be written; expected a writable path")
+
+
+def named(path):
+    """A path whose name every library can write: of UTF-8, without a null byte."""
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r}: a null byte in it; expected the path of a file")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: is not UTF-8; expected a path in UTF-8") from None
+    return Path(path)
 
 
 def check_netcdf(path, force=False):
@@ -91,14 +102,16 @@ def read_from(ds):
 
 
 def _places(output):
-    return str(output), f"{os.path.realpath(output)}.parts"
+    return str(output), f"{os.path.realpath(named(output))}.parts"
 
 
 def _meet(one, other):
     """Whether two paths are one file, or one is inside the other."""
-    with contextlib.suppress(OSError):  # a path that is not there yet is no file
+    with contextlib.suppress(OSError, ValueError):  # a path that is not there yet is no file
         if os.path.samefile(one, other):
             return True
+    if "\0" in str(other):  # an input that nobody can read
+        return False
     one, other = (Path(os.path.realpath(path)) for path in (one, other))
     return one == other or one in other.parents or other in one.parents
 

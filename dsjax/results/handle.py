@@ -34,7 +34,7 @@ class Results:
         if isinstance(ds, cls):
             return ds
         wanted = f"expected a {kind} that dsjax wrote"
-        whole = _written(ds, where, wanted)
+        whole = space_of(ds, where, kind)
         if "rank" in ds.dims:
             if not ds.sizes["rank"]:
                 raise InputError(f"{where}: no ranked point is left; expected a dataset with one")
@@ -140,8 +140,9 @@ class Results:
         return dataclasses.replace(self, ds=self.ds.isel(places), space=space, there=there)
 
 
-def _written(ds, where, wanted):
-    """The space in a Dataset's `dsjax_spec`."""
+def space_of(ds, where="dataset", kind="dataset"):
+    """The space in a Dataset's `dsjax_spec`; where dsjax did not write it, an InputError."""
+    wanted = f"expected a {kind} that dsjax wrote"
     if not hasattr(ds, "data_vars"):
         raise InputError(f"{where}: {str(ds)[:60]!r} is a {type(ds).__name__}; expected a Dataset that dsjax made")
     if "dsjax_spec" not in ds.attrs:

@@ -1,5 +1,8 @@
 """Datasets as NetCDF files, and read back from files and stores."""
 
+import math
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,11 @@ from .. import machine, types
 from ..errors import InputError
 from ..options import option
 from ..space.grid import kind_of_results
+from . import patience
 from .files import apart, check_output, read_from, replacing, zarr_package
-from .handle import Results
+from .handle import Results, space_of
 
+MOST = 2**24  # elements that a variable may have at one point of the axes
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
@@ -71,20 +76,54 @@ def read(path):
     """The dataset in a file or a Zarr store, whoever wrote it."""
     path = Path(path)
     kind = kind_of_results(path) or "NetCDF file"
+    expected = f"expected a {kind} that dsjax wrote"
     if kind == "Zarr store":
         zarr_package()
     try:
-        with xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4") as ds:
-            if ds.nbytes > (free := machine.available_memory()):
-                raise InputError(
-                    f"{path}: holds {machine.gigabytes(ds.nbytes)} and {machine.gigabytes(free)} of memory is free; "
-                    f"expected a smaller one (a grid can be searched without being held: {option('stream', True)})"
-                )
+        _regular(path, kind, expected)
+        with patience.of(path, os.path.getsize(path), expected):
+            _check_header(path, kind)
+            ds = _opened(path, kind)
+        with ds, patience.of(path, ds.nbytes, expected):
             ds = ds.load()
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise InputError(f"{path}: cannot be read ({reason}); expected a {kind} that dsjax wrote") from None
-    texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
-    return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
+        texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
+        return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
+    except InputError:
+        raise
+    except Exception as error:  # a file may be damaged in many ways, and each library has its own words for them
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: cannot be read ({reason}); {expected}") from None
+
+
+def _regular(path, kind, expected):
+    """Refuse what is neither a file nor a store: a pipe would never end."""
+    mode = os.stat(path).st_mode
+    if kind == "Zarr store" and not stat.S_ISDIR(mode):
+        raise InputError(f"{path}: is no folder; {expected}")
+    if kind != "Zarr store" and not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; {expected}")
+
+
+def _opened(path, kind, **how):
+    return xr.open_dataset(path, engine="zarr" if kind == "Zarr store" else "netcdf4", **how)
+
+
+def _check_header(path, kind):
+    """Refuse what dsjax did not write, or what does not fit in memory, before any variable is read.
+
+    Results are as large as their axes; what is compressed may be far larger than its file.
+    """
+    with _opened(path, kind, decode_cf=False, create_default_indexes=False) as ds:
+        sizes = space_of(ds, str(path), kind).sizes
+        for name, variable in ds.variables.items():
+            others = [n for dim, n in variable.sizes.items() if n > sizes.get(dim, 0)]
+            if math.prod(others) > MOST:
+                raise InputError(
+                    f"{path}: variable {name}: {variable.size:,} values over {', '.join(map(str, variable.dims))}; "
+                    "expected axes of its dsjax_spec"
+                )
+        if ds.nbytes > (free := machine.available_memory()):
+            raise InputError(
+                f"{path}: holds {machine.gigabytes(ds.nbytes)} and {machine.gigabytes(free)} of memory is free; "
+                f"expected a smaller one (a grid can be searched without being held: {option('stream', True)})"
+            )

@@ -4,7 +4,9 @@ A NetCDF file is put together from the parts at the end; a Zarr store is written
 and renamed. Either way the output appears complete or not at all, and what was finished survives any interruption.
 """
 
+import contextlib
 import dataclasses
+import json
 import math
 import os
 
@@ -12,6 +14,7 @@ import xarray as xr
 
 from .. import machine
 from ..errors import InputError
+from ..options import option
 from ..space.grid import kind_of_results
 from . import resume, slabs
 from .storage import evaluate_slab, kind_of
@@ -32,9 +35,12 @@ class Job:
     devices: tuple = ()
 
 
-def check(path, force=False):
-    """Refuse an output that exists (without `force`) or cannot be written."""
-    kind_of(path).check(path, force)
+def check(path, force=False, resume=False):
+    """Refuse an output that exists (without `force`) or cannot be written.
+
+    To `resume`, one that exists beside its parts may be what a sweep wrote that was killed before it removed them.
+    """
+    kind_of(path).check(path, force or (resume and os.path.lexists(f"{os.path.realpath(path)}.parts")))
 
 
 def write(space, path, job, progress=None, client=None):
@@ -44,7 +50,7 @@ def write(space, path, job, progress=None, client=None):
     the workers of a `dask.distributed.Client` evaluate and write the slabs, into a Zarr store.
     """
     kind = kind_of(path)
-    kind.check(path, job.force)
+    check(path, job.force, job.resume)
     if client is not None and kind_of_results(path) != "Zarr store":
         raise InputError(f"{path}: workers write into a Zarr store; expected a name ending in .zarr")
     names = slabs.names_of(space, job.dtype, job.blocks)
@@ -57,17 +63,42 @@ def write(space, path, job, progress=None, client=None):
         advance = progress or (lambda points, found=False: None)
         advance(total(finished)["points"], found=True)
         left = [index for index in range(cut.number) if index not in finished]
-        kind.begin(held, cut, job)
-        if client is not None:
-            from . import workers
+        if left or not _is_written(path, space):
+            kind.check(path, job.force)
+            with _kept(path, held, cut):
+                kind.begin(held, cut, job)
+                if client is not None:
+                    from . import workers
 
-            workers.each(client, held.folder, left, advance)
-        else:
-            evaluate_here(held, cut, names, job, left, advance)
-        kind.complete(held, cut, names, path, job)
+                    workers.each(client, held.folder, left, advance)
+                else:
+                    evaluate_here(held, cut, names, job, left, advance)
+                kind.complete(held, cut, names, path, job)
         counts = total(held.finished())
         held.close()
     return counts
+
+
+def _is_written(path, space):
+    """Whether an output is complete already: a sweep may be killed before it removes the parts."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        with opened(path) as ds:
+            there = json.loads(ds.attrs["dsjax_spec"])
+    except Exception:  # whatever it is, it is not this output
+        return False
+    return not resume.difference(there, json.loads(space.to_json()))
+
+
+@contextlib.contextmanager
+def _kept(path, held, cut):
+    """An interrupt says what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        there = f"{len(held.finished())} of {cut.number} slabs are kept in {path}.parts"
+        raise KeyboardInterrupt(f"{there}: {option('resume', True)} goes on") from None
 
 
 def _check_disk(space, path, size, held, share):

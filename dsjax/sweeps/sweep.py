@@ -106,7 +106,7 @@ def write(
 ):
     """Evaluate a resolved space into a file, slab by slab; see `sweep`. The counts of `outputs.write`."""
     dtype, blocks, _ = _wanted(space, dtype, blocks)
-    outputs.check(path, force)
+    outputs.check(path, force, resume)
     devices = () if devices is None else slabs.local_devices(devices)
     job = outputs.Job(dtype, blocks, command, machine.room(max_memory), resume, force, devices)
     return outputs.write(space, path, job, progress, client)

@@ -20,7 +20,7 @@ STORE = "store"  # in the folder of the parts, until it is complete
 def check(path, force=False):
     """Refuse a path that cannot be written, or where something else than a store is."""
     zarr_package()
-    path = Path(path)
+    path = files.named(path)
     if not os.path.lexists(path):
         files.check_output(path)
     elif not (path / "zarr.json").is_file():

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -46,14 +47,17 @@ def is_store(path):
     return kind_of_results(path) == "Zarr store"
 
 
-def check(path, force, results):
+def check(path, force, results, resume):
     """Refuse a file that cannot be written: one of `results`, or one of text."""
     from ...results import files
     from ...sweeps import outputs
 
-    if results and not is_store(path):
-        files.check_output(path, force)
-    (outputs.check if results else files.check_text)(path, force)
+    if not results:
+        files.check_text(path, force)
+        return
+    if not is_store(path):
+        files.check_output(path, force or resume)
+    outputs.check(path, force, resume)
 
 
 def swept(request, space, output, blocks, devices, resume, force, csv):
@@ -76,12 +80,21 @@ def swept(request, space, output, blocks, devices, resume, force, csv):
         with progress(f"evaluating {space.points:,} points", request.quiet, space.points) as advance:
             how = {"resume": resume, "force": force, "client": client, "progress": advance}
             counts = sweep.write(space, output, dtype, blocks, command, most, devices, **how)
-        with progress(f"ranking {space.points:,} points", request.quiet):
+        with _complete(output), progress(f"ranking {space.points:,} points", request.quiet):
             if not holds:
                 return None, streaming.best(space, dtype=dtype, command=command), counts
             with outputs.opened(output) as file:
                 ds = file.load()
             return ds, ranking.best(ds), counts
+
+
+@contextlib.contextmanager
+def _complete(output):
+    """An interrupt says that the output is written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{output} is complete: dsjax best {shlex.quote(str(output))} ranks it") from None
 
 
 def size(path):

@@ -47,7 +47,7 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     if outputs:
         request.keep_inputs(outputs)
     for path in outputs:
-        large_sweep.check(path, force, results=path is output)
+        large_sweep.check(path, force, path is output, resume)
     space = grid.load(request.source, **request.changes(), any_size=machine.disk(output) if output else False)
     request.say_chosen(space)
     if written := large_sweep.in_parts(space, output, resume, request.scheduler):

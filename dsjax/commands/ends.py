@@ -1,0 +1,67 @@
+"""How the command line ends where no answer ends it: interrupts, full disks, libraries that hang."""
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+
+from ..errors import shortened
+from . import output
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def interrupted(error):
+    """Tell that the user stopped a command, and what is kept of it (the words of the interrupt)."""
+    output.error("; ".join(["interrupted", *map(str, error.args)]))
+
+
+@contextlib.contextmanager
+def unwritable():
+    """What cannot be written, as to a full disk, is one line and exit code 2; nothing more can be flushed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # click's own: the reader has what it wanted
+        with contextlib.suppress(OSError):
+            output.error(f"output cannot be written ({error.strerror})")
+        os._exit(2)
+
+
+@contextlib.contextmanager
+def watch(message, seconds):
+    """A library reads a file inside: after so many seconds the process ends with the message; raw lines are dropped."""
+    with _silent() as tell:
+        timer = threading.Timer(seconds, _give_up, [tell, message])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _give_up(tell, message):
+    os.write(tell, f"error: {shortened(output.safe(message))}\n".encode(errors="backslashreplace"))
+    os._exit(2)
+
+
+@contextlib.contextmanager
+def _silent():
+    """Nothing reaches the descriptors of stdout and stderr inside; yields one that stands for stderr."""
+    null, kept = os.open(os.devnull, os.O_WRONLY), {}
+    try:
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            with contextlib.suppress(OSError, AttributeError):  # closed, or none
+                stream.flush()
+            with contextlib.suppress(OSError):
+                kept[number] = os.dup(number)
+                os.dup2(null, number)
+        yield kept.get(2, null)
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(null)

@@ -1,0 +1,199 @@
+"""How commands end where no answer ends them: one line on what happened, what is kept, and how to go on."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+
+import dsjax
+from dsjax import cli, machine
+from dsjax.catalog import reader
+from dsjax.commands import process
+from dsjax.results import netcdf, patience
+from dsjax.search import ranking
+from dsjax.sweeps import outputs, resume
+
+SWEEP = ("sweep", "decode_gpu_2025", "-o", "x.nc", "--quiet", "--resume")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(outputs, "POINTS", 400)
+
+
+@pytest.fixture
+def run(capsys):
+    """(exit code, stderr) of a command."""
+
+    def called(*args):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(list(args), prog_name="dsjax")
+        return stop.value.code, capsys.readouterr().err
+
+    return called
+
+
+def child(code, *args, **how):
+    """What Python does with a program, in a process of its own."""
+    how = {"capture_output": True, "text": True, "timeout": 60} | how
+    return subprocess.run([sys.executable, "-c", code, *args], **how)
+
+
+def small(path):
+    """A file of results of six points."""
+    space = {"study": "decode_gpu_2025", "axes": {"batch": [16, 32, 48], "mtp": [0, 1]}}
+    space["fixed"] = {"hardware": "H800", "nic": "CX7", "ep": 144, "precision": "kv1-w1", "pipeline": "naive"}
+    dsjax.write_netcdf(dsjax.sweep(space), path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("args", [["--help"], ["sweep", "--help"], ["names", "axes"]])
+def test_a_full_disk_is_one_line(args):
+    with open("/dev/full", "w") as full:
+        found = child("from dsjax.cli import main; main()", *args, stdout=full, stderr=-1, capture_output=False)
+    assert found.returncode == 2 and found.stderr == "error: output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("name", ["a\udcff.nc", "a\udcff.zarr", "a\0b.nc"])
+def test_a_name_that_no_library_can_write_is_refused_before_anything_is_computed(name, run, monkeypatch):
+    monkeypatch.setattr(outputs, "write", None)
+    code, said = run("sweep", "decode_gpu_2025", "-o", name)
+    assert code == 2 and ("is not UTF-8" in said or "null byte" in said) and said.count("\n") == 1
+
+
+def test_a_pipe_is_no_file_of_results(run):
+    os.mkfifo("x.nc")
+    os.mkfifo("x.zarr")
+    assert run("best", "x.nc") == (2, "error: x.nc: is no regular file; expected a NetCDF file that dsjax wrote\n")
+    assert run("best", "x.zarr") == (2, "error: x.zarr: is no folder; expected a Zarr store that dsjax wrote\n")
+
+
+@pytest.mark.parametrize("spec", [False, True])
+def test_what_dsjax_did_not_write_is_not_read(spec, run):
+    small("x.nc")
+    with netCDF4.Dataset("x.nc", "a") as file:
+        file.createDimension("x", 2**27)
+        file.createVariable("x", "f8", ("x",), zlib=True)
+        file.createVariable("y", "f8", ("x",), zlib=True)
+        if not spec:
+            file.delncattr("dsjax_spec")
+    tracemalloc.start()
+    code, said = run("best", "x.nc")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code == 2 and peak < 1e8, said
+    assert (": 134,217,728 values over x" if spec else "attribute dsjax_spec: missing") in said
+
+
+def test_a_file_that_is_never_read_to_its_end_is_given_up():
+    small("x.nc")
+    code = """
+import sys, time
+from dsjax import cli
+from dsjax.results import netcdf, patience
+patience.SECONDS = 0.5
+netcdf._opened = lambda *args, **how: time.sleep(60)
+cli.main(["best", "x.nc"])
+"""
+    found = child(code)
+    assert found.returncode == 2 and found.stdout == ""
+    assert found.stderr == "error: x.nc: cannot be read (not done after 1 s); expected a NetCDF file that dsjax wrote\n"
+
+
+@pytest.mark.parametrize("name", ["y" * 4000, "\x1b" * 250, "word " * 300, "a; expected " + "b " * 400])
+def test_every_error_is_a_line_of_300_characters(name, run):
+    code, said = run("best", "--fix", f"hardware={name}")
+    assert code == 2 and len(said.removeprefix("error: ").rstrip("\n")) <= 300 and said.count("\n") == 1
+    assert "--fix hardware: unknown hardware" in said and said.count("...")
+
+
+def test_python_waits():
+    with patience.of("x.nc", 0, ""):
+        pass
+
+
+def test_raw_lines_of_libraries_are_dropped(capfd, monkeypatch):
+    small("x.nc")
+    opened = netcdf._opened
+
+    def loud(*args, **how):
+        os.write(1, b"raw\n")
+        os.write(2, b"raw\n")
+        return opened(*args, **how)
+
+    monkeypatch.setattr(netcdf, "_opened", loud)
+    with pytest.raises(SystemExit):
+        cli.main(["best", "x.nc"], prog_name="dsjax")
+    said = capfd.readouterr()
+    assert "raw" not in said.out + said.err and "H800" in said.out
+    dsjax.open_netcdf("x.nc")  # Python's own streams are its caller's
+    assert capfd.readouterr().err
+
+
+def test_a_user_without_a_home_has_no_files(monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    assert reader.user_files() == [] and not process.cache().exists() and machine.home() == Path(os.devnull)
+
+
+def interrupted_after(monkeypatch, slabs):
+    evaluate, left = outputs.evaluate_slab, [slabs]
+
+    def one(*args):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return evaluate(*args)
+
+    monkeypatch.setattr(outputs, "evaluate_slab", one)
+    return evaluate
+
+
+def test_an_interrupt_says_what_is_kept(run, monkeypatch):
+    evaluate = interrupted_after(monkeypatch, 1)
+    said = "error: interrupted; 1 of 16 slabs are kept in x.nc.parts: --resume goes on\n"
+    assert run(*SWEEP) == (130, said)
+    monkeypatch.setattr(outputs, "evaluate_slab", evaluate)
+    assert run(*SWEEP)[0] == 0 and not os.path.exists("x.nc.parts")
+
+
+def test_an_interrupt_of_what_keeps_nothing_is_one_line(run, monkeypatch):
+    def stopped(*args, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ranking, "best", stopped)
+    assert run("best", "decode_gpu_2025", "--no-stream", "--quiet") == (130, "error: interrupted\n")
+    said = "error: interrupted; x.nc is complete: dsjax best x.nc ranks it\n"
+    assert run(*SWEEP) == (130, said) and os.path.exists("x.nc")
+
+
+@pytest.mark.parametrize("name", ["x.nc", "x.zarr"])
+def test_a_sweep_killed_with_its_output_complete_goes_on_to_its_end(run, monkeypatch, name):
+    again, close = [*SWEEP[:3], name, *SWEEP[4:]], resume.Parts.close
+    monkeypatch.setattr(resume.Parts, "close", lambda parts: None)
+    assert run(*again)[0] == 0
+    monkeypatch.setattr(resume.Parts, "close", close)
+    whole = np.array(dsjax.open_netcdf(name).tps_per_chip)
+    monkeypatch.setattr(outputs, "evaluate_slab", None)
+    assert run(*again)[0] == 0 and not os.path.exists(f"{name}.parts")
+    np.testing.assert_array_equal(dsjax.open_netcdf(name).tps_per_chip, whole)
+    assert "exists" in run(*again)[1]
+
+
+def test_another_output_is_not_taken_for_that_of_the_parts(run, monkeypatch):
+    interrupted_after(monkeypatch, 1)
+    assert run(*SWEEP)[0] == 130
+    small("x.nc")
+    before = Path("x.nc").read_bytes()
+    code, said = run(*SWEEP)
+    assert code == 2 and "x.nc: exists; expected a new path, or --force" in said and Path("x.nc").read_bytes() == before
