@@ -395,6 +395,8 @@ def test_searches_take_a_limit_of_memory(command):
     for name in ("best", "pareto"):
         code, out, err = command(name, STUDY, "--max-memory", "1 MB")
         assert (code, out) == (2, "") and "--max-memory 1 MB: dsjax itself takes" in err
+        code, out, err = command(name, STUDY, "--stream", "--max-memory", "hardware")
+        assert (code, out) == (2, "") and "--max-memory: 'hardware' is not a number; expected a number [B]" in err
     assert dsjax.best(STUDY, by=["hardware"], max_memory="20 GB").sizes["rank"] > 0
 
 

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from .. import machine
 from ..errors import InputError
 from . import completion
 from .output import VERBOSE, WIDE, remark
@@ -130,6 +131,8 @@ class GridRequest:
     def ask(self, command, needs="points", any_size=False):
         """`Asked` of the source, see `sources.ask`; what it chose for its user is said beside the answer."""
         asked = self._asked(command, needs, any_size)
+        if self.max_memory is not None:
+            machine.room(self.max_memory)  # said before anything is computed, also where nothing is held
         self.say_chosen(asked.space)
         return asked
 
