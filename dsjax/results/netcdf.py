@@ -12,7 +12,7 @@ from .. import machine, types
 from ..errors import InputError
 from ..options import option
 from ..space.grid import kind_of_results
-from . import patience
+from . import damage, patience
 from .files import apart, check_output, read_from, replacing, zarr_package
 from .handle import Results, space_of
 
@@ -45,13 +45,13 @@ def encodings(ds):
 
 
 def storage(shape, dtype):
-    """Compression of an array of this shape in a NetCDF file: zstd level 1 where the library has it, else zlib 1."""
+    """Compression (zstd level 1 where the library has it, else zlib 1) and checksums of an array in a NetCDF file."""
     import netCDF4
 
     filters = (
         {"compression": "zstd", "complevel": 1} if netCDF4.__has_zstandard_support__ else {"zlib": True, "complevel": 1}
     )
-    return filters | {"chunksizes": _chunks(shape), "shuffle": dtype.itemsize > 1}
+    return filters | {"chunksizes": _chunks(shape), "shuffle": dtype.itemsize > 1, "fletcher32": True}
 
 
 def _chunks(shape):
@@ -81,11 +81,13 @@ def read(path):
         zarr_package()
     try:
         _regular(path, kind, expected)
+        if kind == "Zarr store":
+            damage.check_store(path)
         with patience.of(path, os.path.getsize(path), expected):
             _check_header(path, kind)
             ds = _opened(path, kind)
         with ds, patience.of(path, ds.nbytes, expected):
-            ds = ds.load()
+            damage.load(ds, path)
         texts = {name: x for name, x in ds.coords.items() if x.dtype.kind in "OT"}  # of any length, in a store
         return ds.assign_coords({name: x.copy(data=np.array(x.values.tolist(), str)) for name, x in texts.items()})
     except InputError:

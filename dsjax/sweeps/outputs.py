@@ -15,6 +15,7 @@ import xarray as xr
 from .. import machine
 from ..errors import InputError
 from ..options import option
+from ..results import damage
 from ..space.grid import kind_of_results
 from . import resume, slabs
 from .storage import evaluate_slab, kind_of
@@ -135,5 +136,6 @@ def total(finished):
 def opened(path):
     """The dataset of a file or a store, read when it is used."""
     if kind_of_results(path) == "Zarr store":
+        damage.check_store(path)
         return xr.open_zarr(path, chunks=None)
     return xr.open_dataset(path, engine="netcdf4", cache=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..options import option
-from ..results import files
+from ..results import damage, files
 from ..results.files import zarr_package
 from . import slabs
 
@@ -40,7 +40,16 @@ def begin(held, cut, job):
         ds = slabs.header(cut, names, job.command)
         texts = {name: x.astype(object) for name, x in ds.coords.items() if x.dtype.kind == "U"}  # of any length
         ds = ds.assign_coords(texts)
-        ds.to_zarr(held.folder / STORE, zarr_format=3, consolidated=False, mode="w")
+        codecs = {"compressors": _codecs(zarr)}
+        encoding = dict.fromkeys(ds.variables, codecs)
+        ds.to_zarr(
+            held.folder / STORE,
+            zarr_format=3,
+            consolidated=False,
+            mode="w",
+            encoding=encoding,
+            write_empty_chunks=True,
+        )
         group = zarr.open_group(held.folder / STORE, mode="r+")
         for name, (dims, shape, dtype, attributes) in slabs.template(cut, job.dtype, names).items():
             group.create_array(
@@ -50,7 +59,7 @@ def begin(held, cut, job):
                 chunks=tuple(cut.sizes.get(dim, n) for dim, n in zip(dims, shape)) if shape else "auto",
                 dimension_names=dims,
                 attributes={key: _plain(value) for key, value in attributes.items()},
-                compressors=zarr.codecs.ZstdCodec(level=1),
+                compressors=_codecs(zarr),
                 fill_value=np.nan if dtype.kind == "f" else dtype.type(0),
             )
 
@@ -59,7 +68,8 @@ def save(held, index, data):
     """Write {variable: (place, values)} of a slab: whole chunks, each renamed into place."""
     group = zarr_package().open_group(held.folder / STORE, mode="r+")
     for name, (place, values) in data.items():
-        group[name][place if place else ...] = values
+        array = group[name].with_config({"write_empty_chunks": True})  # one that is missing was lost
+        array[place if place else ...] = values
 
 
 def complete(held, cut, names, path, job):
@@ -72,6 +82,7 @@ def complete(held, cut, names, path, job):
         with warnings.catch_warnings():  # an extension of the format, which xarray reads and asks for
             warnings.simplefilter("ignore")
             zarr_package().consolidate_metadata(store)
+        damage.mark(store)
         for each in (*store.rglob("*"), store):
             files.sync(each)
         if job.force and target.exists():
@@ -85,6 +96,11 @@ def complete(held, cut, names, path, job):
                 f"{path}: exists by now; expected a new path, or {option('force', True)} to overwrite"
             ) from None
         files.sync(target.parent)
+
+
+def _codecs(zarr):
+    """Compression and checksums of chunks."""
+    return [zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()]
 
 
 def _plain(value):
