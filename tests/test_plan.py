@@ -151,6 +151,30 @@ def test_two_pools_use_all_chips_and_are_what_a_grid_of_pools_says(found):
     np.testing.assert_allclose(ds["tps_per_chip"][0], row["tps_per_chip"], rtol=2e-3)  # of tables of other lengths
 
 
+def test_users_of_two_pools_without_a_limit_are_no_more_than_they_serve():
+    """Without a limit that ends them users would fill the queue for the whole of the time that is looked at."""
+    ds = asked(ttft=None, tpot=None, precision="bf16", axes={"tp": [1, 2], "ep": [1, 2]})
+    row = next(row for row in rows_over(ds, "rank") if row["kind"] == "disaggregated")
+    pools = {name: {"hardware": HARDWARE, "precision": "bf16", "nic": "CX7"} for name in ("prefill", "decode")}
+    for name, own in pools.items():
+        own |= {of: int(row[f"{name}_{of}"]) for of in ("tp", "moe_tp", "instances")}
+        own["chips"] = int(row[f"{name}_chips_per_instance"])
+    fixed = (
+        LENGTHS | {"transfer_nic": "CX7"} | {f"{name}_instances": own.pop("instances") for name, own in pools.items()}
+    )
+    users = int(row["concurrency"])
+    grid = {
+        "model": MODEL,
+        "phase": "disaggregated",
+        "fixed": fixed,
+        "axes": {"concurrency": [users // 2, users, 4096]},
+    }
+    fewer, own, more = dsjax.sweep(grid | pools)["tps_per_chip"].values.tolist()
+    assert row["binds"] in plan_words.FULL and row["ttft_p90"] < 100.0
+    assert fewer < (1.0 - 2 * largest.EQUAL) * own
+    np.testing.assert_allclose([row["tps_per_chip"], own], more, rtol=2 * largest.EQUAL)
+
+
 def test_two_pools_of_a_demand_are_the_fewest_chips_of_every_pair():
     """Of one precision: all splits of both, of instances of 1 and 2 chips, 1 to 8 of each pool."""
     rate, most = 3.0, 8

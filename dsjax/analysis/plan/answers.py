@@ -161,9 +161,10 @@ def _rows_of_pools(search, question, chosen, whole):
         row |= _served(at, question, 1, search.chips_of(fleet), fleet.users, search.price(fleet), basis)
         alone = row["concurrency"] <= 1.0
         row |= _measured(measured.decode_kind(alone, 0.0, row["decode_tp"], named["decode"]["chips"]))
-        rows.append(
-            row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": _binds(beyond, question, False)}
-        )
+        binds = _binds(beyond, question, False)
+        if binds == "nothing":  # more users only wait for the busier pool
+            binds = f"{max(named, key=lambda pool: at[f'{pool}_utilisation'])} pool"
+        rows.append(row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": binds})
     return rows
 
 

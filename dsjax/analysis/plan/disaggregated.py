@@ -104,12 +104,26 @@ class Search:
             return value, kept, strain
 
         found, _ = largest.best(rates * self.osl / self.chips, most, group, tried)
-        fleets = [
-            Fleet(int(places[i]), tuple(layouts[i].tolist()), self.places[places[i]][1], users, worth)
-            for rows in found.values()
-            for i, users, worth in rows
-        ]
+        rows = [row for rows in found.values() for row in rows]
+        fleets = []
+        for (i, _, worth), users in zip(rows, self._busy(rows, most, tried), strict=True):
+            fleets.append(Fleet(int(places[i]), tuple(layouts[i].tolist()), self.places[places[i]][1], users, worth))
         return sorted(fleets, key=lambda fleet: -fleet.worth)
+
+    @staticmethod
+    def _busy(rows, most, tried):
+        """Users of the best pairs: where no limit ends them, the fewest that are served as many tokens.
+
+        More of them only wait for the busier pool. What is served never falls with users: halved until the two are one.
+        """
+        pairs, users, worth = (np.array([row[i] for row in rows]) for i in range(3))
+        high, low = users.astype(float), np.zeros(len(rows))
+        low = np.where(users < most[pairs] if len(rows) else True, high - 1.0, low)  # a limit ends them
+        while len(left := np.flatnonzero(high - low > 1.0)):
+            middle = np.floor(0.5 * (low + high))[left]
+            enough = tried(pairs[left], middle)[0] >= worth[left] * (1.0 - largest.EQUAL)
+            high[left], low[left] = np.where(enough, middle, high[left]), np.where(enough, low[left], middle)
+        return [int(n) for n in high]
 
     def _at(self, place, layouts, users, quantiles=True):
         pools, instances = self.places[place]

@@ -22,6 +22,11 @@ BINDS = {
     "exchange": ("the buffers of the low-latency exchange", "another dispatch mode"),
     "stable": ("throughput", "more chips"),
 }
+# A pool that is full: more users only wait for it.
+FULL = {
+    "prefill pool": "the pool that computes prompts, which is full: compute, or a larger share of the chips for it",
+    "decode pool": "the pool that decodes, which is full: bandwidth, or a larger share of the chips for it",
+}
 LEAST = 0.002  # a gain that is told
 SHOWN = 12  # rows of the table
 AXES = ("tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching", "precision", "engine", "nic")
@@ -135,6 +140,9 @@ def _binding(row, asked, gains):
         )
     if key == "nothing":
         return "nothing: a user more keeps the limits"
+    if key in FULL:
+        what, helps = FULL[key].split(": ")
+        return f"{what}: more users would only wait; what helps first: {helps}"
     name = next((of for of in BINDS if key.startswith(of)), None)
     what, helps = BINDS.get(name, (key.replace("_", " "), "another split"))
     one = "a little more" if asked["demanded"] else "a user more"
