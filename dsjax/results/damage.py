@@ -19,7 +19,7 @@ from .files import zarr_package
 
 # Attributes of a store that xarray neither shows nor hands on to a store that it writes.
 ALL_THERE, METADATA = "_nc_all_chunks_are_there", "_nc_crc32_of_metadata"
-WANTED = "expected the file as it was written (of another copy, or of the sweep again)"
+WANTED = "expected the file as dsjax wrote it (another copy, or the sweep again)"
 CAUGHT = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, IndexError)
 
 
