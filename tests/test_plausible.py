@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from console import command as run
 
 import dsjax
+from dsjax import templates
 from dsjax.catalog import reader
 from dsjax.commands import common
 from dsjax.errors import InputError
@@ -127,11 +129,23 @@ def test_pools_have_names_of_their_own():
     space = grid.load("disaggregated", settings={"decode_hardware.H20.hbm_bytes": "96 TB"})
     (found,) = plausible.remarks(space)
     assert found.startswith("decode_hardware.H20.hbm_bytes = 96 TB")
+    both = {f"{pool}_nic.CX7.scale_out_bytes_per_s": "400 GB/s" for pool in ("prefill", "decode", "transfer")}
+    (found,) = plausible.remarks(grid.load("disaggregated", settings=both))
+    assert found == f"{NIC} = 400 GB/s is 8 times 400 Gbit/s of CX7: bytes for bits?"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in grid.folder().glob("*.toml")))
 def test_grids_of_dsjax_have_none(name):
     assert plausible.remarks(grid.load(name)) == []
+
+
+@pytest.mark.parametrize("phase", templates.OF["grid"])
+def test_templates_have_none(phase, tmp_path):
+    path = tmp_path / "grid.toml"
+    text = templates.text("grid", phase)
+    for own in (text, re.sub(r"^# (?=[\w.-]+ = )(?!slo_margin)", "", text, flags=re.MULTILINE)):
+        path.write_text(own)
+        assert plausible.remarks(grid.load(path)) == []
 
 
 @pytest.mark.parametrize("name", ["default", "decode_gpu_2025", "sg2260e"])
@@ -265,3 +279,30 @@ def test_commands_tell_three_and_count(command):
     assert everything.count("is 8 times 400 Gbit/s of CX7: bytes for bits?") == 1
     assert "times the largest known" not in run(*words, "--quiet")
     assert len(json.loads(run(*words, "--format", "json"))["remarks"]) == 4
+
+
+TOLD = "hardware.H20.hbm_bytes = 96 TB is 222 times the largest known: 96 GB?"
+MORE = ["--set", "hardware.H20.hbm_bytes=96 TB"]
+LENGTHS = ["--isl", "4096", "--osl", "1024"]
+OTHERS = {
+    "plan": ["--model", "Qwen3-4B", "--chips", "1", "--no-disaggregated", "--fix", "pipeline=naive", *LENGTHS, *MORE],
+    "recommend": ["--requests-per-s", "1", "--axis", "hardware=H20", "--fix", "nic=CX7", *LENGTHS, *MORE],
+    "compare": ["--fix", "hardware=H20", "--fix", "nic=CX7", "--set-b", MORE[1]],
+    "explain": ["serve", *(f"--fix={x}" for x in ("precision=fp8", "hardware=H20", "tp=8", "concurrency=8")), *MORE],
+}
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_other_answers_tell_them(command):
+    assert run(command, *OTHERS[command]).count(TOLD) == 1
+    assert json.loads(run(command, *OTHERS[command], "--format", "json"))["remarks"] == [TOLD]
+
+
+def test_a_file_and_a_report_tell_them(tmp_path):
+    path = tmp_path / "x.nc"
+    run("sweep", *SMALL, "--set", f"{NIC}=400 GB/s", "-o", str(path))
+    (said,) = plausible.remarks(space_of(NIC, "400 GB/s"))
+    with xr.open_dataset(path) as ds:
+        assert ds.attrs["remarks"] == said
+    assert said in run("best", str(path))
+    assert said in dsjax.report(str(path))

@@ -104,11 +104,15 @@ class Given(NamedTuple):
 
 def remarks(space):
     """Sentences on the numbers of a space that are likely slips, each with the number as it was read."""
-    shipped, found = _shipped(space.study.name), {}
+    shipped, found, names = _shipped(space.study.name), {}, {}
     for number in given(space):
         if number.name not in found and (said := _of_number(number, shipped)):
-            found[number.name] = f"{number.name} = {_words(number.value, number.units)} {said}"
-    return [*found.values(), *_of_order(space, found), *_of_lengths(space)]
+            found[number.name] = f"{_words(number.value, number.units)} {said}"
+            one = str(Parameter(number.record, number.field, number.label)) if number.label else number.name
+            names.setdefault((one, found[number.name]), []).append(number.name)
+    # One number that is the same in several pools is told once.
+    lines = [f"{one if several[1:] else several[0]} = {said}" for (one, said), several in names.items()]
+    return [*lines, *_of_order(space, found), *_of_lengths(space)]
 
 
 def given(space):
