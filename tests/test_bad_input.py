@@ -377,7 +377,7 @@ def test_other_commands(study, args, words):
         (lambda ds: dsjax.sweep(settings={"precision.fp8-kv8.weight_rate": 5}), "weight_rate 5 expected"),
         (lambda ds: dsjax.best(ds, top=1.5), "top 1.5 positive"),
         (lambda ds: dsjax.best(ds, top=True), "top True positive"),
-        (lambda ds: dsjax.best(ds, by="hardware"), "by 'hardware' list"),
+        (lambda ds: dsjax.best(ds, by=5), "by 5 list"),
         (lambda ds: dsjax.best(ds.isel(batch=[0, 0])), "batch twice expected"),
         (lambda ds: dsjax.best(xr.Dataset()), "dsjax_spec missing"),
         (lambda ds: dsjax.write_netcdf(ds, "."), "folder expected"),

@@ -127,7 +127,7 @@ def test_bad_input(tmp_path, pair):
         ((pair[0], xr.Dataset()), {}, "dsjax_spec: missing"),
         ((pair[0], minimized), {}, "objectives maximize tps_per_chip and minimize tpot"),
         ((pair[0], pair[1]), {"by": ["hardwear"]}, "did you mean 'hardware'"),
-        ((pair[0], pair[1]), {"by": "hardware"}, "expected a list of names"),
+        ((pair[0], pair[1]), {"by": 5}, "expected a list of names"),
         ((pair[0], pair[1]), {"fixed": {}}, "expected a grid, not results"),
         ((pair[0],), {}, "b: missing"),
         ((pair[0], "nonesuch"), {}, "unknown grid"),
@@ -135,6 +135,13 @@ def test_bad_input(tmp_path, pair):
     for arguments, options, words in cases:
         with pytest.raises(dsjax.InputError, match=words.replace("(", r"\(")):
             dsjax.compare(*arguments, **options)
+
+
+def test_groups_may_be_a_text(pair):
+    assert dsjax.compare(*pair, by="hardware").identical(dsjax.compare(*pair, by=["hardware"]))
+    for text, names in (("hardware", ["hardware"]), ("hardware,nic", ["hardware", "nic"]), ("", [])):
+        assert dsjax.best(pair[0], by=text).identical(dsjax.best(pair[0], by=names))
+    assert dsjax.pareto(pair[0], by="hardware").identical(dsjax.pareto(pair[0], by=["hardware"]))
 
 
 def test_command_line(tmp_path, pair):

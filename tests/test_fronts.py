@@ -209,7 +209,7 @@ def test_grid_file_and_dataset_agree(tmp_path, sweep):
         ({"x": "tps_per_chip"}, "y: 'tps_per_chip' two different"),
         ({"x": "bottleneck"}, "x: unknown 'bottleneck'"),
         ({"by": ["hardwear"]}, "by: unknown group 'hardwear' hardware"),
-        ({"by": "hardware"}, "by: 'hardware' list"),
+        ({"by": 5}, "by: 5 list"),
         ({"axis": {}}, "pareto: option 'axis'"),
         ({"source": "nowhere.nc"}, "nowhere.nc cannot be read"),
         ({"source": "study.nc", "axes": {}}, "axes change a grid"),

@@ -68,9 +68,7 @@ def _groups(spaces, by):
     shared = [name for name in known[0] if name in known[1]]
     if by is None:
         return tuple(name for name in spaces[0].by if name in shared)
-    if isinstance(by, str) or not hasattr(by, "__iter__"):
-        raise InputError(f"by: {by!r}; expected a list of names")
-    by = tuple(by)
+    by = tuple(ranking.names_of(by))
     for name in by:
         if name not in shared:
             raise unknown("by", "group of both", name, shared)

@@ -63,7 +63,6 @@ def groups(space, by):
     """What tells the groups apart: as given, or the first of the grid's own groups."""
     if by is None:
         return tuple(name for name in space.by if name in space.axes and space.sizes[name] > 1)[:1]
-    by = [name for name in by.split(",") if name] if isinstance(by, str) else by
     return ranking.check(space, by)[0]
 
 

@@ -60,6 +60,14 @@ def choose(ds, space, by, flat, at, values, top):
     return chosen[ranked], ties[ranked]
 
 
+def names_of(by):
+    """Names of groups: a list of them, or a text with commas between them."""
+    by = [name for name in by.split(",") if name] if isinstance(by, str) else by
+    if not hasattr(by, "__iter__"):
+        raise InputError(f"by: {by!r}; expected a list of names")
+    return [*by]
+
+
 def check(space, by=None, top=1, objective=None):
     """(groups, variable, sign) of a search over a space; what it does not have is an InputError."""
     if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
@@ -71,8 +79,7 @@ def check(space, by=None, top=1, objective=None):
             raise unknown("objective", "variable of this phase", name, space.defined)
     if by is None:
         return space.by, name, sense
-    if isinstance(by, str) or not hasattr(by, "__iter__"):
-        raise InputError(f"by: {by!r}; expected a list of names")
+    by = names_of(by)
     known = group_names(space.study, space.axes | space.fixed)
     for key in by:
         if key not in known:
