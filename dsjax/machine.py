@@ -19,6 +19,27 @@ def gigabytes(n):
     return f"{n / 1e9:,.1f} GB" if n >= 1e8 or n <= 0 else f"{n / 1e6:,.1f} MB"
 
 
+def cache():
+    """The user's own folder of what can be made again, or None where there is none to trust, with the reason.
+
+    It is made with mode 0700. One that belongs to another user, or that others may write, is not used: compiled
+    programs in it are run.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "dsjax"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()  # of what a link leads to
+    except OSError as error:
+        return None, error.strerror or str(error)
+    if not hasattr(os, "getuid"):  # not a POSIX system
+        return folder, ""
+    if found.st_uid != os.getuid() or folder.lstat().st_uid != os.getuid():
+        return None, f"{folder}: belongs to another user; expected a folder of one's own"
+    if found.st_mode & 0o022:
+        return None, f"{folder}: others may write it; expected chmod go-w"
+    return folder, ""
+
+
 def cores():
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

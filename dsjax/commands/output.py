@@ -13,6 +13,7 @@ import warnings
 import click
 
 from ..errors import Remark, shortened
+from . import process
 
 ACCENT, REFUSED = "green", "red"  # of the best row; of what is refused, and of errors
 HANG = 2  # columns by which what is folded is further in
@@ -184,6 +185,8 @@ def remarks():
     said, show = set(), warnings.showwarning
 
     def told(message, category, *where, **more):
+        if process.replaced(str(message)):
+            return
         if not issubclass(category, Remark):
             show(message, category, *where, **more)
         elif (text := str(message)) not in said and not _quiet():

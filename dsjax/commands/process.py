@@ -2,28 +2,43 @@
 
 import contextlib
 import os
+import re
 import sys
-from pathlib import Path
+import warnings
 
 from .. import machine
+from ..errors import Remark
 
-
-def cache():
-    """The user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or machine.home() / ".cache") / "dsjax"
+UNREADABLE = re.compile(r"Error reading persistent compilation cache entry for '(\w+)'")
 
 
 def start():
     """Before any command: freed pages are kept, and JAX keeps its compiled programs in the user's cache folder.
 
-    JAX takes its settings from the environment when it is imported, which `dsjax --help` does not wait for.
+    JAX takes its settings from the environment when it is imported, which `dsjax --help` does not wait for. A cache
+    folder that is not the user's alone is remarked, and not used.
     """
     machine.keep_pages()
-    folder = cache()
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, value in (("compilation_cache_dir", str(folder)), ("persistent_cache_min_compile_time_secs", 0.0)):
-            _set(f"jax_{name}", value)
+    folder, reason = machine.cache()
+    if folder is None:
+        if "expected" in reason:
+            warnings.warn(f"{reason}: compiled programs are not kept", Remark, stacklevel=2)
+        return
+    for name, value in (("compilation_cache_dir", str(folder)), ("persistent_cache_min_compile_time_secs", 0.0)):
+        _set(f"jax_{name}", value)
+
+
+def replaced(message):
+    """Whether a warning is JAX's, of a damaged entry of its cache: it is removed, so that JAX writes it anew.
+
+    JAX names the program, not the entry, and writes none where one is: all entries of that name are removed.
+    """
+    if not (found := UNREADABLE.match(message)):
+        return False
+    folder, _ = machine.cache()
+    for path in folder.glob(f"{found[1]}-*-cache") if folder else ():
+        path.unlink(missing_ok=True)
+    return True
 
 
 def split_cpu(devices):

@@ -3,8 +3,6 @@
 import contextlib
 import functools
 import importlib.metadata
-import os
-from pathlib import Path
 
 from .. import machine
 from ..errors import InputError
@@ -27,19 +25,16 @@ def script():
         raise InputError(
             "HTML: vl-convert-python is not installed; expected the extra: pip install 'dsjax[report]'"
         ) from None
-    place = _cache() / f"vega-{importlib.metadata.version('vl-convert-python')}.js"
-    with contextlib.suppress(OSError):
-        return place.read_text(encoding="utf-8")
+    folder, _ = machine.cache()  # its user's alone: what is kept there is run by a browser
+    place = folder / f"vega-{importlib.metadata.version('vl-convert-python')}.js" if folder else None
+    if place is not None:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return place.read_text(encoding="utf-8")
     text = vl_convert.javascript_bundle().replace("</script", "<\\/script")  # 1.3 s
-    with contextlib.suppress(OSError, InputError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(place, text, force=True)
+    if place is not None:
+        with contextlib.suppress(OSError, InputError):
+            files.write_text(place, text, force=True)
     return text
-
-
-def _cache():
-    """The user's folder of what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or machine.home() / ".cache") / "dsjax"
 
 
 def spec(datasets, layers, height=320, **more):
