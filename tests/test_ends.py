@@ -13,7 +13,6 @@ import pytest
 import dsjax
 from dsjax import cli, machine
 from dsjax.catalog import reader
-from dsjax.commands import process
 from dsjax.results import netcdf, patience
 from dsjax.search import ranking
 from dsjax.sweeps import outputs, resume
@@ -143,7 +142,7 @@ def test_a_user_without_a_home_has_no_files(monkeypatch):
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", unknown)
-    assert reader.user_files() == [] and not process.cache().exists() and machine.home() == Path(os.devnull)
+    assert reader.user_files() == [] and machine.cache()[0] is None and machine.home() == Path(os.devnull)
 
 
 def interrupted_after(monkeypatch, slabs):

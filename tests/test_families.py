@@ -170,7 +170,7 @@ def test_files_and_tables_say_what_was_measured(tmp_path):
     options = ["--axis", "hardware=H800,H200,MI300X", "--axis", "batch=16,64", "--axis", "precision=bf16,fp8"]
     for name, value in GRID["fixed"].items():
         options += ["--fix", f"{name}={value}"]
-    options += ["--fix", "pipeline=naive", "--fix", "mtp=0"]
+    options += ["--fix", "pipeline=naive", "--fix", "mtp=0", "-v"]
     text = command("sweep", *options, "-o", tmp_path / "x.nc")
     line = (
         "kernel times by curve hopper: fitted to H200 (+-8 %); hopper: its siblings H800 (+-15 %); hopper: MI300X, not"

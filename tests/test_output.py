@@ -21,6 +21,7 @@ import dsjax
 from dsjax import cli
 from dsjax.commands import output
 from dsjax.commands.tables import Table
+from grids import SEVEN_CHIPS
 
 WIDTHS = (80, 120, 200)
 DATA = Path(__file__).parent / "data"
@@ -35,7 +36,7 @@ FILES = ("init", "schema", "launch")  # what they print, or write
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("output")
     axes = {"ep": [72, 320], "batch": [16, 64, 96], "hardware": ["H800", "A100", "B200", "H100", "L20"]}
-    dsjax.write_netcdf(dsjax.sweep(axes=axes, fixed={"nic": "CX7"}), folder / "space.nc")
+    dsjax.write_netcdf(dsjax.sweep(SEVEN_CHIPS, axes=axes, fixed={"nic": "CX7"}), folder / "space.nc")
     sizes = itertools.product((64, 512), (2048, 7168), (512, 4096))
     lines = [f"{m},{n},{k},{(m * n * k * 2 / 4e14 + 5e-6) * 1e6}" for m, n, k in sizes]
     (folder / "gemm.csv").write_text("\n".join(["m,n,k,latency_us", *lines, *lines]))
@@ -57,6 +58,7 @@ def calls(folder):
         "compare": [*SMALL, "--set-b", "nic.CX7.scale_out_bytes_per_s=1e11"],
         "uncertainty": [space, "--error", "nic=10%", "--samples", "16"],
         "recommend": ["--requests-per-s", "5", *LENGTHS, "--axis", "hardware=H800,L20", "--fix", "nic=CX7"],
+        "report": [space, "-o", str(folder / "x.html"), "--force"],
         "launch": ["serve", "--at", "hardware=H200", "--engine", "vllm"],
         "plot": ["pareto", space, "-o", str(folder / "x.png"), "--force"],
         "validate": [],

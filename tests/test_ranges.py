@@ -145,12 +145,12 @@ def test_a_billion_values(monkeypatch):
         assert np.size(ranges.Operand(space.axes["batch"], np.dtype("int32"))) == 10**9
     layout = cells.layout_of(space, (), "float32")
     assert np.prod(layout.shape(space.sizes)) < 2 * cells.CELLS
-    with pytest.raises(dsjax.InputError, match="batch: 1e.09 values do not fit in memory; expected a larger step"):
+    with pytest.raises(dsjax.InputError, match="batch.*: 1e.09 values do not fit in memory; expected a larger step"):
         dsjax.sweep(STUDY, axes={"batch": long}, fixed=FIXED)
     with pytest.raises(dsjax.InputError, match="needs? .* of memory is free; expected a smaller grid"):
         dsjax.best(STUDY, axes={"batch": long | {"stop": 9_000_000}}, stream=False, dtype="float32")
     monkeypatch.setattr(machine, "available_memory", lambda: 1e10)
-    with pytest.raises(dsjax.InputError, match="batch: a list of 1,000,000,000 values takes 100.0 GB .* start, stop"):
+    with pytest.raises(dsjax.InputError, match="batch.*: a list of 1,000,000,000 values takes 100.0 GB .* start, stop"):
         dsjax.best(STUDY, axes={"batch": range(1, 10**9 + 1)}, fixed=FIXED)
     with pytest.raises(dsjax.InputError, match="3e.09 values .* at most 2,000,000,000"):
         dsjax.best(STUDY, axes={"batch": long | {"stop": 3_000_000_001}}, fixed=FIXED)

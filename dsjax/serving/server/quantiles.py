@@ -81,7 +81,8 @@ def varying(seen, sizes):
     third = service * second / open_ * (1.0 + 2.0 * busy)
     x = o / column(sizes.steps)
     life = 2.0 * (x + arrays.expm1(-x)) / (x * x)
-    grows, m = column(seen.growth) / left, column(seen.clump_s) / left
+    # A table of steps may fall a little where a kernel does: more sequences never take away from a variance.
+    grows, m = arrays.maximum(column(seen.growth), 0.0) / left, column(seen.clump_s) / left
     number, beside = life * grows * grows * column(seen.variance), life * grows * starts / left
     after = column(seen.rest) / arrays.maximum(sizes.steps_each, 1.0)
     behind = column(seen.rest) * open_ / arrays.maximum(service, 1e-12)
