@@ -31,7 +31,7 @@ class Search:
             found.append((ids, bounds.of_servers(record, chunked, record.load, self.limits)))
 
         def placed(parts):
-            whole = np.empty(n, parts[0].dtype)
+            whole = np.zeros(n, parts[0].dtype)
             for (ids, _), part in zip(found, parts, strict=True):
                 whole[ids] = part
             return whole

@@ -25,7 +25,7 @@ def bounded(values, limits):
 
 
 class Servers:
-    """Instances that compute prompts and decode: the layouts of a space of servers without its load."""
+    """Instances that compute prompts and decode: layouts, those that are possible, of servers without their load."""
 
     def __init__(self, space, limits):
         self.limits, self.open = limits, "requests_per_s" in space.fixed
@@ -34,7 +34,7 @@ class Servers:
         index, n = self.layouts.index, self.layouts.number
         self.layouts.law = points.laws.of(index, n)
         self.kinds, self.kind, self.place = [], np.zeros(n, int), np.zeros(n, int)
-        for ids, chunked in points.batches(np.arange(n)):
+        for ids, chunked in points.batches(self.layouts.possible):
             own, law = {axis: places[ids] for axis, places in index.items()}, self.layouts.law[ids]
             record = points.points(own, law, points.laws.asked(own, len(ids)), chunked)
             self.kind[ids], self.place[ids] = len(self.kinds), distinct(record)
@@ -57,7 +57,7 @@ class Servers:
 
 
 class Pools:
-    """Pairs of a pool that computes prompts and one that decodes, each pool's layouts once."""
+    """Pairs of a pool that computes prompts and one that decodes, each pool's layouts that are possible once."""
 
     def __init__(self, space, limits):
         self.limits, self.open = limits, "requests_per_s" in space.fixed
@@ -66,16 +66,16 @@ class Pools:
         decode, self.decodes = self._pool(space, pairs, "decode", OF_DECODE)
         self.layouts = {"prefill": prefill, "decode": decode}
         self.ideal_prefill, self.ideal_decode = self._ideal()
-        self.same = {
-            "prefill": distinct(self.prefills.prefill),
-            "decode": distinct(self.decodes._replace(prefill=None)),
-        }
+        records = {"prefill": self.prefills.prefill, "decode": self.decodes._replace(prefill=None)}
+        self.same = {pool: np.zeros(layouts.number, int) for pool, layouts in self.layouts.items()}
+        for pool, record in records.items():  # of what is impossible nobody asks
+            self.same[pool][self.layouts[pool].possible] = distinct(record)
 
     def _ideal(self):
         """(A pool that computes prompts, one that decodes) in no time, with room for all and the best links."""
         decodes = self.decodes
-        first, second = (np.array([layouts.possible]) for layouts in self.layouts.values())
-        prefill, decode = rows(self.prefills.prefill, first), rows(decodes, second)
+        first = np.zeros(1, int)
+        prefill, decode = rows(self.prefills.prefill, first), rows(decodes, first)
         room = np.full(1, LARGE * np.max(decodes.decode.room_bytes))
         table = prefill.table
         times = {name: SMALL * x for name, x in table._asdict().items() if name.endswith("_s") and x is not None}
@@ -97,11 +97,12 @@ class Pools:
         layouts = Layouts(space, tuple(axes), decode.found | {"ok_sp": prompts.found["ok_sp"]})
         index = dict.fromkeys(space.axes, np.zeros(layouts.number, int)) | layouts.index
         layouts.law = pairs.laws.of(index, layouts.number)
-        asked = pairs.laws.asked(index, layouts.number)
-        return layouts, pairs.points(index, layouts.law, asked, chunked=False)
+        index = {axis: places[layouts.possible] for axis, places in index.items()}
+        asked = pairs.laws.asked(index, len(layouts.possible))
+        return layouts, pairs.points(index, layouts.law[layouts.possible], asked, chunked=False)
 
     def record(self, pool):
-        """(`answer.Points` of the layouts of a pool, their `Load`)."""
+        """(`answer.Points` of the layouts of a pool that are possible, their `Load`)."""
         points = self.prefills if pool == "prefill" else self.decodes
         return getattr(points, pool), points.load
 

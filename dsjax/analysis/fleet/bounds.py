@@ -23,6 +23,18 @@ class Most(NamedTuple):
     step_s: np.ndarray  # a step of one sequence [s]
 
 
+def of_all(most, places, number):
+    """`Most` of `number` layouts, from that of those at `places`; the others are refused elsewhere and take nothing."""
+
+    def whole(numbers):
+        found = np.zeros(number, numbers.dtype)
+        found[places] = numbers
+        return found
+
+    columns = {name: whole(getattr(most, name)) for name in ("rate", "users", "prompt_s", "step_s")}
+    return Most(refused={name: whole(x) for name, x in most.refused.items()}, **columns)
+
+
 def strictest(limits, time):
     """The least of the limits on a mean or a high percentile of `time`; infinite without one.
 

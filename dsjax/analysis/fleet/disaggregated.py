@@ -30,10 +30,9 @@ class Search:
         for pool, bound in (("prefill", bounds.of_prefill), ("decode", bounds.of_decode)):
             names = [f"{pool}_hardware", f"{pool}_nic", *(["transfer_nic"] if pool == "decode" else [])]
             most = max(space.axes.get(f"{pool}_instances", (np.inf,)))
-            own = bound(*self.pools.record(pool), self.limits)
-            self.of[pool] = Candidates(
-                self.pools.layouts[pool], names, question, own, most, POINTS, [self._alike(pool, one_precision)]
-            )
+            layouts = self.pools.layouts[pool]
+            own = bounds.of_all(bound(*self.pools.record(pool), self.limits), layouts.possible, layouts.number)
+            self.of[pool] = Candidates(layouts, names, question, own, most, POINTS, [self._alike(pool, one_precision)])
         self.pairs = self._pairs(one_nic)
         self.groups = {pool: {pair[i] for pair in self.pairs} for i, pool in enumerate(POOLS)}
         sizes = [np.bincount(self.of[pool].group) for pool in POOLS]

@@ -1,5 +1,7 @@
 """Layouts of instances by flat index: their labels, prices and masks, and which of them are the same."""
 
+import functools
+import hashlib
 import math
 
 import numpy as np
@@ -49,11 +51,12 @@ class Layouts:
         _, first, group = np.unique(codes, axis=1, return_index=True, return_inverse=True)
         return group.reshape(-1), [tuple(column[i].item() for column in columns) for i in first]
 
-    @property
+    @functools.cached_property
     def possible(self):
-        """The first layout that is possible, or the first where none is."""
+        """Layouts that no mask of a step refuses whatever the load, in order; the first where none is."""
         masks = self.masks(np.arange(self.number), 1.0)
-        return int(np.argmax(np.logical_and.reduce([*masks.values()])))
+        found = np.flatnonzero(np.logical_and.reduce([*masks.values()]))
+        return found if len(found) else np.zeros(1, int)
 
     def masks(self, layouts, sequences):
         """{"ok_<mask of a step>": whether it holds} of layouts whose instances decode so many sequences."""
@@ -75,9 +78,9 @@ def distinct(record):
     """
     leaves = [np.asarray(x, float) for x in trees.leaves(record)]
     table = np.concatenate([x.reshape(len(x), -1) for x in leaves], axis=1)
-    table = np.ascontiguousarray(table).view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
-    _, first, same = np.unique(table, return_index=True, return_inverse=True)
-    return first[same]
+    first: dict = {}  # of every digest of a row: 20 bytes, no two rows of which are the same
+    digests = (hashlib.sha1(row, usedforsecurity=False).digest() for row in table)
+    return np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], int)
 
 
 def evaluated(function, *columns):

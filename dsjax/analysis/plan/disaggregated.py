@@ -63,6 +63,7 @@ class Search:
                 sizes = lengths(load)
                 full = largest_prefill(record.table, sizes, record.budget, record.groups, np.ones_like(most.rate))
                 most = most._replace(rate=np.minimum(most.rate, full * (1.0 + 1e-9)))
+            most = bounds.of_all(most, layouts.possible, layouts.number)
             masks = layouts.masks(np.arange(layouts.number), 1.0)
             can = np.logical_and.reduce([*masks.values(), *(~x for x in most.refused.values())])
             labels = list(zip(*(layouts.labels(f"{pool}_{name}") for name in ("hardware", "precision")), strict=True))
