@@ -17,6 +17,7 @@ from dsjax.results import netcdf, patience
 from dsjax.search import ranking
 from dsjax.sweeps import outputs, resume
 
+FIXED = 'nic = "CX7"\ntp = 1\nep = 72\nmtp = 0\npipeline = "naive"\ncontext = 5120\nprecision = "fp8"\n'
 SWEEP = ("sweep", "decode_gpu_2025", "-o", "x.nc", "--quiet", "--resume")
 
 
@@ -110,6 +111,29 @@ def test_every_error_is_a_line_of_300_characters(name, run):
     code, said = run("best", "--fix", f"hardware={name}")
     assert code == 2 and len(said.removeprefix("error: ").rstrip("\n")) <= 300 and said.count("\n") == 1
     assert "--fix hardware: unknown hardware" in said and said.count("...")
+
+
+def test_refusals_name_the_file_or_the_option(run):
+    Path("m.toml").write_text('[hardware.Mine]\nbase = "H20"\nsource = "x"\ncurve = "nope"\n')
+    Path("g.toml").write_text(f'model = "DeepSeek-V3"\n[axes]\nhardware = ["Mine"]\nbatch = [16]\n[fixed]\n{FIXED}')
+    code, said = run("best", "g.toml", "--catalog", "m.toml")
+    assert code == 2 and said.startswith("error: g.toml: hardware Mine: curve: unknown curve 'nope'")
+    assert run("pareto", "decode_gpu_2025", "--x", "tps")[1].startswith("error: --x: unknown variable")
+    same = ("pareto", "decode_gpu_2025", "--x", "tpot", "--y", "tpot")
+    assert run(*same)[1].startswith("error: --y: 'tpot' is --x too")
+
+
+def test_a_damaged_chunk_of_the_parts_is_told(run, monkeypatch):
+    evaluate = interrupted_after(monkeypatch, 3)
+    sweep = [*SWEEP[:3], "x.zarr", *SWEEP[4:]]
+    assert run(*sweep)[0] == 130
+    monkeypatch.setattr(outputs, "evaluate_slab", evaluate)
+    chunk = next(
+        p for p in sorted(Path("x.zarr.parts/store/tps_per_chip").rglob("*")) if p.is_file() and p.name != "zarr.json"
+    )
+    chunk.write_bytes(b"damaged")
+    code, said = run(*sweep)
+    assert code == 2 and said.startswith("error: x.zarr: cannot be read (") and said.count("\n") == 1
 
 
 def test_python_waits():

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..errors import InputError, unknown
+from ..options import option
 from ..results.handle import Results
 from ..specs.variables import SENSE
 from . import ranking
@@ -15,11 +16,12 @@ def check(space, x, y, by=None):
     groups, *_ = ranking.check(space, () if by is None else by)
     sides = [_side(space, axis, name) for axis, name in (("x", x), ("y", y))]
     if sides[0][0] == sides[1][0]:
-        raise InputError(f"y: {sides[1][0]!r} is x too; expected two different variables")
+        raise InputError(f"{option('y')}: {sides[1][0]!r} is {option('x')} too; expected two different variables")
     return groups, *sides
 
 
 def _side(space, where, text):
+    where = option(where)
     name = text[1:] if str(text).startswith(("+", "-")) else text
     if name not in space.defined:
         raise unknown(where, "variable of this space", name, space.defined)

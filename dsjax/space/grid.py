@@ -253,7 +253,7 @@ class _Reader:
         labels = space.labels("curve") if "curve" in space.rows else ()
         if any(space.rows["curve"][name]["form"] == "by-hardware" for name in labels):
             for name, engine in itertools.product(space.labels("hardware"), space.labels("engine")):
-                curve, where = space.curve_of(name, engine), f"hardware {name}: curve"
+                curve, where = space.curve_of(name, engine), f"{self.file}: hardware {name}: curve"
                 if curve is None:
                     study = f"study {self.study.name}"
                     raise InputError(f"{where}: the hardware of {study} names none; expected a curve of its own knots")

@@ -66,8 +66,9 @@ def swept(request, space, output, blocks, devices, resume, force, csv):
     `csv`: a file of lines that is asked for too, which needs the Dataset.
     """
     from ... import machine
+    from ...results import netcdf
     from ...search import ranking, streaming
-    from ...sweeps import outputs, slabs, sweep, workers
+    from ...sweeps import slabs, sweep, workers
 
     dtype, command, most, scheduler = request.dtype or "float64", command_line(), request.max_memory, request.scheduler
     names = slabs.names_of(space, dtype, False)
@@ -83,8 +84,7 @@ def swept(request, space, output, blocks, devices, resume, force, csv):
         with _complete(output), progress(f"ranking {space.points:,} points", request.quiet):
             if not holds:
                 return None, streaming.best(space, dtype=dtype, command=command), counts
-            with outputs.opened(output) as file:
-                ds = file.load()
+            ds = netcdf.read(output)  # parts may have been damaged, by others
             return ds, ranking.best(ds), counts
 
 

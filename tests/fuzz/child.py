@@ -1,0 +1,98 @@
+"""A child of `running.Pool`: reads names of cases, runs them through the command line, answers with a line of JSON."""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from . import cases, running
+
+
+class TooLong(BaseException):
+    """The alarm of a case."""
+
+
+def alarm(*_):
+    raise TooLong
+
+
+def ended(case):
+    """Exit code of a command in this process."""
+    from dsjax import cli
+
+    code = 0
+    try:
+        cli.main(list(case.args), prog_name="dsjax")
+    except SystemExit as stop:
+        code = stop.code or 0
+    except TooLong:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        code = -1
+    return code
+
+
+def subprocessed(case):
+    """Exit code of a command in a process, and an environment, of its own."""
+    own = {name: value for name, value in (os.environ | case.environ).items() if value is not None}
+    return subprocess.run([sys.executable, "-m", "dsjax", *case.args], env=own, stdin=subprocess.DEVNULL).returncode
+
+
+def run(case, place, base):
+    """{"fault", "code", "seconds", "command"} of a case."""
+    running.begun(case, place, base)
+    before = dict(os.environ)
+    kept = os.dup(1), os.dup(2)
+    start = time.monotonic()
+    fault, code = "", None
+    for number, name in ((1, "out"), (2, "err")):
+        file = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(place / "work")
+    try:
+        signal.setitimer(signal.ITIMER_PROF, running.SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, running.WAITED)
+        code = subprocessed(case) if case.environ else ended(case)
+    except TooLong:
+        fault = f"more than {running.SECONDS:g} s of CPU, or {running.WAITED:g} s of waiting"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for number, copy in zip((1, 2), kept):
+            os.dup2(copy, number)
+            os.close(copy)
+        os.environ.clear()
+        os.environ.update(before)
+    fault = fault or running.judged(case, place, code)
+    return {"fault": fault, "code": code, "seconds": time.monotonic() - start, "command": case.command}
+
+
+def main():
+    folder, seed = Path(sys.argv[1]), int(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    warnings.simplefilter("ignore")
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, alarm)
+    for line in sys.stdin:
+        name, number = line.split()
+        case = cases.case(name, seed, int(number), folder / "base")
+        found = run(case, folder / "case", folder / "base")
+        os.chdir(folder)
+        gc.collect()
+        answers.write(json.dumps(found) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Damaged files of results, stores, and folders that interrupted sweeps left."""
+
+import json
+import re
+
+import netCDF4
+import numpy as np
+
+from . import damage
+from .fixtures import STUDY
+
+ASKED = [
+    ("best",),
+    ("best",),
+    ("pareto",),
+    ("explain",),
+    ("sensitivity",),
+    ("histogram",),
+    ("solve",),
+    ("uncertainty",),
+]
+MORE = {
+    "solve": ("--vary", "context", "--until", "feasible"),
+    "uncertainty": ("--samples", "4", "--error", "curve=0.1"),
+}
+SHARED = [("plot", "pareto", "-o", "y.svg"), ("report", "-o", "y.html"), ("compare", "best.nc"), ("launch",)]
+TYPES = ["f8", "f4", "i1", "i8", "u2", "S1", str]
+
+
+def asked(rng, name):
+    """Words of a command that asks a file."""
+    if rng.random() < 0.15:
+        command, *more = rng.choice(SHARED)
+        if command == "plot":
+            return ("plot", "pareto", name, *more[1:])
+        return (command, name, name) if command == "compare" else (command, name, *more)
+    [command] = rng.choice(ASKED)
+    return (command, name, *MORE.get(command, ()))
+
+
+def netcdf(rng, base):
+    """A NetCDF file with bytes flipped, or with another dsjax_spec, attribute, variable, type, dim or shape."""
+    content = (base / f"{rng.choice(['core', 'core', 'serve', 'study'])}.nc").read_bytes()
+    changes = ()
+    if rng.random() < 0.3:
+        content = damage.flipped(rng, content)
+    else:
+        seed = rng.random()
+        changes = (lambda folder: changed(np.random.default_rng(int(seed * 2**32)), rng, folder / "x.nc"),)
+    args = asked(rng, "x.nc")
+    return {"args": args, "files": {"x.nc": content}, "named": ("x.nc",), "changes": changes, "outputs": OUTPUTS}
+
+
+OUTPUTS = ("y.svg", "y.html")
+
+
+def changed(numbers, rng, path):
+    """Change one to three things of a NetCDF file."""
+    with netCDF4.Dataset(path, "a") as file:
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            what = rng.randrange(6)
+            names = list(file.variables)
+            variable = file[rng.choice(names)]
+            if what == 0 and "dsjax_spec" in file.ncattrs():
+                spec = damage.tree(rng, json.loads(file.dsjax_spec))
+                file.dsjax_spec = json.dumps(spec).encode("ascii", "replace").decode()
+            elif what == 1:
+                attribute(rng, rng.choice([file, variable]))
+            elif what == 2:
+                file.renameVariable(variable.name, f"old_{len(names)}")
+                again(rng, numbers, file, names, variable)
+            elif what == 3:
+                file.renameVariable(variable.name, rng.choice(["new", "feasible2", "ok_new", "rank"]) + str(len(names)))
+            elif what == 4 and variable.dtype is not str and variable.size:
+                values = np.array(variable[...])
+                flat = values.reshape(-1)
+                if flat.dtype.kind == "f":
+                    flat[numbers.integers(flat.size)] = rng.choice([np.nan, np.inf, -1.0, 0.0, 1e300])
+                elif flat.dtype.kind in "iu":
+                    flat[numbers.integers(flat.size)] = rng.choice([0, 1, 7, 100])
+                variable[...] = values
+            else:
+                dims = rng.sample(list(file.dimensions), min(len(file.dimensions), rng.randint(0, 3)))
+                name = rng.choice(["extra", "ok_extra", "block", "rank", "parameter"]) + rng.choice(["", "1"])
+                if name not in file.variables:
+                    file.createVariable(name, rng.choice(TYPES), dims)
+
+
+def attribute(rng, owner):
+    """Set, change or take away an attribute."""
+    names = list(owner.ncattrs())
+    name = rng.choice([*names, "units", "dtype", "coordinates", "scale_factor", "flag_values", "calendar", "title"])
+    if name in names and rng.random() < 0.4:
+        owner.delncattr(name)
+        return
+    values = ["x", "", 5, -1.5, np.array([1, 2, 3]), "seconds since 1970-01-01", "bool", "\x1b[31m", "x" * 5000, np.nan]
+    if name != "_FillValue":
+        owner.setncattr(name, rng.choice(values))
+
+
+def again(rng, numbers, file, names, old):
+    """A variable under the name of another one, of another type or other dims."""
+    name = rng.choice(names)
+    if name in file.variables:
+        return
+    dims = rng.choice(
+        [old.dimensions, old.dimensions[:-1], tuple(reversed(old.dimensions)), tuple(file.dimensions)[:2]]
+    )
+    kind = rng.choice(TYPES)
+    made = file.createVariable(name, kind, dims)
+    if kind not in (str, "S1") and made.size:
+        made[...] = numbers.integers(0, 3, made.shape)
+
+
+def store(rng, base):
+    """A Zarr store with metadata changed, chunks damaged, or files missing."""
+    return {
+        "args": asked(rng, "x.zarr"),
+        "files": {"x.zarr": base / "core.zarr"},
+        "named": ("x.zarr",),
+        "changes": (lambda folder: in_folder(rng, folder / "x.zarr"),),
+        "outputs": OUTPUTS,
+    }
+
+
+def parts(rng, base):
+    """The folder of an interrupted sweep, gone on with."""
+    kind = rng.choice(["nc", "nc", "zarr"])
+    output = f"x.{kind}"
+    files = {f"{output}.parts": base / f"{output}.parts", "g.toml": damage.toml(STUDY).encode()}
+    args = ("sweep", "g.toml", "-o", output, rng.choice(["--resume", "--resume", "--force", "--quiet"]))
+    changes = (lambda folder: in_folder(rng, folder / f"{output}.parts"),)
+    return {"args": args, "files": files, "named": (output,), "changes": changes, "outputs": (output,)}
+
+
+def in_folder(rng, folder):
+    """Damage one to three files of a folder: those of JSON as trees as well."""
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        found = sorted(p for p in folder.rglob("*") if p.is_file())
+        if not found:
+            return
+        path = rng.choice(found)
+        what = rng.randrange(6)
+        if what == 0:
+            path.unlink()
+        elif what == 1:
+            path.write_bytes(damage.flipped(rng, path.read_bytes()))
+        elif what == 2:
+            path.write_bytes(b"")
+        else:
+            texts = [p for p in found if re.search(r"\.json$", p.name) and p.exists() and p.stat().st_size]
+            path = rng.choice([p for p in texts if p.parent == folder] or texts or [path])
+            try:
+                data = json.loads(path.read_bytes())
+            except ValueError:
+                continue
+            if isinstance(data, dict | list):
+                path.write_bytes(json.dumps(damage.tree(rng, data)).encode("utf-8", "surrogatepass"))
