@@ -1,5 +1,6 @@
 """Damaged files of results, stores, and folders that interrupted sweeps left."""
 
+import contextlib
 import json
 import re
 
@@ -55,35 +56,37 @@ OUTPUTS = ("y.svg", "y.html")
 
 
 def changed(numbers, rng, path):
-    """Change one to three things of a NetCDF file."""
+    """Change one to three things of a NetCDF file; what the library does not write is left as it was."""
     with netCDF4.Dataset(path, "a") as file:
-        for _ in range(rng.choice([1, 1, 2, 3])):
-            what = rng.randrange(6)
-            names = list(file.variables)
-            variable = file[rng.choice(names)]
-            if what == 0 and "dsjax_spec" in file.ncattrs():
-                spec = damage.tree(rng, json.loads(file.dsjax_spec))
-                file.dsjax_spec = json.dumps(spec).encode("ascii", "replace").decode()
-            elif what == 1:
-                attribute(rng, rng.choice([file, variable]))
-            elif what == 2:
-                file.renameVariable(variable.name, f"old_{len(names)}")
-                again(rng, numbers, file, names, variable)
-            elif what == 3:
-                file.renameVariable(variable.name, rng.choice(["new", "feasible2", "ok_new", "rank"]) + str(len(names)))
-            elif what == 4 and variable.dtype is not str and variable.size:
-                values = np.array(variable[...])
-                flat = values.reshape(-1)
-                if flat.dtype.kind == "f":
-                    flat[numbers.integers(flat.size)] = rng.choice([np.nan, np.inf, -1.0, 0.0, 1e300])
-                elif flat.dtype.kind in "iu":
-                    flat[numbers.integers(flat.size)] = rng.choice([0, 1, 7, 100])
-                variable[...] = values
-            else:
-                dims = rng.sample(list(file.dimensions), min(len(file.dimensions), rng.randint(0, 3)))
-                name = rng.choice(["extra", "ok_extra", "block", "rank", "parameter"]) + rng.choice(["", "1"])
-                if name not in file.variables:
-                    file.createVariable(name, rng.choice(TYPES), dims)
+        for i in range(rng.choice([1, 1, 2, 3])):
+            with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError):
+                change(numbers, rng, file, i)
+
+
+def change(numbers, rng, file, i):
+    """Change one thing of an open file: its spec, an attribute, a variable's type, name or value, a variable more."""
+    what, names = rng.randrange(6), list(file.variables)
+    variable = file[rng.choice(names)]
+    if what == 0:
+        spec = damage.tree(rng, json.loads(file.dsjax_spec))
+        file.dsjax_spec = json.dumps(spec)
+    elif what == 1:
+        attribute(rng, rng.choice([file, variable]))
+    elif what == 2:
+        name = variable.name
+        file.renameVariable(name, f"old_{i}")
+        again(rng, numbers, file, name, variable)
+    elif what == 3:
+        file.renameVariable(variable.name, rng.choice(["new", "feasible2", "ok_new", "rank"]) + str(i))
+    elif what == 4:
+        variable.set_auto_maskandscale(False)
+        values = np.array(variable[...])
+        values.reshape(-1)[numbers.integers(values.size)] = rng.choice([np.nan, np.inf, -1.0, 0.0, 1.0, 7.0, 1e300])
+        variable[...] = values
+    else:
+        dims = rng.sample(list(file.dimensions), min(len(file.dimensions), rng.randint(0, 3)))
+        name = rng.choice(["extra", "ok_extra", "block", "rank", "parameter"])
+        file.createVariable(name, rng.choice(TYPES), dims)
 
 
 def attribute(rng, owner):
@@ -98,17 +101,12 @@ def attribute(rng, owner):
         owner.setncattr(name, rng.choice(values))
 
 
-def again(rng, numbers, file, names, old):
-    """A variable under the name of another one, of another type or other dims."""
-    name = rng.choice(names)
-    if name in file.variables:
-        return
-    dims = rng.choice(
-        [old.dimensions, old.dimensions[:-1], tuple(reversed(old.dimensions)), tuple(file.dimensions)[:2]]
-    )
+def again(rng, numbers, file, name, old):
+    """A variable under its name, of another type or other dims."""
+    dims = rng.choice([old.dimensions, old.dimensions[:-1], old.dimensions[::-1], tuple(file.dimensions)[:2]])
     kind = rng.choice(TYPES)
     made = file.createVariable(name, kind, dims)
-    if kind not in (str, "S1") and made.size:
+    if kind not in (str, "S1"):
         made[...] = numbers.integers(0, 3, made.shape)
 
 
