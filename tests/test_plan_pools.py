@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from plans import CHIPS, HARDWARE, LENGTHS, LIMITS, MODEL, asked, spaces_of
+from plans import CHIPS, FIXED, HARDWARE, LENGTHS, LIMITS, MODEL, asked, spaces_of
 
 import dsjax
 from dsjax.analysis.plan import largest
@@ -123,3 +123,11 @@ def test_pools_of_a_fleet_have_caches_of_one_width():
     for row in rows_over(ds, "rank"):
         if row["kind"] == "disaggregated":
             assert widths[row["prefill_precision"]] == widths[row["decode_precision"]]
+
+
+def test_several_precisions_are_judged_by_kernels_of_their_own():
+    """Pools of one precision have the error of that one, though whole instances may have others."""
+    ds = asked(precision=["fp8", "bf16"], tpot=None, ttft=None, fixed=FIXED | {"mtp": 0})
+    for row in rows_over(ds, "rank"):
+        assert row["curve_basis"] in ("fitted", "sibling", "assumed")
+    assert {"fp8", "bf16"} <= {*ds["precision"].values.tolist()}

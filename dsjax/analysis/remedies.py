@@ -95,12 +95,30 @@ def _full(space, found):
 
 
 def _nearest(space, dtype):
-    """(space of the point that the fewest constraints refuse, its {variable: number})."""
+    """(space of the point that the fewest constraints refuse, of these the nearest to its limits, its numbers)."""
     few = _thinned(space, LOOKED_AT // 32 if space.study.requests else LOOKED_AT)
-    refusals_of = sum((~ok).astype(int) for ok in _masks(few, dtype).values())
+    refusals_of = sum((~ok).astype(float) for ok in _masks(few, dtype).values())
+    away = _away(few, dtype)
+    refusals_of = refusals_of + away / (1.0 + away)  # less than another refusal
     where = np.unravel_index(int(np.argmin(refusals_of)), refusals_of.shape)
     one = few.only({axis: values[i] for (axis, values), i in zip(few.axes.items(), where, strict=True)})
     return one, {name: np.asarray(x).item() for name, (_, x) in evaluation.evaluate(one, dtype).items()}
+
+
+def _away(space, dtype):
+    """How far points are from the limits that they break: the sum of |ln(value / limit)|, over the axes of a space."""
+    found = np.zeros(tuple(space.sizes.values()))
+    known = evaluation.variables(space, dtype)
+    limits = {key: x for key, x in space.bounds.items() if isinstance(x, int | float) and x > 0.0}
+    limits = {key: x for key, x in limits.items() if key.partition("_")[2] in known}
+    names = tuple({key.partition("_")[2]: None for key in limits})
+    values = evaluation.evaluate(space, dtype, names) if names else {}
+    for key, limit in limits.items():
+        side, _, name = key.partition("_")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.log(_full(space, values[name]) / limit) * (1.0 if side == "max" else -1.0)
+        found = found + np.nan_to_num(np.maximum(ratio, 0.0), nan=1e3, posinf=1e3)
+    return found
 
 
 def _why(one, values, mask):

@@ -118,7 +118,7 @@ def _best_table(space, ranked, counts, quiet, objective, by):
 
 
 # Columns that are left out first: what follows from others, then what a reader can do without.
-_LEAST = ("mfu", "memory_per_chip", "tpot", "ttft", "bound by", COST, "tps_per_user", "pipeline", "mtp")
+_LEAST = ("mfu", "memory_per_chip", "tpot", "ttft", "pipeline", "bound by", "mtp", "tps_per_user", COST)
 
 
 def _layout(space, names, of, ends):

@@ -114,7 +114,7 @@ def summary(result):
     return (
         f"{(gate & ok).sum()} of {gate.sum()} figures within their tolerance, largest relative error "
         f"{errors.max(initial=0.0):.1%}; {shown} more shown; {(expected & holds).sum()} of {expected.sum()} "
-        f"conclusions come out, {(~expected & ~holds).sum()} do not and are listed; "
+        f"conclusions that the model supports come out, {(~expected & ~holds).sum()} others do not and are listed; "
         f"{result.sizes['contradiction']} contradictions"
     )
 

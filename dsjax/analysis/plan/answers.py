@@ -169,8 +169,8 @@ def _rows_of_pools(search, question, chosen, whole):
 
 
 def _same(spaces, named):
-    """A space of whole instances of the same chips and engine: its kernels are those of a pool."""
-    names = ("hardware", "engine")
+    """A space of whole instances of the same chips, engine and precision: its kernels are those of a pool."""
+    names = ("hardware", "engine", "precision")
     return next((x for x in spaces if all(named[name] in x.labels(name) for name in names)), spaces[0])
 
 
@@ -199,7 +199,7 @@ def _served(at, question, n, chips, users, hour, basis):
 
 def _basis(space, named):
     """Whether kernels of a chip in a precision are fitted to it, to a sibling, or assumed."""
-    one = space.only({axis: named.get(axis, values[0]) for axis, values in space.axes.items()})
+    one = space.only({axis: named[axis] if named.get(axis) in x else x[0] for axis, x in space.axes.items()})
     return provenance.of_space(one).get((named["hardware"], named["engine"]), ("", "assumed"))[1]
 
 

@@ -118,7 +118,8 @@ def _searched_tables(result, rows, quiet):
         if tied:
             free.append(row["among_ties"])
     first = 1 + len(axes)
-    least = [first + 3 * i + j for i in range(len(measured)) for j in (0, 1)]  # what relative errors are of
+    least = [first + 3 * i + 1 for i in range(len(measured))]  # follows from what is published and the error
+    least += [first + 3 * len(measured), *(first + 3 * i for i in range(len(measured)))]
     echo(table([*headings, "ties", "ok"], lines, least=least))
     worst = max(abs(row[f"{name}_error"]) for row in rows for name in measured)
     limit = result.attrs["tolerance"]
