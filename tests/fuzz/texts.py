@@ -44,7 +44,7 @@ def catalog(rng, base):
     files = {"c.toml": text, "g.toml": damage.toml(GRIDS["core"]).encode()}
     args = rng.choice([("best", "g.toml"), ("best", "g.toml"), ("catalog", tables[record]), ("explain", "g.toml")])
     fixed = ("--fix", f"{record}=mine") if args[0] != "catalog" else ()
-    return {"args": (*args, "--catalog", "c.toml", *fixed), "files": files, "named": ("c.toml", "g.toml")}
+    return {"args": (*args, "--catalog", "c.toml", *fixed), "files": files, "named": ("c.toml", "g.toml", "--fix")}
 
 
 def some(rng, row):
