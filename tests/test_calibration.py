@@ -316,3 +316,11 @@ def test_an_extended_row_of_attention_is_the_fit(file, kind, tmp_path):
 def test_a_kernel_row_of_attention_has_no_split_of_its_base():
     ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
     assert "attention_split_s = 0\n" in calibrate.row_of(ds, "mine", "blackwell") + "\n"
+
+
+def test_measured_times_and_sizes_have_a_range_without_its_ends():
+    assert measurements._positive("x", "1.1e-12") == 1.1e-12 and measurements._positive("x", "9e17") == 9e17
+    assert measurements._positive("x", "0", or_zero=True) == 0.0 and measurements._positive("x", "") is None
+    for text in ("1e-12", "1e18", "0", "-1"):
+        with pytest.raises(dsjax.InputError, match="x: .* is out of range"):
+            measurements._positive("x", text)

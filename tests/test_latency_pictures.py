@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli, errors
+from dsjax.pictures import response_curves
 
 USERS = {
     "title": "Users",
@@ -273,3 +274,8 @@ def test_bad_input_is_one_line(kind, source, options, message):
     with pytest.raises(dsjax.InputError, match=message) as error:
         dsjax.plot(kind, source, **options)
     assert "\n" not in str(error.value)
+
+
+def test_an_axis_is_logarithmic_where_every_step_is_a_factor():
+    geometric = response_curves._geometric
+    assert geometric([1, 2, 4]) and geometric([8, 16, 24, 32]) and not geometric([10, 11, 22]) and not geometric([5, 6])

@@ -99,6 +99,14 @@ def test_a_split_that_masks_itself_is_in_no_axis():
     assert axes.divisors(12) == [1, 2, 3, 4, 6, 12]
 
 
+def test_the_nearest_number_of_chips_is_looked_for_to_twice_as_many_and_a_thousand():
+    assert axes.nearest(8, lambda n: n % 6 == 0) == 6 and axes.nearest(9, lambda n: n % 6 == 0) == 6
+    assert axes.nearest(10, lambda n: n == 1034) == 1034 and axes.nearest(3000, lambda n: n == 9000) == 9000
+    for chips, far in ((10, 1035), (3000, 9001)):
+        with pytest.raises(InputError, match=f"chips: {chips}: no number near it"):
+            axes.nearest(chips, lambda n, far=far: n == far)
+
+
 def test_precisions_are_those_of_the_weights_that_the_checkpoint_stores():
     chosen, catalog = pieces.choice("DeepSeek-R1", "H20,A100", "CX7", "generic", None)
     has, why = pieces.precisions(chosen, pieces.shape_of(chosen), catalog)
