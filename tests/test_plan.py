@@ -237,3 +237,19 @@ def test_lengths_beyond_those_of_the_model_are_remarked(found):
     long = asked(isl=60_000, osl=2_000, fixed=FIXED | {"tp": 4, "mtp": 0}, tpot=None, ttft=None, disaggregated=False)
     said = f"isl + osl = 62,000 tokens is beyond the 40,960 positions that {MODEL} was made for"
     assert long.attrs["remarks"] == said
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm", "tensorrt-llm"])
+def test_what_an_engine_lacks_is_no_axis_of_its_plan(engine):
+    """No engine splits a group's prompts (sp); with DeepEP experts are spread over all chips (moe_tp 1)."""
+    chosen, catalog = pieces.choice(MODEL, HARDWARE, "CX7", engine, None)
+    shape = pieces.shape_of(chosen)
+    has, _ = pieces.precisions(chosen, shape, catalog)
+    parts = pieces.of(chosen, shape, has, catalog["engine"], lambda chip: shape.sizes(chip, 8))
+    assert {part.fixed["engine"] for part in parts} == {engine, *catalog["engine"][engine].get("deployments", ())}
+    for part in parts:
+        assert part.axes["sp"] == [1]
+        assert "deepep" not in part.fixed["engine"] or part.axes["moe_tp"] == [1]
+    assert any(part.axes["moe_tp"] != [1] for part in parts)
+    own, _ = pieces.choice(MODEL, HARDWARE, "CX7", engine, None, fixed={"sp": 2})  # what a user asks for stays
+    assert any(part.axes["sp"] == [2] for part in pieces.of(own, shape, has, catalog["engine"], lambda _: [8]))

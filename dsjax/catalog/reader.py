@@ -222,6 +222,7 @@ CURVE = "row of the curves: the shares of peak that its kernels reach"
 VENDOR = "who makes it; words of `dsjax catalog hardware` look here too"
 CHOICES = {f"{axis}s": f"choices of the axis {axis} that an engine has" for axis in ("pipeline", "dispatch_mode")}
 CHOICES["deployments"] = "rows of the engines that are an engine deployed otherwise"
+CHOICES["lacks"] = "sizes of a deployment that an engine has not, 1 then: sp, moe_tp"
 CURVES = "curves of its own kernels in place of those of a family of chips: { curve of a chip = own curve }"
 
 

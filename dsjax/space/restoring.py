@@ -26,7 +26,9 @@ _KEYS |= {"sense": int, "by": list, "defined": list, "text": str, "margin": int 
 _LATER = ("margin", "chosen")
 # Keys of a row that are no numbers -> what JSON has in them.
 _OF_ROWS = dict.fromkeys(("source", "kind", "form", "curve", "vendor", "left_out"), str)
-_OF_ROWS |= dict.fromkeys(("same_chip", "pipelines", "dispatch_modes", "deployments", "fitted", "siblings"), list)
+_OF_ROWS |= dict.fromkeys(
+    ("same_chip", "pipelines", "dispatch_modes", "deployments", "lacks", "fitted", "siblings"), list
+)
 _OF_ROWS |= dict.fromkeys(("sources", "curves", "kernels", "quantisation"), dict)
 _WHOLE = domain("1", low=1.0, open_low=False, high=2e9, integer=True)
 _ANY = domain("1", low=-math.inf)

@@ -135,6 +135,10 @@ def of(chosen, shape, has, engines, sizes):
         groups = engines[engine]["fewest_groups"]
         if groups * min(split["tp"]) * stages > n:
             continue
+        lacking = {name: (1,) for name in engines[engine].get("lacks", ()) if name in split and name not in given}
+        if any(1 not in split[name] for name in lacking):
+            continue
+        split |= lacking
         split |= {"pp": (stages,)} if staged else {}  # of all or of none: one program evaluates their steps
         pieces.append(_piece(chosen, shape, n, split, engine, engines[engine], chips, own))
     return pieces
