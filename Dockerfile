@@ -2,7 +2,7 @@
 # Files of one's own: docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" dsjax sweep -o space.nc
 FROM python:3.11-slim
 COPY . /src
-RUN pip install --no-cache-dir -c /src/requirements-tested.txt "/src[plot,calibrate]" \
+RUN pip install --no-cache-dir -c /src/requirements-tested.txt "/src[plot,calibrate,report,zarr]" \
     && rm -rf /src \
     && useradd --create-home dsjax
 USER dsjax

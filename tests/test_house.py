@@ -81,6 +81,8 @@ def imports(tree, module=None):
                 yield bound, alias.name if alias.asname else bound, node.lineno
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
+            if node.level and module is None:
+                continue  # between files of tests
             if node.level:
                 parts = module.split(".")[: len(module.split(".")) - node.level + (module in PACKAGES)]
                 base = ".".join([*parts, base] if base else parts)

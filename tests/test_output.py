@@ -311,3 +311,9 @@ def test_a_pipe_waits_for_no_console(folder):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_a_command_ends_at_any_width(columns):
+    text = output.command("dsjax best space.nc --by hardware,nic --fix precision=fp8", columns)
+    assert "".join(text.replace("\\\n", "").split()) == "dsjaxbestspace.nc--byhardware,nic--fixprecision=fp8"

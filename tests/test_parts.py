@@ -431,3 +431,26 @@ def test_starting_again_does_not_follow_links_inside_the_parts(space, tmp_path):
     os.symlink(tmp_path / "kept", tmp_path / "x.nc.parts" / "link")
     write(space, tmp_path / "x.nc", force=True)
     assert [p.name for p in (tmp_path / "kept").iterdir()] == ["file"] and not (tmp_path / "x.nc.parts").exists()
+
+
+def test_an_old_output_is_not_the_one_that_was_asked_for(space, tmp_path, monkeypatch):
+    """All slabs are finished, and the old file of the same grid in another type is still there: it is not kept."""
+    path = tmp_path / "x.nc"
+    write(space, path)
+    real = outputs.kind_of(path).complete
+    monkeypatch.setattr(outputs.kind_of(path), "complete", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        write(space, path, dtype="float32", force=True)
+    monkeypatch.setattr(outputs.kind_of(path), "complete", real)
+    write(space, path, dtype="float32", force=True, resume=True)
+    assert values_of(path)["tps_per_chip"].dtype == "float32"
+
+
+def test_other_files_in_the_parts_are_no_slabs(space, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write(space, tmp_path / "x.nc", stop_after=3)
+    folder = tmp_path / "x.nc.parts"
+    one = next(folder.glob("[0-9]*.json"))
+    (folder / f"{one.stem} copy.json").write_text(one.read_text())
+    counts, _ = write(space, tmp_path / "x.nc", resume=True)
+    assert counts["points"] == space.points

@@ -253,3 +253,10 @@ def test_what_an_engine_lacks_is_no_axis_of_its_plan(engine):
     assert any(part.axes["moe_tp"] != [1] for part in parts)
     own, _ = pieces.choice(MODEL, HARDWARE, "CX7", engine, None, fixed={"sp": 2})  # what a user asks for stays
     assert any(part.axes["sp"] == [2] for part in pieces.of(own, shape, has, catalog["engine"], lambda _: [8]))
+
+
+def test_a_demand_that_no_split_can_take_and_numbers_of_numpy():
+    with pytest.raises(InputError, match="no split"):
+        dsjax.plan(MODEL, HARDWARE, requests_per_s=1, fixed={"pp": 47}, **LENGTHS)
+    ds = asked(fixed=FIXED | {"max_batch": np.int64(64), "tp": 4, "mtp": 0}, disaggregated=False)
+    assert json.loads(ds.attrs["changes"])["fixed"] == {"max_batch": 64}

@@ -81,6 +81,7 @@ def changed(spec, path, value):
         ("axes.batch", [16, 0], "axes.batch: 0 is out of range"),
         ("axes.batch", list(range(1, 40)) + [1.5], "axes.batch: 1.5 is not an integer"),
         ("axes.batch", list(range(40)), "axes.batch: 0.0 is out of range"),
+        ("axes.batch", [*range(1, 40), 10**400], "axes.batch: "),
         ("axes.batch", {"start": 1}, "axes.batch: "),
         ("axes.hardware", ["H20", "H99"], "axes.hardware: unknown hardware 'H99'"),
         ("axes.hardware", ["H20", []], "axes.hardware: '[]', a list; expected a text"),

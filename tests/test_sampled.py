@@ -87,3 +87,12 @@ def told(*args):
         cli.main([str(arg) for arg in args], prog_name="dsjax")
     assert stop.value.code == 0
     return out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize("value", [77, -1, 0.5])
+def test_a_flag_that_is_none_is_named(ds, tmp_path, value):
+    ds["bottleneck"].to_dataset()  # what is changed is there
+    changed = ds.assign(bottleneck=ds.bottleneck.astype(float) * 0.0 + value)
+    for ask in (dsjax.best, lambda x: dsjax.write_csv(x, tmp_path / "x.csv")):
+        with pytest.raises(dsjax.InputError, match="variable bottleneck: a value that no flag"):
+            ask(changed)

@@ -48,7 +48,9 @@ def longest(name, folder):
     `name`: what means a config, or that of one in `folder`.
     """
     path = path_of(name) or folder / f"{name}.json"
-    config = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+    config = json.loads(texts.read(path, "a Hugging Face config.json", LARGEST)) if path.is_file() else {}
+    if not isinstance(config, dict):
+        return None
     for of in (config, *(x for x in config.values() if isinstance(x, dict))):
         if isinstance(found := of.get("max_position_embeddings"), int) and found > 0:
             return found

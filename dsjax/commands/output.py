@@ -142,8 +142,8 @@ def command(line, columns):
             now += f"{' ' if now else indent}{unit}"
         else:
             lines, now = [*lines, f"{now} \\"], f"{indent}    {unit}"
-        while cells(now) > columns - 2 and "'" not in now:
-            end = now.rfind(",", 0, columns - 1) + 1 or columns - 1
+        while cells(now) > max(columns - 2, 0) and "'" not in now:
+            end = now.rfind(",", 0, columns - 1) + 1 or max(columns - 1, 1)
             lines, now = [*lines, f"{now[:end]}\\"], now[end:]
     return "\n".join([*lines, now])
 

@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import sys
+import io
 
 import click
 
@@ -199,9 +199,11 @@ def records(rows, form, summary=None, names=None):
         click.echo(files.to_json({**summary, "rows": rows} if summary else rows))
         return
     names = names or list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: int(v) if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
+    output.raw(text.getvalue())
 
 
 def rows_over(ds, dim):

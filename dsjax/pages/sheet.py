@@ -22,6 +22,7 @@ def check(path, force=False):
     if Path(path).suffix.lower() != SUFFIX:
         raise InputError(f"{path}: suffix {Path(path).suffix!r}; expected a path ending in {SUFFIX}")
     files.check_output(path, force)
+    vega.check()
     _template()
 
 

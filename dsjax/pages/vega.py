@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.metadata
+import importlib.util
 
 from .. import machine
 from ..errors import InputError
@@ -16,15 +17,18 @@ INK, FAINT, GREY, REFUSED = "var:--ink", "var:--faint", "var:--grey", "var:--ref
 LIMIT_COLOURS = {"compute": COLOURS[0], "memory": COLOURS[4], "network": COLOURS[2], "latency": COLOURS[3]}
 
 
+def check():
+    """Refuse to draw where the package that has the script is missing, before anything is computed."""
+    if importlib.util.find_spec("vl_convert") is None:
+        raise InputError("HTML: vl-convert-python is not installed; expected the extra: pip install 'dsjax[report]'")
+
+
 @functools.cache
 def script():
     """The script of Vega, Vega-Lite and vega-embed."""
-    try:
-        import vl_convert
-    except ImportError:
-        raise InputError(
-            "HTML: vl-convert-python is not installed; expected the extra: pip install 'dsjax[report]'"
-        ) from None
+    check()
+    import vl_convert
+
     folder, _ = machine.cache()  # its user's alone: what is kept there is run by a browser
     place = folder / f"vega-{importlib.metadata.version('vl-convert-python')}.js" if folder else None
     if place is not None:

@@ -180,6 +180,11 @@ def records(ds_columns):
     return [_finite(dict(zip(names, row))) for row in rows]
 
 
+def plain(value):
+    """What JSON has for a number of NumPy, or for another value that it does not know: `default` of `json.dumps`."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
 def to_json(value):
     """JSON text of plain values; null for what is not finite."""
     return json.dumps(_finite(value), indent=2, allow_nan=False)

@@ -54,6 +54,8 @@ class Results:
     def _read(self):
         """The Dataset with boolean masks, also where `.where` made them numbers."""
         masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
+        for name in [*masks, *(name for name in WORDED if name in self.ds)]:
+            self._check_flag(name, len(WORDED.get(name, (0, 1))))
         loose = {name: x.variable for name, x in masks.items() if x.dtype != bool}
         if not loose:
             return self
@@ -65,6 +67,16 @@ class Results:
         there = self.in_grid_order("feasible") if "feasible" in self.ds else np.zeros(())
         there = None if not (holes := np.isnan(there.astype(float))).any() else ~holes
         return dataclasses.replace(self, ds=self.ds.assign(read), there=there)
+
+    def _check_flag(self, name, number):
+        """Refuse a flag that has a value beside its `number` ones, and what `.where` left out."""
+        values = self.ds.variables[name].values
+        if values.dtype.kind == "b":
+            return
+        good = values.dtype.kind in "iuf" and (np.isnan(values) | np.isin(values, np.arange(number))).all()
+        if not good:
+            wanted = f"expected whole numbers from 0 to {number - 1}"
+            raise InputError(f"{self.where}: variable {name}: a value that no flag of a {self.kind} has; {wanted}")
 
     @property
     def shape(self):

@@ -181,7 +181,7 @@ def _values(study, rows, numeric, where, name, values):
 
 def _many(where, values, meta):
     """Refuse a number outside its domain, of many."""
-    strange = [x for x in values if type(x) not in (int, float)]
+    strange = [x for x in values if type(x) not in (int, float) or (type(x) is int and abs(x) >= 2**63)]
     array = np.array([] if strange else values, float)
     wrong = ~np.isfinite(array) | (array < meta["low"]) | (meta["open_low"] & (array == meta["low"]))
     wrong |= array > (math.inf if meta["high"] is None else meta["high"])

@@ -12,7 +12,7 @@ import os
 
 import xarray as xr
 
-from .. import machine
+from .. import __version__, machine
 from ..errors import InputError
 from ..options import option
 from ..results import damage
@@ -64,7 +64,7 @@ def write(space, path, job, progress=None, client=None):
         advance = progress or (lambda points, found=False: None)
         advance(total(finished)["points"], found=True)
         left = [index for index in range(cut.number) if index not in finished]
-        if left or not _is_written(path, space):
+        if left or not _is_written(path, space, job, names):
             kind.check(path, job.force)
             with _kept(path, held, cut):
                 kind.begin(held, cut, job)
@@ -80,16 +80,18 @@ def write(space, path, job, progress=None, client=None):
     return counts
 
 
-def _is_written(path, space):
+def _is_written(path, space, job, names):
     """Whether an output is complete already: a sweep may be killed before it removes the parts."""
     if not os.path.lexists(path):
         return False
     try:
         with opened(path) as ds:
-            there = json.loads(ds.attrs["dsjax_spec"])
+            there, version = json.loads(ds.attrs["dsjax_spec"]), ds.attrs["dsjax_version"]
+            dtype, blocks = str(ds[space.objective].dtype), "block_time" in ds.variables
     except Exception:  # whatever it is, it is not this output
         return False
-    return not resume.difference(there, json.loads(space.to_json()))
+    asked = (__version__, job.dtype, any(name.startswith("block_time/") for name in names))
+    return (version, dtype, blocks) == asked and not resume.difference(there, json.loads(space.to_json()))
 
 
 @contextlib.contextmanager

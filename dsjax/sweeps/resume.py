@@ -96,7 +96,7 @@ class Parts:
 
     def finished(self):
         """{index: counts} of the finished slabs."""
-        found = {int(path.stem): _counts(path) for path in self.folder.glob("[0-9]*.json")}
+        found = {int(path.stem): _counts(path) for path in self.folder.glob(f"{9 * '[0-9]'}.json")}
         return {index: counts for index, counts in found.items() if counts is not None}
 
     def finish(self, index, counts):

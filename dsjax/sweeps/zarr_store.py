@@ -1,6 +1,7 @@
 """Write a Zarr store by regions, one per slab, in any order and from any process."""
 
 import os
+import secrets
 import shutil
 import warnings
 from pathlib import Path
@@ -85,12 +86,15 @@ def complete(held, cut, names, path, job):
         damage.mark(store)
         for each in (*store.rglob("*"), store):
             files.sync(each)
+        replaced = held.folder / f"replaced.{secrets.token_hex(4)}"
         if job.force and target.exists():
-            os.replace(target, held.folder / "replaced")
+            os.replace(target, replaced)
         try:
             os.rename(store, target)  # fails where something is
         except OSError:
             if not os.path.lexists(target):
+                if replaced.exists():
+                    os.replace(replaced, target)
                 raise
             raise InputError(
                 f"{path}: exists by now; expected a new path, or {option('force', True)} to overwrite"

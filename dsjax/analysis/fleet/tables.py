@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ...results.dataset import global_attributes, remarks
+from ...results.files import plain
 from ...specs.variables import VARIABLES, WORDED
 from . import refusals
 
@@ -143,7 +144,7 @@ def _attributes(searches, question, command):
     limits = {kind: search.limits for kind, search in searches.items()}
     found |= {
         "title": f"Fleets for a demand, {_words(question)} first",
-        "asked": json.dumps(question.asked | question.own),
+        "asked": json.dumps(question.asked | question.own, default=plain),
         "statistic": question.statistic,
         "spare": question.spare,
         "margins": json.dumps(question.margins),

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ...results.dataset import global_attributes, remarks
+from ...results.files import plain
 from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
 from ...validation import kept, measured
@@ -87,7 +88,7 @@ def dataset_of(found, question, chips, chosen, why, spaces):
         "asked": json.dumps(question.asked | {"chips": chips, "demanded": question.demanded}),
         "statistic": question.statistic,
         "limits": json.dumps(question.limits),
-        "changes": json.dumps(_changes(chosen)),
+        "changes": json.dumps(_changes(chosen), default=plain),
         "checkpoint": why,
         "layouts": sum(of.layouts for of in found),
         "possible": sum(of.fits for of in found),

@@ -72,7 +72,7 @@ def plan(
 
     Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
     `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `changes`,
-    what was fixed or set beside; `nearest`, where there is no answer; `remark` on lengths beyond the model's own.
+    what was fixed or set beside; `nearest`, where there is no answer; `remarks` on numbers that may be slips.
     """
     given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "min_tps_per_user": tps_per_user}
     question = _question(given | {"max_ttft": ttft, "max_tpot": tpot}, percentile)
@@ -186,6 +186,8 @@ def _unusable(chosen, shape, has, chips, found):
         return f"{chosen.model} on {names}: no split of engine {chosen.engines[0]} keeps what axes and fixed values ask"
     least = min(shape.weight_bytes[p] for chip in chosen.hardware for p in has[chip])
     room = max(shape.room_bytes(chip) for chip in chosen.hardware if has[chip])
+    if chips is None:
+        return f"{chosen.model} on {names}: no split that is looked at; the nearest number of chips is {near}"
     many = f"chips: {chips}: no split of {chosen.model}"
     if chips * room < least:
         sizes = f"{least / 1e9:,.0f} GB of weights in {chips * room / 1e9:,.0f} GB of memory"

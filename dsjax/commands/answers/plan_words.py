@@ -64,7 +64,7 @@ def _question(ds, asked):
     demand = f", {asked['requests_per_s']:,g} requests/s" if asked["demanded"] else ""
     chips = f" on {asked['chips']:,g} chips" if asked["chips"] else ""
     lengths = f"{asked['isl']:,g} prompt + {asked['osl']:,g} output tokens in the mean"
-    return f"{ds.attrs['model']}{chips}{demand}: {lengths}; {held} ({ds.attrs['possible']:,} splits looked at)"
+    return f"{ds.attrs['model']}{chips}{demand}: {lengths}; {held} ({ds.attrs['layouts']:,} splits looked at)"
 
 
 def _seconds(x):

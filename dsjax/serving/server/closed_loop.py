@@ -43,7 +43,8 @@ def means(step, sizes, server, users):
 
 def others(rate, inside, own_s):
     """Rate of the prompts of others while a user is not in one: theirs run then, and only then [1/s]."""
-    return rate * (inside - 1.0) / inside / arrays.maximum(1.0 - rate * own_s / inside, 0.02) + 1e-12
+    # Where not even one sequence fits there are no others.
+    return rate * arrays.maximum(inside - 1.0, 0.0) / inside / arrays.maximum(1.0 - rate * own_s / inside, 0.02) + 1e-12
 
 
 def _prefill_first(step, sizes, server, inside):
@@ -80,7 +81,9 @@ def _chunked(step, sizes, server, inside):
     q, decode_s = sizes.steps, step.decode(inside)
 
     def at(batch):
-        found = prompts.chunks(step, sizes, batch * (inside - 1.0) / inside, server.budget, server.groups)
+        found = prompts.chunks(
+            step, sizes, batch * arrays.maximum(inside - 1.0, 0.0) / inside, server.budget, server.groups
+        )
 
         def seen(whole):
             return others(batch / (q * whole), inside, found.own_mean)
