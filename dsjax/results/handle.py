@@ -73,7 +73,10 @@ class Results:
         values = self.ds.variables[name].values
         if values.dtype.kind == "b":
             return
-        good = values.dtype.kind in "iuf" and (np.isnan(values) | np.isin(values, np.arange(number))).all()
+        if values.dtype.kind in "iu":
+            good = not values.size or (values.min() >= 0 and values.max() < number)
+        else:
+            good = values.dtype.kind == "f" and (np.isnan(values) | np.isin(values, np.arange(number))).all()
         if not good:
             wanted = f"expected whole numbers from 0 to {number - 1}"
             raise InputError(f"{self.where}: variable {name}: a value that no flag of a {self.kind} has; {wanted}")
