@@ -1,8 +1,8 @@
 """What is damaged in a file or a store of results: found by checksums and by chunks that are missing, and named.
 
 Chunks have checksums, Fletcher's of HDF5 in a NetCDF file and CRC-32C in a Zarr store, which their libraries verify
-when the chunk is read. A chunk that is not there is a fill value to both: a store that dsjax wrote has all of its
-chunks and says so (`ALL_THERE`), and the fill value of a NetCDF file is a number that no result is.
+when the chunk is read. A chunk that is not there is a fill value: a store that dsjax wrote has all of its chunks and
+says so (`ALL_THERE`).
 """
 
 import contextlib

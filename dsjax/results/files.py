@@ -41,7 +41,7 @@ def check_output(path, force=False):
     if mode is not None and not stat.S_ISREG(mode):
         raise InputError(f"{path}: is not a regular file; expected the path of a file")
     if mode is not None and not force:
-        raise InputError(f"{path}: exists; expected a new path, or {option('force', True)} to overwrite")
+        raise taken(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: folder {path.parent} does not exist; expected an existing folder")
     if len(os.fsencode(_beside(path).name)) > 255:
@@ -50,6 +50,11 @@ def check_output(path, force=False):
         )
     if not os.access(path.parent, os.W_OK) or (mode is not None and not os.access(path, os.W_OK)):
         raise InputError(f"{path}: cannot be written; expected a writable path")
+
+
+def taken(path, when=""):
+    """The error of an output path where something is."""
+    return InputError(f"{path}: exists{when}; expected a new path, or {option('force', True)} to overwrite")
 
 
 def named(path):
@@ -142,9 +147,7 @@ def place(temporary, target, force):
         try:
             os.link(temporary, target)  # a rename would take the place of what is there
         except FileExistsError:
-            raise InputError(
-                f"{target}: exists by now; expected a new path, or {option('force', True)} to overwrite"
-            ) from None
+            raise taken(target, " by now") from None
         except OSError:  # a file system without links: the name is claimed first
             os.close(os.open(target, os.O_CREAT | os.O_EXCL))
             os.replace(temporary, target)

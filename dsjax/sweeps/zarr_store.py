@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..options import option
 from ..results import damage, files
 from ..results.files import zarr_package
 from . import slabs
@@ -27,7 +26,7 @@ def check(path, force=False):
     elif not (path / "zarr.json").is_file():
         raise InputError(f"{path}: is not a Zarr store; expected a new path, or a store to overwrite")
     elif not force:
-        raise InputError(f"{path}: exists; expected a new path, or {option('force', True)} to overwrite")
+        raise files.taken(path)
 
 
 def begin(held, cut, job):
@@ -96,9 +95,7 @@ def complete(held, cut, names, path, job):
                 if replaced.exists():
                     os.replace(replaced, target)
                 raise
-            raise InputError(
-                f"{path}: exists by now; expected a new path, or {option('force', True)} to overwrite"
-            ) from None
+            raise files.taken(path, " by now") from None
         files.sync(target.parent)
 
 

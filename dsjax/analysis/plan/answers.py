@@ -13,11 +13,11 @@ from ...results.files import plain
 from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
 from ...validation import kept, measured
-from .axes import LAYOUT as LAYOUTS
+from .axes import LAYOUT
 from .pieces import AXES
 
 NAMED = ("kind", "hardware", "precision")  # coordinates of a rank
-LAYOUT = ("engine", "nic", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching")
+SPLIT = ("engine", "nic", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching")
 ANSWERED = (
     *(f"{time}_{s}" for time in ("ttft", "tpot") for s in ("mean", "p50", "p90", "p99")),
     *("latency_mean", "utilisation", "decode_batch", "prefill_share", "kv_occupancy", "memory_per_chip"),
@@ -131,7 +131,7 @@ def _rows(search, question):
 
 def _changes(chosen):
     """What a user fixed beside a layout, set, and brought along: a command about an answer needs it too."""
-    fixed = {name: x for name, x in chosen.fixed.items() if name not in (*AXES, *LAYOUTS)}
+    fixed = {name: x for name, x in chosen.fixed.items() if name not in (*AXES, *LAYOUT)}
     own = chosen.changes
     catalogs = own["catalogs"] or ()
     catalogs = [str(x) for x in ((catalogs,) if isinstance(catalogs, str | os.PathLike) else catalogs)]
@@ -178,7 +178,7 @@ def _same(spaces, named):
 def _layout(named, chips, n):
     """How instances are split."""
     pp = named.get("pp") or 1
-    row = {name: named[name] for name in LAYOUT if name in named} | {"pp": pp}
+    row = {name: named[name] for name in SPLIT if name in named} | {"pp": pp}
     row |= {"instances": n, "chips_per_instance": int(chips)}
     return row | {"ep": int(chips / pp / named["moe_tp"]), "dp": int(chips / pp / named["tp"])}
 

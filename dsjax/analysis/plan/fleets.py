@@ -59,10 +59,10 @@ class Search:
 
     def _both(self, chosen, own):
         search = self._search(chosen, *(own[pool][1] for pool in two_pools.POOLS))
-        for chosen in search.found.values():
-            sizes = {pool: search.of[pool].layouts.chips[layout] for pool, (layout, _) in chosen.items()}
-            instances = tuple(int(n) for _, n in chosen.values())
-            return Fleet(search, chosen, instances, sum(n * chosen[pool][1] for pool, n in sizes.items()))
+        for first in search.found.values():
+            sizes = {pool: search.of[pool].layouts.chips[layout] for pool, (layout, _) in first.items()}
+            instances = tuple(int(n) for _, n in first.values())
+            return Fleet(search, first, instances, sum(n * first[pool][1] for pool, n in sizes.items()))
         return None
 
     def answers(self, fleets):

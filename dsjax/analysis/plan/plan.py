@@ -17,7 +17,7 @@ from . import aggregated, answers, fleets, helps, instances, pieces
 from . import disaggregated as two_pools
 from .axes import nearest
 
-LAYOUTS = 2**18  # whose tables are held at once
+MOST_LAYOUTS = 2**18  # whose tables are held at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +85,10 @@ def plan(
 
 
 def of(chosen, catalog, question, chips, pooled=True):
-    """`plan` of names that are read; so many hardware at once that the tables of `LAYOUTS` layouts are held."""
+    """`plan` of names that are read; so many hardware at once that the tables of `MOST_LAYOUTS` layouts are held."""
     shape = pieces.shape_of(chosen)
     has, why = pieces.precisions(chosen, shape, catalog)
-    engines, found, looked_at = shape_engines(chosen, catalog), [], []
+    engines, found, looked_at = _engine_rows(chosen, catalog), [], []
 
     def parts_of(hardware, sizes):
         return pieces.of(chosen._replace(hardware=hardware), shape, has, engines, sizes)
@@ -132,7 +132,7 @@ def _together(hardware, parts):
     found, held = [], 0
     for chip, n in layouts.items():
         if n:
-            if not found or held + n > LAYOUTS:
+            if not found or held + n > MOST_LAYOUTS:
                 found.append(())
                 held = 0
             found[-1] += (chip,)
@@ -140,7 +140,7 @@ def _together(hardware, parts):
     return found
 
 
-def shape_engines(chosen, catalog):
+def _engine_rows(chosen, catalog):
     """{engine: row} of those that are looked at."""
     return {name: catalog["engine"][name] for name in chosen.engines}
 
