@@ -11,7 +11,7 @@ from ..catalog import reader
 from ..formats import label, quantity
 from ..options import entry, together
 from ..results import dataset
-from ..space.space import numeric_axes
+from ..space.space import group_names, numeric_axes
 from ..specs.variables import VARIABLES
 from . import refusals
 
@@ -35,6 +35,16 @@ def nothing_feasible(space, dtype="float64"):
         lines.append(f"{mask}: {_why(one, values, mask.removeprefix('ok_'))}{_reached(space, mask, dtype)}")
     refused = [name for name, ok in values.items() if name.startswith("ok_") and not ok]
     return [*lines, *_changes(space, refused, dtype)]
+
+
+def empty_beside(space, ranked, by):
+    """(names in `by` that make groups, rows, how many more): `empty_groups` of those that no ranked point is of."""
+    varies = group_names(space.study, space.axes)
+    by = [name for name in by if name in varies and name in ranked.coords]
+    if not by:
+        return by, [], 0
+    columns = (np.broadcast_to(ranked[name].values, ranked.sizes["rank"]).tolist() for name in by)
+    return by, *empty_groups(space, by, {*zip(*columns, strict=True)})
 
 
 def empty_groups(space, by, found, dtype="float64"):

@@ -9,7 +9,6 @@ from ..formats import heading, label, rounded, shown
 from ..reproduction import best_json
 from ..results import files
 from ..space import limits, plausible, provenance
-from ..space.space import group_names
 from ..specs.variables import LIMITS, WORDED
 from . import marks, trust
 from .output import REFUSED, echo
@@ -74,12 +73,7 @@ def without(space, ranked, counts, by):
 
     if not counts["feasible"]:
         return {"remedies": remedies.nothing_feasible(space)}
-    varies = group_names(space.study, space.axes)
-    by = [name for name in by if name in varies and name in ranked.coords]
-    if not by:
-        return {}
-    found = {*zip(*(_shown(ranked, name, None) for name in by), strict=True)}
-    rows, more = remedies.empty_groups(space, by, found)
+    _, rows, more = remedies.empty_beside(space, ranked, by)
     return {"infeasible_groups": rows} | ({"not_listed": more} if more else {}) if rows else {}
 
 

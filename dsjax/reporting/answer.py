@@ -8,7 +8,7 @@ from ..formats import heading, quantity, rounded
 from ..pages.parts import Cell, Facts, Section, Words, table
 from ..search import ranking
 from ..space import limits, provenance
-from ..space.space import group_names, load_of
+from ..space.space import load_of
 from ..specs.variables import OUTSIDE, reasons
 from . import evidence, words
 
@@ -163,12 +163,7 @@ def best(results, counts):
 
 def _empty(space, ranked):
     """Table of the groups without a feasible point, and why; none where each has one."""
-    varies = group_names(space.study, space.axes)
-    by = [name for name in space.by if name in varies and name in ranked.coords]
-    if not by:
-        return []
-    having = {*zip(*(ranked[name].broadcast_like(ranked["rank"]).values.tolist() for name in by), strict=True)}
-    empty, more = remedies.empty_groups(space, by, having)
+    by, empty, more = remedies.empty_beside(space, ranked, space.by)
     lines = [[*(str(row[name]) for name in by), row["why"]] for row in empty]
     note = f"and {more:,} more" if more else ""
     caption = "Groups without a feasible point"
