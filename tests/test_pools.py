@@ -99,6 +99,30 @@ def test_users_of_a_closed_loop_wait_for_room():
     assert (ds["requests_per_s_served"] <= ds["requests_per_s_max"] * 1.001).all()
 
 
+def test_more_users_are_never_served_less_up_to_what_the_pools_take():
+    """Groups whose prompts come at once take steps that hardly grow with them: few prompts in a step do not keep up."""
+    pool = {
+        "hardware": "H200",
+        "precision": "fp8",
+        "nic": "CX7",
+        "tp": [1, 4],
+        "moe_tp": 1,
+        "chips": 8,
+        "instances": [1, 3],
+    }
+    grid = {"model": "DeepSeek-R1", "phase": "disaggregated", "prefill": pool, "decode": pool | {"tp": 1, "mtp": 2}}
+    users = [2**i for i in range(4, 15)]
+    axes = {"isl": [512, 4096], "concurrency": users}
+    ds = dsjax.sweep(grid | {"axes": axes, "fixed": {"osl": 1024, "transfer_nic": "CX7"}})
+    served, most, first = (
+        ds[name].transpose(..., "concurrency").values.reshape(-1, len(users))
+        for name in ("requests_per_s_served", "requests_per_s_max", "ttft_mean")
+    )
+    assert (np.diff(served) >= -1e-9 * served[:, 1:]).all() and (np.diff(first) >= 0.0).all()
+    assert (served <= most * (1.0 + 1e-9)).all()
+    np.testing.assert_allclose(served[:, -1], most[:, -1], rtol=1e-6)
+
+
 def test_a_file_answers_as_its_grid(tmp_path):
     path = tmp_path / "pools.nc"
     wanted = given(prefill={"hardware": ["H200", "B200"]}, decode={"hardware": ["H20", "H200"]})

@@ -70,16 +70,17 @@ def prefill(step, sizes, pools, rate):
     def taken(m):
         return step.prompts(m * sizes.mean_new, m * sizes.mean_pairs)
 
-    def at(m):
-        load = arrays.clip(rate * taken(m) / (m * n), 1e-12, queues.FULLEST)
+    def at(m, most):
+        load = arrays.clip(rate * taken(m) / (m * n), 1e-12, most)
         return load, load**power
 
     def lacking(m):
-        load, chance = at(m)
+        # Steps of so few prompts that they do not keep up have a load above 1, and more prompts are looked for.
+        load, chance = at(m, 2.0 - queues.FULLEST)
         return m * (1.0 - chance) - 1.0 - chance / load * arrays.expm1(-rate * taken(m) / n)
 
     m = root(lacking, 1.0 + 0.0 * own_mean * rate, most + 0.0 * own_mean * rate)
-    load, chance = at(m)
+    load, chance = at(m, queues.FULLEST)
     _, each = prompts.secant(step, sizes, m)
     first = taken(m) - each * m
     again = arrays.minimum(
