@@ -32,9 +32,9 @@ class End(NamedTuple):
     def mark(self):
         return MORE if self.beyond > self.value else FEWER
 
-    def sentence(self, space):
-        """Where the points are, and the option that asks for more."""
-        named = sorted({*space.axes[self.axis], self.beyond})
+    def sentence(self, values):
+        """Where the points are of an axis of these values, and the option that asks for more."""
+        named = sorted({*values, self.beyond})
         steps = {round(b - a, 9) for a, b in itertools.pairwise(named)}
         texts = [label(named[0]), label(named[-1]), label(steps.pop())] if len(steps) == 1 < len(named) - 1 else None
         values = ":".join(texts) if texts else ",".join(map(label, named))
@@ -51,7 +51,7 @@ def ends(space, ranked, by=(), objective=None, dtype="float64"):
     point with it alone changed is feasible and better.
     """
     name, sense = _objective(space, objective)
-    numeric, found = numeric_axes(space.study), {}
+    found: dict = {}
     n = min(ranked.sizes["rank"], POINTS)
     columns = {axis: np.broadcast_to(ranked[axis].values, ranked.sizes["rank"])[:n].tolist() for axis in space.axes}
     points = [{axis: column[i] for axis, column in columns.items()} for i in range(n)]
@@ -59,10 +59,8 @@ def ends(space, ranked, by=(), objective=None, dtype="float64"):
     for axis in space.axes:
         if axis not in space.study.deployment or axis in by or not 1 < space.sizes[axis] <= LONGEST:
             continue
-        values = sorted(space.axes[axis])
-        beyond = {values[0]: _valid(space, numeric, axis, _before(values))}
-        beyond |= {values[-1]: _valid(space, numeric, axis, _beyond(values))}
-        asked += [(i, axis, end, x) for i in range(n) for end in [points[i][axis]] for x in beyond.get(end, ())]
+        of_ends = beyond(space, axis)
+        asked += [(i, axis, end, x) for i in range(n) for end in [points[i][axis]] for x in of_ends.get(end, ())]
     if not asked:
         return {}
     tried = [points[i] | {axis: x} for i, axis, _, x in asked]
@@ -78,13 +76,20 @@ def ends(space, ranked, by=(), objective=None, dtype="float64"):
     return found
 
 
+def beyond(space, axis):
+    """{the first, or the last, value of a numeric axis: values beyond it that a better point may have}."""
+    values, numeric = sorted(space.axes[axis]), numeric_axes(space.study)[axis]
+    ends = {values[0]: _before(values), values[-1]: _beyond(values)}
+    return {end: _valid(space, numeric, axis, of) for end, of in ends.items()}
+
+
 def sentences(space, found):
     """One sentence for each end of an axis at which there are points, about the one that would gain most."""
     of: dict = {}
     for end in (end for several in found.values() for end in several):
         known = of.setdefault((end.axis, end.mark), end)
         of[end.axis, end.mark] = max(known, end, key=lambda x: x.gain)
-    return [end.sentence(space) for end in of.values()]
+    return [end.sentence(space.axes[end.axis]) for end in of.values()]
 
 
 def _objective(space, objective):
@@ -111,6 +116,6 @@ def _valid(space, numeric, axis, values):
     good = []
     for value in values:
         with contextlib.suppress(InputError):
-            number(axis, value, numeric[axis])
+            number(axis, value, numeric)
             good += [value] if value not in space.axes[axis] and (not accepted or value in accepted) else []
     return tuple(good)

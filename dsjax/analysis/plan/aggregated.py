@@ -1,13 +1,16 @@
-"""Whole instances on given chips: as many users as keep the limits, or a demand on as few chips as serve it."""
+"""Whole instances on given chips: the most users that keep the limits, the quickest answers, or the fewest chips."""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from ..fleet.bounds import strictest
 from ..fleet.candidates import kept
 from ..fleet.fewest import cheapest, ties
 from . import largest
 
+AT_ONCE = 2**12  # layouts that are evaluated at once
+FIRST = 16  # of a group, whose quantiles are looked at together
 NEAREST = 64  # layouts of the best precision that the other ones are tried at
 
 
@@ -26,7 +29,13 @@ class Search:
         self.instances, self.question, self.chips = instances, question, chips
         self.osl = question.asked["osl"]
         self.hardware, self.precision = (instances.labels(name) for name in ("hardware", "precision"))
-        self.found = self._at_demand() if question.demanded else self._most_users()
+        found = {"chips": self._at_demand, "speed": self._quickest, "tokens": self._most_users}
+        self.found = found[question.wanted]()
+
+    def _groups(self):
+        """Number of the hardware and precision of every layout."""
+        both = [f"{chip} {precision}" for chip, precision in zip(self.hardware, self.precision, strict=True)]
+        return np.unique(both, return_inverse=True)[1]
 
     def kept(self, values):
         """Whether all masks hold."""
@@ -48,9 +57,7 @@ class Search:
         others = np.full(own.number, -np.inf)
         near = self._near(known.worth, {rows[0][0] for rows in found.values()})
         others[near] = bound[near]
-        both = [f"{chip} {precision}" for chip, precision in zip(self.hardware, self.precision, strict=True)]
-        _, by_precision = np.unique(np.array(both), return_inverse=True)
-        more, _ = largest.best(others, own.cap, by_precision, tried, own.chips) if len(near) else ({}, None)
+        more, _ = largest.best(others, own.cap, self._groups(), tried, own.chips) if len(near) else ({}, None)
         rows = [row for of in (found, more) for rows in of.values() for row in rows]
         rows.sort(key=lambda row: -row[2])
         return [Fleet(layout, round(self.chips / own.chips[layout]), users) for layout, users, _ in rows]
@@ -71,6 +78,33 @@ class Search:
         layouts, own = self.instances.layouts[piece], layout - self.instances.start[piece]
         return (piece, *(int(places[own]) for axis, places in layouts.index.items() if axis != "precision"))
 
+    # ---- so many users
+
+    def _quickest(self):
+        """Of every hardware and precision the layout of the least mean latency that keeps the limits, of few chips."""
+        own, users, limits = self.instances, self.question.amount, self.instances.limits
+        n = np.minimum(np.floor(self.chips / own.chips), users)  # an instance without a user serves nobody
+        left, group = np.flatnonzero(own.possible & (n > 0.0)), self._groups()
+        latency, good = np.full(own.number, np.inf), np.zeros(own.number, bool)
+        for part in (left[i : i + AT_ONCE] for i in range(0, len(left), AT_ONCE)):
+            values = own.at(part, users / n[part], False)
+            latency[part] = values["latency_mean"]
+            means = [values[f"{time}_mean"] <= strictest(limits, time) for time in ("ttft", "tpot")]
+            good[part] = np.logical_and.reduce([self.kept(values), *means])
+        named = largest.limited(limits)
+        found: dict = {}
+        order = left[np.lexsort((own.chips[left], latency[left]))]
+        order = order[good[order]]
+        while len(order):
+            place = _places(group[order])
+            first = order[place < FIRST]
+            ok = self.kept(own.at(first, users / n[first], named)) if named else np.ones(len(first), bool)
+            for i in first[ok].tolist():
+                found.setdefault(int(group[i]), Fleet(i, int(n[i]), users / float(n[i])))
+            rest = order[place >= FIRST]
+            order = rest[~np.isin(group[rest], [*found])]
+        return sorted(found.values(), key=lambda fleet: latency[fleet.layout])
+
     # ---- a demand
 
     def _at_demand(self):
@@ -78,10 +112,7 @@ class Search:
         with np.errstate(divide="ignore"):
             low = np.where(own.possible, np.maximum(np.ceil(amount / own.rate - 1e-9), 1.0), np.inf)
         most = np.floor(self.chips / own.chips) if self.chips else np.full(own.number, np.inf)
-        both = [f"{chip} {precision}" for chip, precision in zip(self.hardware, self.precision, strict=True)]
-        _, group = np.unique(np.array(both), return_inverse=True)
-
-        named = largest.limited(own.limits)
+        group, named = self._groups(), largest.limited(own.limits)
 
         def keep(layouts, numbers):
             def at(which, quantiles):
@@ -98,3 +129,12 @@ class Search:
         first = left[ties(group[left], *times)]
         fleets = [Fleet(int(i), int(numbers[i]), amount / float(numbers[i])) for i in first]
         return sorted(fleets, key=lambda x: x.instances * own.chips[x.layout])
+
+
+def _places(group):
+    """Place of every entry among those of its group, in order."""
+    order = np.argsort(group, kind="stable")
+    _, start, number = np.unique(group[order], return_index=True, return_counts=True)
+    place = np.empty(len(group), int)
+    place[order] = np.arange(len(group)) - np.repeat(start, number)
+    return place

@@ -16,6 +16,8 @@ from ...validation import kept, measured
 from .axes import LAYOUT
 from .pieces import AXES
 
+KINDS = ("aggregated", "disaggregated")
+MORE = (1.01, 1.1, 1.25, 1.5, 2.0, 4.0, 16.0)  # times the demand of a single instance
 NAMED = ("kind", "hardware", "precision")  # coordinates of a rank
 SPLIT = ("engine", "nic", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching")
 ANSWERED = (
@@ -45,7 +47,7 @@ META = {
     "error_p90": ("1", "relative error of the times and rates of the class, 90th percentile"),
     "ttft_error_median": ("1", "relative error of measured times to the first token, median"),
     "ttft_error_p90": ("1", "relative error of measured times to the first token, 90th percentile"),
-    "binds": ("", "what would not be kept by a user, or a request, more"),
+    "binds": ("", "what would not be kept by a user more, or by an instance less"),
 }
 
 
@@ -69,7 +71,8 @@ def of_searches(search, pools, question, chosen):
 def dataset_of(found, question, chips, chosen, why, spaces):
     """Dataset over `rank` of all that was found, `Found` of each hardware; `spaces`: theirs."""
     rows = [row for of in found for row in of.rows]
-    rows.sort(key=lambda row: row["chips"] if question.demanded else -row["tps_per_chip"])
+    best = {"chips": lambda row: row["chips"], "speed": lambda row: row["latency_mean"]}
+    rows.sort(key=best.get(question.wanted, lambda row: -row["tps_per_chip"]))
     data = {}
     for name in dict.fromkeys([*NAMED, *(name for row in rows for name in row), *META]):
         column = [row.get(name) for row in rows]
@@ -85,7 +88,7 @@ def dataset_of(found, question, chips, chosen, why, spaces):
     ds.attrs = {name: attrs[name] for name in ("Conventions", "history", "dsjax_version")} | {
         "title": f"What to run of {chosen.model}",
         "model": chosen.model,
-        "asked": json.dumps(question.asked | {"chips": chips, "demanded": question.demanded}),
+        "asked": json.dumps(question.asked | {"chips": chips, "wanted": question.wanted}),
         "statistic": question.statistic,
         "limits": json.dumps(question.limits),
         "changes": json.dumps(_changes(chosen), default=plain),
@@ -107,17 +110,20 @@ def _rows(search, question):
         return []
     own = search.instances
     layouts, n, asked = (np.array(x) for x in zip(*search.found, strict=True))
-    step = np.maximum(0.01 * asked, 1e-9) if question.demanded else np.ones(len(asked))
-    both = own.at(np.tile(layouts, 2), np.concatenate([asked, asked + step]))
-    values, more = ({name: x[half] for name, x in both.items()} for half in np.split(np.arange(2 * len(asked)), 2))
+    more = _more(question, n, asked)
+    every = own.at(np.tile(layouts, len(more) + 1), np.concatenate([asked, *more]))
+    values, *more = (
+        {name: x[k : k + len(n)] for name, x in every.items()} for k in range(0, len(n) * (len(more) + 1), len(n))
+    )
     rows = []
     for k, fleet in enumerate(search.found):
         named, chips = own.named(fleet.layout), float(own.chips[fleet.layout])
         at = {name: x[k].item() for name, x in values.items()}
-        beyond = {name: bool(x[k]) for name, x in more.items() if name.startswith("ok_")}
-        full = not question.demanded and asked[k] + 1.0 > own.cap[fleet.layout]
+        beyond = [{name: bool(x[k]) for name, x in of.items() if name.startswith("ok_")} for of in more]
+        beyond = next((masks for masks in beyond if not all(masks.values())), {})
+        full = question.wanted == "tokens" and asked[k] + 1.0 > own.cap[fleet.layout]
         space = own.spaces[int(own.piece[fleet.layout])]
-        row = {"kind": "aggregated", "hardware": named["hardware"], "precision": named["precision"]}
+        row = {"kind": KINDS[0], "hardware": named["hardware"], "precision": named["precision"]}
         row |= _layout(named, chips, int(n[k]))
         users = None if question.demanded else float(n[k] * asked[k])
         hour = float(n[k] * chips * own.price[fleet.layout])
@@ -152,7 +158,7 @@ def _rows_of_pools(search, question, chosen, whole):
     for fleet, (at, more) in zip(search.found, search.answers(search.found), strict=True):
         named, beyond = search.named(fleet), {name: x for name, x in more.items() if name.startswith("ok_")}
         row = {
-            "kind": "disaggregated",
+            "kind": KINDS[1],
             "hardware": named["decode"]["hardware"],
             "precision": named["decode"]["precision"],
         }
@@ -162,7 +168,7 @@ def _rows_of_pools(search, question, chosen, whole):
         row |= _served(at, question, 1, search.chips_of(fleet), fleet.users, search.price(fleet), basis)
         alone = row["concurrency"] <= 1.0
         row |= _measured(measured.decode_kind(alone, 0.0, row["decode_tp"], named["decode"]["chips"]))
-        binds = _binds(beyond, question, False)
+        binds = search.binds(fleet) if question.demanded else _binds(beyond, question, False)
         if binds == "nothing":  # more users only wait for the busier pool
             binds = f"{max(named, key=lambda pool: at[f'{pool}_utilisation'])} pool"
         rows.append(row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": binds})
@@ -204,12 +210,25 @@ def _basis(space, named):
     return provenance.of_space(one).get((named["hardware"], named["engine"]), ("", "assumed"))[1]
 
 
+def _more(question, n, asked):
+    """[what instances are asked instead], each a little more than the one before, to see what does not keep it.
+
+    A user more; of a demand what is left to one instance less, or, of a single one, up to what `MORE` says.
+    """
+    if question.wanted == "tokens":
+        return [asked + 1.0]
+    if question.wanted == "speed":
+        return []
+    fewer = np.where(n > 1, n / np.maximum(n - 1.0, 1.0), 0.0)
+    return [asked * np.where(n > 1, fewer, more) for more in MORE]
+
+
 def _binds(masks, question, full):
-    """What a user more would not keep, limits first."""
+    """What a user more, or an instance less, would not keep, limits first."""
     limits = {key.split("_", 1)[1]: key for key in question.limits}
     found = sorted(
         (name.removeprefix("ok_") for name, ok in masks.items() if not ok), key=lambda name: name not in limits
     )
     if found:
         return limits.get(found[0], found[0])
-    return "memory of the cache" if full else ("" if question.demanded else "nothing")
+    return "memory of the cache" if full else ("nothing" if question.wanted == "tokens" else "")

@@ -12,10 +12,12 @@ from ...serving.server.pools import largest_prefill
 from ...space import grid
 from ..fleet import bounds
 from ..fleet.answers import Pools
+from ..fleet.fewest import ties
 from . import largest
 
 # Splits of a pool, of one precision and one hardware: those that bounds on their rate rank first, and the quickest.
 RANKED, QUICKEST = 8, 3
+FEWER = 0.9  # of the users that a limit allows: where so few are served as much, the others only wait
 POOLS = ("prefill", "decode")
 UNREAD = ("batching", "requests_per_user", "chunk_tokens")  # names of servers that pools do not have
 MINE = {"prefill": {"mtp": [0]}, "decode": {"sp": [1]}}  # what a pool alone has no use for
@@ -28,7 +30,6 @@ class Fleet(NamedTuple):
     layouts: tuple
     instances: tuple
     users: int
-    worth: float  # output tokens per second and chip
 
 
 class Search:
@@ -43,14 +44,25 @@ class Search:
         self.places = []  # (`Pools`, instances of each pool)
         columns = []
         for prefill, decode in itertools.product(pieces, pieces):
-            several = _shared(chips, prefill.chips, decode.chips)
+            several = self._several(prefill.chips, decode.chips)
             same = [chip for chip in prefill.axes["hardware"] if chip in decode.axes["hardware"]]
             if prefill.fixed["engine"] == decode.fixed["engine"] and several and same:
                 both = (part._replace(axes=part.axes | {"hardware": same}) for part in (prefill, decode))
                 pools = Pools(space(chosen, *both, question), question.limits)
                 columns += self._pairs(pools, several)
         self.number = len(columns)
-        self.found = self._most_users(columns) if columns else []
+        self.found = self._best(columns) if columns else []
+
+    def _several(self, prefill, decode):
+        """[(instances of prompts, instances that decode)] of these sizes: all that use all chips; no more than users.
+
+        For a number of users as many that decode as there may be, whatever chips are left.
+        """
+        users = self.question.amount if self.question.wanted == "speed" else None
+        found = [(n, (self.chips - n * prefill) // decode) for n in range(1, self.chips // prefill + 1)]
+        if users is None:
+            return [(n, m) for n, m in found if m and n * prefill + m * decode == self.chips]
+        return [(n, min(m, int(users))) for n, m in found if m and n <= users]
 
     def _pairs(self, pools, several):
         """[(place, layouts of both, requests per second at most, users at most, label of the group)]."""
@@ -84,54 +96,71 @@ class Search:
                     found.append((place, (i, j), rate, label))
         return found
 
-    def _most_users(self, columns):
+    def _best(self, columns):
+        """`Fleet` of every hardware and precision: of the most tokens, or, of a number of users, the quickest."""
         places, layouts, rates = (np.array([column[i] for column in columns]) for i in range(3))
         labels = [column[3] for column in columns]
         _, group = np.unique([" ".join(label) for label in labels], return_inverse=True)
         limits = self.question.limits
-        # A request is inside no longer than its limits say; without them, than a thousand seconds.
-        longest = bounds.strictest(limits, "ttft"), bounds.strictest(limits, "tpot") * self.osl
-        inside = float(np.sum(np.where(np.isfinite(longest), longest, 1e3)))
-        most = np.maximum(np.floor(2.0 * inside * rates), 1.0)
 
         def tried(pairs, users):
-            value, strain, kept = np.empty(len(pairs)), np.empty(len(pairs)), np.empty(len(pairs), bool)
+            """(tokens per second and chip, whether limits are kept, the largest share of one, mean latency)."""
+            found = [np.empty(len(pairs), kind) for kind in (float, bool, float, float)]
             for place in np.unique(places[pairs]).tolist():
                 own = np.flatnonzero(places[pairs] == place)
                 values = self._at(place, layouts[pairs[own]], users[own], largest.limited(limits))
-                value[own] = values["requests_per_s_served"] * self.osl / self.chips
-                strain[own] = largest.strain(values, limits)
-                kept[own] = np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
-            return value, kept, strain
+                kept = np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
+                worth = values["requests_per_s_served"] * self.osl / self.chips
+                for x, of in zip(
+                    found, (worth, kept, largest.strain(values, limits), values["latency_mean"]), strict=True
+                ):
+                    x[own] = of
+            return found
 
-        found, _ = largest.best(rates * self.osl / self.chips, most, group, tried)
-        rows = [row for rows in found.values() for row in rows]
-        fleets = []
-        for (i, _, worth), users in zip(rows, self._busy(rows, most, tried), strict=True):
-            fleets.append(Fleet(int(places[i]), tuple(layouts[i].tolist()), self.places[places[i]][1], users, worth))
-        return sorted(fleets, key=lambda fleet: -fleet.worth)
+        if self.question.wanted == "speed":
+            pairs = np.arange(len(columns))
+            users = np.full(len(columns), float(self.question.amount))
+            _, kept, _, latency = tried(pairs, users)
+            pairs = pairs[kept][ties(group[kept], latency[kept])]
+            order = -latency
+        else:
+            # A request is inside no longer than its limits say; without them, than a thousand seconds.
+            longest = bounds.strictest(limits, "ttft"), bounds.strictest(limits, "tpot") * self.osl
+            inside = float(np.sum(np.where(np.isfinite(longest), longest, 1e3)))
+            most = np.maximum(np.floor(2.0 * inside * rates), 1.0)
+            found, known = largest.best(rates * self.osl / self.chips, most, group, lambda *asked: tried(*asked)[:3])
+            pairs = np.array([row[0] for rows in found.values() for row in rows], int)
+            users, order = np.zeros(len(columns)), known.worth
+            users[pairs] = self._busy(pairs, known, tried)
+        pairs = pairs[np.argsort(-order[pairs], kind="stable")].tolist()
+        return [
+            Fleet(int(places[i]), tuple(layouts[i].tolist()), self.places[places[i]][1], int(users[i])) for i in pairs
+        ]
 
     @staticmethod
-    def _busy(rows, most, tried):
-        """Users of the best pairs: where no limit ends them, the fewest that are served as many tokens.
+    def _busy(pairs, known, tried):
+        """Users of the best pairs: the fewest that are served as many tokens; more only wait for the busier pool.
 
-        More of them only wait for the busier pool. What is served never falls with users: halved until the two are one.
+        What is served never falls with users: halved until the two are one. Where a limit ends the users, and not many
+        fewer are served as much, those that it allows.
         """
-        pairs, users, worth = (np.array([row[i] for row in rows]) for i in range(3))
-        high, low = users.astype(float), np.zeros(len(rows))
-        low = np.where(users < most[pairs] if len(rows) else True, high - 1.0, low)  # a limit ends them
+        high, low, worth = known.holds[pairs].copy(), np.zeros(len(pairs)), known.worth[pairs]
         while len(left := np.flatnonzero(high - low > 1.0)):
             middle = np.floor(0.5 * (low + high))[left]
             enough = tried(pairs[left], middle)[0] >= worth[left] * (1.0 - largest.EQUAL)
             high[left], low[left] = np.where(enough, middle, high[left]), np.where(enough, low[left], middle)
-        return [int(n) for n in high]
+        ended = (known.fails - known.holds)[pairs] <= 1.0
+        return np.where(ended & (high > FEWER * known.holds[pairs]), known.holds[pairs], high)
 
     def _at(self, place, layouts, users, quantiles=True):
         pools, instances = self.places[place]
         return pools.at(layouts[:, 0], layouts[:, 1], users, instances, quantiles)
 
     def answers(self, fleets):
-        """[({variable: value}, masks among them, of a fleet, and of one with a user more)] of fleets."""
+        """[({variable: value}, masks among them, of a fleet, and of one with a user more)] of fleets.
+
+        Of a number of users nobody is more.
+        """
         found = {}
         for place in {fleet.place for fleet in fleets}:
             own = [fleet for fleet in fleets if fleet.place == place]
@@ -147,9 +176,10 @@ class Search:
         return {pool: named(layouts[pool], pool, i) for pool, i in zip(POOLS, fleet.layouts, strict=True)}
 
     def chips_of(self, fleet):
-        """Chips of a fleet: all."""
-        del fleet
-        return float(self.chips)
+        """Chips of a fleet."""
+        pools, instances = self.places[fleet.place]
+        each = zip(POOLS, fleet.layouts, instances, strict=True)
+        return float(sum(n * pools.layouts[pool].chips[i] for pool, i, n in each))
 
     def price(self, fleet):
         """Price of all chips of a fleet [USD/h]; NaN where one is unknown."""
@@ -162,15 +192,6 @@ def named(layouts, pool, layout):
     """{axis without the name of the pool: label or number} of a layout of a pool."""
     of = {**layouts.space.fixed, **{axis: layouts.labels(axis)[layout].item() for axis in layouts.axes}}
     return {name.removeprefix(f"{pool}_"): x for name, x in of.items() if name.startswith(f"{pool}_")}
-
-
-def _shared(chips, prefill, decode):
-    """[(instances of prompts, instances that decode)] of these sizes that use all chips."""
-    return [
-        (n, (chips - n * prefill) // decode)
-        for n in range(1, chips // prefill + 1)
-        if chips > n * prefill and (chips - n * prefill) % decode == 0
-    ]
 
 
 def space(chosen, prefill, decode, question):

@@ -4,9 +4,8 @@ import dataclasses
 from typing import NamedTuple
 
 from ..fleet import disaggregated as fleet
+from ..fleet import refusals
 from . import disaggregated as two_pools
-
-STEP = 1.01  # of the demand: a little more
 
 
 class Fleet(NamedTuple):
@@ -66,16 +65,14 @@ class Search:
         return None
 
     def answers(self, fleets):
-        """[({variable: value}, masks among them, of a fleet, and of one that is asked a little more)] of fleets."""
-        return [
-            tuple(self._at(of, asked) for asked in (self.question.amount, STEP * self.question.amount)) for of in fleets
-        ]
+        """[({variable: value}, masks among them, of a fleet; none of more)] of fleets."""
+        return [({name: x[0].item() for name, x in of.search.answer([of.chosen]).items()}, {}) for of in fleets]
 
-    def _at(self, of, asked):
-        of.search.amount = asked
-        values = {name: x[0].item() for name, x in of.search.answer([of.chosen]).items()}
-        of.search.amount = self.question.amount
-        return values
+    @staticmethod
+    def binds(of):
+        """What a fleet would not keep with an instance less of a pool: "prefill max_ttft_p90"; "" of one of each."""
+        (found,) = refusals.binding(of.search, [of.chosen])
+        return "; ".join(f"{pool} {what}" for pool, what in found.items() if what != refusals.ONE)
 
     def chips_of(self, of):
         """Chips of a fleet."""

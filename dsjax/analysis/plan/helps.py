@@ -19,16 +19,29 @@ NUMBERS = {
 }
 
 
-def of(chosen, named, users, question):
-    """{what is a tenth better: tokens per second more, over those served now} of a split, most first.
+def named_of(row, pool=""):
+    """{axis or fixed value: label or number} of an instance of a row of an answer, or of one of its pools."""
+    names = [name for name in (*pieces.AXES, "nic", "engine") if f"{pool}{name}" in row or name in row]
+    found = {name: row.get(f"{pool}{name}", row.get(name)) for name in names}
+    found |= {name: int(x) for name, x in found.items() if isinstance(x, float)}
+    return found | {"chips": int(row[f"{pool}chips_per_instance"])}
 
-    `named` {axis or fixed value: label or number} of an instance with so many `users`; as many as then keep the limits.
-    All are one space, whose chips and NICs are those of the split and better ones.
-    """
-    axes = {name: [named[name]] for name in pieces.AXES if name in named} | {"nic": [named["nic"]]}
+
+def piece(chosen, named, axes=()):
+    """`pieces.Piece` of one instance, `named` {axis or fixed value: label or number}; `axes` {name: values} instead."""
+    found = {name: [named[name]] for name in pieces.AXES if name in named} | {"nic": [named["nic"]]} | dict(axes)
     fixed = {name: named[name] for name in ("engine", "chips")} | chosen.fixed
-    piece = pieces.Piece(named["chips"], axes, {name: x for name, x in fixed.items() if name not in axes})
-    space = pieces.space(piece, chosen, question.load)
+    return pieces.Piece(named["chips"], found, {name: x for name, x in fixed.items() if name not in found})
+
+
+def of(chosen, named, users, question):
+    """{what is a tenth better: by which share a split is then better, as a plan wants it}, most first.
+
+    More tokens per second of as many users as then keep the limits; of a number of users quicker answers, 1 / latency.
+    `named` {axis or fixed value: label or number} of an instance with so many `users`. All are one space, whose chips
+    and NICs are those of the split and better ones.
+    """
+    space = pieces.space(piece(chosen, named), chosen, question.load)
     rows = {record: dict(space.rows[record]) for record in ("hardware", "nic")}
     for what, (record, fields) in NUMBERS.items():
         row = space.rows[record][named[record]]
@@ -43,19 +56,25 @@ def of(chosen, named, users, question):
         (layout,) = np.flatnonzero(np.logical_and.reduce([labels[record] == label for record, label in of.items()]))
         return layout
 
-    layouts = [place(), *(place(**{record: what}) for what, (record, _) in NUMBERS.items())]
+    layouts = np.array([place(), *(place(**{record: what}) for what, (record, _) in NUMBERS.items())])
+    if question.wanted == "speed":
+        worth = 1.0 / own.at(layouts, users, False)["latency_mean"]
+    else:
+        worth = most(own, layouts, users, question)
+    return dict(sorted(zip(NUMBERS, (worth[1:] / worth[0] - 1.0).tolist(), strict=True), key=lambda x: -x[1]))
+
+
+def most(own, layouts, users, question):
+    """Requests per second of layouts, at the number near `users`, a real one, at which a limit is just kept.
+
+    Where none is met among `USERS`, at the last of them, or where all is full.
+    """
     tried = np.repeat(layouts, len(USERS)), np.tile(users * USERS, len(layouts))
     values = own.at(*tried, largest.limited(question.limits))
-    values = {name: x.reshape(len(layouts), -1) for name, x in values.items()}
-    now, *more = (
-        _most(own.cap[layout] / users, {name: x[i] for name, x in values.items()}, question)
-        for i, layout in enumerate(layouts)
-    )
-    return dict(sorted(zip(NUMBERS, (x / now - 1.0 for x in more), strict=True), key=lambda x: -x[1]))
-
-
-def _most(full, values, question):
-    """Requests per second at the number of users, a real one, at which the first limit is just kept, or all is full."""
-    share = largest.strain(values, question.limits)
-    at = min(float(np.interp(1.0, np.maximum.accumulate(share), USERS)), max(float(full), USERS[0]))
-    return float(np.interp(at, USERS, values["requests_per_s_served"]))
+    share = largest.strain(values, question.limits).reshape(len(layouts), -1)
+    served = values["requests_per_s_served"].reshape(len(layouts), -1)
+    found = []
+    for layout, strains, rates in zip(layouts, share, served, strict=True):
+        at = np.interp(1.0, np.maximum.accumulate(strains), USERS)
+        found.append(np.interp(min(float(at), max(float(own.cap[layout] / users), USERS[0])), USERS, rates))
+    return np.array(found)

@@ -10,21 +10,40 @@ import xarray as xr
 from ... import advance
 from ...errors import InputError
 from ...options import option
+from ...specs.variables import MOST_LOAD
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
 from ..fleet import demand
-from . import aggregated, answers, fleets, helps, instances, pieces
+from . import aggregated, answers, ends, fleets, helps, instances, pieces
 from . import disaggregated as two_pools
 from .axes import nearest
 
 MOST_LAYOUTS = 2**18  # whose tables are held at once
+TOKENS, CHIPS, SPEED = "tokens", "chips", "speed"  # what a plan is best at
+WHOLE = domain("1", low=1, open_low=False, integer=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Question(demand.Question):
-    """A `demand.Question` that may have no demand: then as many users as keep the limits are asked for."""
+    """A `demand.Question` that may have no demand: then as many users as keep the limits are asked for.
 
-    demanded: bool = False
+    `wanted`: what is best, of a demand in requests per second the fewest chips (`CHIPS`), of a number of users who ask
+    again the quickest answers (`SPEED`), without either the most tokens (`TOKENS`). A demand without a limit on the
+    first token has one on the load: else the fewest chips would be just as many as keep up, and requests wait for ever.
+    """
+
+    wanted: str = TOKENS
+
+    @property
+    def limits(self):
+        """{"max_<variable>": SI number} of the limits that are given, at the statistic."""
+        found = super().limits
+        return found | ({"max_utilisation": MOST_LOAD} if self.demanded and self.asked["max_ttft"] is None else {})
+
+    @property
+    def demanded(self):
+        """Whether requests come at a rate."""
+        return self.wanted == CHIPS
 
     @property
     def load(self):
@@ -44,6 +63,7 @@ def plan(
     tpot: Amount | None = None,
     percentile: int | str = 90,
     requests_per_s: Amount | None = None,
+    concurrency: Amount | None = None,
     engine: str = "generic",
     nic: str = "CX7",
     precision: Names | None = None,
@@ -59,7 +79,8 @@ def plan(
     `tps_per_user` (or `tpot` [s]) and `ttft` [s] hold at the `percentile` of the requests: 50, 90, 99 or "mean".
     Without `requests_per_s` the chips serve as many users as keep the limits, who ask again when the answer is
     there, and the most tokens per second and chip come first; with it the fewest chips, of those that are given or of
-    as many as it takes.
+    as many as it takes, and without `ttft` none is asked more than 85 % of what it takes. With `concurrency` that
+    many users ask, and the layout on the `chips`, or on some of them, that answers in the least time comes first.
 
     Axes follow from the chips (`axes.Shape`): instances of every size that divides them, every tp, moe_tp, ep, dp, sp,
     stages of whole scale-up domains, pipelines and dispatch modes of the `engine`, drafts where the model makes them,
@@ -71,15 +92,20 @@ def plan(
     bounds rank first; of a demand those that take the fewest chips alone, with as many instances as both then take.
 
     Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
-    `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `changes`,
-    what was fixed or set beside; `nearest`, where there is no answer; `remarks` on numbers that may be slips.
+    `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `ends`, where
+    the best stands at the end of an axis beyond which a better one is; `without`, hardware that has no answer, and why;
+    `changes`, what was fixed or set beside; `nearest`, where there is no answer at all; `remarks` on numbers that may
+    be slips.
     """
-    given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "min_tps_per_user": tps_per_user}
+    given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "concurrency": concurrency}
+    given |= {"min_tps_per_user": tps_per_user}
     question = _question(given | {"max_ttft": ttft, "max_tpot": tpot}, percentile)
     if chips is None and not question.demanded:
+        if question.wanted == SPEED:
+            raise InputError("chips: not given; expected how many the users of concurrency may have")
         raise InputError("chips and requests_per_s: none given; expected one of the two, or both")
     if chips is not None:
-        chips = number("chips", chips, domain("1", low=1, open_low=False, integer=True))
+        chips = number("chips", chips, WHOLE)
     chosen, catalog = pieces.choice(model, hardware, nic, engine, precision, axes, fixed, settings, catalogs)
     return of(chosen, catalog, question, chips, disaggregated)
 
@@ -94,7 +120,7 @@ def of(chosen, catalog, question, chips, pooled=True):
         return pieces.of(chosen._replace(hardware=hardware), shape, has, engines, sizes)
 
     def own_sizes(chip):
-        of_all = chips is not None and not question.demanded
+        of_all = question.wanted == TOKENS
         return shape.sizes(chip, chips) if of_all else _sizes(shape, chip, chips)
 
     for hardware in advance.of(_together(chosen.hardware, parts_of(chosen.hardware, own_sizes))):
@@ -111,15 +137,35 @@ def of(chosen, catalog, question, chips, pooled=True):
     if not found:
         raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
     ds = answers.dataset_of(found, question, chips, chosen, why, looked_at)
-    if ds.sizes["rank"] and not question.demanded and question.limits:
+    ds.attrs["without"] = json.dumps(
+        _without(chosen, shape, has, {*ds["hardware"].values.tolist()}, own_sizes, parts_of)
+    )
+    if ds.sizes["rank"]:
         first = {name: x.item() for name, x in ds.isel(rank=0).variables.items()}
-        if first["kind"] == "aggregated":
-            named = {name: first[name] for name in (*pieces.AXES, "nic", "engine")}
-            named |= {name: int(named[name]) for name in ("tp", "moe_tp", "sp", "pp", "mtp")}
-            named |= {"chips": int(first["chips_per_instance"])}
-            gains = helps.of(chosen, named, first["concurrency"] / first["instances"], question)
+        ends_of, axes = ends.of(chosen, first, question)
+        ds.attrs["ends"] = json.dumps({axis: {**end._asdict(), "values": axes[axis]} for axis, end in ends_of.items()})
+        limited = question.wanted == TOKENS and question.limits
+        if first["kind"] == "aggregated" and (limited or question.wanted == SPEED):
+            gains = helps.of(chosen, helps.named_of(first), first["concurrency"] / first["instances"], question)
             ds.attrs["helps"] = json.dumps(gains)
     return ds
+
+
+def _without(chosen, shape, has, answered, sizes_of, parts_of):
+    """{why: [hardware]} of hardware that has no answer."""
+    found: dict = {}
+    for chip in chosen.hardware:
+        if chip not in answered:
+            if not has[chip]:
+                why = "not the compute rates of the precisions"
+            elif not any(shape.fits(chip, precision, n) for precision in has[chip] for n in sizes_of(chip)):
+                why = "no room for the weights"
+            elif not parts_of((chip,), sizes_of):
+                why = "no split"
+            else:
+                why = "the limits not kept"
+            found.setdefault(why, []).append(chip)
+    return found
 
 
 def _together(hardware, parts):
@@ -147,9 +193,16 @@ def _engine_rows(chosen, catalog):
 
 def _question(asked, percentile):
     """`Question` of arguments as a user gives them."""
-    demanded = asked["requests_per_s"] is not None
-    of = demand.question(asked | ({} if demanded else {"concurrency": 1}), percentile, minimize="chips", mixed=False)
-    return Question(**{field.name: getattr(of, field.name) for field in dataclasses.fields(of)}, demanded=demanded)
+    wanted = TOKENS
+    if asked["requests_per_s"] is not None:
+        wanted = CHIPS
+    elif asked["concurrency"] is not None:
+        wanted = SPEED
+        asked = asked | {"concurrency": number("concurrency", asked["concurrency"], WHOLE)}
+    else:
+        asked = asked | {"concurrency": 1}
+    of = demand.question(asked, percentile, minimize="chips", mixed=False)
+    return Question(**{field.name: getattr(of, field.name) for field in dataclasses.fields(of)}, wanted=wanted)
 
 
 def _sizes(shape, chip, chips):

@@ -36,6 +36,7 @@ CHANGES = options_of(
 )
 @click.option("--chips", metavar="N", help="Chips that there are.")
 @click.option("--requests-per-s", metavar="R", help="Demand, at random: then the fewest chips that serve it.")
+@click.option("--concurrency", metavar="N", help="Users, who ask again and again: then the quickest answers.")
 @LENGTHS
 @click.option("--tps-per-user", metavar="RATE", help="Least tokens per second of a user.")
 @click.option("--tpot", metavar="TIME", help="Or: longest time per output token, 40ms.")
@@ -86,7 +87,8 @@ def plan(
 
     The axes follow from the chips: every size of an instance that divides them, every tp, moe_tp, ep, dp and sp that
     fits, pipelines of the engine, precisions of the checkpoint, users up to what the memory holds. As many users as
-    keep the limits for 90 % of the requests (--percentile), or, of --requests-per-s, the fewest chips.
+    keep the limits for 90 % of the requests (--percentile), of --requests-per-s the fewest chips, of --concurrency the
+    quickest answers.
 
     \b
     dsjax plan --model DeepSeek-R1 --hardware H20 --chips 16 --isl 4096 --osl 1024 --tps-per-user 25

@@ -5,6 +5,7 @@ import math
 import shlex
 
 from ... import studies
+from ...analysis import wider
 from ...analysis.plan.disaggregated import settings_of_pools
 from ...formats import milliseconds
 from ...launching.engines import ENGINES
@@ -21,6 +22,8 @@ BINDS = {
     "memory of the cache": ("the memory of the cache", "more memory a chip, or an 8-bit cache"),
     "exchange": ("the buffers of the low-latency exchange", "another dispatch mode"),
     "stable": ("throughput", "more chips"),
+    "throughput": ("throughput", "more chips"),
+    "max_utilisation": ("the load, of which some room is left without a --ttft", "more chips, or a --ttft"),
 }
 # A pool that is full: more users only wait for it.
 FULL = {
@@ -28,7 +31,9 @@ FULL = {
     "decode pool": "the pool that decodes, which is full: bandwidth, or a larger share of the chips for it",
 }
 LEAST = 0.002  # a gain that is told
+GAINED = {"tokens": "tokens/s", "speed": "faster", "chips": "requests/s"}
 SHOWN = 12  # rows of the table
+FEW = 8  # names of hardware that are listed
 AXES = ("tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching", "precision", "engine", "nic")
 
 
@@ -50,8 +55,12 @@ def show(ds, form, quiet):
         echo(f"  remark  {line}")
     best = rows[0]
     echo(output.pairs(_answer(ds, best, asked).items()))
-    echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"]))
+    echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"], json.loads(ds.attrs.get("ends", "{}"))))
     if not quiet:
+        for line in _ends(ds):
+            echo(line)
+        if without := json.loads(ds.attrs["without"]):
+            echo(f"without: {_without(without)}")
         echo("")
         steps.say(*_next(ds, best, asked))
 
@@ -59,12 +68,37 @@ def show(ds, form, quiet):
 def _question(ds, asked):
     limits = json.loads(ds.attrs["limits"])
     of = {"p50": "for half of the requests", "p90": "for 90 % of the requests", "p99": "for 99 % of the requests"}
-    words = [f"{key.split('_')[1].upper()} within {_seconds(limit)}" for key, limit in limits.items()]
+    times = {key: limit for key, limit in limits.items() if key != "max_utilisation"}
+    words = [f"{key.split('_')[1].upper()} within {_seconds(limit)}" for key, limit in times.items()]
     held = f"{' and '.join(words)} {of.get(ds.attrs['statistic'], 'in the mean')}" if words else "no limits"
-    demand = f", {asked['requests_per_s']:,g} requests/s" if asked["demanded"] else ""
+    held += f"; load within {limits['max_utilisation']:.0%}" if "max_utilisation" in limits else ""
+    demand = f", {_demand(asked)}" if asked["wanted"] != "tokens" else ""
     chips = f" on {asked['chips']:,g} chips" if asked["chips"] else ""
     lengths = f"{asked['isl']:,g} prompt + {asked['osl']:,g} output tokens in the mean"
     return f"{ds.attrs['model']}{chips}{demand}: {lengths}; {held} ({ds.attrs['layouts']:,} splits looked at)"
+
+
+def _demand(asked):
+    """What is asked for, where it is a number."""
+    if asked["wanted"] == "chips":
+        return f"{asked['requests_per_s']:,g} requests/s"
+    return "1 user" if asked["concurrency"] == 1 else f"{asked['concurrency']:,g} users"
+
+
+def _ends(ds):
+    """One sentence for each axis at whose end the best stands."""
+    for end in json.loads(ds.attrs.get("ends", "{}")).values():
+        values = end.pop("values")
+        yield wider.End(**end).sentence(values)
+
+
+def _without(found):
+    """Hardware that has no answer, by the reason."""
+    return "; ".join(f"{', '.join(chips[:FEW])}{_more(chips)}: {why}" for why, chips in found.items())
+
+
+def _more(chips):
+    return f" and {len(chips) - FEW} more" if len(chips) > FEW else ""
 
 
 def _seconds(x):
@@ -76,13 +110,14 @@ def _of(row, pool):
     return {name.removeprefix(f"{pool}_"): x for name, x in row.items() if name.startswith(f"{pool}_")}
 
 
-def _split(row):
-    """A layout in short: tp8 dp2 ep8 moe_tp2."""
+def _split(row, ends=()):
+    """A layout in short, tp8 dp2 ep8 moe_tp2, with the mark of an axis at whose end it stands: mtp3+."""
     if row["kind"] == "disaggregated":
-        return "; ".join(f"{pool} {_split(_of(row, pool) | {'kind': ''})}" for pool in ("prefill", "decode"))
-    parts = [f"{name}{row[name]:g}" for name in ("tp", "dp", "ep")]
-    parts += [f"{name}{row[name]:g}" for name in ("moe_tp", "pp", "sp") if row[name] > 1]
-    parts += [f"mtp{row['mtp']:g}"] if row["mtp"] else []
+        pools = (("prefill", ()), ("decode", ends))
+        return "; ".join(f"{pool} {_split(_of(row, pool) | {'kind': ''}, of)}" for pool, of in pools)
+    ends = {axis: wider.MORE if end["beyond"] > end["value"] else wider.FEWER for axis, end in dict(ends).items()}
+    named = [name for name in ("moe_tp", "pp", "sp") if row[name] > 1] + (["mtp"] if row["mtp"] else [])
+    parts = [f"{name}{row[name]:g}{ends.get(name, '')}" for name in ("tp", "dp", "ep", *named)]
     parts += [row["pipeline"]] if row["pipeline"] != "naive" else []
     parts += [row["dispatch_mode"]] if row["dispatch_mode"] != "auto" else []
     return " ".join([*parts, *([row["batching"]] if row.get("batching") else [])])
@@ -99,8 +134,12 @@ def _sizes(row):
 def _answer(ds, row, asked):
     statistic = ds.attrs["statistic"]
     instances = f"{_sizes(row)} {row['hardware']}"
-    run = f"{instances}, {row['kind']}, {row['precision']}, engine {row['engine']}: {_split(row)}"
-    users = f"{row['concurrency']:,.0f} {'requests in flight' if asked['demanded'] else 'users at once'}"
+    ends = json.loads(ds.attrs.get("ends", "{}"))
+    run = f"{instances}, {row['kind']}, {row['precision']}, engine {row['engine']}: {_split(row, ends)}"
+    at_once = "requests in flight" if asked["wanted"] == "chips" else "users at once"
+    users = (
+        "1 user" if asked["wanted"] == "speed" and row["concurrency"] == 1 else f"{row['concurrency']:,.0f} {at_once}"
+    )
     serves = f"{row['tps_per_user']:,.1f} tokens/s/user, {row['tps_per_chip']:,.0f} tokens/s/chip, "
     serves += f"{row['requests_per_s']:,.3g} requests/s, {users}"
     p = "mean" if statistic == "mean" else f"{statistic[1:]}th percentile"
@@ -108,13 +147,9 @@ def _answer(ds, row, asked):
     cost = "no price is known: --set hardware." + row["hardware"] + ".usd_per_hour=2"
     if row["cost_per_hour"] is not None:
         cost = f"{row['cost_per_hour']:,.2f} USD/h, {row['cost_per_million_tokens']:,.3f} USD per million output tokens"
-    return {
-        "run": run,
-        "serves": serves,
-        "sure": _sure(row, statistic),
-        "binds": _binding(row, asked, json.loads(ds.attrs.get("helps", "{}"))),
-        "costs": cost,
-    }
+    binds = _binding(row, asked, json.loads(ds.attrs.get("helps", "{}")))
+    binds = {"helps" if asked["wanted"] == "speed" else "binds": binds}
+    return {"run": run, "serves": serves, "sure": _sure(row, statistic)} | binds | {"costs": cost}
 
 
 def _sure(row, statistic):
@@ -133,25 +168,42 @@ def _sure(row, statistic):
 
 
 def _binding(row, asked, gains):
-    key = row["binds"]
-    if not key:
-        return (
-            f"{row['utilisation']:.0%} of the most that it takes is asked; one instance less does not keep the limits"
-        )
+    """What keeps it from more, or from fewer chips, and what would help first."""
+    key, wanted = row["binds"], asked["wanted"]
+    gains = [f"{what} (a tenth better: {gain:+.1%} {GAINED[wanted]})" for what, gain in gains.items() if gain > LEAST]
+    if wanted == "speed":
+        return ", ".join(gains[:2]) or "no number that is a tenth better: the links' and the host's times are fixed"
+    if wanted == "chips":
+        return _fewest(row, key)
     if key == "nothing":
         return "nothing: a user more keeps the limits"
     if key in FULL:
         what, helps = FULL[key].split(": ")
         return f"{what}: more users would only wait; what helps first: {helps}"
-    name = next((of for of in BINDS if key.startswith(of)), None)
-    what, helps = BINDS.get(name, (key.replace("_", " "), "another split"))
-    one = "a little more" if asked["demanded"] else "a user more"
-    gains = [f"{what} (a tenth better: {gain:+.1%} tokens/s)" for what, gain in gains.items() if gain > LEAST]
-    helps = ", ".join(gains[:2]) if gains else helps
-    return f"{what}: {one} would break it; what helps first: {helps}"
+    what, helps = _bound(key)
+    return f"{what}: a user more would break it; what helps first: {', '.join(gains[:2]) or helps}"
 
 
-def _table(rows, statistic):
+def _fewest(row, key):
+    """What a demand would not keep with an instance less, or, of a single instance, with more requests."""
+    one = f"{row['utilisation']:.0%} of the most that it takes is asked"
+    if not key:
+        return f"{one}; each pool is one instance, and no smaller one keeps the limits"
+    if row["kind"] == "disaggregated":
+        whats = [(pool, *_bound(what)) for pool, _, what in (part.partition(" ") for part in key.split("; "))]
+        said = " and ".join(f"{what} in the {pool} pool" for pool, what, _ in whats)
+        return f"{said}: an instance less would break it; {one}; what helps first: {whats[0][2]}"
+    what, helps = _bound(key)
+    less = "an instance less would break it" if row["instances"] > 1 else "with more requests it would be broken first"
+    return f"{what}: {less}; {one}; what helps first: {helps}"
+
+
+def _bound(key):
+    """(A limit or a mask in words, what would let more in)."""
+    return BINDS.get(next((of for of in BINDS if key.startswith(of)), None), (key.replace("_", " "), "another split"))
+
+
+def _table(rows, statistic, ends):
     columns = ["", "hardware", "kind", "precision", "instances x chips", "split", "users", "tok/s/user", "tok/s/chip"]
     columns += ["+-"]
     columns += ["requests/s", f"TTFT {statistic} s", f"TPOT {statistic} ms", "USD/Mtok"]
@@ -159,7 +211,7 @@ def _table(rows, statistic):
     for row in rows:
         cost = row["cost_per_million_tokens"]
         line = [str(row["rank"]), row["hardware"], row["kind"], row["precision"]]
-        line += [_sizes(row), _split(row), f"{row['concurrency']:,.0f}"]
+        line += [_sizes(row), _split(row, ends if row is rows[0] else ()), f"{row['concurrency']:,.0f}"]
         line += [f"{row['tps_per_user']:,.1f}", f"{row['tps_per_chip']:,.0f}"]
         line += [f"{row['curve_uncertainty']:.0%}", f"{row['requests_per_s']:,.3g}"]
         line += [f"{row[f'ttft_{statistic}']:,.3g}", f"{1e3 * row[f'tpot_{statistic}']:,.1f}"]
@@ -175,12 +227,13 @@ def _next(ds, row, asked):
         return
     point = {name: row[name] for name in ("hardware", *AXES)} | {"chips": row["chips_per_instance"]}
     point |= {name: asked[name] for name in ("isl", "osl")}
-    each = row["requests_per_s"] / row["instances"] if asked["demanded"] else row["concurrency"] / row["instances"]
-    load = "requests_per_s" if asked["demanded"] else "concurrency"
+    demanded = asked["wanted"] == "chips"
+    each = row["requests_per_s"] / row["instances"] if demanded else math.ceil(row["concurrency"] / row["instances"])
+    load = "requests_per_s" if demanded else "concurrency"
     given, limits = _given(ds, "serve", point)
     users = sorted({max(round(each * f), 1) for f in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)})
     along = f"concurrency={','.join(map(str, users))}"
-    if asked["demanded"]:
+    if demanded:
         along = f"requests_per_s={','.join(f'{each * f:.4g}' for f in (0.25, 0.5, 0.75, 1.0))}"
     yield f"dsjax explain serve {given}{limits} --fix {load}={_plain(each)}"
     yield f"dsjax plot latency serve {given}{limits} --axis {along} -o plan.png"
@@ -226,7 +279,7 @@ def _next_of_pools(ds, row, asked):
     point |= {"transfer_nic": row["nic"], "isl": asked["isl"], "osl": asked["osl"]}
     given, limits = _given(ds, "disaggregated", point)
     load = f" --fix requests_per_s={_plain(asked['requests_per_s'])}"
-    if not asked["demanded"]:
+    if asked["wanted"] != "chips":
         load = f" --fix concurrency={_plain(row['concurrency'])}"
     yield f"dsjax explain disaggregated {given}{limits}{load}"
     if (engine := _launched(row["engine"])) is not None:
@@ -246,7 +299,7 @@ def _none(ds, asked):
     limits = {key.split("_")[1]: limit for key, limit in json.loads(ds.attrs["limits"]).items()}
     late = {time: (x, chip) for time, (x, chip) in near.items() if x > limits.get(time, math.inf)}
     if not late:
-        each = f"{asked['requests_per_s']:,g} requests/s" if asked["demanded"] else "one user"
+        each = "one user" if asked["wanted"] == "tokens" else _demand(asked)
         chips = f" on {asked['chips']:,g} chips" if asked["chips"] else ""
         return f"Nothing keeps the limits: no split serves {each}{chips}, and keeps them all"
     said = [
