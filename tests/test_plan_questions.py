@@ -160,3 +160,9 @@ def test_bad_input_is_one_line(changes, said):
     with pytest.raises(InputError) as error:
         asked(**changes)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_mask_that_refuses_every_split_is_told():
+    line = f"plan --model {MODEL} --hardware {HARDWARE} --chips 2 --isl 1024 --osl 256 --fix mtp=1 --fix sp=1"
+    text = command(*line.split(), code=1)
+    assert f"ok_mtp: mtp = 1, and {MODEL} has no MTP module that makes draft tokens" in text

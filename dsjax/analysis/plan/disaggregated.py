@@ -17,6 +17,7 @@ from . import largest
 
 # Splits of a pool, of one precision and one hardware: those that bounds on their rate rank first, and the quickest.
 RANKED, QUICKEST = 8, 3
+WAIT = 0.01  # of what is served: users who add less only wait
 FEWER = 0.9  # of the users that a limit allows: where so few are served as much, the others only wait
 POOLS = ("prefill", "decode")
 UNREAD = ("batching", "requests_per_user", "chunk_tokens")  # names of servers that pools do not have
@@ -139,7 +140,7 @@ class Search:
 
     @staticmethod
     def _busy(pairs, known, tried):
-        """Users of the best pairs: the fewest that are served as many tokens; more only wait for the busier pool.
+        """Users of the best pairs: the fewest that are served all but `WAIT`; more only wait for the busier pool.
 
         What is served never falls with users: halved until the two are one. Where a limit ends the users, and not many
         fewer are served as much, those that it allows.
@@ -147,7 +148,7 @@ class Search:
         high, low, worth = known.holds[pairs].copy(), np.zeros(len(pairs)), known.worth[pairs]
         while len(left := np.flatnonzero(high - low > 1.0)):
             middle = np.floor(0.5 * (low + high))[left]
-            enough = tried(pairs[left], middle)[0] >= worth[left] * (1.0 - largest.EQUAL)
+            enough = tried(pairs[left], middle)[0] >= worth[left] * (1.0 - WAIT)
             high[left], low[left] = np.where(enough, middle, high[left]), np.where(enough, low[left], middle)
         ended = (known.fails - known.holds)[pairs] <= 1.0
         return np.where(ended & (high > FEWER * known.holds[pairs]), known.holds[pairs], high)

@@ -13,6 +13,7 @@ from ...options import option
 from ...specs.variables import MOST_LOAD
 from ...types import Amount, Named, Names, Path
 from ...units import domain, number
+from .. import remedies
 from ..fleet import demand
 from . import aggregated, answers, ends, fleets, helps, instances, pieces
 from . import disaggregated as two_pools
@@ -94,8 +95,8 @@ def plan(
     Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
     `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `ends`, where
     the best stands at the end of an axis beyond which a better one is; `without`, hardware that has no answer, and why;
-    `changes`, what was fixed or set beside; `nearest`, where there is no answer at all; `remarks` on numbers that may
-    be slips.
+    `changes`, what was fixed or set beside; `nearest`, or `why`, where there is no answer at all; `remarks` on numbers
+    that may be slips.
     """
     given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "concurrency": concurrency}
     given |= {"min_tps_per_user": tps_per_user}
@@ -140,6 +141,8 @@ def of(chosen, catalog, question, chips, pooled=True):
     ds.attrs["without"] = json.dumps(
         _without(chosen, shape, has, {*ds["hardware"].values.tolist()}, own_sizes, parts_of)
     )
+    if not ds.sizes["rank"] and not json.loads(ds.attrs["nearest"]):
+        ds.attrs["why"] = json.dumps(remedies.nothing_feasible(looked_at[-1]))
     if ds.sizes["rank"]:
         first = {name: x.item() for name, x in ds.isel(rank=0).variables.items()}
         ends_of, axes = ends.of(chosen, first, question)

@@ -295,7 +295,8 @@ def _none(ds, asked):
     if not near:
         most = sorted(refused.items(), key=lambda x: -x[1])[:4]
         said = ", ".join(f"{name.removeprefix('ok_').replace('_', ' ')} {n:,}" for name, n in most) or "nothing"
-        return f"Nothing fits: of {ds.attrs['layouts']:,} splits refused by {said}"
+        of = f"Nothing fits: of {ds.attrs['layouts']:,} splits refused by {said}"
+        return "\n".join([of, *(f"  {line}" for line in json.loads(ds.attrs.get("why", "[]")))])
     limits = {key.split("_")[1]: limit for key, limit in json.loads(ds.attrs["limits"]).items()}
     late = {time: (x, chip) for time, (x, chip) in near.items() if x > limits.get(time, math.inf)}
     if not late:
