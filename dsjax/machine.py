@@ -13,6 +13,10 @@ from .units import domain, number
 RESERVE = 0.3e9  # bytes that compiling and the libraries take beside arrays
 LARGEST, KEPT = 2**25, 2**29  # bytes; the first is the most that glibc takes
 
+# The folder, the user's alone, in which this process finds and leaves what another one can use; None: it has none. The
+# command line has one. A process that puts functions of its own in the place of dsjax's must have none.
+kept: Path | None = None
+
 
 def gigabytes(n):
     """Bytes in words."""

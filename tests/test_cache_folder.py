@@ -45,7 +45,7 @@ def test_one_that_others_may_write_is_remarked_and_not_used(home, settings, tmp_
         home.symlink_to(there)
     done = CliRunner().invoke(cli.main, ["best", "decode_gpu_2025"])
     assert done.exit_code == 0 and "H800" in done.stdout and not settings
-    said = f"{home}: others may write it; expected chmod go-w: compiled programs are not kept\n"
+    said = f"{home}: others may write it; expected chmod go-w: compiled programs and traces are not kept\n"
     assert done.stderr == said
 
 

@@ -71,11 +71,11 @@ def load(records=RECORDS, *own, models=()):
     `records` are the classes the rows must fill; `own` are pairs of a parsed catalog file (a study's, a user's) and
     what its errors call it. Those of `models` that mean a Hugging Face config, and no row of the catalog, are rows too.
     """
-    raw = {record: {} for record in KINDS}
+    raw = {record: _Written() for record in KINDS}
     for file, record in _FILES.items():
         if record == "curve" or records.get(record) is RECORDS[record]:  # else a study has rows of its own, or none
             raw[record] |= {name: (file, row) for name, row in _shared(file).items()}
-    raw["model"] |= _models()
+    raw["model"].update(_models())
     for tables, file in own:
         for record, table in tables.items():
             if record not in KINDS:
@@ -115,11 +115,23 @@ def _common(record, name):
     return _row({row: (file, written) for row, written in _shared(file).items()}, RECORDS, record, name)
 
 
+class _Written(dict):
+    """{row: (file, row as written)}, or the path of dsjax's own config of a model, read when it is asked for."""
+
+    def __getitem__(self, name):
+        found = super().__getitem__(name)
+        return _config(found) if isinstance(found, Path) else found
+
+
 @functools.cache
 def _models():
-    """{model: (file, row)} of dsjax's own configs."""
-    paths = sorted((DATA / "models").glob("*.json"))
-    return {p.stem: (p.name, configs.row(json.loads(p.read_text(encoding="utf-8")), p.name)) for p in paths}
+    """{model: path} of dsjax's own configs."""
+    return {path.stem: path for path in sorted((DATA / "models").glob("*.json"))}
+
+
+@functools.cache
+def _config(path):
+    return path.name, configs.row(json.loads(path.read_text(encoding="utf-8")), path.name)
 
 
 def users(paths=()):

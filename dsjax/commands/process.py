@@ -13,16 +13,17 @@ UNREADABLE = re.compile(r"Error reading persistent compilation cache entry for '
 
 
 def start():
-    """Before any command: freed pages are kept, and JAX keeps its compiled programs in the user's cache folder.
+    """Before any command: freed pages are kept, traces and JAX's compiled programs are in the user's cache folder.
 
     JAX takes its settings from the environment when it is imported, which `dsjax --help` does not wait for. A cache
     folder that is not the user's alone is remarked, and not used.
     """
     machine.keep_pages()
     folder, reason = machine.cache()
+    machine.kept = folder
     if folder is None:
         if "expected" in reason:
-            warnings.warn(f"{reason}: compiled programs are not kept", Remark, stacklevel=2)
+            warnings.warn(f"{reason}: compiled programs and traces are not kept", Remark, stacklevel=2)
         return
     for name, value in (("compilation_cache_dir", str(folder)), ("persistent_cache_min_compile_time_secs", 0.0)):
         _set(f"jax_{name}", value)

@@ -10,8 +10,10 @@ import numpy as np
 from ..specs import trees
 from . import by_numpy
 from .assembly import Assembly
-from .caches import remembered
-from .recording import Graph, Node
+from .caches import remembered, stored
+from .operands import unlifted
+from .recording import Graph, Node, packed, unpacked
+from .traces import traced
 
 # Records whose rows questions keep: a program is without what they decide against.
 LASTING = ("model", "engine")
@@ -40,11 +42,27 @@ def _deciding(assembly, records):
 
 @remembered(256)
 def _without(assembly, decisions):
-    graph, same = without(assembly.graph, decisions)
+    if isinstance(assembly, _Pruned):
+        graph, same = without(assembly.graph, decisions)
+    else:
+        graph, same = _of_trace(unlifted(assembly.plan), assembly.dtype, decisions)
     nodes = {
         name: {picks: same.get(node, node) for picks, node in places.items()} for name, places in assembly.nodes.items()
     }
     return _Pruned(assembly.plan, assembly.dtype, assembly.over, nodes, assembly.sizes, assembly.axes, graph)
+
+
+@remembered(64)
+def _of_trace(plan, dtype, decisions):
+    """`without` of the trace of a plan without axes, kept on disk."""
+
+    def make():
+        return without(traced(plan, dtype).graph, decisions)
+
+    def packed_both(found):
+        return packed(found[0]), found[1]
+
+    return stored(("pruned", plan, dtype, decisions), make, packed_both, lambda parts: (unpacked(parts[0]), parts[1]))
 
 
 class _Pruned(Assembly):

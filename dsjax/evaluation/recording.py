@@ -92,6 +92,24 @@ class Graph:
         return sorted(seen)
 
 
+def packed(graph):
+    """A graph that no more is recorded in, as numbers, texts and bytes."""
+    columns = [[node[i] for node in graph.nodes] for i in (0, 1, 3)]
+    kinds = [node.dtype.str for node in graph.nodes]
+    constants = {node: (x.dtype.str, x.tobytes()) for node, x in graph.constants.items()}
+    return graph.dtype.str, graph.operands, *columns, kinds, constants
+
+
+def unpacked(parts):
+    """The `Graph` of what `packed` made."""
+    dtype, operands, names, inputs, sources, kinds, constants = parts
+    graph, of = Graph((), dtype), {kind: np.dtype(kind) for kind in set(kinds)}
+    graph.nodes = list(map(Node, names, inputs, map(of.__getitem__, kinds), sources))
+    graph.operands = operands
+    graph.constants = {node: np.frombuffer(data, kind).reshape(()) for node, (kind, data) in constants.items()}
+    return graph
+
+
 def sized(graph, axes, lengths):
     """`size(node)`: elements of a node's result over the axes of `lengths` {axis: length} that it depends on.
 

@@ -4,13 +4,15 @@ import dataclasses
 import itertools
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import arrays
 from ..specs import trees
 from ..specs.records import Point
 from . import duals
-from .caches import remembered
+from .caches import remembered, stored
 from .operands import operand_types, unlifted
-from .recording import Graph
+from .recording import Graph, packed, unpacked
 
 
 class Trace(NamedTuple):
@@ -29,6 +31,18 @@ def traced(plan, dtype):
 
 @remembered(256)
 def _traced(plan, dtype):
+    def packed_trace(trace):
+        kinds = {name: kind.str for name, kind in trace.dtypes.items()}
+        return packed(trace.graph), trace.nodes, trace.sources, kinds
+
+    def unpacked_trace(parts):
+        graph, nodes, sources, kinds = parts
+        return Trace(unpacked(graph), nodes, sources, {name: np.dtype(kind) for name, kind in kinds.items()})
+
+    return stored(("trace", plan, dtype), lambda: _recorded(plan, dtype), packed_trace, unpacked_trace)
+
+
+def _recorded(plan, dtype):
     """A variable depends on a policy's axis if a result of one of the policy's functions reaches it: those are marked.
 
     Choices outside the space are recorded for what they depend on, and are not evaluated.
