@@ -11,6 +11,7 @@ from .roots import root
 
 # Waits for room over those of lives of exponential length, which vary more than outputs do: seen in simulations.
 SHORTER = 0.45
+LENGTHENED = 6  # times that the number of prompts on their way is taken from the time that they then take
 
 
 class Server(NamedTuple):
@@ -124,6 +125,9 @@ def means(step, sizes, server, rate):
     found = queues.birth_and_death(*at, mates * sizes.shorter)
     apart = queues.birth_and_death(*at, 0.0 * mates)
     waiting, came = (_chunked_wait if server.chunked else _first_wait)(p, rate, decode_s, 1.0 - found.nobody)
+    if server.chunked:
+        cut = (server.groups > 1.0) & (p.batched == 0.0)
+        waiting = arrays.where(cut, _wait_for_group(step, sizes, server.groups, p, rate, field, found.nobody), waiting)
     room_wait = SHORTER * (1.0 + sizes.spread / 3.0) * found.queue / rate
     ttft = (1.0 - found.waits) * waiting + room_wait + p.own_mean
     done = _done(p, rate, waiting, came, ttft) if server.chunked else _behind(came, p.most)
@@ -203,3 +207,28 @@ def _chunked_wait(p, rate, decode_s, somebody):
     queued = queues.wait(p.most, load, p.service * p.most, p.variation) * longer
     together = p.batched * residual * (1.0 + p.share) + (1.0 - p.batched) * 0.5 * decode_s * somebody
     return together + p.each * _behind(came, p.most) + queued, came
+
+
+def _wait_for_group(step, sizes, groups, p, rate, sequences, nobody):
+    """W of prompts of several chunks, of which every group has one at a time: K = lam S of them are on their way.
+
+    S: N steps beside the others, T(k) one of k groups with a chunk of mean length; W is what S is longer than T1, the
+    wait for the end of a step, and for a group, of d servers: where all have prompts others fill what one leaves.
+    """
+    tokens, pairs = sizes.mean_new / p.per_step, sizes.mean_pairs / p.per_step
+    others = (groups - 1.0) / groups
+
+    def longer(k):
+        return p.per_step * step.mixed(sequences, k * tokens, k * pairs)
+
+    alone = longer(1.0 + 0.0 * rate)
+    slowest = p.own_mean + arrays.maximum(longer(groups + 0.0 * rate) - alone, 0.0)
+    lasts = p.own_mean
+    for _ in range(LENGTHENED):
+        met = 1.0 + arrays.minimum(rate * lasts, groups) * others
+        lasts = arrays.minimum(p.own_mean + arrays.maximum(longer(met) - alone, 0.0), slowest)
+    rounding = slowest / (groups * p.service)
+    load = arrays.minimum(rate * lasts / (groups * rounding), queues.FULLEST)
+    queued = queues.wait(groups, load, lasts / rounding, p.variation) * rounding ** (2.0 * (1.0 - load))
+    stepping = 1.0 - nobody * arrays.exp(-rate * lasts)
+    return 0.5 * p.whole * stepping + lasts - p.own_mean + queued
