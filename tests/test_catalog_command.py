@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
+from dsjax.analysis import count
 from dsjax.catalog import reader
 from dsjax.errors import CATALOGS
 from dsjax.specs import fields, records
@@ -73,10 +74,53 @@ def test_hardware_is_one_table_in_units_that_people_use():
     assert "TFLOP/s" not in command("hardware", "--quiet")
 
 
-def test_nics_are_a_table_and_other_catalogs_show_every_number():
+_AT_80 = {  # headings that stay on a narrow terminal
+    "hardware": ("bf16", "fp8", "HBM GB", "chips", "USD/h"),
+    "nic": ("GB/s", "reached"),
+    "model": ("parameters", "active", "attention", "routed"),
+    "precision": ("attention", "experts", "cache", "rates"),
+    "engine": ("step", "draft"),
+    "curve": ("fitted to",),
+}
+
+
+@pytest.mark.parametrize(("record", "name"), CATALOGS.items())
+def test_a_catalog_is_a_table_of_one_line_a_row(record, name, monkeypatch):
+    rows = [line.split()[0] for line in command(name, "--quiet").splitlines() if line.startswith("  ")]
+    named = [row for row in rows if row in ROWS[record]]
+    assert named == list(ROWS[record])
+    monkeypatch.setenv("COLUMNS", "80")
+    text = command(name)
+    most = 3 if record == "engine" else 1  # an engine has a curve for each family of chips
+    assert len(text.splitlines()) <= most * len(named) + 16
+    assert all(word in text for word in _AT_80[record])
+    for option in ("--sources", "-v"):
+        whole = command(name, named[0], option)
+        field = next(iter(reader.numbers(ROWS[record][named[0]])), "form")
+        assert field in whole and "published" in whole and field not in text
+
+
+def test_a_nic_a_precision_and_a_model_in_a_line():
     found = lines("nics")
-    assert list(found) == list(ROWS["nic"]) and found["CX7"]["GB/s"] == "50" and found["EFA-400"]["GB/s"] == "50?"
-    assert "activation_bytes" in command("precisions") and "step_s" in command("engines")
+    assert found["CX7"]["GB/s"] == "50" and found["EFA-400"]["GB/s"] == "50?"
+    text = command("precisions").splitlines()
+    fp8 = next(line.split() for line in text if line.split()[:1] == ["fp8"])
+    assert fp8 == "fp8 8 8 8 16 16 8 16 fp8 fp8 bf16".split()  # head and cache in 16 bit, as the row says
+    (line,) = [line for line in command("models", "DeepSeek-V3").splitlines() if line.split()[:1] == ["DeepSeek-V3"]]
+    assert "8 of 256" in line and "MLA" in line and "8 (fp8)" in line
+    total = dsjax.count("DeepSeek-V3")
+    whole, active = count.parameters("DeepSeek-V3", ROWS["model"])
+    assert whole == total.total_parameters and active == total.active_parameters_without_embedding
+    assert "671" in line.split() and "36.62" in line.split() and whole == 671_026_404_352
+    assert "GQA 8, windows" in command("models", "gpt-oss-20b") and "MLA, picks" in command("models", "DeepSeek-V3.2")
+
+
+def test_a_name_stands_alone_and_says_what_else_has_its_words():
+    assert [row["row"] for row in json.loads(command("models", "kimi-k2", "--format", "json"))] == ["Kimi-K2"]
+    text = command("models", "Kimi-K2")
+    assert "more rows with Kimi-K2: Kimi-K2.5" in text and text.index("Kimi-K2.5") > text.index("parameters:")
+    assert "more rows" not in command("models", "Kimi-K2", "--quiet") + command("models", "Kimi")
+    assert {row["row"] for row in json.loads(command("hardware", "H20", "--format", "json"))} == {"H20"}
 
 
 def test_words_keep_rows():

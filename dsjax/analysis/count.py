@@ -105,6 +105,17 @@ def shape_of(name, models):
     return records.Model(**{key: whole(Fraction(value).limit_denominator(_LAYERS)) for key, value in row.items()})
 
 
+def parameters(name, models):
+    """(parameters of the model called `name`, those that one token is multiplied with), exact, without draft modules.
+
+    `models` {name: row of the catalog}. The numbers of `count`: total_parameters, active_parameters_without_embedding.
+    """
+    shape, any_width = shape_of(name, models), dict.fromkeys(fields_of(records.Precision), 1)
+    operators = tally.exact(shape, "decode", 1, 1, any_width, Layout())
+    whole, active = (sum(o.counts[key] for o in operators.values()) for key in ("parameters", "active_parameters"))
+    return whole, active - operators["embedding"].counts["parameters"]
+
+
 def _known(what, name, names):
     if not isinstance(name, str) or name not in names:
         raise unknown(f"count: {what}", what, name, names)

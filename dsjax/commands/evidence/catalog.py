@@ -6,38 +6,12 @@ import shlex
 import click
 
 from ...errors import CATALOGS, InputError
-from ...formats import rounded
-from .. import completion, steps
+from .. import completion, output, steps
 from ..common import OUTPUT_OPTIONS
 from ..help import command
 from ..output import echo
-from ..tables import marked, records, table
-
-# Columns of a catalog's table: heading, field, factor; a rate of 0 is one that the chip lacks.
-_CHIPS = (
-    *((rate, f"{rate}_flops_per_s", 1e-12) for rate in ("bf16", "fp8", "int8", "fp4")),
-    ("HBM TB/s", "hbm_bytes_per_s", 1e-12),
-    ("HBM GB", "hbm_bytes", 1e-9),
-    ("link GB/s", "scale_up_bytes_per_s", 1e-9),
-    ("chips", "scale_up_domain", 1.0),
-    ("W", "watts", 1.0),
-    ("USD/h", "usd_per_hour", 1.0),
-)
-_NICS = (
-    ("GB/s", "scale_out_bytes_per_s", 1e-9),
-    ("reached", "scale_out_utilisation", 1.0),
-    ("step us", "scale_out_step_s", 1e6),
-    ("by dispatch", "exchange_utilisation", 1.0),
-    ("start us", "exchange_start_s", 1e6),
-)
-_COLUMNS = {"hardware": _CHIPS, "nic": _NICS}
-_MEANING = {
-    "hardware": (
-        "bf16 to fp4: dense TFLOP/s; GB: what a process can have; link: in a scale-up domain of so many chips, one way",
-        "kernels: the curve, and whether it is fitted to the chip, to a sibling, or assumed; ? nobody has verified it",
-    ),
-    "nic": ("per chip, one way; reached: share of it in transfers; ? nobody has verified it",),
-}
+from ..tables import records, table
+from . import catalog_tables
 
 
 @command()
@@ -50,16 +24,17 @@ _MEANING = {
 def catalog(record, words, whole, fields, catalogs, form, quiet):
     """Rows of hardware, nics, models, precisions, engines, curves.
 
-    Hardware and nics are a table, in units that people use; --sources, and the other catalogs, show every number.
-    WORDs keep the rows that have all of them in their name, vendor, curve or source. Every row has a source, every
-    number a kind: published, measured, fitted, derived, assumed, or unverified: nobody has checked it against a good
-    source. A source is shown where it is not the row's own (", as in the line above).
+    A catalog is a table, one line a row, in units that people use; --sources or -v show every number of its rows.
+    WORDs keep the rows that have all of them in their name, vendor, curve or source, or the row that is called so.
+    Every row has a source, every number a kind: published, measured, fitted, derived, assumed, or unverified: nobody
+    has checked it against a good source. A source is shown where it is not the row's own (", as in the line above).
 
     \b
     dsjax catalog
     dsjax catalog hardware
     dsjax catalog hardware amd                the rows of a vendor, of a family of kernels (blackwell), of a name
     dsjax catalog hardware H20 --sources
+    dsjax catalog models Kimi-K2 -v
     dsjax catalog hardware --fields
     dsjax catalog hardware --format csv
     """
@@ -69,7 +44,7 @@ def catalog(record, words, whole, fields, catalogs, form, quiet):
     if fields:
         _show_fields(record, form)
         return
-    rows = _rows([record] if record else reader.KINDS, words, catalogs)
+    rows, more = _rows([record] if record else reader.KINDS, words, catalogs)
     if form != "table":
         records([_flat(row, form) for row in rows], form)
     elif record is None:
@@ -77,18 +52,27 @@ def catalog(record, words, whole, fields, catalogs, form, quiet):
         echo(table(columns, [[row[name] for name in columns] for row in rows]))
         if not quiet:
             steps.say("dsjax catalog hardware")
-    elif record in _COLUMNS and not whole:
-        _show_table(record, rows, catalogs, quiet)
-    else:
+    elif whole or output.verbose():
         for row in rows:
             echo(f"{row['row']}  ({row['of']}: {row['source']})")
             shown, left_out = _fields(row)
             echo(table(["field", "value", "kind", "source"], shown))
             echo(f"  none or unknown: {left_out}\n" if left_out else "")
+    else:
+        catalog_tables.show(record, rows, reader.load(reader.RECORDS, *reader.users(catalogs)), quiet)
+    if more and form == "table" and not quiet:
+        echo(f"  more rows with {' '.join(words)}: {', '.join(more)}")
+    if record and form == "table" and not (whole or output.verbose() or quiet):
+        own = [word for path in catalogs for word in ("--catalog", path)]
+        steps.say(shlex.join(["dsjax", "catalog", CATALOGS[record], rows[0]["row"], "--sources", *own]))
 
 
 def _rows(kinds, words, catalogs):
-    """Rows of the catalogs and of the studies that have all the words; `of`: whose they are."""
+    """(rows of the catalogs and of the studies that have all the words, names of those left for a row called so).
+
+    `of` a row: whose it is. A row that is called what the words are, in any case, stands without those that have them
+    too: Kimi-K2 without Kimi-K2.5.
+    """
     from ... import studies
     from ...catalog import reader
 
@@ -106,54 +90,8 @@ def _rows(kinds, words, catalogs):
     found = [row for row, text in zip(rows, texts, strict=True) if all(word.lower() in text for word in words)]
     if words and not found:
         raise InputError(f"catalog: no row with {' '.join(words)!r}; expected words of a row's name, vendor or source")
-    return found
-
-
-def _show_table(record, rows, catalogs, quiet):
-    """One line a row: the figures that decide, in units that people use."""
-    from ... import studies
-    from ...catalog import measured, reader, sources
-
-    loaded = reader.load(reader.RECORDS, *reader.users(catalogs))
-    rows = [row for row in rows if row["of"] not in studies.names()]  # which lack fields, or are rows of dsjax too
-    columns = {"": [row["row"] for row in rows]}
-    if record == "hardware":
-        columns["vendor"] = [row.get("vendor") or "-" for row in rows]
-    for heading, field, factor in _COLUMNS[record]:
-        texts = [rounded(factor * row[field]) if row[field] else "-" for row in rows]
-        columns[heading] = marked(texts, [field in sources.of_kind(row, "unverified") for row in rows], "?")
-    if record == "hardware":
-        prices = {row["row"]: sources.price(row) for row in rows}
-        usual = sources.most(prices.values())
-        columns["USD/h"] = marked(columns["USD/h"], [price not in (usual, None) for price in prices.values()])
-        columns["link"] = [_link(row) for row in rows]
-        curves = loaded["curve"]
-        columns["kernels"] = [
-            f"{row['curve']} ({measured.of_curve(curves.get(row['curve'], {}), row, row['row'])})" for row in rows
-        ]
-    else:
-        columns["source"] = [row["source"] for row in rows]
-    at = list(columns).index
-    least = [at(name) for name in ("kernels", "link", "link GB/s", "W", "int8", "vendor", "source") if name in columns]
-    echo(table(list(columns), list(zip(*columns.values(), strict=True)), least=least))
-    if quiet:
-        return
-    for line in _MEANING[record]:
-        echo(f"  {line}")
-    if record == "hardware" and usual:
-        others = " / ".join(dict.fromkeys(text for text in prices.values() if text not in (usual, None)))
-        echo(f"  USD/h: {usual}" + (f"; * other sources, not to be compared with it: {others}" if others else ""))
-    own = [word for path in catalogs for word in ("--catalog", path)]
-    steps.say(shlex.join(["dsjax", "catalog", CATALOGS[record], rows[0]["row"], "--sources", *own]))
-
-
-def _link(row):
-    """What joins the chips of a scale-up domain."""
-    if row["scale_up_domain"] == 1:
-        return "-"
-    if row["scale_up_torus"]:
-        return f"{row['scale_up_torus']:.0f}D torus"
-    return "mesh" if row["scale_up_peer_bytes_per_s"] else "switch"
+    named = [row for row in found if row["row"].lower() == " ".join(words).lower()]
+    return named or found, list(dict.fromkeys(row["row"] for row in found if row not in named)) if named else []
 
 
 def _show_fields(record, form):
