@@ -280,6 +280,31 @@ def test_prompts_whole_or_cut():
     assert any(text.startswith("batching = prefill-first") for text in server("vllm").differs)
 
 
+def test_sglang_cuts_prompts_into_whole_pages():
+    """`chunked_prefill_size` of a group is a multiple of the page of its cache, of 128 tokens at most."""
+    odd = server("sglang", tp=4, batching="chunked", chunk_tokens=1000, concurrency=64)
+    assert "--chunked-prefill-size 2048" in of(odd)  # 1,024 of each of two groups
+    assert "1000 tokens of a step of prompts: SGLang takes whole pages of the cache, here 1024" in odd.differs
+    even = server("sglang", tp=4, batching="chunked", chunk_tokens=1024, concurrency=64)
+    assert of(even) == of(odd) and not any("pages" in text for text in even.differs)
+    assert "--max-num-batched-tokens 1000" in of(server("vllm", batching="chunked", chunk_tokens=1000))
+
+
+def test_drafts_beside_prompts_are_said():
+    """0.5.23 starts EAGLE with mixed chunks, and decodes one token a sequence in them."""
+    drafted = server("sglang", batching="chunked", mtp=1)
+    assert {"--enable-mixed-chunk", "--speculative-algorithm EAGLE"} < {*of(drafted)}
+    assert any("SGLang drafts nothing in steps with prompts" in text for text in drafted.differs)
+    for other in (server("sglang", batching="chunked"), server("sglang", mtp=1), server("vllm", mtp=1)):
+        assert not any("drafts nothing" in text for text in other.differs)
+
+
+def test_sparse_attention_splits_no_cache_that_is_sent():
+    split = POOLS | {"model": "DeepSeek-V3.2", "decode": POOLS["decode"] | {"tp": 8, "kv_split": 8}}
+    assert "decode: kv_split = 8: SGLang splits no cache of sparse" in dsjax.launch(split, engine="sglang").unable[0]
+    assert dsjax.launch(split | {"model": "DeepSeek-R1"}, engine="sglang").commands
+
+
 def test_length_of_requests_that_do_not_differ():
     assert "--max-model-len 5120" in of(server("vllm", length_law="uniform"))
     assert "--context-length 5120" in of(server("sglang", isl_cv=0, osl_cv=0))
@@ -437,6 +462,8 @@ CANNOT = [
     ("sglang", {"model": "Llama-3.1-70B", "tp": 4, "chips": 16}, "replicas of a dense model on one node"),
     ("vllm", {"model": "Llama-3.1-70B", "kv_split": 2}, "kv_split = 2: vLLM splits 8 KV heads over chips that hold"),
     ("vllm", {"chips": 12, "ep": 8}, "are not the 12 chips"),
+    ("sglang", {"model": "MiniMax-M2.5", "tp": 4, "chips": 8, "pp": 2, "mtp": 1}, "with one module, the model has 3"),
+    ("sglang", WIDE | {"model": "GLM-5.2", "hardware": "B200"}, "no two micro batches where layers share the picks"),
 ]
 
 

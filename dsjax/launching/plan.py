@@ -35,6 +35,7 @@ class Pool:
     heads: int
     kv_heads: int
     modules: int  # multi-token prediction modules of the model
+    picks: str  # of its indexer: "" without one, "own" of every layer, "shared" by layers
     chips: int
     pp: int
     tp: int
@@ -139,6 +140,7 @@ def _pool(role, phase, instances, step, asked, per_host, dtype):
         heads=int(given["model_num_attention_heads"]),
         kv_heads=int(given["model_num_key_value_heads"]),
         modules=int(given["model_num_nextn_predict_layers"]),
+        picks=_picks(given),
         chips=int(d.chips),
         pp=pp,
         tp=d.tp,
@@ -163,6 +165,13 @@ def _pool(role, phase, instances, step, asked, per_host, dtype):
         held=held / capacity,
         nodes=_nodes(int(d.chips), per_host or min(HOST, int(given["hardware_scale_up_domain"]))),
     )
+
+
+def _picks(given):
+    """Whether an indexer picks what latent attention reads, in every layer or in those whose picks others share."""
+    if not given["model_index_topk"] or not given["model_kv_lora_rank"]:
+        return ""
+    return "own" if given["model_index_layers"] == given["model_num_hidden_layers"] else "shared"
 
 
 def _loads(fixed):

@@ -9,6 +9,7 @@ from . import common
 NAME = "SGLang"
 PROMPTS = 16384  # new tokens of a step of prompts, its own default
 DISPATCHED = 128  # tokens of a chip in a low-latency dispatch, its own default
+PAGE = 128  # tokens of the largest page of its caches: a step of prompts is a multiple of the page
 
 
 def unable(pool):
@@ -25,6 +26,12 @@ def unable(pool):
         )
     if pool.mtp and pool.pp > 1 and pool.role != "prefill" and (pool.dp > 1 or pool.transfers):
         yield f"mtp = {pool.mtp}, pp = {pool.pp}: {NAME} drafts in stages with one group of attention, in one pool"
+    if pool.mtp and pool.pp > 1 and pool.modules > 1:
+        yield f"mtp = {pool.mtp}, pp = {pool.pp}: {NAME} drafts in stages with one module, the model has {pool.modules}"
+    if pool.pipeline in OVERLAPPED and pool.copied and pool.picks == "shared":
+        yield f"pipeline = {pool.pipeline}: {NAME} has no two micro batches where layers share the picks of an indexer"
+    if pool.kv_split > 1 and pool.picks and pool.transfers:
+        yield f"kv_split = {pool.kv_split}: {NAME} splits no cache of sparse attention that goes from pool to pool"
     yield from common.no_drafts(pool)
 
 
@@ -33,6 +40,11 @@ def differs(pool):
     split = 1 if pool.copied else pool.stage
     if pool.copied and pool.mode == "layered":
         yield f"dispatch_mode = layered: {NAME} has no copies by domain in decode; DeepEP in mode auto"
+    if pool.chunked and pool.mtp:
+        yield f"mtp = {pool.mtp}, batching = chunked: {NAME} drafts nothing in steps with prompts, one token a sequence"
+    if pool.tokens and pool.tokens % PAGE:
+        whole = "whole pages of the cache"
+        yield f"{pool.tokens} tokens of a step of prompts: {NAME} takes {whole}, here {_paged(pool.tokens)}"
     if pool.pipeline in (*OVERLAPPED, "sbo") and not pool.copied:
         yield f"pipeline = {pool.pipeline}: {NAME} overlaps a dispatch by DeepEP alone; left out"
     if pool.routed and pool.dense and pool.dp > 1 and pool.tp > 1:
@@ -48,7 +60,7 @@ def quantities(pool):
     """{quantity: value} of its flags."""
     groups = pool.dp if pool.routed else 1
     many = groups if groups > 1 else None
-    tokens = pool.tokens * groups if pool.tokens else None
+    tokens = _paged(pool.tokens) * groups if pool.tokens else None
     dispatched = math.ceil((pool.at_once or 0) * (1 + pool.mtp) / pool.tp) if pool.copied else 0
     drafts = {
         "draft_algorithm": "EAGLE",
@@ -78,7 +90,7 @@ def quantities(pool):
         "length": pool.length,
         "sequences": pool.sequences * groups if pool.sequences else None,
         "tokens": tokens,
-        "prompt_tokens": pool.tokens if (pool.tokens or 0) > PROMPTS else None,
+        "prompt_tokens": _paged(pool.tokens) if (pool.tokens or 0) > PROMPTS else None,
         "mixed": pool.chunked or None,
         "graphs": math.ceil(pool.at_once / pool.pp) if pool.at_once else None,
         "dispatched": dispatched if dispatched > DISPATCHED else None,
@@ -88,6 +100,11 @@ def quantities(pool):
         "host": "$HOST",
         "port": "$PORT",
     }
+
+
+def _paged(tokens):
+    """Tokens of a step of prompts, up to whole pages of the cache."""
+    return PAGE * math.ceil(tokens / PAGE)
 
 
 def _mode(pool):
