@@ -54,6 +54,14 @@ def test_an_option_that_names_a_model_is_spelt_out_in_the_title():
     )
 
 
+def test_titles_say_what_the_options_ask():
+    titled = POINT | {"model": "DeepSeek-V3"}
+    assert grid.load(titled, axes={"model": ["Kimi-K2", "glm-4.5"]}).title == "Kimi-K2 and GLM-4.5 in a test"
+    assert grid.load(titled, axes={"model": ["Kimi-K2", "GLM-4.5", "DeepSeek-V3"]}).title == "3 models in a test"
+    for name in ("serve", "disaggregated"):  # whatever lengths are asked: they stand among what is fixed
+        assert not any(x.isdigit() for x in grid.load(name).title.replace("DeepSeek-R1", ""))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -91,7 +91,7 @@ class _Reader:
         if not isinstance(self.title, str):
             self.faults.errors.append(InputError(f"{file}: title: {self.title!r}; expected a text"))
             self.title = ""
-        self.model = data.get("model") if "model" in fixed else None  # which an option replaces, in the title too
+        self.model = data.get("model") if "model" in {*axes, *fixed} else None  # which options replace, as in the title
         if data.get("study") in ("core", "server"):  # what no study is
             raise unknown(f"{file}: study", "study", data["study"], studies.names())
         self.study = studies.get(data.get("study", "core"), f"{file}: study")
@@ -128,6 +128,13 @@ class _Reader:
     def where(self, section, key):
         return self.overridden.get((section, key), f"{self.file}: [{section}] {key}")
 
+    def titled(self, axes, fixed):
+        """The title, with the models that options give in place of the file's."""
+        if not isinstance(self.model, str):
+            return self.title
+        models = axes.get("model", (fixed.get("model"),))
+        return self.title.replace(self.model, " and ".join(models) if len(models) <= 2 else f"{len(models)} models")
+
     def space(self, text, settings, catalogs):
         own = (self.study.tables, self.study.path.name)
         given = self.sections["axes"].get("model", ())
@@ -141,8 +148,10 @@ class _Reader:
         chosen = self.checkpoints(axes, fixed, rows)
         fixed |= {name: value for name, (value, _) in chosen.items()}
         why = {name: text for name, (_, text) in chosen.items()}
-        title = self.title.replace(self.model, fixed["model"]) if isinstance(self.model, str) else self.title
-        title, later = title or self.study.title, {"objective": "", "sense": 1, "by": (), "defined": ()}
+        title, later = (
+            self.titled(axes, fixed) or self.study.title,
+            {"objective": "", "sense": 1, "by": (), "defined": ()},
+        )
         given = {"axes": axes, "fixed": fixed, "chosen": why}
         space = Space(study=self.study, title=title, rows=rows, bounds={}, text=text, **given, **later)
         self.check_load(space)
