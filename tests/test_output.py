@@ -100,6 +100,23 @@ def test_no_line_is_wider_than_the_terminal(name, folder):
     assert name in (*FILES, "plot") or too_wide(texts[200], 80)  # a narrow terminal makes a difference
 
 
+# What a command is asked for stays on a narrow terminal: the headings of its first table at 80 columns.
+STAYS = {
+    "compare": (["--by", "hardware,nic", "--set-b", "nic.CX7.scale_out_bytes_per_s=100 GB/s"], ("B/A", "why")),
+    "validate": ([], ("median", "ratio", "in", "+- %", "in 2")),
+}
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_what_decides_stays_on_a_narrow_terminal(name):
+    args, words = STAYS[name]
+    text = printed(name, *args, columns=80)
+    heads = text[: text.index("\n  ---")].splitlines()[-3:]
+    assert all(any(word in line for line in heads) for word in words), heads
+    if name == "compare":  # what tells the groups apart stays whatever their number
+        assert heads[-1].split()[:2] == ["hardware", "nic"] and " now binds alone" in " ".join(text.split())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_help_fits_and_lists_its_options_by_what_they_are_about(name):
     for columns in WIDTHS:

@@ -121,13 +121,14 @@ def _table(ds, quiet):
         row = ds.isel(group=i)
         values = row["objective"].values
         numbers = ["infeasible" if math.isnan(v) else shown(name, float(v)) for v in values]
-        ratio = "-" if math.isnan(float(row["ratio"])) else f"{float(row['ratio']):.3f}"
+        ratio = _only(values) if math.isnan(float(row["ratio"])) else f"{float(row['ratio']):.3f}"
         rows.append(
             [*(str(row[key].values) for key in by), *numbers, ratio, _kept(row), _changed(ds, row), _why(ds, row)]
         )
     heads = [*(key.removeprefix("group_") for key in by), f"{heading(name)} A", "B", "B/A", "A's in B"]
     if rows:
-        echo(table([*heads, "changed", "why"], rows, kept=len(by) + 3))
+        a, b, _, kept = range(len(by), len(by) + 4)  # what changed and why is the answer, in B/A are both optima
+        echo(table([*heads, "changed", "why"], rows, least=[kept, b, a, len(heads)], kept=len(by)))
     if ds.sizes.get("group", 0) > ROWS_SHOWN:
         echo(f"  ... {ds.sizes['group'] - ROWS_SHOWN:,} more: --format csv prints them all")
     echo(conclusion(ds))
@@ -137,6 +138,11 @@ def _table(ds, quiet):
             echo(f"  {line}")
     for line in [] if quiet else trust.slips(ds):
         echo(f"  {line}")
+
+
+def _only(values):
+    """The side that has a feasible point, where the other has none."""
+    return next((f"only {side}" for side, value in zip("AB", values, strict=True) if not math.isnan(value)), "-")
 
 
 def _fixed(ds, side):
