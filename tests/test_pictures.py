@@ -150,6 +150,25 @@ def test_heatmap_has_the_best_of_every_cell_and_hatches_the_rest(ds):
     assert (frame.get_x(), frame.get_y()) == (column, row)
 
 
+def test_heatmap_along_parameters_as_response_takes_them():
+    """A number that is no axis is one, a tenth to ten times of it; what is drawn is what a sweep with that axis has."""
+    fixed = {"hardware": "H800", "nic": "CX7", "precision": "fp8", "tp": 1, "ep": 72, "mtp": 0, "pipeline": "naive"}
+    whole = dsjax.sweep("default", axes={"batch": [16, 32]}, fixed=fixed, limits={"min_tps_per_user": None})
+    figure = dsjax.plot("heatmap", whole, x="hardware.hbm_bytes_per_s", y="batch")
+    drawn = figure.axes[0].collections[0].get_array()
+    assert drawn.shape == (2, 11)
+    values = [3.35e11 * 10.0 ** (i / 5) for i in range(11)]  # 3.35 TB/s, what an H800 has, is among them
+    axes = {"batch": [16, 32], "hardware_hbm_bytes_per_s": values}
+    other = dsjax.sweep("default", axes=axes, fixed=fixed, limits={"min_tps_per_user": None})
+    want = other.tps_per_chip.where(other.feasible).transpose("batch", ...).values
+    np.testing.assert_allclose(np.ma.filled(drawn, np.nan).ravel(), want.ravel(), rtol=1e-9)
+    both = {"x": "hardware.H800.hbm_bytes_per_s", "y": "nic.CX7.scale_out_bytes_per_s"}  # the only rows in use
+    labels = [text.get_text() for text in dsjax.plot("heatmap", whole, **both).axes[0].get_yticklabels()]
+    assert "50 GB/s" in labels and len(labels) == 11
+    part = dsjax.plot("heatmap", whole, x="hardware.hbm_bytes_per_s", y="batch", between=("2 TB/s", "8 TB/s"))
+    assert part.axes[0].get_xticklabels()[0].get_text() == "2 TB/s"
+
+
 def test_heatmap_at_one_value_and_of_another_variable(ds):
     at = {"nic": "two-layer", "moe_tp": 1}
     drawn = dsjax.plot("heatmap", ds, x="tp", y="batch", of="tpot", at=at).axes[0].collections[0].get_array()
@@ -420,6 +439,8 @@ def test_pyplot_is_not_loaded(file, tmp_path):
         ("pareto", {"byy": "nic"}, r"plot pareto: unknown option 'byy' \(did you mean 'by'\?\)"),
         ("heatmap", {"x": "bach"}, r"x: unknown axis 'bach' \(did you mean 'batch'\?\)"),
         ("heatmap", {"x": "tp", "y": "tp"}, "y: 'tp' is x too"),
+        ("heatmap", {"x": "hardware.hbm"}, r"x: unknown parameter 'hardware.hbm' \(did you mean"),
+        ("heatmap", {"x": "tp", "between": (1, 2)}, "from, to: tp is an axis|from, to: 0 parameters"),
         ("heatmap", {"x": "tp", "at": {"tp": 4}}, "at: tp: is"),
         ("heatmap", {"of": "tpoot"}, r"of: unknown variable of this phase 'tpoot' \(did you mean 'tpot'\?\)"),
         ("heatmap", {"at": {"tp": 3}}, "at: unknown value of axis tp '3'"),

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..formats import significant
 from ..search import ranking
-from . import canvas, selection
+from . import along, canvas, selection
 
 HATCHES = ("////", "\\\\\\\\", "xxxx", "....", "||||", "----", "++++", "oooo")
 MOST_WRITTEN = 160  # cells with their value written in
@@ -27,11 +27,13 @@ class Map(NamedTuple):
     others: list  # axes that the best is taken over
     won: str  # the best cell
     says: str
+    results: Any  # with an axis for every number that is none of the grid
 
 
-def gather(results, at=None, of=None, x=None, y=None):
+def gather(results, at=None, of=None, x=None, y=None, between=None):
     """`Map` of results."""
-    ds, space = results.ds, results.space
+    results, sides = along.widened(results, {"x": x, "y": y}, at, between)
+    ds, space, x, y = results.ds, results.space, sides["x"], sides["y"]
     sense = selection.objective(space, of)
     name = (sense or space.objective).removeprefix("-")
     x, y = _axes(space, x, y, at)
@@ -50,15 +52,16 @@ def gather(results, at=None, of=None, x=None, y=None):
     named_here = [_text(ds, axis, v) if isinstance(v, str) else f"{axis} {_text(ds, axis, v)}" for axis, v in here]
     won = f"{', '.join(named_here)}{', ' * bool(others)}{selection.configuration(best, others)}"
     top = f"best {name} {canvas.quantity(ds[name].attrs['units'], float(values[0]))} at"
-    return Map(name, x, y, chosen, mask, ranked, where, values, others, won, f"{top} {won}")
+    return Map(name, x, y, chosen, mask, ranked, where, values, others, won, f"{top} {won}", results)
 
 
-def draw(figure, results, at=None, of=None, x=None, y=None):
+def draw(figure, results, at=None, of=None, x=None, y=None, between=None):
     """Draw the map; returns its best cell in one line."""
     from matplotlib.patches import Rectangle
 
+    found = gather(results, at, of, x, y, between)
+    name, x, y, chosen, mask, ranked, where, values, others, won, says, results = found
     ds, space = results.ds, results.space
-    name, x, y, chosen, mask, ranked, where, values, others, won, says = gather(results, at, of, x, y)
     rows, columns = (space.axes[axis] for axis in (y, x))
     cells = np.full((len(rows), len(columns)), np.nan)
     cells[tuple(np.transpose(where))] = values

@@ -1,21 +1,17 @@
 """Variables of the best configuration along one axis of the results, or along any continuous number behind them."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..analysis import solve, targets
-from ..errors import InputError, unknown
-from ..space.parameters import resolve
+from ..errors import InputError
 from ..space.space import LOADS, numeric_axes
 from ..specs.variables import SENSE
-from ..units import number
-from . import canvas, response_curves, selection
+from . import along, canvas, response_curves, selection
 
 MOST_PANELS = 4
 VALUES = 41  # of a number that is not an axis
-RANGE = 10.0  # how far to both sides of its present value
 
 
 class Response(NamedTuple):
@@ -51,7 +47,7 @@ def gather(results, at=None, x=None, y=None, by=None, of=None, until=None, betwe
     best = (of or space.objective).removeprefix("-")
     cut, chosen, mask = selection.restricted(results, at, (x,), by)
     wanted = list(dict.fromkeys([*names, best]))
-    values = None if varied is None else _range(varied, between)
+    values = None if varied is None else along.values(varied, "x", between, VALUES)
     if varied is None:
         found = response_curves.along_axis(cut, mask, x, by, of, wanted)
     else:
@@ -149,19 +145,11 @@ def _variables(space, y, question):
 
 
 def _along(space, x, between):
-    """(name, None) of an axis, (name, `Input`) of another number."""
-    numeric = numeric_axes(space.study)
+    """(name, None) of an axis, (name, `Input`) of another number; by default the load, or the longest axis."""
     if x is None:
         x = next((a for loads in LOADS.values() for a in loads if a in space.axes), None)
-        x = x or max(space.axes, key=lambda a: (a in numeric, space.sizes[a]))
-    axis = str(x).replace(".", "_")
-    if axis in space.axes:
-        if between is not None:
-            raise InputError(f"from, to: {x} is an axis with values of its own; expected no range")
-        return axis, None
-    if "." not in axis and "." not in str(x) and x not in space.fixed:
-        raise unknown("x", "axis", x, [*space.axes, "a parameter like nic.scale_out_bytes_per_s"])
-    return x, resolve("x", x, space)
+        x = x or max(space.axes, key=lambda a: (a in numeric_axes(space.study), space.sizes[a]))
+    return along.of(space, x, "x", between)
 
 
 def _objective(space, of, names, question):
@@ -171,21 +159,6 @@ def _objective(space, of, names, question):
     if of is not None and of.removeprefix("-") != question.variable:
         raise InputError(f"of: {of!r} beside a target of {question.variable}; expected the same variable")
     return question.objective
-
-
-def _range(varied, between):
-    """Values of a number, geometrically; without a range a factor RANGE to both sides of its present value."""
-    if between is None:
-        present = [value for value in varied.values.values() if value > 0.0]
-        if not present:
-            raise InputError(f"x: {varied.name} is 0 now; expected a range: from, to")
-        low, high = min(present) / RANGE, max(present) * RANGE
-        low, high = max(low, varied.meta["low"]), min(high, varied.meta["high"] or math.inf)
-    else:
-        low, high = (number(f"{side}: {varied.name}", v, varied.meta) for side, v in zip(("from", "to"), between))
-    if not 0.0 < low < high:
-        raise InputError(f"from, to: {low:g}, {high:g}; expected 0 < from < to [{varied.units}]")
-    return [low, *np.geomspace(low, high, VALUES)[1:-1].tolist(), high]
 
 
 def _panel(ax, ds, space, name, shown, line, bound, panels):

@@ -17,13 +17,13 @@ from ..progress import progress
 @click.argument("kind", shell_complete=completion.kinds)
 @click.option("-o", "--output", required=True, metavar="FILE.png|FILE.svg|FILE.html", help="The picture.")
 @click.option("--at", metavar="NAME=VALUE,...|best", help="Only these values of axes, or the best point's.")
-@click.option("--x", metavar="NAME", help="Axis or variable across; in response also nic.scale_out_bytes_per_s, ...")
-@click.option("--y", metavar="NAME", help="Axis or variable up; in response one or more, separated by commas.")
+@click.option("--x", metavar="NAME", help="Axis or variable across; response, heatmap: also nic.scale_out_bytes_per_s.")
+@click.option("--y", metavar="NAME", help="Axis, parameter or variable up; response: one or more, with commas.")
 @click.option("--by", metavar="NAMES", help="Groups, separated by commas; '' is one group. Default: the grid's first.")
 @click.option("--of", metavar="VARIABLE", help="The best of this variable ('-name': the smallest), or its elasticity.")
 @click.option("--until", metavar="TARGET", help="response: mark where '<variable> >= <number>' is met.")
-@click.option("--from", "low", metavar="NUMBER", help="response: smallest value of a parameter (default: a tenth).")
-@click.option("--to", "high", metavar="NUMBER", help="response: largest value of a parameter (default: ten times).")
+@click.option("--from", "low", metavar="NUMBER", help="Of a parameter of response, heatmap: from this value (a tenth).")
+@click.option("--to", "high", metavar="NUMBER", help="Of a parameter of response, heatmap: to this value (ten times).")
 @click.option("--wrt", metavar="PARAMETERS", help="tornado: with respect to these, separated by commas.")
 @click.option("--blocks", is_flag=True, help="breakdown: the operators, instead of what binds.")
 @click.option("--size", default="9x6", show_default=True, metavar="WxH", help="Width and height in inches.")
@@ -36,7 +36,7 @@ def plot(request, kind, output, at, low, high, size, dpi, force, **given):
     \b
     KIND is one of
       pareto     the fronts of two variables, one per group
-      heatmap    the best over two axes, and what refuses the rest
+      heatmap    the best over two axes or parameters, and what refuses the rest
       roofline   a chip's roofline with the operators of one configuration
       breakdown  what the best steps' time is made of
       tornado    what a change of each parameter is worth at one point

@@ -10,10 +10,11 @@ from . import marks
 MOST_REASONS = 4  # constraints that a cell names
 
 
-def chart(results, at=None, of=None, x=None, y=None):
+def chart(results, at=None, of=None, x=None, y=None, between=None):
     """`parts.Chart` of the picture "heatmap"."""
+    m = heatmap.gather(results, at, of, x, y, between)
+    results = m.results
     ds, space = results.ds, results.space
-    m = heatmap.gather(results, at, of, x, y)
     across, up = ([label(v, ds[a].attrs.get("units", "1")) for v in space.axes[a]] for a in (m.x, m.y))
     factor, title = marks.scaled(ds, m.name, float(np.nanmax(np.abs(m.values))))
     columns, fields = marks.hovers(ds, space, marks.flat_of(space, m.ranked), [m.name])
