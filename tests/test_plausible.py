@@ -67,7 +67,6 @@ USUAL = [  # the same numbers, as they are meant, and the ends of what is usual
     (NIC, 3e12),
     (NIC, 3.125e8),
     (f"{H800}.bf16_flops_per_s", "989 TFLOP/s"),
-    (f"{H800}.fp8_flops_per_s", "989 TFLOP/s"),
     (f"{H800}.fp8_flops_per_s", 0),
     (f"{H800}.hbm_bytes", 4.32e12),
     (f"{H800}.scale_up_domain", 9216),
@@ -123,6 +122,33 @@ def test_lengths_of_a_prompt_and_its_answer_count_together():
     assert plausible.remarks(space) == [
         "isl + osl = 163,841 tokens is beyond the 163,840 positions that DeepSeek-R1 was made for"
     ]
+
+
+HALF = """
+    [hardware.Half]
+    base = "B200"
+    source = "own"
+    bf16_flops_per_s = "1125 TFLOP/s"
+    fp8_flops_per_s = "2250 TFLOP/s"
+"""
+
+
+def test_rates_that_a_row_keeps_beside_others_are_named(tmp_path):
+    (tmp_path / "own.toml").write_text(HALF)
+    of = {"fixed": ONE | {"hardware": "Half"}, "catalogs": [str(tmp_path / "own.toml")]}
+    said = "hardware.Half: bf16_flops_per_s, fp8_flops_per_s changed, beside them {} kept of B200"
+    assert plausible.remarks(grid.load("default", **of)) == []  # no precision of the space computes at another rate
+    of["fixed"] = of["fixed"] | {"precision": "nvfp4-kv8"}
+    assert plausible.remarks(grid.load("default", **of)) == [said.format("fp4_flops_per_s 9 PFLOP/s")]
+    del of["fixed"]["precision"]
+    (found,) = plausible.remarks(grid.load("default", axes={"precision": ["w8a8", "fp4", "bf16"]}, **of))
+    assert found == said.format("int8_flops_per_s 4.5 PFLOP/s, fp4_flops_per_s 9 PFLOP/s")
+    set_ = {"hardware.H800.fp8_flops_per_s": "1 PFLOP/s"}
+    (found,) = plausible.remarks(grid.load("default", fixed=ONE, settings=set_))
+    assert found == "hardware.H800: fp8_flops_per_s changed, beside them bf16_flops_per_s 989 TFLOP/s kept of H800"
+    for other in ("0", "1979 TFLOP/s", "500 TFLOP/s"):  # none, as it is, and what is remarked otherwise
+        lines = plausible.remarks(grid.load("default", fixed=ONE, settings=dict.fromkeys(set_, other)))
+        assert not any("kept of" in line for line in lines)
 
 
 def test_pools_have_names_of_their_own():

@@ -15,6 +15,7 @@ from .. import studies
 from ..catalog import configs, reader, sources
 from ..formats import quantity
 from ..specs.fields import fields_of
+from ..specs.records import RATES
 from .parameters import ALONE, Parameter
 
 FACTOR = 10.0
@@ -87,6 +88,8 @@ SLIPS = (
 )
 # (record, rate, rate of wider numbers that it is not below)
 ORDER = (("hardware", "fp8_flops_per_s", "bf16_flops_per_s"), ("hardware", "fp4_flops_per_s", "fp8_flops_per_s"))
+# (record, fields that one chip has together): of which some are seldom another's while the rest stay
+TOGETHER = (("hardware", tuple(f"{rate}_flops_per_s" for rate in RATES)),)
 PARTS = ("scale_up_domain",)  # counts of parts, which the catalog keeps as real numbers
 
 
@@ -112,7 +115,8 @@ def remarks(space):
             names.setdefault((one, found[number.name]), []).append(number.name)
     # One number that is the same in several pools is told once.
     lines = [f"{one if several[1:] else several[0]} = {said}" for (one, said), several in names.items()]
-    return [*lines, *_of_order(space, found), *_of_lengths(space)]
+    ordered = list(_of_order(space, found))
+    return [*lines, *ordered, *_of_kept(space, [*found, *ordered]), *_of_lengths(space)]
 
 
 def given(space):
@@ -261,6 +265,33 @@ def _of_order(space, found):
                 if {(label, narrow), (label, wide)} & own.keys() and 0.0 < row.get(narrow, 0.0) < row[wide]:
                     rates = [quantity(row[field], "FLOP/s") for field in (narrow, wide)]
                     yield f"{names[0]} = {rates[0]} is below {wide}, {rates[1]}"
+
+
+def _of_kept(space, said):
+    """Sentences on rates that a user's row keeps of another one, or of itself, beside some that its user gave.
+
+    Of those alone that the precisions of the space compute at; none where something is `said` of a rate of the row.
+    """
+    own: dict = {}
+    for number in given(space):
+        if number.label and number.value > 0.0:
+            own.setdefault((number.record, number.label), (number.row, {}))[1][number.field] = number.value
+    for (kind, label), (row, fields) in own.items():
+        for record, together in TOGETHER:
+            of, used = f"{record}.{label}", _rates_used(space)
+            changed = [field for field in together if field in fields]
+            kept = [field for field in together if field in used and field not in fields and row.get(field)]
+            if kind == record and changed and kept and not any(f"{of}.{field}" in x for x in said for field in changed):
+                rates = ", ".join(f"{field} {quantity(row[field], 'FLOP/s')}" for field in kept)
+                base = next((x["row"] for field in kept if "row" in (x := sources.of_field(row, field))), label)
+                yield f"{of}: {', '.join(changed)} changed, beside them {rates} kept of {base}"
+
+
+def _rates_used(space):
+    """Names of the rates that the precisions of a space compute at, those of an indexer apart."""
+    rows = [row for record, of in space.rows.items() if space.study.kinds[record] == "precision" for row in of.values()]
+    rates = {int(x) for row in rows for field, x in row.items() if field.endswith("_rate") and field != "index_rate"}
+    return {f"{RATES[i]}_flops_per_s" for i in rates}
 
 
 def _of_lengths(space):
