@@ -1,8 +1,10 @@
 """How commands end where no answer ends them: one line on what happened, what is kept, and how to go on."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -104,6 +106,24 @@ cli.main(["best", "x.nc"])
     found = child(code)
     assert found.returncode == 2 and found.stdout == ""
     assert found.stderr == "error: x.nc: cannot be read (not done after 1 s); expected a NetCDF file that dsjax wrote\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs POSIX signals")
+def test_the_time_of_a_stopped_process_is_not_counted():
+    code = """
+import os, signal, time
+from dsjax.commands import ends
+with ends.watch("given up", 1.5):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    for _ in range(5):
+        time.sleep(0.05)
+print("read")
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as process:
+        os.waitpid(process.pid, os.WUNTRACED)  # until it stops itself
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        assert (*process.communicate(timeout=60), process.returncode) == ("read\n", "", 0)
 
 
 @pytest.mark.parametrize("name", ["y" * 4000, "\x1b" * 250, "word " * 300, "a; expected " + "b " * 400])

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import sys
 import threading
@@ -10,6 +11,7 @@ from ..errors import shortened
 from . import output
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TICK = 0.25  # s
 
 
 def interrupted(error):
@@ -34,16 +36,19 @@ def unwritable():
 def watch(message, seconds):
     """A library reads a file inside: after so many seconds the process ends with the message; raw lines are dropped."""
     with _silent() as tell:
-        timer = threading.Timer(seconds, _give_up, [tell, message])
-        timer.daemon = True
-        timer.start()
+        done = threading.Event()
+        threading.Thread(target=_give_up, args=[done, seconds, tell, message], daemon=True).start()
         try:
             yield
         finally:
-            timer.cancel()
+            done.set()
 
 
-def _give_up(tell, message):
+def _give_up(done, seconds, tell, message):
+    """End the process where `done` is not set in time; while it is stopped, or the machine sleeps, no time passes."""
+    for _ in range(math.ceil(seconds / TICK)):
+        if done.wait(TICK):  # however long it was stopped in one
+            return
     os.write(tell, f"error: {shortened(output.safe(message))}\n".encode(errors="backslashreplace"))
     os._exit(2)
 
