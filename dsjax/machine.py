@@ -4,6 +4,7 @@ import ctypes
 import math
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from .errors import InputError
@@ -23,24 +24,39 @@ def gigabytes(n):
     return f"{n / 1e9:,.1f} GB" if n >= 1e8 or n <= 0 else f"{n / 1e6:,.1f} MB"
 
 
+def user_folder(variable, default):
+    """The folder `dsjax` where XDG has such files: in what the variable names if it is absolute, else in the default.
+
+    Source: XDG Base Directory Specification 0.8: paths are absolute, a relative one is ignored.
+    """
+    named = Path(os.environ.get(variable, ""))
+    return (named if named.is_absolute() else home() / default) / "dsjax"
+
+
 def cache():
     """The user's own folder of what can be made again, or None where there is none to trust, with the reason.
 
-    It is made with mode 0700. One that belongs to another user, or that others may write, is not used: compiled
-    programs in it are run.
+    It is made with mode 0700, as what leads there. One that belongs to another user, that others may write, or may put
+    another in the place of (a folder on the way that they may write, and not sticky), is not used: compiled programs
+    in it are run.
     """
+    folder = user_folder("XDG_CACHE_HOME", ".cache")
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "dsjax"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in (*reversed(folder.parents), folder):
+            if not place.is_dir():
+                place.mkdir(mode=0o700, exist_ok=True)
         found = folder.stat()  # of what a link leads to
+        if not hasattr(os, "getuid"):  # not a POSIX system
+            return folder, ""
+        if found.st_uid != os.getuid() or folder.lstat().st_uid != os.getuid():
+            return None, f"{folder}: belongs to another user; expected a folder of one's own"
+        if found.st_mode & 0o022:
+            return None, f"{folder}: others may write it; expected chmod go-w"
+        for place in (*folder.parents, *folder.resolve().parents):
+            if (mode := place.stat().st_mode) & 0o022 and not mode & stat.S_ISVTX:
+                return None, f"{folder}: others may replace it, as they may write {place}; expected chmod go-w {place}"
     except OSError as error:
         return None, error.strerror or str(error)
-    if not hasattr(os, "getuid"):  # not a POSIX system
-        return folder, ""
-    if found.st_uid != os.getuid() or folder.lstat().st_uid != os.getuid():
-        return None, f"{folder}: belongs to another user; expected a folder of one's own"
-    if found.st_mode & 0o022:
-        return None, f"{folder}: others may write it; expected chmod go-w"
     return folder, ""
 
 

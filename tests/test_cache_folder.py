@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from dsjax import cli, machine
+from dsjax.catalog import reader
 from dsjax.commands import process
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs POSIX owners and modes")
@@ -47,6 +48,34 @@ def test_one_that_others_may_write_is_remarked_and_not_used(home, settings, tmp_
     assert done.exit_code == 0 and "H800" in done.stdout and not settings
     said = f"{home}: others may write it; expected chmod go-w: compiled programs and traces are not kept\n"
     assert done.stderr == said
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+@pytest.mark.parametrize("linked", [False, True])
+def test_one_that_others_may_replace_is_not_used(home, tmp_path, mode, linked):
+    """Who may write a folder on the way renames what is in it, unless it is sticky, as /tmp is."""
+    way = tmp_path / "way" if linked else home.parent
+    (way / "dsjax").mkdir(parents=True, mode=0o700)
+    if linked:
+        home.parent.mkdir()
+        home.symlink_to(way / "dsjax")
+    way.chmod(mode)
+    said = f"{home}: others may replace it, as they may write {way}; expected chmod go-w {way}"
+    assert machine.cache() == (None, said)
+    way.chmod(mode | 0o1000)
+    assert machine.cache() == (home, "")
+
+
+def test_a_relative_path_is_ignored(tmp_path, monkeypatch):
+    """Else the folder where a command is run, which may be anybody's, is that of programs and rows of catalogs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, "here")
+    (tmp_path / "here" / "dsjax").mkdir(parents=True)
+    (tmp_path / "here" / "dsjax" / "rows.toml").touch()
+    assert machine.cache() == (tmp_path / "home" / ".cache" / "dsjax", "") and reader.user_files() == []
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "home").rglob("")} == {0o700}
 
 
 @pytest.mark.parametrize("of", ["stat", "lstat"])

@@ -144,8 +144,7 @@ def users(paths=()):
 
 def user_files():
     """Paths of the catalogs in the user's configuration folder."""
-    folder = Path(os.environ.get("XDG_CONFIG_HOME") or machine.home() / ".config") / "dsjax"
-    return sorted(folder.glob("*.toml"))
+    return sorted(machine.user_folder("XDG_CONFIG_HOME", ".config").glob("*.toml"))
 
 
 def record_class(records, record, row):

@@ -124,8 +124,8 @@ def environment(rng, base):
     values = {
         "COLUMNS": ["", "0", "-5", "x", "1", "3", "9" * 30, "\u00b2"],
         "XDG_CACHE_HOME": ["", "g.toml", "missing", "/proc/none", "x" * 300],
-        "XDG_CONFIG_HOME": ["", "g.toml", "missing", "x" * 300, "config"],
-        "HOME": [None, "", "g.toml", "/proc/none"],
+        "XDG_CONFIG_HOME": ["", "g.toml", "missing", "x" * 300],
+        "HOME": [None, "", "g.toml", "/proc/none", "."],
         "NO_COLOR": ["1"],
         "TERM": ["", "dumb", "x"],
         "LANG": ["C", "xx_YY", ""],
@@ -134,6 +134,6 @@ def environment(rng, base):
         "JAX_PLATFORMS": ["", "cpu"],
     }
     environ = {name: rng.choice(values[name]) for name in rng.sample(list(values), rng.randint(1, 4))}
-    files = {"g.toml": damage.toml(GRIDS["core"]).encode(), "config/dsjax/a.toml": b'[nic.mine]\nbase = "CX7"\n'}
+    files = {"g.toml": damage.toml(GRIDS["core"]).encode(), ".config/dsjax/a.toml": b'[nic.mine]\nbase = "CX7"\n'}
     args = rng.choice([("best", "g.toml"), ("explain", "g.toml"), ("catalog", "nics"), ("names", "axes"), ("--help",)])
     return {"args": args, "files": files, "environ": environ}
