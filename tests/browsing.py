@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+WANTED = "a Chromium (apt-get install chromium) and playwright (extra test)"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Texts that are too faint: [[contrast with what is behind, text], ...] of all that shows one of its own.
 CONTRAST = """() => {
@@ -37,13 +38,13 @@ CONTRAST = """() => {
 def chromium():
     """Path of a Chromium; the test is skipped where there is none."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
-    return path or pytest.skip("no Chromium on PATH; expected it: apt-get install chromium")
+    return path or pytest.skip(f"no Chromium on PATH; expected {WANTED}")
 
 
 @contextlib.contextmanager
 def browser():
     """A headless Chromium."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; expected extra test")
+    sync_api = pytest.importorskip("playwright.sync_api", reason=f"playwright is not installed; expected {WANTED}")
     path = chromium()
     with sync_api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import browsing
 import jax
 import pytest
 
@@ -50,3 +51,13 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield seen
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tests that were skipped for want of a browser are named at the end: pages are not tested then."""
+    found = [(report.nodeid, str(report.longrepr)) for report in terminalreporter.stats.get("skipped", [])]
+    if names := [name for name, why in found if browsing.WANTED in why]:
+        terminalreporter.section("no browser")
+        for name in names:
+            terminalreporter.line(f"SKIPPED {name}")
+        terminalreporter.line(f"{len(names)} tests of pages were skipped; expected {browsing.WANTED}")

@@ -1,9 +1,11 @@
 """Reports and pictures as pages, in a real browser: nothing is fetched, what is shown is what the Dataset says."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import browsing
 import numpy as np
@@ -100,6 +102,17 @@ def test_a_page_follows_the_scheme_while_it_is_open(chrome, report):
             page.wait_for_timeout(50)
         assert page.evaluate(ink) == "rgb(232, 234, 238)"
         assert not page.evaluate(browsing.CONTRAST)[1]
+
+
+def test_tests_without_a_browser_are_named_at_the_end(folder):
+    """Where the browser cannot be installed a run is green, and says which pages nobody looked at."""
+    name = f"tests/test_reports.py::{test_a_page_follows_the_scheme_while_it_is_open.__name__}"
+    run = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", name]
+    env = os.environ | {"PATH": str(folder)}
+    done = subprocess.run(run, cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, timeout=300)
+    *_, named, said, _ = done.stdout.splitlines()
+    assert named == f"SKIPPED {name}"
+    assert (done.returncode, said) == (0, f"1 tests of pages were skipped; expected {browsing.WANTED}"), done
 
 
 def quantities(shown):
