@@ -3,6 +3,8 @@
 import contextlib
 import contextvars
 
+from .scoped import scoped
+
 
 class Counter:
     """A share of the work that is done, from 0 to 1; None before any loop told it."""
@@ -19,14 +21,9 @@ class Counter:
 _TOLD: contextvars.ContextVar = contextvars.ContextVar("counter", default=None)
 
 
-@contextlib.contextmanager
 def told(counter):
     """Loops inside tell this `Counter`."""
-    token = _TOLD.set(counter)
-    try:
-        yield
-    finally:
-        _TOLD.reset(token)
+    return scoped(_TOLD, counter)
 
 
 @contextlib.contextmanager

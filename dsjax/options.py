@@ -1,26 +1,24 @@
 """What a message asks its reader for: arguments of Python, or options where the command line asked."""
 
 import contextlib
+import contextvars
+
+from .scoped import scoped
 
 # argument of Python -> option of the command line, where that is not its name with dashes.
 _OPTIONS = {"axes": "axis", "fixed": "fix", "settings": "set", "limits": "limit", "catalogs": "catalog"}
 _OPTIONS |= {"client": "scheduler", "errors": "error"}
-_asked_by = {"command line": False}
+_COMMAND_LINE = contextvars.ContextVar("of_command_line", default=False)
 
 
-@contextlib.contextmanager
 def of_command_line():
     """Messages of the block speak of options."""
-    before, _asked_by["command line"] = _asked_by["command line"], True
-    try:
-        yield
-    finally:
-        _asked_by["command line"] = before
+    return scoped(_COMMAND_LINE, True)
 
 
 def option(name, value=None):
     """An argument, or an option: wrt or --wrt; force=True or --force; max_memory='4 GB' or --max-memory 4 GB."""
-    if _asked_by["command line"]:
+    if _COMMAND_LINE.get():
         given = f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
         text = f'"{value}"' if isinstance(value, str) and "=" in value and " " in value else value
         return given if value is None or value is True else f"{given} {text}"
@@ -32,19 +30,19 @@ def entry(name, key, value=None):
 
     `value`: as the command line would have it, "8,16", or "8:128:8"; None where the entry itself is named.
     """
-    if _asked_by["command line"]:
+    if _COMMAND_LINE.get():
         return f"{option(name)} {key}" if value is None else f"{option(name)} {key}={value}"
     return f"{name}[{key!r}]" if value is None else f"{name}={{{key!r}: {_python(name, value)}}}"
 
 
 def keyword(name):
     """A keyword argument of any name, or what --fix gives: mtp or --fix mtp=..."""
-    return entry("fixed", name, "...") if _asked_by["command line"] else name
+    return entry("fixed", name, "...") if _COMMAND_LINE.get() else name
 
 
 def together(entries):
     """Entries that are given at once."""
-    return (" " if _asked_by["command line"] else ", ").join(entries)
+    return (" " if _COMMAND_LINE.get() else ", ").join(entries)
 
 
 def is_entry(message):

@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent
 ORDER = (
     *(
         "errors",
+        "scoped",
         "options",
         "types",
         "units",

@@ -1,6 +1,7 @@
 """Messages of Python speak of arguments, those of the command line of options: the same places, in both words."""
 
 import ast
+import concurrent.futures
 import re
 from pathlib import Path
 
@@ -103,6 +104,14 @@ def test_what_python_says_may_be_pasted():
     }
     with options.of_command_line():
         assert options.entry("axes", "x", "8:128:8") == "--axis x=8:128:8"
+
+
+def test_threads_have_words_of_their_own():
+    """A server may run commands beside questions of Python."""
+    with options.of_command_line(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert options.option("wrt") == "--wrt"
+        assert pool.submit(options.option, "wrt").result() == "wrt"
+    assert options.option("wrt") == "wrt"
 
 
 def test_no_error_of_the_library_names_an_option_by_itself():

@@ -12,8 +12,8 @@ import collections
 import contextlib
 import contextvars
 import itertools
-from collections.abc import Iterator
 
+from ..scoped import scoped
 from . import by_numpy, stages
 from .caches import remembered
 from .pruning import LASTING, pruned
@@ -31,18 +31,13 @@ KEPT = 2**27  # bytes, at most, of the results that are kept of a question that 
 _forced = contextvars.ContextVar("compiled", default=False)
 
 
-@contextlib.contextmanager
-def compiled() -> Iterator[None]:
+def compiled() -> contextlib.AbstractContextManager[None]:
     """Inside the block everything is compiled, whatever its size.
 
     For a process that asks the same of many grids of one shape, and for timings. Masks are those of NumPy, and values
     equal up to rounding: 1e-12 in float64, 1e-5 in float32 (relative).
     """
-    before = _forced.set(True)
-    try:
-        yield
-    finally:
-        _forced.reset(before)
+    return scoped(_forced, True)
 
 
 def run(assembly, operands, forced=None):

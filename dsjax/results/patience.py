@@ -7,18 +7,15 @@ its own, says what is around every reading (`with watched_by(...)`); elsewhere n
 import contextlib
 import contextvars
 
+from ..scoped import scoped
+
 SECONDS, BYTES_PER_S = 20.0, 1e7  # of opening; of reading what is in a file, slower than any disk
 _WATCH: contextvars.ContextVar = contextvars.ContextVar("watch", default=None)
 
 
-@contextlib.contextmanager
 def watched_by(watch):
     """Readings inside run in the context `watch(message, seconds)`, which gives up with the message after so long."""
-    token = _WATCH.set(watch)
-    try:
-        yield
-    finally:
-        _WATCH.reset(token)
+    return scoped(_WATCH, watch)
 
 
 def of(path, size, expected):
