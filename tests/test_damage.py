@@ -42,7 +42,7 @@ def flip(path, byte):
 
 
 def chunks(store, name):
-    return sorted(path for path in (store / name / "c").rglob("*") if path.is_file())
+    return sorted(p for p in (store / name).rglob("*") if p.is_file() and p.name != "zarr.json")
 
 
 def test_no_bit_changes_a_value_unnoticed():
@@ -77,7 +77,7 @@ def test_all_of_a_file_has_checksums(files):
 def test_a_bit_of_a_chunk_of_a_store(store):
     file = chunks(store, "step_time")[0]
     flip(file, file.stat().st_size // 2)
-    chunk = str(file.relative_to(store / "step_time")).removeprefix("c/")
+    chunk = file.name.removeprefix("c.").replace(".", "/")
     with pytest.raises(dsjax.InputError, match=rf"x\.zarr: variable step_time: chunk {chunk} is damaged \(.*checksum"):
         netcdf.read(store)
 

@@ -258,6 +258,40 @@ def test_a_damaged_part_is_named(space, tmp_path):
     assert len(seen) == 2
 
 
+def interrupted_store(space, tmp_path):
+    """(a whole store, the path of one that was interrupted, what is in its parts)."""
+    whole, path = tmp_path / "whole.zarr", tmp_path / "x.zarr"
+    write(space, whole)
+    with pytest.raises(KeyboardInterrupt):
+        write(space, path, stop_after=5)
+    return whole, path, tmp_path / "x.zarr.parts" / "store"
+
+
+def test_metadata_and_coordinates_of_an_interrupted_store_are_written_again(space, tmp_path):
+    whole, path, store = interrupted_store(space, tmp_path)
+    (store / "zarr.json").write_text("{")
+    (store / "step_time" / "zarr.json").write_text('{"zarr_format": 3}')
+    (store / "tpot" / "zarr.json").unlink()
+    (store / "batch" / "c" / "0").write_bytes(b"")
+    write(space, path, resume=True)
+    ours, theirs = bytes_of(path), bytes_of(whole)
+    assert [k for k in theirs if ours.get(k) != theirs[k] and k != "zarr.json"] == []  # histories differ
+    assert ours.keys() == theirs.keys()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_a_chunk_that_a_finished_slab_lost_is_named_and_evaluated_again(space, tmp_path, damage):
+    whole, path, store = interrupted_store(space, tmp_path)
+    chunk = next(p for p in sorted((store / "step_time").iterdir()) if p.name.startswith("c"))
+    chunk.unlink() if damage == "missing" else chunk.write_bytes(b"")
+    with pytest.raises(dsjax.InputError, match=f"{chunk.name}: is missing or empty; expected resume=True"):
+        write(space, path, resume=True)
+    assert not path.exists()
+    _, seen = write(space, path, resume=True)
+    assert len(seen) == 2  # what was found, and the slab
+    np.testing.assert_equal(values_of(path), values_of(whole))
+
+
 def test_a_folder_of_something_else_is_left_alone(space, tmp_path):
     (tmp_path / "x.nc.parts").mkdir()
     (tmp_path / "x.nc.parts" / "thesis.txt").write_text("precious")
