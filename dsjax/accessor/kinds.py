@@ -12,7 +12,7 @@ KINDS = {
     "solve": lambda ds: "vary" in ds.attrs and "crossing" in ds.dims,
     "uncertainty": lambda ds: "p_best" in ds or "samples" in ds.attrs,
     "histogram": lambda ds: "bin" in ds.dims and "count" in ds,
-    "explain server": lambda ds: "stage" in ds.dims and "resource" in ds.dims,
+    "explain server": lambda ds: "stage" in ds.dims and "constraint" in ds.dims,
     "explain": lambda ds: "collective" in ds.dims and "constraint" in ds.dims,
     "count": lambda ds: "operator" in ds.dims,
     "best": lambda ds: "rank" in ds.dims and "dsjax_spec" in ds.attrs,
