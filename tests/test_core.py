@@ -266,6 +266,22 @@ def random_space(seed, phase):
     return {"axes": axes, "fixed": {"nic": "CX7", "phase": phase, **random_numbers(rng, seed, phase)}}, own
 
 
+def test_chips_that_no_cards_divide_are_as_many_in_a_gather():
+    """8 chips of a stage are one domain, 9.6 are more, though two cards of 4 are all that they hold."""
+    axes = {"chips": [40, 48], "pipeline": ["naive"], "precision": ["fp8"]}
+    numbers = {"tp": 1, "moe_tp": 4, "pp": 5, "prompts": 64, "isl": 2048, "osl": 1, "hardware_scale_up_domain": 8.0}
+    names = {
+        "hardware": "H800",
+        "nic": "CX7",
+        "dispatch_mode": "all-gather",
+        "model": "DeepSeek-V3",
+        "phase": "prefill",
+    }
+    ds = dsjax.sweep({"axes": axes, "fixed": names | numbers | {"model": "DeepSeek-V3"}})
+    assert ds.ok_chips.values.ravel().tolist() == [True, False]
+    compare(ds, reader.load(), [0, 1])
+
+
 @pytest.mark.parametrize("phase", ["decode", "prefill"])
 @pytest.mark.parametrize("seed", range(6))
 def test_oracle_agrees_at_random_points(seed, phase, tmp_path):

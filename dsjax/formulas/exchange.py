@@ -104,7 +104,8 @@ def gathered(point, split, traffic, causal):
     # Places of a ring: one chip of each group of a domain.
     ring = Links(**vars(net) | {"domain": arrays.maximum(net.domain / split.tp, 1.0)})
     start = Time(exposed_latency=arrays.where(split.several, hw.all_reduce_start_s, 0.0))
-    spans = arrays.where(split.tp < net.domain, split.ep * split.moe_tp > net.domain, split.several)
+    held = net.domain if split.stages is None else split.stages * net.domain  # by a domain in each stage
+    spans = arrays.where(split.tp < net.domain, split.chips > held, split.several)
     dispatch = all_gather(traffic.dispatch_tokens, dp, ring, spans) + start
     combine = reduce_scatter(traffic.combine_tokens, dp, ring, spans) + start
     return dispatch, combine, traffic.combine_rows
