@@ -45,7 +45,8 @@ from dsjax.sweeps import sweep  # noqa: E402
 MOST = 1e-9  # relative difference
 OF_CORE = ("step_time", "tps_per_user", "tps_per_chip", "ttft", "memory_per_chip", "chips", "dp", "ep")
 PARTS = ("exposed_", "busy_", "block_time/")  # of a step: differences of them are over the step
-A_SPACE = 400  # points of a drawn space that an oracle sees
+SPACES = 50  # that many points of the core model are drawn from, at most A_SPACE of each
+A_SPACE = 400, 4000
 ONE_BY_ONE = 8  # points of a space, each evaluated as a space of its own
 
 
@@ -60,13 +61,16 @@ class Tally:
     worst: str = ""
 
     def compare(self, name, found, expected, scale=None, where=""):
-        """Arrays or numbers: flags and whole numbers exactly, NaN and infinities where they are, others relatively."""
+        """Arrays or numbers: flags and whole numbers exactly, NaN and infinities where they are, others relatively.
+
+        `where` is of all of them, or a list of each.
+        """
         found, expected = np.asarray(found), np.asarray(expected)
         self.numbers += found.size
         if found.dtype.kind != "f":
-            n = int((found != expected).sum())
-            self.flags += n
-            self.worst = f"{name} {where}" if n else self.worst
+            differ = found != expected
+            if n := int(differ.sum()):
+                self.flags, self.worst = self.flags + n, f"{name} {_at(where, differ)}"
             return
         scale = np.maximum(np.abs(found), np.abs(expected)) if scale is None else np.abs(scale)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -74,19 +78,38 @@ class Tally:
         same = (found == expected) | (np.isnan(found) & np.isnan(expected))
         gap = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
         if gap.size and gap.max() > self.largest:
-            self.largest, self.worst = float(gap.max()), f"{name} {where}"
+            self.largest, self.worst = float(gap.max()), f"{name} {_at(where, gap)}"
+
+    def compare_all(self, ds, names, chosen, rights, where):
+        """Variables at the chosen points of a dataset, all points at once; `rights`: what is right at each."""
+        at = dict(zip(ds.step_time.dims, np.unravel_index(chosen, ds.step_time.shape), strict=True))
+        step_time = np.array([right["step_time"] for right in rights])
+        for name in names:
+            found = np.asarray(ds[name].values[tuple(at[dim] for dim in ds[name].dims)])
+            expected = np.array([right[name] for right in rights])
+            scale = step_time if name.startswith(PARTS) else None
+            self.compare(name, np.broadcast_to(found, expected.shape), expected, scale, where)
+
+
+def _at(where, gaps):
+    return where[int(np.argmax(gaps))] if isinstance(where, list) else where
 
 
 # Against independent code
 
 
 def core_spaces(rng):
-    """(grid, own catalog rows, models) of the core model without end: drawn models, and kinds of layer."""
-    chips = [name for name, row in reader.load()["hardware"].items() if _form(row["curve"]) == "kernel"]
+    """(grid, own catalog rows, models) of the core model without end: drawn models and engines, kinds of layer."""
+    rows = reader.load()
+    chips = [name for name, row in rows["hardware"].items() if _form(row["curve"]) == "kernel"]
+    engines = {name: row.get("curves", {}) for name, row in rows["engine"].items()}
     for i in itertools.count():
         seed, phase = int(rng.integers(1000)), ("decode", "prefill")[i % 2]
         given, own = test_core.random_space(seed, phase)
         given["axes"]["hardware"] = rng.choice(chips, 2, replace=False).tolist()
+        own_curves = [rows["hardware"][chip]["curve"] for chip in given["axes"]["hardware"]]
+        known = [name for name, its in engines.items() if {_form(its.get(c, c)) for c in own_curves} == {"kernel"}]
+        given["axes"]["engine"] = [str(rng.choice(known)), "drawn"]
         if i % 3:  # kinds of layer: mixtures drawn, published ones
             own["model"] = {f"mixture-{n}": kinds.mixture(rng) for n in range(2)} if i % 3 == 1 else {}
             given["axes"]["model"] = list(own["model"]) or rng.choice(kinds.PUBLISHED, 2, replace=False).tolist()
@@ -105,13 +128,11 @@ def core_and_oracle(rng, points, tally):
             path = test_core.own_catalog(Path(folder) / "own.toml", own)
             ds = dsjax.sweep(given, catalogs=path, blocks=False)
             catalog = reader.load(records.RECORDS, *reader.users(path))
-        masks = [name for name in ds.data_vars if name.startswith("ok_")]
-        values = {name: test_core.full(ds, name) for name in (*OF_CORE, *masks) if name in ds.data_vars}
-        chosen = rng.permutation(ds.step_time.size)[: min(A_SPACE, points - tally.points)]
-        for index, point in test_core.points(ds, chosen):
-            right = test_core.expected(point, catalog)
-            for name, array in values.items():
-                tally.compare(name, array[index], right[name], where=point)
+        names = [name for name in ds.data_vars if name in OF_CORE or name.startswith("ok_")]
+        most = int(np.clip(points // SPACES, *A_SPACE))
+        chosen = rng.permutation(ds.step_time.size)[: min(most, points - tally.points)]
+        where = [point for _, point in test_core.points(ds, chosen)]
+        tally.compare_all(ds, names, chosen, [test_core.expected(point, catalog) for point in where], where)
         tally.points += len(chosen)
         if tally.points >= points:
             return
@@ -121,17 +142,11 @@ def study_a_and_oracle(rng, points, tally):
     while tally.points < points:
         given, inputs = study_a.drawn(rng)
         ds = dsjax.sweep(given)
-        dims = ds.step_time.dims
-        full = {name: ds[name].broadcast_like(ds.step_time).transpose(*dims).values for name in study_a.COMPARED}
-        labels = [ds[dim].values for dim in dims]
-        order = rng.permutation(ds.step_time.size)[: points - tally.points]
-        for index in zip(*np.unravel_index(order, ds.step_time.shape), strict=True):
-            point = {dim: own[i] for dim, own, i in zip(dims, labels, index, strict=True)}
-            right = oracle_decode_gpu_2025.evaluate(**inputs(point))
-            for name, array in full.items():
-                scale = right["step_time"] if name.startswith(PARTS) else None
-                tally.compare(name, array[index], right[name], scale, point)
-        tally.points += len(order)
+        chosen = rng.permutation(ds.step_time.size)[: points - tally.points]
+        where = [point for _, point in test_core.points(ds, chosen)]
+        rights = [oracle_decode_gpu_2025.evaluate(**inputs(point)) for point in where]
+        tally.compare_all(ds, study_a.COMPARED, chosen, rights, where)
+        tally.points += len(chosen)
 
 
 def study_b_and_oracle(rng, points, tally):
