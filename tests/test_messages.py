@@ -104,6 +104,8 @@ def test_what_python_says_may_be_pasted():
     }
     with options.of_command_line():
         assert options.entry("axes", "x", "8:128:8") == "--axis x=8:128:8"
+    with options.of_page():
+        assert options.together([options.entry("fixed", "tp", "8"), options.entry("fixed", "ep")]) == "tp = 8, ep"
 
 
 def test_threads_have_words_of_their_own():

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from console import command
 
 import dsjax
-from dsjax import cli
+from dsjax import cli, options
 from dsjax.accessor import Accessor
 from dsjax.accessor.kinds import KINDS, kind_of
+from dsjax.commands import steps
 
 SMALL = {"axes": {"batch": [16, 64], "hardware": ["H20", "H800"]}, "fixed": {"nic": "CX7", "precision": "fp8"}}
 OPTIONS = ("--axis", "batch=16,64", "--axis", "hardware=H20,H800", "--fix", "nic=CX7", "--fix", "precision=fp8")
@@ -119,6 +120,7 @@ def test_every_answer_is_told_by_what_is_in_it(answers):
 # Words
 
 
+OPTION = re.compile(r"(^|[\s(])-(v\b|-[a-z])")
 TOLD = {
     "sweep": ("best", *OPTIONS),
     "explain": ("explain", *OPTIONS),
@@ -135,7 +137,22 @@ def test_words_are_those_of_the_command_line(answers, kind):
     said, printed = repr(answers[kind].dsjax), command(*TOLD[kind]).partition("\nnext: ")[0].rstrip("\n")
     pairs = [*zip(said.split("\n"), printed.split("\n"), strict=True)]
     unlike = [b for a, b in pairs if a != b]
-    assert all(re.search(r"--[a-z]", line) for line in unlike) and len(unlike) < 5 and len(pairs) > 5
+    assert all(OPTION.search(line) for line in unlike) and len(unlike) < 5 and len(pairs) > 5
+
+
+def test_words_name_no_option(answers):
+    found = {kind: [line for line in repr(x.dsjax).split("\n") if OPTION.search(line)] for kind, x in answers.items()}
+    assert not any(found.values()), found
+
+
+def test_the_next_questions_of_a_plan_are_of_python(answers, monkeypatch):
+    _, asked, *_ = repr(answers["plan"].dsjax).split("\nnext: ")
+    monkeypatch.setattr(dsjax, "explain", lambda *args, **how: (args, how), raising=False)
+    (grid,), how = eval(asked, {"dsjax": dsjax})
+    assert grid == "serve" and how["fixed"]["hardware"] == "H20" and how["fixed"]["concurrency"] > 0
+    with options.of_command_line():
+        command = steps.asked("explain", "serve", *how.items())
+    assert command.startswith("dsjax explain serve --fix hardware=H20 ") and "--limit max_tpot_p90=0.04" in command
 
 
 def test_words_of_a_plan_and_of_fleets(answers):

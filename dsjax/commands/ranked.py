@@ -6,6 +6,7 @@ import numpy as np
 
 from ..analysis import wider
 from ..formats import heading, label, rounded, shown
+from ..options import by_reader
 from ..reproduction import best_json
 from ..results import files
 from ..space import limits, plausible, provenance
@@ -105,7 +106,8 @@ def _best_table(space, ranked, counts, quiet, objective, by):
         echo(line, colour=REFUSED)
     if not quiet:
         if ranked.sizes["rank"] > ROWS_SHOWN:
-            echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: --format csv prints them all")
+            them = by_reader("--format csv prints", ".dsjax.best() has")
+            echo(f"  ... {ranked.sizes['rank'] - ROWS_SHOWN:,} more: {them} them all")
         echo(*closing(space, counts))
         for line in [*lacking.get("remedies", []), *trust.footer(space, metrics)]:
             echo(f"  {line}")

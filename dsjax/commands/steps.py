@@ -2,6 +2,7 @@
 
 import shlex
 
+from ..options import by_reader, option
 from .output import command, echo, safe, width
 
 CHANGES = (("axis", "axes"), ("fix", "fixed"), ("set", "settings"), ("limit", "limits"), ("catalog", "catalogs"))
@@ -19,6 +20,42 @@ def of(name, request, *options, at=None, source=None):
     return shlex.join(["dsjax", *name.split(), *words, *map(str, options)])
 
 
+def asked(name, grid, *changes):
+    """A question of a grid in the words of who reads it: `dsjax NAME GRID --fix tp=8`, `dsjax.name('grid', fixed=...)`.
+
+    `changes`: (argument, {key: value}, a list, or one value) one after the other.
+    """
+    if by_reader(True, False):
+        words = ["dsjax", *name.split(), grid]
+        for argument, given in changes:
+            several = [f"{k}={_text(x)}" for k, x in given.items()] if isinstance(given, dict) else given
+            for value in several if isinstance(several, list) else [several]:
+                words += ["-o" if argument == "path" else option(argument), _text(value)]
+        return shlex.join(words)
+    given: dict = {}
+    for argument, value in changes:
+        given[argument] = given.get(argument, {}) | value if isinstance(value, dict) else value
+    name, *kind = name.split()
+    keys = [f"{key}={_python(x)}" for key, x in given.items() if x or x == 0]
+    return f"dsjax.{name}({', '.join([*map(repr, [*kind, grid]), *keys])})"
+
+
+def _text(x):
+    """A value on the command line."""
+    if isinstance(x, list):
+        return ",".join(map(_text, x))
+    return "none" if x is None else f"{x:.10g}" if isinstance(x, int | float) else str(x)
+
+
+def _python(x):
+    """A value in Python."""
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{key!r}: {_python(own)}" for key, own in x.items()) + "}"
+    if isinstance(x, list):
+        return f"[{', '.join(map(_python, x))}]"
+    return _text(x) if isinstance(x, int | float) else repr(x)
+
+
 def show(request, *commands):
     """Print the commands that a reader may want next; none beside data, or where remarks are not wanted."""
     if request.form == "table" and not request.quiet:
@@ -27,6 +64,6 @@ def show(request, *commands):
 
 def say(*commands):
     """Print commands to be copied, each on lines of its own."""
-    columns = width()
+    columns = by_reader(width(), None)  # backslashes are a shell's
     for text in commands:
         echo(*command(f"next: {safe(text)}", columns).split("\n"))

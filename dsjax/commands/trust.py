@@ -4,6 +4,7 @@ import numpy as np
 
 from ..catalog import sources
 from ..formats import label
+from ..options import by_reader
 from ..space import plausible, provenance
 from ..space.space import numeric_axes
 from .output import verbose
@@ -12,6 +13,7 @@ ALWAYS = ("model", "phase")  # told, also by default
 UNMEASURED = "~"
 NOTE = f"{UNMEASURED} kernels of this chip are not measured: those of another design stand for them"
 SLIPS_SHOWN = 3
+SOURCES, REMARKS = "dsjax.rows(...) shows sources", "attrs['remarks'] has"  # in Python
 COST = "cost_per_million_tokens"
 _BASES = ("curve_basis", "prefill_curve_basis", "decode_curve_basis")
 _KERNELS = {"fitted": "", "sibling": "those of a sibling", "assumed": f"{UNMEASURED} not measured"}
@@ -50,10 +52,7 @@ def footer(space, shown):
     lines = [*slips(plausible.remarks(space)), *provenance.doubted(space, shown)]
     lines += of_prices(provenance.prices(space)) if COST in shown else []
     found = [*lines, *kernels(space), *provenance.of_checkpoints(space), *provenance.of_models(space)]
-    return [*found, HINT] if found else []
-
-
-HINT = "-v shows defaults and sources"
+    return [*found, by_reader("-v shows defaults and sources", SOURCES)] if found else []
 
 
 def slips(found):
@@ -64,7 +63,10 @@ def slips(found):
     found = found if isinstance(found, list) else told_by(found)
     if verbose() or len(found) <= SLIPS_SHOWN:
         return found
-    return [*found[:SLIPS_SHOWN], f"and {len(found) - SLIPS_SHOWN} more such remarks (-v tells them)"]
+    return [
+        *found[:SLIPS_SHOWN],
+        f"and {len(found) - SLIPS_SHOWN} more such remarks ({by_reader('-v tells', REMARKS)} them)",
+    ]
 
 
 def told_by(ds):

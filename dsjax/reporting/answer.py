@@ -5,6 +5,7 @@ import math
 
 from ..analysis import remedies, wider
 from ..formats import heading, quantity, rounded
+from ..options import entry
 from ..pages.parts import Cell, Facts, Section, Words, table
 from ..search import ranking
 from ..space import limits, provenance
@@ -137,7 +138,7 @@ def _costs(space, one):
         source = "; ".join(dict.fromkeys(f"price of {chip}: {text}" for chip, text in known.items() if text))
         yield f"Costs {cost:,.3f} USD per million tokens{f' ({source})' * bool(source)}."
     elif not space.study.pools and "cost_per_million_tokens" not in space.known_variables:
-        yield "No price is known, so no cost: --set hardware.<chip>.usd_per_hour=2."
+        yield f"No price is known, so no cost; {entry('settings', 'hardware.<chip>.usd_per_hour', 2)} gives one."
 
 
 def best(results, counts):

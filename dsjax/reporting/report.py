@@ -5,6 +5,7 @@ from typing import Any
 from .. import types
 from ..analysis import explain
 from ..errors import InputError
+from ..options import of_page
 from ..pages import parts, sheet
 from ..pictures import charted, roofline, tornado
 from ..pictures.charts import roofline as roofline_chart
@@ -38,6 +39,7 @@ def report(
     return sheet.html(made) if path is None else sheet.write(made, path, force)
 
 
+@of_page()
 def page(results, command):
     """The `parts.Page` of `Results`; `command` is told as what made it."""
     space, counts = results.space, ranking.counted(results)

@@ -2,13 +2,13 @@
 
 import json
 import math
-import shlex
 
 from ... import studies
 from ...analysis import wider
 from ...analysis.plan.disaggregated import settings_of_pools
 from ...formats import milliseconds
 from ...launching.engines import ENGINES
+from ...options import entry, option
 from ...space import grid
 from .. import marks, output, steps, trust
 from ..output import echo
@@ -17,13 +17,13 @@ from ..tables import records, rows_over, table
 HELD = {"p50": "half", "p90": "90 %", "p99": "99 %"}
 # A limit, or a mask, in words: what no more users find room in, and what would let more in.
 BINDS = {
-    "max_tpot": ("the time per output token", "less time a step: bandwidth and compute, or a looser --tpot"),
-    "max_ttft": ("the time to the first token", "faster prompts: compute, or a looser --ttft"),
+    "max_tpot": ("the time per output token", "less time a step: bandwidth and compute, or a looser LIMIT"),
+    "max_ttft": ("the time to the first token", "faster prompts: compute, or a looser LIMIT"),
     "memory of the cache": ("the memory of the cache", "more memory a chip, or an 8-bit cache"),
     "exchange": ("the buffers of the low-latency exchange", "another dispatch mode"),
     "stable": ("throughput", "more chips"),
     "throughput": ("throughput", "more chips"),
-    "max_utilisation": ("the load, of which some room is left without a --ttft", "more chips, or a --ttft"),
+    "max_utilisation": ("the load, of which some is left free without a limit on the first token", "more chips"),
 }
 # A pool that is full: more users only wait for it.
 FULL = {
@@ -134,7 +134,7 @@ def _sizes(row):
 def _answer(ds, row, asked):
     statistic = ds.attrs["statistic"]
     instances = f"{_sizes(row)} {row['hardware']}"
-    ends = json.loads(ds.attrs.get("ends", "{}"))
+    chip, ends = row["hardware"], json.loads(ds.attrs.get("ends", "{}"))
     run = f"{instances}, {row['kind']}, {row['precision']}, engine {row['engine']}: {_split(row, ends)}"
     at_once = "requests in flight" if asked["wanted"] == "chips" else "users at once"
     users = (
@@ -144,7 +144,7 @@ def _answer(ds, row, asked):
     serves += f"{row['requests_per_s']:,.3g} requests/s, {users}"
     p = "mean" if statistic == "mean" else f"{statistic[1:]}th percentile"
     serves += f"; TTFT {_seconds(row[f'ttft_{statistic}'])}, TPOT {_seconds(row[f'tpot_{statistic}'])} ({p})"
-    cost = "no price is known: --set hardware." + row["hardware"] + ".usd_per_hour=2"
+    cost = f"no price is known: {entry('settings', f'hardware.{chip}.usd_per_hour', 2)}"
     if row["cost_per_hour"] is not None:
         cost = f"{row['cost_per_hour']:,.2f} USD/h, {row['cost_per_million_tokens']:,.3f} USD per million output tokens"
     binds = _binding(row, asked, json.loads(ds.attrs.get("helps", "{}")))
@@ -200,7 +200,9 @@ def _fewest(row, key):
 
 def _bound(key):
     """(A limit or a mask in words, what would let more in)."""
-    return BINDS.get(next((of for of in BINDS if key.startswith(of)), None), (key.replace("_", " "), "another split"))
+    name = next((of for of in BINDS if key.startswith(of)), "")
+    what, helps = BINDS.get(name, (key.replace("_", " "), "another split"))
+    return what, helps.replace("LIMIT", option(name.removeprefix("max_")))
 
 
 def _table(rows, statistic, ends):
@@ -221,7 +223,7 @@ def _table(rows, statistic, ends):
 
 
 def _next(ds, row, asked):
-    """Commands about the best point."""
+    """Questions about the best point."""
     if row["kind"] == "disaggregated":
         yield from _next_of_pools(ds, row, asked)
         return
@@ -230,20 +232,19 @@ def _next(ds, row, asked):
     demanded = asked["wanted"] == "chips"
     each = row["requests_per_s"] / row["instances"] if demanded else math.ceil(row["concurrency"] / row["instances"])
     load = "requests_per_s" if demanded else "concurrency"
-    given, limits = _given(ds, "serve", point)
-    users = sorted({max(round(each * f), 1) for f in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)})
-    along = f"concurrency={','.join(map(str, users))}"
+    given, at = _given(ds, "serve", point), ("fixed", {load: each})
+    along = sorted({max(round(each * f), 1) for f in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)})
     if demanded:
-        along = f"requests_per_s={','.join(f'{each * f:.4g}' for f in (0.25, 0.5, 0.75, 1.0))}"
-    yield f"dsjax explain serve {given}{limits} --fix {load}={_plain(each)}"
-    yield f"dsjax plot latency serve {given}{limits} --axis {along} -o plan.png"
+        along = [float(f"{each * f:.4g}") for f in (0.25, 0.5, 0.75, 1.0)]
+    yield steps.asked("explain", "serve", *given, at)
+    yield steps.asked("plot latency", "serve", *given, ("axes", {load: along}), ("path", "plan.png"))
     if (engine := _launched(row["engine"])) is not None:
-        several = f" --instances {row['instances']:g}" if row["instances"] > 1 else ""
-        yield f"dsjax launch serve {given}{limits} --fix {load}={_plain(each)} --engine {engine}{several}"
+        several = [("instances", row["instances"])] if row["instances"] > 1 else []
+        yield steps.asked("launch", "serve", *given, at, ("engine", engine), *several)
 
 
 def _given(ds, name, point):
-    """(options that make one of dsjax's grids the grid of a point, its limits those that were asked for): no others."""
+    """(argument, value) that make one of dsjax's grids that of a point, its limits those asked for: no others."""
     data, changes = grid.read(name)[0], json.loads(ds.attrs["changes"])
     defaults = studies.get("server" if name == "serve" else name).data["defaults"] | {"pp": 1}
     known, varied = defaults | data["fixed"], {*data["axes"]}
@@ -251,17 +252,13 @@ def _given(ds, name, point):
         of = data.get(pool, {})
         known |= {f"{pool}_{axis}": x for axis, x in (defaults | of).items()}
         varied |= {f"{pool}_{axis}" for axis, x in of.items() if isinstance(x, list)}
-    words = [] if ds.attrs["model"] == data["model"] else ["--model", ds.attrs["model"]]
-    for key, x in (point | changes["fixed"]).items():
-        words += ["--fix", f"{key}={_plain(x)}"] if key in varied or x != known.get(key) else []
+    model = [] if ds.attrs["model"] == data["model"] else [("model", ds.attrs["model"])]
+    fixed = (point | changes["fixed"]).items()
+    fixed = {key: x for key, x in fixed if key in varied or x != known.get(key)}
     settings = settings_of_pools(changes["settings"]) if name == "disaggregated" else changes["settings"]
-    words += [word for key, x in settings.items() for word in ("--set", f"{key}={_plain(x)}")]
-    words += [word for path in changes["catalogs"] for word in ("--catalog", path)]
-    limits, wanted = json.loads(ds.attrs["limits"]), []
-    for key in dict.fromkeys((*limits, *data["constraints"])):
-        if limits.get(key) != data["constraints"].get(key):
-            wanted += ["--limit", f"{key}={_plain(limits[key]) if key in limits else 'none'}"]
-    return shlex.join(words), "".join(f" {shlex.quote(word)}" for word in wanted)
+    limits, own = json.loads(ds.attrs["limits"]), data["constraints"]
+    limits = {key: limits.get(key) for key in (limits | own) if limits.get(key) != own.get(key)}
+    return *model, ("fixed", fixed), ("settings", settings), ("catalogs", changes["catalogs"]), ("limits", limits)
 
 
 def _launched(engine):
@@ -277,17 +274,12 @@ def _next_of_pools(ds, row, asked):
         names = ("nic", "engine", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "instances")
         point |= {f"{pool}_{name}": of[name] for name in names} | {f"{pool}_chips": of["chips_per_instance"]}
     point |= {"transfer_nic": row["nic"], "isl": asked["isl"], "osl": asked["osl"]}
-    given, limits = _given(ds, "disaggregated", point)
-    load = f" --fix requests_per_s={_plain(asked['requests_per_s'])}"
-    if asked["wanted"] != "chips":
-        load = f" --fix concurrency={_plain(row['concurrency'])}"
-    yield f"dsjax explain disaggregated {given}{limits}{load}"
+    demanded = asked["wanted"] == "chips"
+    load = {"requests_per_s": asked["requests_per_s"]} if demanded else {"concurrency": row["concurrency"]}
+    given = *_given(ds, "disaggregated", point), ("fixed", load)
+    yield steps.asked("explain", "disaggregated", *given)
     if (engine := _launched(row["engine"])) is not None:
-        yield f"dsjax launch disaggregated {given}{limits}{load} --engine {engine}"
-
-
-def _plain(x):
-    return f"{x:.10g}" if isinstance(x, int | float) else x
+        yield steps.asked("launch", "disaggregated", *given, ("engine", engine))
 
 
 def _none(ds, asked):

@@ -8,6 +8,7 @@ import click
 
 from ...errors import InputError
 from ...formats import DIGITS, heading, quantity, shown
+from ...options import by_reader
 from ...specs.variables import LIMITS, SENSE
 from .. import steps
 from ..common import grid_command, values_of
@@ -169,7 +170,8 @@ def _point_text(ds, rows, quiet, asked):
         lines.append(table([columns[i] for i in keep], [[cell[i] for i in keep] for cell in cells]))
     still = [row["parameter"] for row in rows if row not in moving]
     if still and not quiet:
-        lines.append(f"no effect here: {', '.join(still) if verbose() else f'{len(still)} others (-v names them)'}")
+        few = f"{len(still)} others ({by_reader('-v names', '.dsjax.table() has')} them)"
+        lines.append(f"no effect here: {', '.join(still) if verbose() else few}")
     if envelope:
         lines += ["", *_envelope_text(ds)]
     return [*lines, "", conclusion(ds, rows)]
