@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from console import command
 
 import dsjax
 from dsjax import cli
@@ -57,10 +58,16 @@ def test_the_command(tmp_path, study):
         ({"of": "tps_per_chop"}, "did you mean 'tps_per_chip'"),
         ({"bins": 0}, "bins: 0 is out of range"),
         ({"quantiles": [1.5]}, "quantiles: 1.5 is out of range"),
-        ({"axes": {"batch": [100000]}}, "no feasible point has it"),
-        ({"axes": {"batch": [100000]}, "stream": True}, "no feasible point has it"),
     ],
 )
 def test_bad_input(options, message):
     with pytest.raises(dsjax.InputError, match=message):
         dsjax.histogram(STUDY, **options)
+
+
+@pytest.mark.parametrize("stream", [(), ("--stream",)])
+def test_nothing_feasible_is_an_answer(stream):
+    with pytest.raises(dsjax.InputError, match="no feasible point has tps_per_chip"):
+        dsjax.histogram(STUDY, axes={"batch": [100000]}, stream=bool(stream))
+    said = command("histogram", STUDY, "--axis", "batch=100000", *stream, code=1)
+    assert said == "histogram: no feasible point has tps_per_chip\n"

@@ -154,6 +154,13 @@ def test_bad_input_is_one_line(changes, said):
     assert "\n" not in str(error.value)
 
 
+def test_chips_that_hold_no_instance_are_an_answer():
+    """Exit code 1, as of the grids of `best` where nothing fits: the question is understood, and the answer is no."""
+    lengths = ("--isl", 1024, "--osl", 256, "--tps-per-user", 5)
+    for given in (("--chips", 8), ("--chips", 24, "--precision", "nvfp4")):
+        command("plan", "--model", "GLM-4.6", "--hardware", "L40S", *given, *lengths, code=1)
+
+
 def test_the_best_of_a_law_of_values_is_found_with_few_trials():
     """Layouts worth `a u / (b + u)`, which hold up to `c` users: against every number of users."""
     rng = np.random.default_rng(3)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import advance, numerics
-from ..errors import InputError
+from ..errors import NothingFeasible
 from ..results import dataset
 from ..results.handle import Results
 from ..specs.variables import VARIABLES
@@ -58,7 +58,7 @@ def of_dataset(ds, of=None, bins=20, quantiles=QUANTILES):
     _, _, (values,) = ranking.candidates(results, (name,))
     values = np.sort(values.astype(float))
     if not len(values):
-        raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")
+        raise NothingFeasible(f"histogram: no feasible point has {name}")
     edges = np.linspace(values[0], values[-1], bins + 1)
     counts, _ = np.histogram(values, edges)
     found = values[np.clip(np.ceil(np.array(quantiles) * len(values)).astype(int) - 1, 0, None)]
@@ -72,7 +72,7 @@ def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", comm
     with advance.part(0.0, 0.05):
         most, least = (cells.largest(space, layout, name, sign, dtype).max() for sign in (1, -1))
     if most == -np.inf:
-        raise InputError(f"histogram: {name}: no feasible point has it; expected at least one")
+        raise NothingFeasible(f"histogram: no feasible point has {name}")
     low, high = float(-least), float(most)
 
     @functools.cache

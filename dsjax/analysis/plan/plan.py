@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ... import advance
-from ...errors import InputError
+from ...errors import InputError, NothingFeasible
 from ...options import option
 from ...specs.variables import MOST_LOAD
 from ...types import Amount, Named, Names, Path
@@ -136,7 +136,7 @@ def of(chosen, catalog, question, chips, pooled=True):
             pools = (fleets if question.demanded else two_pools).Search(one, whole, question, chips)
         found.append(answers.of_searches(search, pools, question, one))
     if not found:
-        raise InputError(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
+        raise NothingFeasible(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
     ds = answers.dataset_of(found, question, chips, chosen, why, looked_at)
     ds.attrs["without"] = json.dumps(
         _without(chosen, shape, has, {*ds["hardware"].values.tolist()}, own_sizes, parts_of)
