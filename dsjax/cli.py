@@ -106,8 +106,8 @@ class _Commands(click.Group):
         except InputError as error:
             output.error(str(error))
             context.exit(2)
-        except MemoryError:
-            output.error("no memory is left; expected a smaller grid or file")
+        except (MemoryError, RecursionError) as error:
+            output.error(ends.too_large(error))
             context.exit(2)
         except KeyboardInterrupt as stop:
             ends.interrupted(stop)

@@ -189,6 +189,18 @@ def test_a_user_without_a_home_has_no_files(monkeypatch):
     assert reader.user_files() == [] and machine.cache()[0] is None and machine.home() == Path(os.devnull)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"), [(MemoryError, "no memory is left; expected fewer values"), (RecursionError, "too many levels")]
+)
+def test_a_question_that_is_too_large_is_one_line(error, said, run, monkeypatch):
+    def fails(*args, **how):
+        raise error
+
+    monkeypatch.setattr(ranking, "best", fails)
+    code, line = run("best", "decode_gpu_2025", "--no-stream", "--quiet")
+    assert code == 2 and line.startswith("error: ") and said in line and "expected" in line and line.count("\n") == 1
+
+
 def interrupted_after(monkeypatch, slabs):
     evaluate, left = outputs.evaluate_slab, [slabs]
 

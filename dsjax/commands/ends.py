@@ -19,6 +19,13 @@ def interrupted(error):
     output.error("; ".join(["interrupted", *map(str, error.args)]))
 
 
+def too_large(error):
+    """What to make smaller where Python ran out of memory, or of levels of calls."""
+    if isinstance(error, MemoryError):
+        return "no memory is left; expected fewer values of the longest axis, one axis less, or a smaller file"
+    return "tables or lists inside of each other have too many levels; expected a grid or a file with fewer"
+
+
 @contextlib.contextmanager
 def unwritable():
     """What cannot be written, as to a full disk, is one line and exit code 2; nothing more can be flushed."""
