@@ -1,5 +1,6 @@
 """How commands end where no answer ends them: one line on what happened, what is kept, and how to go on."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
+from xarray.core import indexing
 
 import dsjax
 from dsjax import cli, machine
@@ -154,6 +157,21 @@ def test_a_damaged_chunk_of_the_parts_is_told(run, monkeypatch):
     chunk.write_bytes(b"damaged")
     code, said = run(*sweep)
     assert code == 2 and said.startswith("error: x.zarr: variable tps_per_chip: chunk ") and said.count("\n") == 1
+
+
+def test_a_source_that_cannot_be_read_is_not_the_fault_of_the_output():
+    class Stale(xr.backends.BackendArray):
+        shape, dtype = (2,), np.dtype("float64")
+
+        def __getitem__(self, key):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+    small("x.nc")
+    with xr.open_dataset("x.nc") as ds:
+        ds["lazy"] = xr.Variable("mtp", indexing.LazilyIndexedArray(Stale()))
+        with pytest.raises(dsjax.InputError) as error:
+            dsjax.write_netcdf(ds, "y.nc")
+    assert "x.nc: cannot be read (Stale file handle); expected" in str(error.value) and not os.path.exists("y.nc")
 
 
 def test_python_waits():

@@ -27,6 +27,11 @@ def write_netcdf(ds: xr.Dataset, path: types.Path, force: bool = False) -> None:
     # One global list of auxiliary coordinates (which xarray reads back) instead of the same long list on every
     # variable.
     ds = ds.copy()
+    try:
+        ds.load()  # what its file has is read here: the output is not to blame for it
+    except Exception as error:  # each library has its own words
+        where, reason = [*read_from(ds), "dataset"][0], _reason(error)
+        raise InputError(f"{where}: cannot be read ({reason}); expected a dataset whose values can be read") from None
     for variable in ds.variables.values():
         variable.encoding["coordinates"] = None
     with replacing(path, force) as temporary:
@@ -93,8 +98,12 @@ def read(path):
     except InputError:
         raise
     except Exception as error:  # a file may be damaged in many ways, and each library has its own words for them
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: cannot be read ({reason}); {expected}") from None
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {expected}") from None
+
+
+def _reason(error):
+    """Why a library failed, in a line."""
+    return getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
 
 
 def _regular(path, kind, expected):
