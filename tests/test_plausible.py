@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from console import command as run
 
 import dsjax
 from dsjax import templates
-from dsjax.catalog import reader
+from dsjax.catalog import configs, reader
 from dsjax.commands import common
 from dsjax.errors import InputError
-from dsjax.space import grid, plausible
+from dsjax.space import grid, plausible, restoring
 from dsjax.specs.fields import fields_of
 
 ROOT = Path(__file__).parents[1]
@@ -332,3 +333,17 @@ def test_a_file_and_a_report_tell_them(tmp_path):
         assert ds.attrs["remarks"] == said
     assert said in run("best", str(path))
     assert said in dsjax.report(str(path))
+
+
+def test_results_open_no_path_that_they_name(tmp_path, monkeypatch):
+    """Who sends a file of results chooses the names in it: reading it opens nothing else."""
+    path = tmp_path / "own.json"
+    shutil.copy(reader.DATA / "models" / "DeepSeek-V3.json", path)
+    space = grid.load("default", fixed={"model": str(path), "context": 400_000})
+    assert any("positions that" in line for line in plausible.remarks(space))
+    opened = []
+    monkeypatch.setattr(configs.texts, "read", lambda of, *args: opened.append(of))
+    for name in (str(path), "../own.json", "../../own"):
+        text = space.to_json().replace(json.dumps(str(path)), json.dumps(name))
+        plausible.remarks(restoring.space(text))
+    assert not opened

@@ -42,12 +42,13 @@ def read(path):
     return row(config, str(path), checkpoints.file_beside(path))
 
 
-def longest(name, folder):
+def longest(name, folder, own=True):
     """Positions that a model was made for, its `max_position_embeddings`; None where no config says.
 
-    `name`: what means a config, or that of one in `folder`.
+    `name`: what means a config, or that of one in `folder`. `own`: the user of this process gave it; else, as in
+    results of somebody else, it opens no path.
     """
-    path = path_of(name) or folder / f"{name}.json"
+    path = (path_of(name) if own else None) or folder / f"{Path(name).name}.json"
     config = json.loads(texts.read(path, "a Hugging Face config.json", LARGEST)) if path.is_file() else {}
     if not isinstance(config, dict):
         return None

@@ -302,7 +302,7 @@ def _of_lengths(space):
         for label in rows if space.study.kinds[record] == "model" else ():
             longest = None
             with contextlib.suppress(OSError, ValueError, RecursionError):  # a file that is no longer as it was
-                longest = configs.longest(label, reader.DATA / "models")
+                longest = configs.longest(label, reader.DATA / "models", own=not space.restored)
             if longest is not None and total > longest:
                 said = f"is beyond the {longest:,} positions that {label} was made for"
                 yield f"{' + '.join(lengths)} = {_words(total, 'token')} {said}"

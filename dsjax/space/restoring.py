@@ -67,7 +67,7 @@ def space(text):
                 raise unknown(key, "name", name, known)
         data[key] = tuple(data[key])
     number("margin", data.get("margin", 0.0), MARGIN_META)
-    return Space(**data)
+    return Space(**data, restored=True)
 
 
 def _data(text):

@@ -33,6 +33,7 @@ class Space:
     text: str  # the grid as given
     margin: float = 0.0  # by which `bounds` are tighter than the grid says (`slo_margin`)
     chosen: dict = dataclasses.field(default_factory=dict)  # {axis: why it has its value, where nobody gave one}
+    restored: bool = dataclasses.field(default=False, compare=False)  # from results: of names nobody here gave
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -152,7 +153,8 @@ class Space:
 
     def to_json(self) -> str:
         """The resolved space as JSON text; `restoring.space` is its inverse."""
-        return json.dumps(vars(self) | {"study": self.study.name}, default=ranges.Range.to_json)
+        kept = {key: x for key, x in vars(self).items() if key != "restored"}
+        return json.dumps(kept | {"study": self.study.name}, default=ranges.Range.to_json)
 
 
 def numeric_axes(study):
