@@ -8,6 +8,7 @@ from console import command
 from plans import CHIPS, FIXED, HARDWARE, LENGTHS, LIMITS, MODEL, asked, spaces_of
 
 import dsjax
+from dsjax import options
 from dsjax.analysis.plan import axes, largest, pieces
 from dsjax.commands.answers import plan_words
 from dsjax.commands.tables import rows_over
@@ -221,7 +222,8 @@ def test_requests_and_prices_of_a_user_are_those_of_both_pools_and_of_the_next_c
     assert {*ds["kind"].values.tolist()} == {"aggregated", "disaggregated"}
     np.testing.assert_allclose(ds["cost_per_hour"], 2.0 * CHIPS)
     for row in rows_over(ds, "rank"):
-        lines = [*plan_words._next(ds, row, json.loads(ds.attrs["asked"]))]
+        with options.of_command_line():
+            lines = [*plan_words._next(ds, row, json.loads(ds.attrs["asked"]))]
         assert all(" --fix isl_cv=0 " in line and "usd_per_hour=2" in line for line in lines)
         assert [line.split()[1] for line in lines if "launch" in line] == ["launch"]
         for line in lines:

@@ -32,11 +32,11 @@ def asked(name, grid, *changes):
             for value in several if isinstance(several, list) else [several]:
                 words += ["-o" if argument == "path" else option(argument), _text(value)]
         return shlex.join(words)
-    given: dict = {}
+    arguments: dict = {}
     for argument, value in changes:
-        given[argument] = given.get(argument, {}) | value if isinstance(value, dict) else value
+        arguments[argument] = arguments.get(argument, {}) | value if isinstance(value, dict) else value
     name, *kind = name.split()
-    keys = [f"{key}={_python(x)}" for key, x in given.items() if x or x == 0]
+    keys = [f"{key}={_python(x)}" for key, x in arguments.items() if x or x == 0]
     return f"dsjax.{name}({', '.join([*map(repr, [*kind, grid]), *keys])})"
 
 
