@@ -1,5 +1,6 @@
 """Where nothing is feasible: the nearest point, why it is refused, and values that would pass, checked by a sweep."""
 
+import itertools
 import json
 import re
 
@@ -105,6 +106,20 @@ def test_many_groups_are_counted():
     space = grid.load(SEVEN_CHIPS, axes=axes, fixed={"nic": "CX7"})
     rows, more = remedies.empty_groups(space, ("hardware", "ep"), set())
     assert len(rows) == remedies.GROUPS and more == 40 - remedies.GROUPS
+
+
+def test_groups_are_told_in_the_order_of_the_grid():
+    """Names in any order, also two of one axis: labels and numbers of its rows."""
+    space = grid.load("decode_gpu_2025", limits={"min_tps_per_user": 1e6})
+    rows = itertools.product(space.axes["precision"], space.axes["hardware"])
+    bytes_of = {row: space.rows["precision"][row]["weight_bytes"] for row in space.axes["precision"]}
+    every = [(bytes_of[precision], precision, hardware) for precision, hardware in rows]
+    left = [every[-1], every[1]]
+    found, more = remedies.empty_groups(space, ("weight_bytes", "precision", "hardware"), {*every} - {*left})
+    order = [*space.axes["hardware"]]
+    told = [tuple(row[name] for name in ("weight_bytes", "precision", "hardware")) for row in found]
+    assert told == sorted(left, key=lambda group: order.index(group[2])) and not more
+    assert all("ok_tps_per_user" in row["why"] for row in found)
 
 
 def test_nothing_at_all_is_said_on_the_command_line():

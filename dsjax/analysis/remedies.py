@@ -1,7 +1,6 @@
 """Why a space, or a group of its points, has no feasible point, and which other values would be feasible."""
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -55,26 +54,34 @@ def empty_groups(space, by, found, dtype="float64"):
     """
     coords = {name: x for name, x in dataset.coordinates(space).items() if name in by}
     axes = [axis for axis in space.axes if any(axis in dims for dims, *_ in coords.values())]
-    groups: dict = {}  # {labels: [values of the axes]}
-    for places in itertools.product(*(range(space.sizes[axis]) for axis in axes)):
-        at = dict(zip(axes, places, strict=True))
-        key = tuple(np.asarray(coords[name][1])[tuple(at[dim] for dim in coords[name][0])].item() for name in by)
-        groups.setdefault(key, []).append(at)
-    empty = [key for key in groups if key not in found]
+    labels, codes = [], np.zeros([space.sizes[axis] for axis in axes], np.int64)  # of the group of every point
+    for name in by:
+        dims, values = coords[name][0], np.asarray(coords[name][1])
+        own, places = np.unique(values, return_inverse=True)
+        places = places.reshape(values.shape).transpose([dims.index(axis) for axis in axes if axis in dims])
+        labels.append(own.tolist())
+        codes = codes * len(own) + places.reshape([space.sizes[axis] if axis in dims else 1 for axis in axes])
+    sizes = tuple(map(len, labels))
+    known = [{x: i for i, x in enumerate(own)} for own in labels]
+    there = [[at.get(x, -1) for at, x in zip(known, key, strict=True)] for key in found]
+    there = [key for key in there if -1 not in key]
+    there = np.ravel_multi_index(np.array(there, int).reshape(-1, len(by)).T, sizes)
+    every, first = np.unique(codes, return_index=True)
+    every = every[np.argsort(first)]  # in the order of the grid
+    empty = every[~np.isin(every, there)]
     told = empty[:GROUPS]
-    places = {axis: sorted({at[axis] for key in told for at in groups[key]}) for axis in axes}
-    part = space.with_axes(space.axes | {axis: tuple(space.axes[axis][i] for i in places[axis]) for axis in axes})
-    part = _thinned(part, kept=axes)
-    masks, rows = _masks(part, dtype) if told else {}, []
-    for key in told:
-        own = [
-            tuple(places[axis].index(at[axis]) if axis in at else slice(None) for axis in part.axes)
-            for at in groups[key]
-        ]
-        shares = {name: np.mean([1.0 - ok[where].mean() for where in own]) for name, ok in masks.items()}
+    places = [np.unique(some) for some in np.nonzero(np.isin(codes, told))]
+    part = {axis: tuple(space.axes[axis][i] for i in some) for axis, some in zip(axes, places, strict=True)}
+    part = _thinned(space.with_axes(space.axes | part), kept=axes)
+    others = tuple(i for i, axis in enumerate(part.axes) if axis not in axes)
+    refused = {name: 1.0 - ok.mean(axis=others) for name, ok in _masks(part, dtype).items()} if len(told) else {}
+    codes, rows = codes[np.ix_(*places)], []
+    for code in told.tolist():
+        shares = {name: share[codes == code].mean() for name, share in refused.items()}
         most = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
-        every = [name for name in most if shares[name] == 1.0]
-        rows.append(dict(zip(by, key, strict=True)) | {"why": ", ".join(every or most[:2])})
+        whole = [name for name in most if shares[name] == 1.0]
+        key = [own[i] for own, i in zip(labels, np.unravel_index(code, sizes), strict=True)]
+        rows.append(dict(zip(by, key, strict=True)) | {"why": ", ".join(whole or most[:2])})
     return rows, len(empty) - len(told)
 
 
