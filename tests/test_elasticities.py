@@ -15,6 +15,7 @@ import xarray as xr
 import dsjax
 from dsjax import cli, evaluation
 from dsjax.analysis import sensitivity
+from dsjax.commands.answers import sensitivity as told
 from dsjax.errors import InputError
 from dsjax.space import grid, parameters
 from grids import SEVEN_CHIPS
@@ -253,3 +254,14 @@ def test_the_best_point_is_what_is_asked_by_default():
     axes = {"ep": [144], "batch": [16, 32], "hardware": ["H800"]}
     default, best = (dsjax.sensitivity(STUDY, axes=axes, **given) for given in ({}, {"at": "best"}))
     assert default["elasticity"].dims == ("parameter",) and default.drop_attrs().identical(best.drop_attrs())
+
+
+@pytest.mark.parametrize("load", ["requests_per_s", "concurrency"])
+@pytest.mark.parametrize("feasible", [True, False])
+def test_where_nothing_improves_the_demand_may_bind(load, feasible):
+    """A server whose requests come at a rate of their own serves no more of them, however fast it is."""
+    spec = json.dumps({"fixed": {load: 0.5}})
+    ds = xr.Dataset({"feasible": feasible}, attrs={"of": "tps_per_chip", "dsjax_spec": spec})
+    said = told.conclusion(ds, [{"parameter": "x", "buys_percent": 0.0}])
+    binds = ": the demand binds, and all of it is served, 0.5 requests/s" * (load == "requests_per_s" and feasible)
+    assert said == f"none of the 1 parameters improves tps_per_chip here{binds}"

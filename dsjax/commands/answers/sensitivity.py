@@ -214,7 +214,9 @@ def conclusion(ds, rows):
     of = ds.attrs["of"]
     best = max(rows, key=lambda row: row["buys_percent"], default=None)
     if best is None or best["buys_percent"] < 1e-7:
-        return f"none of the {len(rows)} parameters improves {of} here"
+        demand = json.loads(ds.attrs["dsjax_spec"])["fixed"].get("requests_per_s")
+        served = f": the demand binds, and all of it is served, {demand:,.4g} requests/s" if demand else ""
+        return f"none of the {len(rows)} parameters improves {of} here{served * bool(ds['feasible'])}"
     ties = [row["parameter"] for row in rows if math.isclose(row["buys_percent"], best["buys_percent"], rel_tol=1e-6)]
     also = f" (as much as {', '.join(ties[1:])})" if len(ties) > 1 else ""
     return f"Most valuable: {ties[0]}{also}: 1 % {best['better']} improves {of} by {best['buys_percent']:.2f} %."
