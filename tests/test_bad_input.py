@@ -13,6 +13,7 @@ import xarray as xr
 import dsjax
 from dsjax import errors
 from dsjax.cli import main
+from dsjax.space import grid
 
 HUGE = "1" + "0" * 400
 GRID = {
@@ -160,7 +161,7 @@ GRIDS = {
     },
     "objective.minimize": {'"tpot"': "maximize"},
     "objective.maximise": {'"tpot"': "'maximise' maximize"},
-    "objective.by": {'["colour"]': "'colour' nearest", '"hardware"': "'hardware' list", "[3]": "'3' nearest"},
+    "objective.by": {'["colour"]': "'colour' nearest", '"colour"': "'colour' nearest", "[3]": "'3' nearest"},
 }
 
 
@@ -459,3 +460,19 @@ def test_a_scheduler_is_an_address(tmp_path):
         "--scheduler nonsense: is no address; expected one like tcp://host:8786",
         *("sweep", "decode_gpu_2025", "-o", str(tmp_path / "r.zarr"), "--scheduler", "nonsense"),
     )
+
+
+@pytest.mark.parametrize(("by", "means"), [("batch", ("batch",)), ("hardware, batch", ("hardware", "batch")), ("", ())])
+def test_groups_of_a_grid_may_be_a_text(by, means):
+    """As in Python and on the command line: there is but one thing that it can mean."""
+    fixed = {"nic": "CX7", "precision": "fp8"}
+    given = {"model": "DeepSeek-V3", "axes": {"hardware": ["H20", "H800"], "batch": [1, 2]}, "objective": {"by": by}}
+    read = grid.load({**given, "fixed": fixed | {"tp": 1, "ep": 72, "mtp": 0, "pipeline": "naive", "context": 512}})
+    assert read.by == means
+
+
+def test_an_axis_is_no_objective(study):
+    with pytest.raises(errors.InputError) as error:
+        dsjax.best(study, objective="batch")
+    said = "objective: batch is an axis; expected a variable (by='batch' ranks the best point of each)"
+    assert str(error.value) == said

@@ -11,7 +11,7 @@ from ..formats import label
 from ..formulas.metrics import LIMITS
 from ..results import dataset
 from ..search import binding, ranking
-from ..space.space import auxiliary, group_names, numeric_axes
+from ..space.space import auxiliary, group_names, names_of, numeric_axes
 from ..specs.variables import VARIABLES
 from ..sweeps import sources
 from ..types import Names, Source
@@ -68,7 +68,7 @@ def _groups(spaces, by):
     shared = [name for name in known[0] if name in known[1]]
     if by is None:
         return tuple(name for name in spaces[0].by if name in shared)
-    by = tuple(ranking.names_of(by))
+    by = tuple(names_of(by))
     for name in by:
         if name not in shared:
             raise unknown("by", "group of both", name, shared)

@@ -166,5 +166,5 @@ OBJECTIVE = {
 def _objective():
     parts = {side: values.choice(MEASURES) for side in ("maximize", "minimize")}
     both = {"not": {"required": [*parts]}}
-    parts["by"] = values.array(values.TEXT, least=0)
+    parts["by"] = {"anyOf": [values.array(values.TEXT, least=0), {"type": "string"}]}
     return values.table({key: values.described(text, parts[key]) for key, text in OBJECTIVE.items()}, **both)

@@ -5,9 +5,10 @@ import heapq
 import numpy as np
 
 from ..errors import InputError, unknown
+from ..options import option
 from ..results import dataset
 from ..results.handle import Results
-from ..space.space import group_names
+from ..space.space import group_names, names_of
 from ..specs.variables import SENSE
 
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
@@ -60,14 +61,6 @@ def choose(ds, space, by, flat, at, values, top):
     return chosen[ranked], ties[ranked]
 
 
-def names_of(by):
-    """Names of groups: a list of them, or a text with commas between them."""
-    by = [name for name in by.split(",") if name] if isinstance(by, str) else by
-    if not hasattr(by, "__iter__"):
-        raise InputError(f"by: {by!r}; expected a list of names")
-    return [*by]
-
-
 def check(space, by=None, top=1, objective=None):
     """(groups, variable, sign) of a search over a space; what it does not have is an InputError."""
     if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
@@ -75,6 +68,9 @@ def check(space, by=None, top=1, objective=None):
     name, sense = space.objective, space.sense
     if objective is not None:
         name, sense = str(objective).removeprefix("-"), -1 if str(objective).startswith("-") else 1
+        if name in space.axes:
+            each = f"{option('by', name)} ranks the best point of each"
+            raise InputError(f"{option('objective')}: {name} is an axis; expected a variable ({each})")
         if name not in space.defined:
             raise unknown("objective", "variable of this phase", name, space.defined)
     if by is None:

@@ -15,7 +15,7 @@ from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
 from . import choices, limits, parameters
 from .axes import AxisReader
-from .space import LOADS, Space, auxiliary, group_names, numeric_axes
+from .space import LOADS, Space, auxiliary, group_names, names_of, numeric_axes
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
 OBJECTIVE = ("maximize", "minimize", "by")
@@ -302,9 +302,7 @@ class _Reader:
         name = section.get(side, "tps_per_chip")
         if name not in space.defined:
             raise unknown(self.where("objective", side), "variable of this phase", name, space.defined)
-        by = section.get("by", [])
-        if not isinstance(by, list | tuple):
-            raise InputError(f"{self.where('objective', 'by')}: {by!r}; expected a list of axes or of their numbers")
+        by = names_of(section.get("by", []), self.where("objective", "by"), "a list of axes or of their numbers")
         known = group_names(self.study, space.axes | space.fixed)
         for key in by:
             if key not in known:

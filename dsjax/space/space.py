@@ -5,6 +5,7 @@ import json
 import math
 
 from .. import studies
+from ..errors import InputError
 from ..formulas import efficiency
 from ..serving import definition
 from ..specs import fields, records
@@ -155,6 +156,14 @@ class Space:
         """The resolved space as JSON text; `restoring.space` is its inverse."""
         kept = {key: x for key, x in vars(self).items() if key != "restored"}
         return json.dumps(kept | {"study": self.study.name}, default=ranges.Range.to_json)
+
+
+def names_of(by, where="by", expected="a list of names"):
+    """Names of groups: a list of them, or a text with commas between them."""
+    by = [name.strip() for name in by.split(",") if name.strip()] if isinstance(by, str) else by
+    if not hasattr(by, "__iter__") or isinstance(by, dict):
+        raise InputError(f"{where}: {by!r}; expected {expected}")
+    return [*by]
 
 
 def numeric_axes(study):
