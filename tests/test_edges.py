@@ -1,0 +1,116 @@
+"""Helpers at the ends of their ranges: exact answers on either side of every bound that a table is folded or cut at."""
+
+import numpy as np
+import pytest
+
+from dsjax.accessor import page
+from dsjax.analysis import wider
+from dsjax.commands import output
+from dsjax.errors import InputError
+from dsjax.pictures import pareto
+from dsjax.space import restoring
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "lines"),
+    [
+        ("  one two", None, ["  one two"]),
+        ("  one two", 9, ["  one two"]),
+        ("  one two", 8, ["  one", "    two"]),
+        ("one two three", 9, ["one two", "  three"]),
+    ],
+)
+def test_a_line_is_folded_where_it_is_wider_than_the_terminal(line, columns, lines):
+    assert output.folded(line, columns).split("\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "lines"),
+    [
+        ("dsjax best --by tp", None, ["dsjax best --by tp"]),
+        ("dsjax best --by tp", 18, ["dsjax best --by tp"]),
+        ("dsjax best --by tp", 17, ["dsjax best \\", "    --by tp"]),
+        ("dsjax best --by tp", 12, ["dsjax best \\", "    --by \\", "    tp"]),
+        ("  dsjax best x", 13, ["  dsjax \\", "      best \\", "      x"]),
+        ("dsjax --by aaa,bbb,ccc", 14, ["dsjax --by \\", "    aaa,bbb,\\", "ccc"]),
+    ],
+)
+def test_a_command_is_folded_between_its_options(line, columns, lines):
+    assert output.command(line, columns).split("\n") == lines
+
+
+def test_texts_are_filled_by_what_they_take_on_a_terminal():
+    assert [output.filled("ab", 4), output.filled("ab", 4, right=True), output.filled("ab", 2)] == [
+        "ab  ",
+        "  ab",
+        "ab",
+    ]
+    assert [output.cells("ab"), output.cells("\u4e2d"), output.filled("\u4e2d", 3)] == [2, 2, "\u4e2d "]
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        (True, True), ("H800", "H800"), (None, None), (np.nan, "-"), (np.float64(3.0), "3"), (1234, "1,234"),
+        (999999999.0, "999,999,999"), (1e9, "1.000e+09"), (-1e9, "-1.000e+09"), (2.5, "2.500"), (1234.5, "1,234"),
+        (0.0, "0"), (123456.5, "123,456"),
+    ],
+)  # fmt: skip
+def test_a_cell_of_a_notebook(cell, shown):
+    assert page._cell(cell) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "before", "beyond"),
+    [
+        ((1, 2), [0], [3, 4]),
+        ((2, 4), [0, 1], [6, 8]),
+        ((8, 16, 32), [0, 4], [48, 64]),
+        ((6, 10), [2, 4, 3], [14, 16, 20]),
+        ((0.5, 1.5), [-0.5, 0.0, 0.25], [2.5, 2.0, 3.0]),
+        ((-2, 0), [-4, 0, -1], [2, 1, 0]),
+    ],
+)
+def test_values_next_to_an_axis(values, before, beyond):
+    """One step further, the next power of two, half or double."""
+    assert [*wider._before(values)] == before
+    assert [*wider._beyond(values)] == beyond
+
+
+@pytest.mark.parametrize(("length", "is_good"), [(2, True), (2_000_000_000, True), (2_000_000_001, False), (0, False)])
+def test_the_longest_axis_of_a_file(length, is_good):
+    data = {"start": 0.0, "stop": max(length - 1.0, 0.0), "step": 1.0, "length": length, "integer": True}
+    if is_good:
+        assert len(restoring._range("axes.batch", data)) == length
+    else:
+        with pytest.raises(InputError, match=r"axes\.batch"):
+            restoring._range("axes.batch", data)
+
+
+@pytest.mark.parametrize(("off", "is_good"), [(0.0099, True), (0.0101, False)])
+def test_the_ends_of_an_axis_meet(off, is_good):
+    data = {"start": 2.0, "stop": 8.0 + 2.0 * off, "step": 2.0, "length": 4, "integer": False}
+    if is_good:
+        assert len(restoring._range("axes.batch", data)) == 4
+    else:
+        with pytest.raises(InputError, match="expected them to meet"):
+            restoring._range("axes.batch", data)
+
+
+class Grid:
+    """Stands in for a space of one axis."""
+
+    def __init__(self, n):
+        self.axes, self.sizes = {"i": range(n)}, {"i": n}
+
+
+def test_points_are_thinned_to_one_a_cell(monkeypatch):
+    """At 400 x 300 cells: of points half a cell apart every other one is drawn, of those a cell apart all."""
+    assert pareto.MOST_FAINT == (400, 300)
+    for step, kept in ((1.0, 301), (0.5, 301), (2.0, 151)):
+        y = np.arange(0.0, 300.0 + step / 2, step)
+        columns = {"x": np.zeros_like(y), "y": y}
+        monkeypatch.setattr(pareto.ranking, "values_at", lambda ds, name, at, n, columns=columns: columns[name])
+        flat, (xs, ys) = pareto.thinned(None, Grid(len(y)), np.arange(len(y)), ("x", "y"))
+        assert len(flat) == len(xs) == len(ys) == kept
+        np.testing.assert_array_equal(ys, y[:: 2 if step == 0.5 else 1])
