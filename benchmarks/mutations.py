@@ -15,14 +15,15 @@ import argparse
 import ast
 import concurrent.futures
 import functools
+import json
 import os
 import queue
 import re
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from pathlib import Path
 
@@ -92,46 +93,20 @@ def run(tree, tests, seconds, without=()):
 
     `without`: tests left out.
     """
-
-    def limited():
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
-
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-rfE", "--no-header", "-p", "no:cacheprovider"]
-    environment = os.environ | {
-        "PYTHONPATH": str(tree),
-        "JAX_PLATFORMS": "cpu",
-        "COLUMNS": "500",
-        "OMP_NUM_THREADS": "1",
-    }
-    try:
-        done = subprocess.run(
-            [
-                *command,
-                "--tb=no",
-                *(f"--deselect=tests/{test}" for test in without),
-                *(f"tests/{test}" for test in tests),
-            ],
-            cwd=tree,
-            env=environment,
-            preexec_fn=limited,
-            timeout=10 * seconds,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
+    arguments = ["-n", "0", "-x", "-q", "-rfE", "--no-header", "-p", "no:cacheprovider", "--tb=no"]
+    arguments += [*(f"--deselect=tests/{test}" for test in without), *(f"tests/{test}" for test in tests)]
+    done = tree.asked(arguments, seconds)
+    if done["code"] < 0 or done["code"] == 137:
         return "", True
-    if done.returncode < 0 or done.returncode == 137:
-        return "", True
-    if done.returncode == 0:
+    if done["code"] == 0:
         return "", False
-    failed = re.search(r"^(?:FAILED|ERROR) tests/([^\n]*?)(?: - |\n|$)", done.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) tests/([^\n]*?)(?: - |\n|$)", done["out"], re.MULTILINE)
     return (failed.group(1) if failed else tests[0]), False
 
 
 def forget(tree, path):
     """Bytecode of a module, which is told from another by its size and second alone."""
-    for file in (tree / path).parent.glob(f"__pycache__/{Path(path).stem}.*.pyc"):
+    for file in (tree.folder / path).parent.glob(f"__pycache__/{Path(path).stem}.*.pyc"):
         file.unlink()
 
 
@@ -141,7 +116,7 @@ def tried(fault, trees, tests, seconds, fails):
     `fails`: {test: whether it fails without the fault too}; those that do are left out.
     """
     tree = trees.get()
-    file = tree / fault.path
+    file = tree.folder / fault.path
     text = file.read_bytes()
     try:
         file.write_bytes(text[: fault.start] + fault.new.encode() + text[fault.end :])
@@ -150,7 +125,7 @@ def tried(fault, trees, tests, seconds, fails):
             failed, late = run(tree, tests, seconds, [test for test, own in fails.items() if own])
             if not failed or fails.get(failed):  # the one that is left out fails again: its name is not understood
                 return "", late
-            fails.setdefault(failed, any(run(trees.clean, (failed,), seconds)))
+            fails.setdefault(failed, any(trees.without((failed,), seconds)))
             if not fails[failed]:
                 return failed, late
     finally:
@@ -159,23 +134,50 @@ def tried(fault, trees, tests, seconds, fails):
         trees.put(tree)
 
 
-def copy_to(folder):
-    folder.mkdir()
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif (ROOT / name).exists():
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+class Tree:
+    """A copy of the tree, and a process in it whose forks run tests (`forks.py`)."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif (ROOT / name).exists():
+                shutil.copy2(ROOT / name, folder / name)
+        own = {"PYTHONPATH": str(folder), "JAX_PLATFORMS": "cpu", "COLUMNS": "500", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(folder / "benchmarks" / "forks.py")]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, cwd=folder, env=os.environ | own, **pipes)
+
+    def asked(self, arguments, seconds):
+        """What the process answers to arguments of pytest."""
+        print(json.dumps({"arguments": arguments, "seconds": seconds}), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def end(self):
+        """End the process, which reads no more."""
+        self.process.communicate()
 
 
 class Trees(queue.SimpleQueue):
     """Copies of the tree to put faults into, and one that stays `clean`."""
 
     def __init__(self, folder, number):
-        self.clean = copy_to(folder / "clean")
-        for i in range(number):
-            self.put(copy_to(folder / f"copy{i}"))
+        self.clean_lock = threading.Lock()
+        self.all = [Tree(folder / name) for name in ("clean", *(f"copy{i}" for i in range(number)))]
+        self.clean, *copies = self.all
+        for tree in copies:
+            self.put(tree)
+
+    def without(self, tests, seconds):
+        """What `run` says of tests without any fault."""
+        with self.clean_lock:
+            return run(self.clean, tests, seconds)
+
+    def end(self):
+        for tree in self.all:
+            tree.end()
 
 
 def argument_of(fault):
@@ -213,7 +215,7 @@ def main():
                 return i, "equivalent", because
             tests = given.tests or tests_of(faults[i], given.files)
             failed, late = tried(faults[i], trees, tests, given.seconds, fails)
-            if late and run(trees.clean, tests, given.seconds)[1]:
+            if late and trees.without(tests, given.seconds)[1]:
                 return i, "survived", "no end, and none without it"
             return i, *(("caught", failed or "no end") if failed or late else ("survived", " ".join(tests)))
 
@@ -221,6 +223,7 @@ def main():
             i, outcome, why = done.result()
             counts[outcome] += 1
             print(f"{i:3} {outcome:10} {faults[i]}\n      {why}", flush=True)
+        trees.end()
     if left_out := [test for test, own in fails.items() if own]:
         print(f"fail without any fault, and left out: {', '.join(left_out)}")
     print(f"seed {given.seed}: {len(faults)} faults: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
