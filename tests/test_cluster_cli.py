@@ -1,24 +1,23 @@
 """The commands on a cluster started by hand: a scheduler and two workers, each a process; nobody holds a client."""
 
-import contextlib
 import json
 import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from clusters import START_S, arrays_of, cluster, waited_for
 
 from dsjax.errors import InputError
 from dsjax.space import grid
-from dsjax.sweeps import outputs, resume, sweep, workers
+from dsjax.sweeps import outputs, resume, scheduler, sweep
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")
 
 STUDY = "decode_gpu_2025"
-START_S, COMMAND_S = 60.0, 120.0  # most that is waited for
+COMMAND_S = 120.0  # most that is waited for
 MOST = 400  # points of a slab, where slabs are many
 
 # Sockets and loops of a client are closed by its threads, some after the test: not this package's warnings.
@@ -27,57 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-
-
-@contextlib.contextmanager
-def started(folder, name, *args):
-    """A process `python -m distributed.cli.<name>` that listens on 127.0.0.1 alone, and is gone after the block."""
-    command = [sys.executable, "-m", f"distributed.cli.{name}", *args, "--host", "127.0.0.1", "--no-dashboard"]
-    with open(folder / f"{name}-{time.monotonic_ns()}.log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10.0)
-
-
-def waited_for(found, processes, folder):
-    """What `found()` returns once it is true; a process that ended, or START_S, is a failure with the logs."""
-    end = time.monotonic() + START_S
-    while time.monotonic() < end and all(process.poll() is None for process in processes):
-        if result := found():
-            return result
-        time.sleep(0.1)
-    pytest.fail("\n".join(path.read_text("utf-8", "replace") for path in folder.glob("*.log")))
-
-
-@contextlib.contextmanager
-def cluster(folder, workers=2):
-    """(address of a scheduler on a free port, processes, its own first) with so many workers of one thread."""
-    file = folder / "scheduler.json"
-
-    def address():
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            return json.loads(file.read_text("utf-8"))["address"]
-
-    def all_there():
-        with contextlib.suppress(OSError), distributed.Client(at, timeout=5.0, set_as_default=False) as client:
-            return len(client.scheduler_info(n_workers=-1)["workers"]) == workers
-
-    with contextlib.ExitStack() as stack:
-        options = ("--port", "0", "--no-show", "--scheduler-file", str(file))
-        processes = [stack.enter_context(started(folder, "dask_scheduler", *options))]
-        at = waited_for(address, processes, folder)
-        assert at.startswith("tcp://127.0.0.1:")
-        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder))
-        processes += [stack.enter_context(started(folder, "dask_worker", at, *options)) for _ in range(workers)]
-        waited_for(all_there, processes, folder)
-        yield at, processes
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +62,6 @@ def written(path, **options):
     return path
 
 
-def arrays_of(path):
-    """{file of an array's values: bytes} of a store."""
-    files = (p for p in path.rglob("*") if p.is_file() and p.name != "zarr.json")
-    return {str(p.relative_to(path)): p.read_bytes() for p in files}
-
-
 # 24,001 contexts: the text of the space is more than a graph of dask's keeps inside a task.
 LONG = ("--axis", "context=1000:25000:1", "--axis", "batch=32,64", "--fix", "pipeline=naive", "--fix", "hardware=H800")
 
@@ -149,7 +91,7 @@ def test_many_slabs_need_no_client_of_the_process(address, tmp_path, monkeypatch
     monkeypatch.setattr(outputs, "POINTS", MOST)
     with pytest.raises(ValueError, match="No client"):
         distributed.default_client()
-    with workers.connected(address) as client:
+    with scheduler.connected(address) as client:
         written(tmp_path / "there.zarr", client=client)
     written(tmp_path / "here.zarr")
     there, here = (arrays_of(tmp_path / f"{name}.zarr") for name in ("there", "here"))
@@ -167,8 +109,10 @@ def test_a_sweep_whose_scheduler_is_lost_keeps_what_is_finished(tmp_path, monkey
             if len(seen) == 4:  # the first call is about what was finished before
                 processes[0].kill()
 
-        said = pytest.raises(InputError, match=r"scheduler: a slab could not be evaluated .*expected resume=True")
-        with workers.connected(at) as client, said:
+        said = pytest.raises(
+            InputError, match=r"scheduler tcp://.*: a slab could not be evaluated .*expected resume=True"
+        )
+        with scheduler.connected(at) as client, said:
             written(path, client=client, progress=advance)
     assert not path.exists() and 3 <= len(resume.Parts(path).finished()) < 16
     assert arrays_of(written(path, resume=True)) == arrays_of(written(tmp_path / "here.zarr"))
@@ -190,4 +134,4 @@ def test_a_search_whose_scheduler_is_lost_ends_in_one_line(tmp_path):
             asked.kill()
             worker.kill()
     assert asked.returncode == 2 and not out and len(err.splitlines()) == 1, err.decode()
-    assert err.startswith(b"error: scheduler: slabs could not be searched (")
+    assert err.startswith(f"error: scheduler {at}: slabs could not be searched (".encode())

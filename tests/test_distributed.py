@@ -1,6 +1,7 @@
 """Sweeps on the workers of a dask scheduler: processes of one thread on this machine."""
 
 import os
+import re
 import signal
 import socket
 import warnings
@@ -11,9 +12,10 @@ from click.testing import CliRunner
 
 import dsjax
 from dsjax import cli
+from dsjax.results import netcdf
 from dsjax.search import cells, streaming
 from dsjax.space import grid
-from dsjax.sweeps import outputs, slabs, sweep, workers
+from dsjax.sweeps import outputs, resume, scheduler, slabs, sweep, workers
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("zarr")
@@ -135,9 +137,36 @@ def test_a_worker_with_another_version_is_refused(space, client, tmp_path):
         client.run(_pretend, dsjax.__version__)
 
 
-def test_a_worker_that_does_not_see_the_folder_is_refused(client, tmp_path):
-    with pytest.raises(dsjax.InputError, match="does not see .*nowhere; expected a folder that all workers share"):
-        workers.check(client, tmp_path / "nowhere")
+def test_a_worker_that_joins_later_answers_what_it_lacks(client, tmp_path):
+    """Tasks ask again: nobody asked a worker that was not there at first."""
+    (tmp_path / "x.zarr.parts").mkdir()
+    session, own = resume.Parts(tmp_path / "x.zarr").session(), workers.own()
+    cases = [((session, 0, ("0.0.9", own[1])), f"has dsjax {dsjax.__version__}; expected 0.0.9, as here")]
+    cases += [((session, 0, (own[0], "0")), "has other files than the one here; expected the same")]
+    other = resume.Session(session.folder, "of another")
+    cases += [((other, 0, own), r"sees another folder at .*x\.zarr\.parts.*; expected a folder that all workers share")]
+    cases += [((resume.Session("/nowhere", ""), 0, own), r"does not see /nowhere \(No such file")]
+    for args, said in cases:
+        answer = client.submit(workers.run, *args, pure=False).result(timeout=60)
+        assert isinstance(answer, dsjax.InputError) and re.match(f"worker tcp://.* on .*: .*{said}", str(answer))
+
+
+def test_a_process_that_takes_the_folder_ends_what_another_had_asked(space, tmp_path):
+    """What workers evaluate for a process that was killed is written no more once another one takes the folder."""
+    cut, parts = slabs.cut(space, MOST), resume.Parts(tmp_path / "x.nc")
+    names = slabs.names_of(space, "float64", False)
+    with parts.started(cut, "float64", names, resume=False, force=False):
+        asked = resume.Parts(tmp_path / "x.nc", parts.session())
+        asked.check()
+    for how in ({"resume": True, "force": False}, {"resume": False, "force": True}):
+        with parts.started(cut, "float64", names, **how):
+            for late in (asked.check, lambda: asked.finish(3, {})):
+                with pytest.raises(dsjax.InputError, match="another process's by now"):
+                    late()
+            parts.session()
+            with pytest.raises(dsjax.InputError, match="another process's by now"):
+                asked.check()
+    assert not parts.finished()
 
 
 def test_workers_search_and_count_as_this_process_does(client, monkeypatch):
@@ -161,22 +190,30 @@ def test_the_commands_search_on_a_scheduler(client, tmp_path, monkeypatch):
     assert refused.exit_code == 2 and "--scheduler: workers search a grid that is not held" in refused.output
 
 
-def test_workers_need_a_store(space, client, tmp_path):
-    with pytest.raises(dsjax.InputError, match="workers write into a Zarr store; expected a name ending in .zarr"):
-        sweep.write(space, tmp_path / "x.nc", client=client)
-    assert list(tmp_path.iterdir()) == []
+def test_workers_write_a_netcdf_file(space, client, tmp_path):
+    sweep.write(space, tmp_path / "there.nc", blocks=False, command="test", client=client)
+    sweep.write(space, tmp_path / "here.nc", blocks=False, command="test")
+    there, here = (netcdf.read(tmp_path / f"{name}.nc").drop_attrs() for name in ("there", "here"))
+    assert there.identical(here) and len(here) > 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here.nc", "there.nc"]
+
+
+def test_workers_count_a_histogram(client):
+    grid = {"source": STUDY, "fixed": {"pipeline": "naive", "mtp": 0}, "bins": 3, "quantiles": (0.5,)}
+    here, there = dsjax.histogram(**grid, stream=True), dsjax.histogram(**grid, client=client)
+    assert there.drop_attrs().identical(here.drop_attrs()) and int(there["count"].sum()) > 100
 
 
 def test_an_unreachable_scheduler(monkeypatch):
-    monkeypatch.setattr(workers, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(scheduler, "TIMEOUT_S", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # bound, and nobody listens
-        expected = pytest.raises(dsjax.InputError, match=f"--scheduler {address}: cannot be reached")
-        with expected, workers.connected(address):
+        expected = pytest.raises(dsjax.InputError, match=f"client='{address}': cannot be reached")
+        with expected, scheduler.connected(address):
             pass
     for wrong in ("nonsense://x", "tcp://localhost:notaport"):
-        with pytest.raises(dsjax.InputError, match="cannot be reached"), workers.connected(wrong):
+        with pytest.raises(dsjax.InputError, match="cannot be reached"), scheduler.connected(wrong):
             pass
 
 

@@ -192,14 +192,14 @@ class GridRequest:
     def searched(self, asked, held, streamed, counts=True):
         """(result, counts or None) of a search: `held` of `Results`; `streamed`, also by a scheduler's workers."""
         from ..search import best, ranking
-        from ..sweeps import workers
+        from ..sweeps import scheduler
 
         space, results = asked.space, asked.results
         if results is not None:
             return held(results), ranking.counted(results) if counts else None
         if self.scheduler and self.stream is False:
             raise InputError("--scheduler: workers search a grid that is not held; expected it without --no-stream")
-        connected = workers.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()
+        connected = scheduler.connected(self.scheduler) if self.scheduler else contextlib.nullcontext()
         with connected as client, progress(f"searching {space.points:,} points", self.quiet):
             streamed = functools.partial(streamed, client=client) if client else streamed
             how = (space, asked.dtype, self.stream or (True if client else None), held, streamed, command_line())

@@ -35,7 +35,7 @@ def best(
     """
     materialised = functools.partial(ranking.best, by=by, top=top, objective=objective)
     streamed = functools.partial(streaming.best, by=by, top=top, objective=objective, client=client)
-    how = _stream(stream, client), max_memory
+    how = streams(stream, client), max_memory
     return of(source, "best", lambda s: ranking.check(s, by, top, objective), materialised, streamed, *how, options)
 
 
@@ -61,11 +61,12 @@ def pareto(
     """
     materialised = functools.partial(of_dataset, x=x, y=y, by=by)
     streamed = functools.partial(streaming.pareto, x=x, y=y, by=by, client=client)
-    how = _stream(stream, client), max_memory
+    how = streams(stream, client), max_memory
     return of(source, "pareto", lambda s: check(s, x, y, by), materialised, streamed, *how, options)
 
 
-def _stream(stream, client):
+def streams(stream, client):
+    """Whether a search streams: always on workers."""
     if client is not None and stream is False:
         raise InputError("client: workers search a grid that is not held; expected it without stream=False")
     return True if client is not None else stream

@@ -15,10 +15,11 @@ from ..results.handle import Results
 from ..specs.variables import VARIABLES
 from ..types import Amount, Source
 from ..units import domain, number
-from . import best, cells, ranking
+from . import best, cells, ranking, workers
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PRECISION = 1e-4  # of a streamed quantile, relative to the range of the variable
+MOST = 1e30  # the largest number that dsjax knows (`units.number`)
 BINS = domain("1", low=1, open_low=False, high=1000, integer=True)
 _SHARE = domain("1", open_low=False, high=1.0)
 
@@ -30,11 +31,13 @@ def histogram(
     quantiles: Sequence[float] = QUANTILES,
     stream: bool | None = None,
     max_memory: Amount | None = None,
+    client: Any = None,
     **options: Any,
 ) -> xr.Dataset:
     """Counts of the feasible points in `bins` equal ranges of a variable, and its quantiles: a Dataset.
 
-    `of`: the variable (default: the grid's objective). `source`, `stream`, `max_memory` and `options` as in `best`.
+    `of`: the variable (default: the grid's objective). `source`, `stream`, `max_memory`, `client` and `options` as in
+    `best`.
     Ranges are closed below and open above, but for the last. A quantile q is the smallest value that a share q of the
     points does not exceed; of a grid that is not held it is found to 1e-4 of the range of the variable. Points where
     the variable is unknown take no part. Over `bin`: `count`, `lower`, `upper`; over `quantile`: `value`.
@@ -42,8 +45,9 @@ def histogram(
     bins = number("bins", bins, BINS)
     shares = tuple(number("quantiles", q, _SHARE) for q in quantiles)
     held = functools.partial(of_dataset, of=of, bins=bins, quantiles=shares)
-    streamed = functools.partial(of_space, of=of, bins=bins, quantiles=shares)
-    return best.of(source, "histogram", lambda space: variable(space, of), held, streamed, stream, max_memory, options)
+    streamed = functools.partial(of_space, of=of, bins=bins, quantiles=shares, client=client)
+    how = best.streams(stream, client), max_memory
+    return best.of(source, "histogram", lambda space: variable(space, of), held, streamed, *how, options)
 
 
 def variable(space, of):
@@ -65,12 +69,12 @@ def of_dataset(ds, of=None, bins=20, quantiles=QUANTILES):
     return _described(space, name, edges, counts, quantiles, found, "dsjax.histogram")
 
 
-def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", command="dsjax"):
+def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", command="dsjax", client=None):
     """`histogram` of a space that is never held: points above an edge are counted, one pass for each edge."""
     name = variable(space, of)
-    layout = cells.layout_of(space, (), dtype)
+    layout, searched = cells.layout_of(space, (), dtype), workers.runner(client)
     with advance.part(0.0, 0.05):
-        most, least = (cells.largest(space, layout, name, sign, dtype).max() for sign in (1, -1))
+        most, least = (cells.largest(space, layout, name, sign, dtype, searched).max() for sign in (1, -1))
     if most == -np.inf:
         raise NothingFeasible(f"histogram: no feasible point has {name}")
     low, high = float(-least), float(most)
@@ -80,12 +84,12 @@ def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", comm
         """Feasible points with at least this value, and those where it is unknown."""
         key = f"min_{name}"
         bounds = space.bounds | {key: max(edge, space.bounds.get(key, -np.inf))}
-        return cells.count(dataclasses.replace(space, bounds=bounds), layout, "feasible", dtype)
+        return cells.count(dataclasses.replace(space, bounds=bounds), layout, "feasible", dtype, searched)
 
     def below(edge):
         return points - (above(edge) - unknown)
 
-    unknown, beyond = above(1e300 if dtype == "float64" else 1e38), high + 1e-4 * (high - low)
+    unknown, beyond = above(MOST), high + 1e-4 * (high - low)
     points = above(low) - unknown
     edges = np.linspace(low, high, bins + 1)
     with advance.part(0.05, 0.3):

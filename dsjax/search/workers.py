@@ -2,13 +2,16 @@
 
 import functools
 import math
+import weakref
 
 from .. import machine
 from ..space import restoring
-from ..sweeps.workers import RETRIES, check, failures, package, results_of, settle
+from ..sweeps import scheduler
+from ..sweeps.workers import RETRIES, answer, check, own
 from . import cells
 
 TASKS = 16  # of a search, for each thread of a worker
+_checked: weakref.WeakSet = weakref.WeakSet()  # clients: a search asks for many things, and its tasks ask too
 
 
 def runner(client):
@@ -21,22 +24,28 @@ def searched(client, space, layout, what, dtype, corners):
 
     A worker looks at some slabs at a time and sends back their cells alone.
     """
-    distributed = package()
-    check(client)
-    most = math.ceil(len(corners) / (TASKS * max(1, sum(client.nthreads().values()))))
-    some = [corners[i : i + most] for i in range(0, len(corners), most)]
-    # A task of its own: what is large among the arguments of `map` is a task that the scheduler knows as "text", as
-    # it knows that of any other search.
-    text = client.submit(str, space.to_json(), pure=False, retries=RETRIES)
-    tasks = client.map(search, some, text=text, layout=layout, what=what, dtype=dtype, pure=False, retries=RETRIES)
-    with failures("slabs could not be searched", "; expected workers with the memory of a process"):
-        for found in results_of(distributed.as_completed(tasks, with_results=True, loop=client.loop)):
+    if client not in _checked:
+        check(client)
+        _checked.add(client)
+    tasks = scheduler.Tasks(client)
+    with scheduler.failures(
+        client, "slabs could not be searched", "expected the same command again, once workers go on"
+    ):
+        most = math.ceil(len(corners) / (TASKS * max(1, sum(client.nthreads().values()))))
+        # A task of its own: what is large among the arguments of a task is sent with each.
+        text = client.submit(str, space.to_json(), pure=False, retries=RETRIES)
+        for i in range(0, len(corners), most):
+            tasks.add(search, corners[i : i + most], text, layout, what, dtype, own(), retries=RETRIES)
+        for found in tasks.results():
             yield from found
 
 
-def search(corners, text, layout, what, dtype):
+def search(corners, text, layout, what, dtype, asked):
     """A task: what the cells of some slabs hold."""
-    settle()
+    return answer(asked, functools.partial(_cells, corners, text, layout, what, dtype))
+
+
+def _cells(corners, text, layout, what, dtype):
     machine.keep_pages()
     run = cells.slab_of(restoring.space(text), layout, what, dtype)
     return [pair for corner in corners for pair in run(corner)]

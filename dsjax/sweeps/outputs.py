@@ -48,12 +48,10 @@ def write(space, path, job, progress=None, client=None):
     """Evaluate a space into a file, slab by slab; the counts of all of it.
 
     `progress(points, found=False)` is called for every finished slab, `found` where it was finished before. `client`:
-    the workers of a `dask.distributed.Client` evaluate and write the slabs, into a Zarr store.
+    the workers of a `dask.distributed.Client` evaluate the slabs and write them.
     """
     kind = kind_of(path)
     check(path, job.force, job.resume)
-    if client is not None and kind_of_results(path) != "Zarr store":
-        raise InputError(f"{path}: workers write into a Zarr store; expected a name ending in .zarr")
     names = slabs.names_of(space, job.dtype, job.blocks)
     wanted = slabs.within(space, job.dtype, names, job.room, POINTS)
     held = resume.Parts(os.path.realpath(path))
@@ -71,13 +69,12 @@ def write(space, path, job, progress=None, client=None):
                 if client is not None:
                     from . import workers
 
-                    workers.each(client, held.folder, left, advance)
+                    finished |= workers.each(client, held, left, advance)
                 else:
-                    evaluate_here(held, cut, names, job, left, advance)
+                    finished |= evaluate_here(held, cut, names, job, left, advance)
                 kind.complete(held, cut, names, path, job)
-        counts = total(held.finished())
         held.close()
-    return counts
+    return total(finished)  # a folder that is shared may not show yet what others wrote
 
 
 def _is_written(path, space, job, names):
@@ -116,12 +113,15 @@ def _check_disk(space, path, size, held, share):
 
 
 def evaluate_here(held, cut, names, job, left, advance):
-    """Evaluate the remaining slabs, `left`, in this process."""
+    """{index: counts} of the remaining slabs, `left`, evaluated in this process."""
+    found = {}
 
     def run(index):
-        advance(evaluate_slab(held, cut, job.dtype, names, index))
+        found[index] = evaluate_slab(held, cut, job.dtype, names, index)
+        advance(found[index]["points"])
 
     slabs.each(run, left, job.devices)
+    return found
 
 
 def total(finished):

@@ -1,10 +1,12 @@
 """Resume folder of a sweep: a fingerprint of the request, and the slabs that are finished.
 
 `FILE.parts/` holds `sweep.json`, a fingerprint of everything that decides the result; one file of counts for every
-finished slab, written after its arrays and renamed into place; and the arrays, as the kind of output keeps them.
+finished slab, written after its arrays and renamed into place; and the arrays, as the kind of output keeps them. Where
+workers write, `session` names the process that asked them last: what another one asked before is written no more.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -20,16 +22,60 @@ from ..space import restoring
 from ..units import domain, number
 from . import slabs
 
-FINGERPRINT = "sweep.json"
+FINGERPRINT, SESSION = "sweep.json", "session"
 LENGTH = domain("1", low=1.0, open_low=False, integer=True)
 IGNORED = ("text",)  # of a space: how the grid was written down
 
 
-class Parts:
-    """The parts of one output file."""
+class Unwritable(InputError):
+    """A folder of parts that cannot be written, though `kept` slabs are finished.
 
-    def __init__(self, output):
+    One of a worker is put into words where it arrives: only the process that asked knows how it was asked.
+    """
+
+    def __init__(self, folder, reason, kept, where=""):
+        self.what = folder, reason, kept
+        super().__init__(
+            f"{where}{folder}: cannot be written ({reason}); the {kept} slabs that are finished are kept: "
+            f"expected room on the disk, and {option('resume', True)} to go on"
+        )
+        self.where = where
+
+    def at(self, where):
+        """The same, of another machine."""
+        return Unwritable(*self.what, f"{where}: ")
+
+    def __reduce__(self):
+        return Unwritable, (*self.what, self.where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A process that has workers write into a folder of parts, by a word that only it wrote there."""
+
+    folder: str
+    word: str
+
+    def trouble(self):
+        """Why workers that run here cannot write for it; "" where they can."""
+        where, shared = self.folder, "expected a folder that all workers share with the process that asks"
+        try:
+            found = (Path(where) / SESSION).read_text("utf-8")
+        except OSError as error:
+            if not os.path.isdir(where):
+                return f"does not see {where} ({error.strerror}); {shared}"
+            found = ""
+        if found != self.word:
+            return f"sees another folder at {where}, or it is another process's by now; {shared}"
+        return "" if os.access(where, os.W_OK) else f"may not write {where}; {shared}, and may write"
+
+
+class Parts:
+    """The parts of one output file; `asked`: the `Session` that has them written here."""
+
+    def __init__(self, output, asked=None):
         self.folder = Path(f"{output}.parts")
+        self.asked = asked
 
     @contextlib.contextmanager
     def started(self, cut, dtype, names, resume, force):
@@ -50,6 +96,7 @@ class Parts:
             with self.locked():
                 if before is not None and resume:
                     self.compare(before, now)
+                    (self.folder / SESSION).unlink(missing_ok=True)
                     yield self.slabs(before)
                     return
                 self.remove()
@@ -99,8 +146,20 @@ class Parts:
         found = {int(path.stem): _counts(path) for path in self.folder.glob(f"{9 * '[0-9]'}.json")}
         return {index: counts for index, counts in found.items() if counts is not None}
 
+    def session(self):
+        """A new `Session` of this process; what was asked of workers before is written no more."""
+        session = Session(str(self.folder), secrets.token_hex(16))
+        self.write(SESSION, session.word)
+        return session
+
+    def check(self):
+        """Refuse to write for a session that is over, or that is none of this folder."""
+        if self.asked and (trouble := self.asked.trouble()):
+            raise InputError(trouble)
+
     def finish(self, index, counts):
         """Mark a slab as finished, its arrays being in place."""
+        self.check()
         self.write(f"{index:09d}.json", json.dumps(counts))
 
     def forget(self, index):
@@ -140,10 +199,7 @@ class Parts:
             reason = getattr(error, "strerror", None) or error
             with contextlib.suppress(OSError):
                 kept = len(list(self.folder.glob("[0-9]*.json")))
-                raise InputError(
-                    f"{self.folder}: cannot be written ({reason}); the {kept} slabs that are finished are kept: "
-                    f"expected room on the disk, and {option('resume', True)} to go on"
-                ) from None
+                raise Unwritable(str(self.folder), str(reason), kept) from None
             raise
 
     @contextlib.contextmanager
@@ -181,23 +237,12 @@ class Parts:
 
 
 @functools.lru_cache(maxsize=8)
-def of_folder(folder, stamp):
-    """(`Parts`, `Slabs`, dtype, names) of a folder that was begun; `stamp` is new when the folder is."""
-    del stamp
-    parts = Parts(str(folder).removesuffix(".parts"))
+def of_session(session):
+    """(`Parts`, `Slabs`, dtype, names) of the folder of a session."""
+    parts = Parts(session.folder.removesuffix(".parts"), session)
+    parts.check()
     begun = parts.read()
     return parts, parts.slabs(begun), begun["dtype"], tuple(begun["variables"])
-
-
-def stamp_of(folder):
-    """Changes when a folder is begun again."""
-    try:
-        return os.stat(Path(folder) / FINGERPRINT).st_mtime_ns
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be read where slabs are evaluated ({error.strerror}); expected a folder that all "
-            "workers share"
-        ) from None
 
 
 def _fingerprint(cut, dtype, names):

@@ -22,15 +22,16 @@ def kind_of(path):
 
 
 def evaluate_slab(held, cut, dtype, names, index):
-    """Evaluate one slab, write its arrays, then its counts; its number of points."""
+    """Evaluate one slab, write its arrays, then its counts, which are returned."""
     arrays = slabs.evaluated(cut, index, dtype, names)
     counts = counts_of(cut, index, arrays)
     own = dataclasses.replace(cut.space, axes=cut.axes_of(index))
     data = {n: (dims, x) for n, (dims, x, _) in dataset.variables(own, arrays, cut.coordinates).items()}
+    held.check()
     with held.writing():
         kind_of(str(held.folder).removesuffix(".parts")).save(held, index, cut.placed(index, data))
     held.finish(index, counts)
-    return counts["points"]
+    return counts
 
 
 def counts_of(cut, index, arrays):

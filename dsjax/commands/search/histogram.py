@@ -7,7 +7,7 @@ import click
 from ...formats import heading, shown
 from ...units import number
 from .. import completion, steps
-from ..common import STREAM_OPTION, grid_command
+from ..common import SCHEDULER_OPTION, STREAM_OPTION, grid_command
 from ..help import command
 from ..output import echo
 from ..tables import records, table
@@ -23,7 +23,7 @@ BAR = 40  # characters of the longest bar
     help="The variable (dsjax names variables; default: the grid's objective).",
 )
 @click.option("--bins", default="20", show_default=True, help="Ranges of equal width.")
-@grid_command(STREAM_OPTION)
+@grid_command(STREAM_OPTION, SCHEDULER_OPTION)
 def histogram(request, of, bins):
     """How a variable is distributed over the feasible points.
 

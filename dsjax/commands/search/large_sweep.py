@@ -22,7 +22,7 @@ LARGE_OPTIONS = options_of(
     click.option(
         "--scheduler",
         metavar="tcp://HOST:PORT",
-        help="Evaluate on the workers of a dask scheduler; needs -o FILE.zarr.",
+        help="Evaluate on the workers of a dask scheduler, which share the folder of -o.",
     ),
 )
 
@@ -32,9 +32,7 @@ def in_parts(space, output, resume, scheduler):
     if output is None:
         if resume or scheduler:
             option = "--resume" if resume else "--scheduler"
-            raise InputError(
-                f"{option}: goes with an output; expected -o FILE.zarr{' or -o FILE.nc' if resume else ''}"
-            )
+            raise InputError(f"{option}: goes with an output; expected -o FILE.nc or -o FILE.zarr")
         return False
     begun = os.path.lexists(f"{os.path.realpath(output)}.parts")
     return begun or resume or scheduler or is_store(output) or space.points > MOST_POINTS_AT_ONCE
@@ -68,14 +66,14 @@ def swept(request, space, output, blocks, devices, resume, force, csv):
     from ... import machine
     from ...results import netcdf
     from ...search import ranking, streaming
-    from ...sweeps import slabs, sweep, workers
+    from ...sweeps import scheduler, slabs, sweep
 
-    dtype, command, most, scheduler = request.dtype or "float64", command_line(), request.max_memory, request.scheduler
+    dtype, command, most, address = request.dtype or "float64", command_line(), request.max_memory, request.scheduler
     names = slabs.names_of(space, dtype, False)
     holds = 2 * slabs.nbytes(space, dtype, names) <= machine.room(most)
     if csv and not holds:
         raise InputError(f"{csv}: {space.points:,} points do not fit in memory; expected {output} alone")
-    connected = workers.connected(scheduler) if scheduler else contextlib.nullcontext()
+    connected = scheduler.connected(address) if address else contextlib.nullcontext()
     split_cpu(devices)
     with connected as client:
         with progress(f"evaluating {space.points:,} points", request.quiet, space.points) as advance:
