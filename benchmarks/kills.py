@@ -1,13 +1,16 @@
 """Sweeps and searches that are killed (-9) at random moments, or whose disk is full, and then go on.
 
-    nice -n 10 python benchmarks/kills.py [--kills N] [--full N] [--race N] [--seconds T] [--seed S] [--only KIND ...]
+    nice -n 10 python benchmarks/kills.py [--kills N] [--full N] [--race N] [--workers N] [--schedulers N] [--drivers N]
+        [--searches N] [--seconds T] [--seed S] [--only KIND ...]
 
 Every run is the command line in a process of its own, forked from this one. "lost": slabs that were finished and are
 not any more, or were evaluated again, after `--resume`; "differ": outputs whose values are not bit for bit those of a
 run that nobody disturbed; "untidy": more than one line on stderr, a traceback, or files beside the output. Kinds: `nc`
-and `zarr` (sweeps), `cluster` (a sweep into a store by two dask workers: the driver or a worker is killed), `search`
-(a streamed one: its answer afterwards). A full disk is a limit on the size of a file; races are three processes that
-write one new output.
+and `zarr` (sweeps), `search` (a streamed one: its answer afterwards), each in one process; and on a cluster of dask, a
+scheduler and two workers that are processes of their own: `cluster-nc` and `cluster-zarr`, of which a worker, the
+scheduler or the driver is killed `--workers`, `--schedulers` and `--drivers` times, and `cluster-best`,
+`cluster-pareto`, `cluster-histogram`, of each of which one of the three is killed `--searches` times. A full disk is a
+limit on the size of a file, of the process or of one worker; races are three processes that write one new output.
 """
 
 import argparse
@@ -20,6 +23,8 @@ import random
 import resource
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,8 +37,18 @@ from dsjax.sweeps import outputs, resume
 
 GRID = "decode_gpu_2025"
 POINTS = 400  # of a slab: 16 slabs
+# What is asked of each kind.
+SMALL = (GRID, "--fix", "pipeline=naive", "--fix", "mtp=0", "--format", "json")
+ASKED = {
+    "search": ("best", GRID, "--by", "hardware", "--stream", "--format", "json"),
+    "cluster-best": ("best", *SMALL, "--by", "hardware"),
+    "cluster-pareto": ("pareto", *SMALL),
+    "cluster-histogram": ("histogram", *SMALL, "--bins", "3"),
+}
+KINDS = ("nc", "zarr", "search", "cluster-nc", "cluster-zarr", *list(ASKED)[1:])
+VICTIMS = ("worker", "scheduler", "driver")
 COLUMNS = ("runs", "finished", "killed", "refused", "slabs kept", "lost", "differ", "untidy")
-LIMIT_S = 120
+LIMIT_S = 600
 
 
 def main(arguments=None):
@@ -43,40 +58,52 @@ def main(arguments=None):
     parser.add_argument("--race", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no run after so long")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", default=["nc", "zarr", "cluster", "search"])
+    for victim in VICTIMS:
+        parser.add_argument(f"--{victim}s", type=int, default=10)
+    parser.add_argument("--searches", type=int, default=9)
+    parser.add_argument("--only", nargs="+", default=KINDS, choices=KINDS)
     given = parser.parse_args(arguments)
     rng, counts = random.Random(given.seed), collections.defaultdict(collections.Counter)
     outputs.POINTS, large_sweep.MOST_POINTS_AT_ONCE = POINTS, 0
     resume.Parts.close = _noted(resume.Parts.close)
     os.environ["XDG_CACHE_HOME"] = os.devnull
+    on_cluster = [kind for kind in given.only if kind.startswith("cluster")]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = Path(folder)
-        runs = {}
-        for kind in given.only:
-            more = ["--scheduler", stack.enter_context(_cluster(folder))] if kind == "cluster" else []
-            runs[kind] = Run(kind, folder, more)
-        todo = [("killed", given.only[i % len(given.only)]) for i in range(given.kills)]
+        cluster = stack.enter_context(Cluster(folder)) if on_cluster else None
+        runs = {kind: Run(kind, folder, cluster if kind in on_cluster else None) for kind in given.only}
+        todo = _spread("killed", given.kills, [kind for kind in given.only if kind not in on_cluster])
         files = [kind for kind in ("nc", "zarr") if kind in runs]
-        todo += [("disk full", files[i % len(files)]) for i in range(given.full if files else 0)]
-        todo += [("three at once", files[i % len(files)]) for i in range(given.race if files else 0)]
+        todo += _spread("disk full", given.full, [*files, *(kind for kind in on_cluster if kind not in ASKED)])
+        todo += _spread("three at once", given.race, files)
+        for victim in VICTIMS:
+            times = getattr(given, f"{victim}s")
+            todo += _spread(f"{victim} killed", times, [kind for kind in on_cluster if kind not in ASKED])
+            some = [kind for kind in on_cluster if kind in ASKED]
+            todo += _spread(f"{victim} killed", given.searches * len(some) // len(VICTIMS), some)
         rng.shuffle(todo)
         end = time.monotonic() + given.seconds
         for how, kind in todo:
             if time.monotonic() < end:
                 runs[kind].one(how, rng, counts[f"{kind}, {how}"])
-    print(f"{'':22}" + "".join(f"{name:>12}" for name in COLUMNS))
-    for name, found in counts.items():
-        print(f"{name:22}" + "".join(f"{found[column]:12}" for column in COLUMNS), flush=True)
+    print(f"{'':36}" + "".join(f"{name:>12}" for name in COLUMNS))
+    for name, found in sorted(counts.items()):
+        print(f"{name:36}" + "".join(f"{found[column]:12}" for column in COLUMNS), flush=True)
     return int(any(found["lost"] or found["differ"] or found["untidy"] for found in counts.values()))
+
+
+def _spread(how, times, kinds):
+    """[(how, kind), ...], so many, in turns."""
+    return [(how, kinds[i % len(kinds)]) for i in range(times if kinds else 0)]
 
 
 class Run:
     """Runs of one kind: what they write, and how long it takes undisturbed."""
 
-    def __init__(self, kind, folder, more):
-        self.kind, self.folder = kind, folder / f"{kind}s"
+    def __init__(self, kind, folder, cluster):
+        self.kind, self.folder, self.cluster = kind, folder / f"{kind}s", cluster
         self.folder.mkdir()
-        self.more, self.path = more, self.folder / f"x.{'nc' if kind == 'nc' else 'zarr'}"
+        self.path = self.folder / f"x.{'nc' if kind.endswith('nc') else 'zarr'}"
         begun = time.monotonic()
         first = Command(self.arguments())
         assert first.wait() == 0, (kind, first.status, first.said())
@@ -86,13 +113,14 @@ class Run:
         self.clean()
 
     def arguments(self, *more):
-        if self.kind == "search":
-            return ["best", GRID, "--by", "hardware", "--stream", "--format", "json"]
-        return ["sweep", GRID, "-o", str(self.path), "--format", "json", "--quiet", *self.more, *more]
+        there = ["--scheduler", self.cluster.address] if self.cluster else []
+        if self.kind in ASKED:
+            return [*ASKED[self.kind], *there]
+        return ["sweep", GRID, "-o", str(self.path), "--format", "json", "--quiet", *there, *more]
 
     def found(self, command):
         """What a run found: its output, or its answer."""
-        if self.kind == "search":
+        if self.kind in ASKED:
             return command.said()[0]
         reader = Command(lambda: print(_digest(self.path)))  # no library's threads are in the process that forks
         assert reader.wait() == 0, reader.said()
@@ -109,33 +137,41 @@ class Run:
         elif how == "disk full":
             self.full(rng, counts)
         else:
-            self.killed(rng, counts)
+            self.killed(how, rng, counts)
 
-    def killed(self, rng, counts):
-        """Killed at a random moment, and resumed."""
+    def killed(self, how, rng, counts):
+        """Something is killed at a random moment, and the command resumed."""
         command = Command(self.arguments())
-        victim = command.pid
-        if self.kind == "cluster" and rng.random() < 0.5:
-            victim = rng.choice(_workers(self.more[-1]))
         command.wait(rng.uniform(0.0, 1.1) * self.seconds)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
+        if how.startswith("scheduler"):
+            self.cluster.scheduler.kill()
+        elif how.startswith("worker"):
+            rng.choice(self.cluster.workers).kill()
+        elif command.status is None:
+            os.kill(command.pid, signal.SIGKILL)
         self.then(command.wait(), command, counts)
 
     def full(self, rng, counts):
         """With no room for files above a random size, and resumed."""
         largest = max(self.sizes)
         limit = int(1000 * (largest / 1000) ** rng.random())  # what is said goes into a file too
-        command = Command(self.arguments(), limit)
-        self.then(command.wait(), command, counts)
+        if self.cluster:
+            self.cluster.fill(limit)
+        command = Command(self.arguments(), None if self.cluster else limit)
+        status = command.wait()
+        if self.cluster:
+            self.cluster.workers[0].kill()
+        self.then(status, command, counts)
 
     @property
     def sizes(self):
         """Bytes of files that a run writes, about."""
-        return [200_000] if self.kind == "nc" else [20_000]
+        return [200_000] if self.kind.endswith("nc") else [20_000]
 
     def then(self, status, command, counts):
         """Count how a run ended, and how the one ends that goes on."""
+        if self.cluster:
+            self.cluster.whole()
         counts["runs"] += 1
         counts["killed"] += status == -signal.SIGKILL
         counts["finished"] += status == 0
@@ -146,8 +182,8 @@ class Run:
         parts = resume.Parts(self.path)
         before = _times(parts)
         counts["slabs kept"] += len(before)
-        if status != 0 and not (self.path.exists() and self.kind != "search"):
-            command = Command(self.arguments(*(["--resume"] if self.kind != "search" else [])))
+        if status != 0 and not (self.path.exists() and self.kind not in ASKED):
+            command = Command(self.arguments(*(["--resume"] if self.kind not in ASKED else [])))
             if command.wait():
                 sys.stderr.write(f"{self.kind}: {command.said()}\n")
                 counts["untidy"] += 1
@@ -249,29 +285,79 @@ def _noted(close):
     return noted
 
 
-@contextlib.contextmanager
-def _cluster(folder):
-    """Address of a scheduler with two workers of one thread, which are started again when they are killed."""
+class Cluster:
+    """A scheduler with two workers of one thread; what was killed of them is started again."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+        self.environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "jax")}
+        self.environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *error):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    @property
+    def scheduler(self):
+        return self.processes[0]
+
+    @property
+    def workers(self):
+        return self.processes[1:]
+
+    def start(self):
+        """All of it, at a new address."""
+        self.__exit__()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.processes = [self.one("dask_scheduler", "--port", str(port), "--no-show")]
+        self.processes += [self.worker() for _ in range(2)]
+        self.wait()
+
+    def worker(self, *options):
+        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder), *options)
+        return self.one("dask_worker", self.address, *options)
+
+    def one(self, name, *options):
+        command = [sys.executable, "-m", f"distributed.cli.{name}", *options, "--host", "127.0.0.1", "--no-dashboard"]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, env=self.environment, **quiet)
+
+    def whole(self):
+        """Start again what is gone; its workers go with a scheduler."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.scheduler.wait(0.2)
+            return self.start()
+        for process in self.processes[1:]:  # who was killed a moment ago is gone soon
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+        gone = [i for i, process in enumerate(self.processes) if i and process.poll() is not None]
+        for i in gone:
+            self.processes[i] = self.worker()
+        return self.wait() if gone else None
+
+    def fill(self, limit):
+        """One of the workers has no room for files above a size any more."""
+        resource.prlimit(self.workers[0].pid, resource.RLIMIT_FSIZE, (limit, limit))
+
+    def wait(self):
+        """Until both workers are there; asked by another process, for no library's threads are in one that forks."""
+        asking = Command(lambda: _until_there(self.address))
+        assert asking.wait() == 0, asking.said()
+
+
+def _until_there(address):
     import distributed
 
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=50,
-        local_directory=str(folder),
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
-def _workers(address):
-    """Process numbers of the workers."""
-    import distributed
-
-    with distributed.Client(address, set_as_default=False) as client:
+    with distributed.Client(address, timeout=LIMIT_S, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=LIMIT_S)
-        return list(client.run(os.getpid).values())
 
 
 if __name__ == "__main__":
