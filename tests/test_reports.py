@@ -79,6 +79,11 @@ def servers(folder):
     return folder / "servers.html"
 
 
+# What is wider than its place: tables are cards then, texts of commands are folded.
+WIDER = """() => [...document.querySelectorAll(".scroll, .chart")].filter((x) => x.scrollWidth > x.clientWidth + 1)
+  .map((x) => [x.scrollWidth, x.clientWidth, x.textContent.trim().slice(0, 40)])"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("which", ["report", "servers"])
@@ -87,6 +92,7 @@ def test_a_report_is_quiet_fits_and_can_be_read(which, width, scheme, chrome, re
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for details in page.locator("details").all():
             details.evaluate("x => { x.open = true }")
+        assert page.evaluate(WIDER) == []
         seen, faint = page.evaluate(browsing.CONTRAST)
         assert seen > 400
         assert not faint

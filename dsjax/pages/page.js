@@ -43,6 +43,24 @@ if (specs.length) {
     if (narrow !== (window.innerWidth < 660)) { narrow = !narrow; all(); }
   });
 }
+// Tables that are wider than the page are cards: a line for every column, after its name.
+const boxes = [...document.querySelectorAll(".scroll")].filter((box) => box.querySelector("table.sorts"));
+const fit = () => {
+  for (const box of boxes) {
+    box.classList.remove("cards");
+    if (box.clientWidth === 0 || box.scrollWidth <= box.clientWidth + 1) continue;
+    const table = box.querySelector("table"), heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    for (const row of table.tBodies[0].rows)
+      for (const cell of row.cells) {
+        cell.dataset.head = heads[cell.cellIndex];
+        cell.classList.toggle("named", cell.dataset.head !== "");
+      }
+    box.classList.add("cards");
+  }
+};
+fit();
+window.addEventListener("resize", fit);
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", fit);
 // Tables: a heading sorts its column, by number where there is one; what has none comes last.
 for (const button of document.querySelectorAll("table.sorts th button")) {
   button.addEventListener("click", () => {

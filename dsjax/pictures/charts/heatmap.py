@@ -55,7 +55,7 @@ def chart(results, at=None, of=None, x=None, y=None, between=None):
     frame = {"type": "rect", "filled": False, "stroke": vega.INK, "strokeWidth": 2.5}
     layers.append(vega.layer("best", frame, fields, x=axis_x, y=axis_y))
     over = f"Each cell: the best feasible one over {', '.join(m.others)}. " if m.others else ""
-    note = f"{over}Numbers of a refused cell: points that each constraint refuses."
+    note = f"{over}Point at a cell for its value, at a refused one for how many points each constraint refuses."
     spec = vega.spec(datasets, layers, max(160, min(460, 30 * len(up))))
     heading, fixed = f"{m.name} over {m.x} and {m.y}", marks.fixed(space, m.chosen)
     return parts.Chart(heading, f"Framed: {m.says}.", [spec], note, fixed)
