@@ -376,3 +376,12 @@ def test_the_shipped_file_is_the_form_of_a_users(tmp_path):
     assert [x.used for x in mine] == [x.used for x in own[: len(mine)]] and len(mine) == 32
     assert tomllib.loads(copy.read_text())["defaults"].keys() == set(systems.DEFAULTS)
     assert systems.read(str(copy)).alternatives == systems.read().alternatives
+
+
+def test_a_slip_of_a_setting_is_remarked():
+    """A link in bytes that looks like one in bits, as everywhere else."""
+    slip = {"hardware.H800.scale_up_bytes_per_s": "1600 GB/s"}
+    ds = dsjax.validate(settings=slip)
+    said = "hardware.H800.scale_up_bytes_per_s = 1.6 TB/s is 8 times 1600 Gbit/s of H800: bytes for bits?"
+    assert ds.attrs["remarks"] == said
+    assert "remarks" not in dsjax.validate().attrs

@@ -14,6 +14,7 @@ from ..catalog import reader
 from ..errors import InputError, unknown
 from ..formulas.metrics import LIMITS
 from ..options import entry, option
+from ..space import plausible
 from ..specs import fields, records
 from . import cases, served
 
@@ -43,6 +44,7 @@ class Prediction:
     bottleneck: str
     batch: int  # sequences of a chip, or of the instance under `concurrency`; prompts of the instance in prefill
     blocks: dict  # {block: s of a step of the first phase, before overlap}
+    remarks: tuple = ()  # on numbers of the user's rows that are likely slips
 
 
 def predictions(rows, fixed=None, settings=None, catalogs=()):
@@ -95,10 +97,14 @@ def _evaluated(rows, fixed, settings, catalogs):
         servers[i] = case._replace(kinds={kind: error for kind, error in case.kinds.items() if kind in moving})
     answers = dict(zip(servers, served.points(list(servers.values())), strict=True))
     firsts = zip(steps, values, strict=True)
-    return [
+    found = [
         _of_server(servers[i], answers[i], each[0]) if i in servers else _of_step(own[0], each[0])
         for i, (own, each) in enumerate(firsts)
     ]
+    if not settings and not catalogs:
+        return found
+    said = [[line for line in plausible.remarks(own[0].space) if "." in line.partition(" ")[0]] for own in steps]
+    return [dataclasses.replace(one, remarks=tuple(lines)) for one, lines in zip(found, said, strict=True)]
 
 
 def ideal():

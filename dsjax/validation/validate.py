@@ -95,6 +95,8 @@ def _dataset(file, model, bare, given):
         data[name] = np.where(rate, 1.0 / seconds, seconds)
     factors = {"left_out_factor": ours.others, "roofline_left_out_factor": roofline.others}
     attrs = {"software_factor": ours.factor, "roofline_factor": roofline.factor}
+    if said := dict.fromkeys(line for one in model for line in one.remarks):
+        attrs["remarks"] = "\n".join(said)
     attrs["fitted_to"] = "the complete systems, first tokens aside" if given[0] is None else "dsjax's own systems"
     errors = {("error" if k == "predicted" else f"{k}_error"): data[k] / values - 1.0 for k in data if k != "measured"}
     ds = xr.Dataset({name: ("system", x, _meta(name)) for name, x in (data | errors | factors).items()})

@@ -5,7 +5,7 @@ import shlex
 import click
 
 from ...errors import InputError
-from .. import steps
+from .. import steps, trust
 from ..common import OUTPUT_OPTIONS, GridRequest
 from ..help import command
 from ..output import echo
@@ -146,6 +146,8 @@ def _show(ds, each, everything, quiet):
     if each:
         _each_system(ds, stats, quiet)
     if not quiet:
+        for line in trust.slips(ds):
+            echo(f"remark: {line}")
         _remarks(ds, each)
     if everything:
         _everything(ds)
