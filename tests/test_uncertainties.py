@@ -206,3 +206,13 @@ def test_command_line(tmp_path, found):
     text = command(*asked)
     assert "Share of the variance of tps_per_chip" in text and "of the samples" in text
     assert command(*asked, "--format", "csv").count("\n") == 7
+
+
+def test_configurations_that_nothing_moves_are_one_line():
+    """Points of one scale-up domain send nothing through a NIC."""
+    asked = ["uncertainty", "--error", "nic=10%", "--samples", "64", "--top", "3"]
+    text = command(*asked)
+    assert "  1, 2, 3: none of what is uncertain moves tps_per_chip or a limit of them" in text
+    assert "50 %" not in text
+    moved = command(*asked, "--error", "hardware.hbm_bytes_per_s=5%")
+    assert "none of what is uncertain" not in moved and "50 %" in moved

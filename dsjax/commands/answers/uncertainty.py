@@ -103,8 +103,8 @@ def _tables(space, ds, quiet):
         echo(*trust.chosen(space), limits.words(space))
         for name, share in clipped(ds).items():
             echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
-    lines = []
-    for i in range(ds.sizes["rank"]):
+    lines, moved = [], _moved(ds)
+    for i in [i for i, moves in enumerate(moved) if moves]:
         row = ds.isel(rank=i)
         numbers = [shown(of, float(x)) for x in (row[f"nominal_{of}"], *row[of].values)]
         chances = [f"{100 * float(row[name]):.1f}" for name in ("p_feasible", "p_best")]
@@ -116,7 +116,14 @@ def _tables(space, ds, quiet):
     n, several = len(_axes(ds)), len(quantiles)
     inner = [n + 2 + i for i, q in enumerate(ds["quantile"].values.tolist()) if 0.05 < q < 0.95]
     least = [n + several + 4, *inner]  # what refuses them, then the quantiles inside
-    echo(table(heads, lines, constant=tuple(range(1, n + 1)), least=least))
+    if lines:
+        echo(table(heads, lines, constant=tuple(range(1, n + 1)), least=least))
+    if still := [str(i + 1) for i, moves in enumerate(moved) if not moves]:
+        echo(
+            f"  {', '.join(still)}: none of what is uncertain moves {of} or a limit of {'them' if still[1:] else 'it'}"
+        )
+    if not lines:
+        return
     tied = ds["tied"].values.tolist()
     for text in dict.fromkeys(filter(None, tied)):
         ranks = ", ".join(str(i + 1) for i, other in enumerate(tied) if other == text)
@@ -126,6 +133,13 @@ def _tables(space, ds, quiet):
     echo(conclusion(ds))
     for line in [] if quiet else trust.slips(ds):
         echo(f"  {line}")
+
+
+def _moved(ds):
+    """Whether the samples of each configuration differ at all, or are refused now and then."""
+    values = ds[ds.attrs["of"]].values
+    same = (values == values[:, :1]).all(axis=1) & (ds["p_feasible"].values == 1.0)
+    return (~same).tolist()
 
 
 def _inputs(ds):
