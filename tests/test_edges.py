@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from dsjax import machine
 from dsjax.accessor import page
 from dsjax.analysis import wider
 from dsjax.commands import output
 from dsjax.errors import InputError
 from dsjax.pictures import pareto
 from dsjax.space import restoring
+from dsjax.specs import variables
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,23 @@ def test_the_ends_of_an_axis_meet(off, is_good):
     else:
         with pytest.raises(InputError, match="expected them to meet"):
             restoring._range("axes.batch", data)
+
+
+@pytest.mark.parametrize(("more", "is_good"), [(0.0, False), (1e6, True)])
+def test_memory_that_a_process_may_hold_is_more_than_it_holds(more, is_good, monkeypatch):
+    monkeypatch.setattr(machine, "resident_memory", lambda: 1e9)
+    monkeypatch.setattr(machine, "available_memory", lambda: 5e9)
+    if is_good:
+        assert machine.room(1e9 + machine.RESERVE + more) == more and machine.room() == 5e9 == machine.room(9e9)
+    else:
+        with pytest.raises(InputError, match=r"dsjax itself takes 1\.3 GB"):
+            machine.room(1e9 + machine.RESERVE + more)
+
+
+def test_every_reason_has_a_bit_of_its_own():
+    names = [*variables.OUTSIDE]
+    assert [variables.reasons(1 << i) for i in range(len(names))] == [[name] for name in names]
+    assert variables.reasons(0) == [] and variables.reasons(2 ** len(names) - 1) == names
 
 
 class Grid:

@@ -1,21 +1,27 @@
 """Models, templates, schemas, result files of benchmarks, launches, as they are kept in data/goldens/files.json."""
 
 import functools
+import itertools
 import json
 import zlib
 
 import goldens
 import pytest
+from test_architectures import OTHERS
 from test_ingest import CASES as BENCHMARKS
 from test_ingest import FILES
 from test_launch import POOLS, WIDE, box, server
 
 import dsjax
 from dsjax import errors, formats, schemas, templates
-from dsjax.catalog import reader
+from dsjax.catalog import configs, quantisation, reader
 from dsjax.launching.engines import ENGINES
 from dsjax.specs.variables import VARIABLES
 
+CONFIGS = {name: other["config"] for name, other in OTHERS.items()}
+CONFIGS |= {
+    file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((reader.DATA / "models").glob("*.json"))
+}
 NUMBERS = (0.0, 1e-10, 9.9996e-5, 0.00123456, 0.99996, 39.5, 999.96, 1234.5, 123456.0, 2.0**30, 9.99996e8, 1e11, -7.25)
 
 
@@ -26,6 +32,60 @@ def models():
         name: {key: x for key, x in row.items() if key != "sources" and x not in (None, 0)}
         for name, row in rows.items()
     }
+
+
+def configs_with(change):
+    """{architecture: {key: checksum of the row, or the error, that another value makes}} of every config."""
+    found = {}
+    for name, config in CONFIGS.items():
+        inner = config.get("text_config", config)
+        found[name] = {}
+        for key in [None, *inner]:
+            own = dict(inner)
+            if key is not None and not change(own, key):
+                continue
+            try:
+                row = configs.row(own if inner is config else config | {"text_config": own}, "c")
+            except errors.InputError as error:
+                row = str(error)
+            number = zlib.crc32(json.dumps(goldens.plain(row), sort_keys=True).encode())
+            if number != found[name].get("as it is"):
+                found[name][key or "as it is"] = number
+    return found
+
+
+def without(given, key):
+    """A config that lacks a key."""
+    return given.pop(key) is not None
+
+
+def with_another(given, key):
+    """A config with a number that is greater by one, a flag that is not so."""
+    x = given[key]
+    is_number = isinstance(x, (int, float)) and not isinstance(x, bool)
+    given[key] = x + 1 if is_number else not x
+    return is_number or isinstance(x, bool)
+
+
+def quantised():
+    """How weights are stored, of every method and size of groups, or the error."""
+    sizes = itertools.product((3, 4, 8), (-1, 0, 1, 64), (False, True))
+    grouped = [{"bits": bits, "group_size": n, "sym": sym} for bits, n, sym in sizes]
+    sizes = itertools.product((4, 8), ("int", "float"), (None, 16, 32, 64))
+    weights = [{"num_bits": bits, "type": kind, "group_size": n} for bits, kind, n in sizes]
+    given = [{"quant_method": method} | how for method in ("gptq", "awq") for how in grouped]
+    given += [{"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": how} | beside}}
+              for how in weights for beside in ({}, {"input_activations": {"num_bits": 8}})]  # fmt: skip
+    given += [{"quant_method": "bitsandbytes", key: True} for key in ("load_in_4bit", "load_in_8bit")]
+    given += [{"quant_method": method} for method in quantisation.METHODS]
+    algorithms = itertools.product(quantisation._ALGORITHMS, (None, "FP8"))
+    given += [{"quant_algo": name, "kv_cache_quant_algo": cache} for name, cache in algorithms]
+    config = CONFIGS["Llama-3.1-8B"]
+
+    def kept(how):
+        return configs.row(config | {"quantization_config": how}, "c").get("quantisation")
+
+    return {json.dumps(how): told(lambda how=how: kept(how)) for how in given}
 
 
 def counts(*names):
@@ -90,6 +150,9 @@ def written():
 
 CASES = {
     "models": models,
+    "configs without a key": functools.partial(configs_with, without),
+    "configs with another number": functools.partial(configs_with, with_another),
+    "quantised": quantised,
     "counts": functools.partial(counts, "DeepSeek-V3", "Qwen3-Next-80B-A3B", "MiniMax-M1", "gpt-oss-120b", "Kimi-K3"),
     "launches": launched,
     "numbers": written,

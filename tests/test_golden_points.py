@@ -5,8 +5,10 @@ import functools
 import goldens
 import numpy as np
 import pytest
+from golden_grids import GRIDS
 
 import dsjax
+from dsjax.analysis.explain_server import largest
 from dsjax.catalog import reader
 from dsjax.formulas import efficiency
 from dsjax.formulas.layer_kernels import recurrent
@@ -16,6 +18,8 @@ ALONE = {"hardware": "H800", "nic": "CX7", "context": 4096}
 MODELS = """DeepSeek-V3 DeepSeek-V3.2 DeepSeek-V4-Flash GLM-5.3-Flash MiniMax-M1 MiniMax-M3 Qwen3-Next-80B-A3B Kimi-K3
 Kimi-Linear-48B-A3B Nemotron-H-56B Nemotron-3-Super-120B-A12B gpt-oss-20b Llama-3.1-8B Llama-4-Scout Gemma-3-27B
 Gemma-4-26B-A4B LongCat-Flash MiMo-V2-Flash Step-3.7-Flash Phi-3.5-MoE""".split()
+BLOCKS = {"DeepSeek-V3": 1, "DeepSeek-V3.2": 1, "DeepSeek-V4-Flash": 1, "MiniMax-M3": 0, "Qwen3-Next-80B-A3B": 1}
+BLOCKS |= {"Kimi-Linear-48B-A3B": 0, "Nemotron-H-56B": 0, "gpt-oss-20b": 0}
 PIPELINES = ("naive", "windows", "dual-mbatch", "tbo", "sbo")
 LAYOUTS = {
     "pipelines": {"axes": {"pipeline": PIPELINES, "unhidden": [0.0, 0.2]}, "fixed": {"tp": 4, "ep": 32, "batch": 64}},
@@ -43,6 +47,10 @@ SERVERS = {
     "users": {"axes": {"batching": ["prefill-first", "chunked"], "concurrency": [1, 16, 500]}, "fixed": SERVER},
     "rates": {"axes": {"batching": ["prefill-first", "chunked"], "requests_per_s": [0.1, 2.0]}, "fixed": SERVER},
     "lengths": {"axes": {"isl_cv": [0.0, 1.0], "osl_cv": [0.0, 0.5]}, "fixed": SERVER | {"requests_per_s": 1.5}},
+    "rounds": {
+        "axes": {"batching": ["prefill-first", "chunked"], "requests_per_user": [1, 5], "osl_cv": [0.0, 0.1]},
+        "fixed": SERVER | {"concurrency": 200},
+    },
     "prefixes": {"axes": {"max_batch": [4, 256], "prefix_tokens": [0, 2048]}, "fixed": SERVER | {"concurrency": 64}},
 }
 SERVERS["prefixes"]["fixed"]["chunk_tokens"] = 1024
@@ -62,6 +70,13 @@ def of_model(name):
     }
 
 
+def blocks_of(name, mtp):
+    """Flops, bytes and times of every operator of a step."""
+    fixed = ALONE | {"tp": 2, "ep": 8, "mtp": mtp}
+    ds = dsjax.explain({"model": name, "phase": "decode", "axes": {"batch": [32]}, "fixed": fixed})
+    return ds[[x for x in ds.data_vars if ds[x].dims == ("block",)]].drop_attrs(deep=False)
+
+
 def of_layout(phase, how):
     fixed = {key: x for key, x in (ALONE | how["fixed"]).items() if key not in how["axes"]}
     return dsjax.sweep({"model": "DeepSeek-V3", "phase": phase, "axes": how["axes"], "fixed": fixed})
@@ -70,6 +85,11 @@ def of_layout(phase, how):
 def of_server(how):
     fixed = {key: x for key, x in how["fixed"].items() if key not in how["axes"]}
     return dsjax.sweep({"model": "DeepSeek-R1", "phase": "serve", "axes": how["axes"], "fixed": fixed})
+
+
+def largest_rate(name):
+    """The largest rate of the servers of a grid, and what limits it."""
+    return largest.largest_rate(dsjax.load_grid(GRIDS[name]))
 
 
 def kernels():
@@ -84,11 +104,13 @@ def kernels():
 
 
 CASES = {f"model: {name}": functools.partial(of_model, name) for name in MODELS}
+CASES |= {f"blocks: {name}": functools.partial(blocks_of, name, mtp) for name, mtp in BLOCKS.items()}
 CASES |= {f"decode: {name}": functools.partial(of_layout, "decode", how) for name, how in LAYOUTS.items()}
 CASES |= {f"prefill: {name}": functools.partial(of_layout, "prefill", how) for name, how in PROMPTS.items()}
 CASES |= {f"server: {name}": functools.partial(of_server, how) for name, how in SERVERS.items()}
 CASES |= {name: functools.partial(dsjax.sweep, name, **how) for name, how in STUDIES.items()}
 CASES["kernels"] = kernels
+CASES |= {f"largest rate: {name}": functools.partial(largest_rate, name) for name in ("users", "rates", "pools")}
 
 
 @pytest.mark.parametrize("name", CASES)
