@@ -1,7 +1,9 @@
 """`python -m tests.fuzz --cases 20000 --seed 1`: damaged input by the thousand: prints counts and failing cases."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,8 +22,11 @@ def main():
     names = [only] if only else list(cases.FORMATS)
     jobs = [(only, int(index))] if index else cases.jobs(args.cases, names)
     end, counts = time.monotonic() + 60 * args.minutes, {}
+    for number in (signal.SIGINT, signal.SIGTERM):  # the counts are printed, also of a run in the background
+        signal.signal(number, signal.default_int_handler)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where nothing waits for a disk
-    with tempfile.TemporaryDirectory(dir=memory) as folder, running.Pool(folder, args.seed) as pool:
+    folder = tempfile.TemporaryDirectory(dir=memory)
+    with folder as place, running.Pool(place, args.seed) as pool, contextlib.suppress(KeyboardInterrupt):
         for name, number in jobs:
             if time.monotonic() > end:
                 break

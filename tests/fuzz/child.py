@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,14 +11,6 @@ import warnings
 from pathlib import Path
 
 from . import cases, running
-
-
-class TooLong(BaseException):
-    """The alarm of a case."""
-
-
-def alarm(*_):
-    raise TooLong
 
 
 def ended(case):
@@ -31,8 +22,6 @@ def ended(case):
         cli.main(list(case.args), prog_name="dsjax")
     except SystemExit as stop:
         code = stop.code or 0
-    except TooLong:
-        raise
     except BaseException:
         traceback.print_exc()
         code = -1
@@ -51,21 +40,14 @@ def run(case, place, base):
     before = dict(os.environ)
     kept = os.dup(1), os.dup(2)
     start = time.monotonic()
-    fault, code = "", None
     for number, name in ((1, "out"), (2, "err")):
         file = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
         os.close(file)
     os.chdir(place / "work")
     try:
-        signal.setitimer(signal.ITIMER_PROF, running.SECONDS)
-        signal.setitimer(signal.ITIMER_REAL, running.WAITED)
         code = subprocessed(case) if case.environ else ended(case)
-    except TooLong:
-        fault = f"more than {running.SECONDS:g} s of CPU, or {running.WAITED:g} s of waiting"
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         for number, copy in zip((1, 2), kept):
@@ -73,7 +55,7 @@ def run(case, place, base):
             os.close(copy)
         os.environ.clear()
         os.environ.update(before)
-    fault = fault or running.judged(case, place, code)
+    fault = running.judged(case, place, code)
     return {"fault": fault, "code": code, "seconds": time.monotonic() - start, "command": case.command}
 
 
@@ -82,8 +64,6 @@ def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    for number in (signal.SIGALRM, signal.SIGPROF):
-        signal.signal(number, alarm)
     for line in sys.stdin:
         name, number = line.split()
         case = cases.case(name, seed, int(number), folder / "base")

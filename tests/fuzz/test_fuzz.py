@@ -1,5 +1,11 @@
 """A few damaged inputs of every format; `python -m tests.fuzz` has as many as there is time for."""
 
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from . import cases, running
@@ -15,6 +21,26 @@ def test_every_case_ends_in_an_answer_or_in_one_line(tmp_path):
             if found["fault"]:
                 faults.append(f"{name}:{number} --seed 0: {found['fault']}\n    {found['command']}")
     assert not faults, "\n".join(faults)
+
+
+def test_a_case_that_hangs_is_ended(tmp_path, monkeypatch):
+    """With what it has started: nobody holds its pipe any more."""
+    monkeypatch.setattr(running, "SECONDS", 1.0)
+    sleeper = "s.run([sys.executable, '-c', 'import time; time.sleep(99)'], close_fds=False)"
+    read, write = os.pipe()
+    pool, pipes = running.Pool(tmp_path, seed=0), {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", f"import subprocess as s, sys; input(); {sleeper}"]
+    pool.child, pool.left = subprocess.Popen(command, **pipes, process_group=0, pass_fds=[write]), 1
+    os.close(write)
+    found = pool.run("grid", 0)
+    assert found["fault"] == "more than 1 s" and found["command"].startswith("dsjax ") and pool.child is None
+    assert select.select([read], [], [], 30)[0] and not os.read(read, 1)
+    os.close(read)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="not told by this system")
+def test_waiting_for_a_core_is_told_for_every_thread():
+    assert os.getpid() in running.waited(os.getpid())
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def grid(rng, base):
     name = rng.choice([*GRIDS, "core", "core", "study"])
     text = damage.written(rng, damage.toml(damage.tree(rng, GRIDS[name])))
     command, *more = rng.choice(ASKED)
-    return {"args": (command, "g.toml", *more), "files": {"g.toml": text}, "named": ("g.toml",), "outputs": ("y.nc",)}
+    files, named = {"g.toml": text}, ("g.toml", "launch: engine")
+    return {"args": (command, "g.toml", *more), "files": files, "named": named, "outputs": ("y.nc",)}
 
 
 def catalog(rng, base):
