@@ -1,6 +1,6 @@
 """One bit of a file of results is flipped: what a reader says, and what changes unnoticed.
 
-    python benchmarks/flips.py [--flips N] [--seed S] [GRID]
+    python benchmarks/flips.py [--flips N] [--seed S] [--only .zarr] [GRID]
 
 A grid is written as a NetCDF file and as a Zarr store; each is read N times with one bit flipped somewhere, by a
 process of its own (the HDF5 library may hang or crash on what is damaged). "unnoticed" are reads that say nothing and
@@ -9,6 +9,7 @@ have another value, or another attribute, than what was written.
 
 import argparse
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -34,17 +35,19 @@ def main(arguments=None):
     parser.add_argument("--flips", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", action="store_true", help="a line for each flip that is unnoticed")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     given = parser.parse_args(arguments)
     print(f"{'':6}" + "".join(f"{outcome:>21}" for outcome in OUTCOMES))
     with tempfile.TemporaryDirectory() as folder:
-        for kind in KINDS:
+        for kind in given.only:
             path = Path(folder) / f"x{kind}"
             sweep.write(grid.load(given.grid), path)
             found = collections.Counter()
-            for place, outcome, said in outcomes(path, given.flips, given.seed):
-                found[outcome] += 1
-                if (given.each and "unnoticed" in outcome) or outcome == "other error":
-                    print(f"{place[0].relative_to(folder)}, byte {place[1]:,}, bit {place[2]}: {outcome}: {said}")
+            with contextlib.suppress(KeyboardInterrupt):  # what was found is printed
+                for place, outcome, said in outcomes(path, given.flips, given.seed):
+                    found[outcome] += 1
+                    if (given.each and "unnoticed" in outcome) or outcome == "other error":
+                        print(f"{place[0].relative_to(folder)}, byte {place[1]:,}, bit {place[2]}: {outcome}: {said}")
             print(f"{kind:6}" + "".join(f"{found[outcome]:21}" for outcome in OUTCOMES))
 
 
@@ -106,10 +109,12 @@ def _in_a_process(function):
     """The texts that a function returns in a process of its own."""
     read, write = os.pipe()
     if not (child := os.fork()):
-        signal.alarm(LIMIT_S)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the compression library prints of its own
-        os.write(write, "\0".join(function()).encode("utf-8", "replace")[:4000])
-        os._exit(0)
+        try:
+            signal.alarm(LIMIT_S)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the compression library prints of its own
+            os.write(write, "\0".join(function()).encode("utf-8", "replace")[:4000])
+        finally:
+            os._exit(0)
     os.close(write)
     with open(read, "rb") as pipe:
         said = pipe.read().decode("utf-8", "replace")

@@ -17,6 +17,7 @@ import argparse
 import collections
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -47,6 +48,7 @@ ASKED = {
 }
 KINDS = ("nc", "zarr", "search", "cluster-nc", "cluster-zarr", *list(ASKED)[1:])
 VICTIMS = ("worker", "scheduler", "driver")
+IMPORTED = ("zarr", "netCDF4", "scipy.stats", "pint", "dask.array", "distributed", "jinja2")  # of what a run imports
 COLUMNS = ("runs", "finished", "killed", "refused", "slabs kept", "lost", "differ", "untidy")
 LIMIT_S = 600
 
@@ -68,6 +70,9 @@ def main(arguments=None):
     resume.Parts.close = _noted(resume.Parts.close)
     os.environ["XDG_CACHE_HOME"] = os.devnull
     on_cluster = [kind for kind in given.only if kind.startswith("cluster")]
+    for name in IMPORTED:  # before the forks, once: about a second of each run
+        importlib.import_module(name)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = Path(folder)
         cluster = stack.enter_context(Cluster(folder)) if on_cluster else None
@@ -83,9 +88,10 @@ def main(arguments=None):
             todo += _spread(f"{victim} killed", given.searches * len(some) // len(VICTIMS), some)
         rng.shuffle(todo)
         end = time.monotonic() + given.seconds
-        for how, kind in todo:
-            if time.monotonic() < end:
-                runs[kind].one(how, rng, counts[f"{kind}, {how}"])
+        with contextlib.suppress(KeyboardInterrupt):  # what was found is printed
+            for how, kind in todo:
+                if time.monotonic() < end:
+                    runs[kind].one(how, rng, counts[f"{kind}, {how}"])
     print(f"{'':36}" + "".join(f"{name:>12}" for name in COLUMNS))
     for name, found in sorted(counts.items()):
         print(f"{name:36}" + "".join(f"{found[column]:12}" for column in COLUMNS), flush=True)
