@@ -82,7 +82,7 @@ class Pool:
             last, now = delays, time.monotonic()
             delays = waited(self.child.pid)
             longest = max((delay - last.get(thread, 0.0) for thread, delay in delays.items()), default=0.0)
-            own, before = own + max(now - before - longest, 0.0), now
+            own, before = own + now - before - longest, now  # a wait is told when it ends
         return f"more than {SECONDS:g} s"
 
 
