@@ -193,8 +193,12 @@ def test_the_command_answers_in_words_and_its_commands_work():
     assert "for 90 % of the requests" in lines[0]
     assert [text.split()[0] for text in lines[1:6]] == ["run", "serves", "sure", "binds", "costs"]
     commands = [text.removeprefix("next: dsjax ") for text in lines if text.startswith("next: dsjax ")]
-    assert [text.split()[0] for text in commands] == ["explain", "plot"]
+    assert [text.split()[0] for text in commands] == ["explain", "plot", "plan"]
     assert "tokens/s" in command(*commands[0].split())
+    started = command(*commands[2].split())  # of an engine that is started, the same question
+    assert (
+        lines[0].partition(" (")[0] == started.splitlines()[0].partition(" (")[0] and "\nnext: dsjax launch" in started
+    )
     row = json.loads(command(*args, "--format", "json"))["rows"][0]
     assert row["rank"] == 1 and row["hardware"] == HARDWARE
     assert f"{row['tps_per_chip']:,.0f} tokens/s/chip" in lines[2]

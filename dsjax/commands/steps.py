@@ -23,10 +23,11 @@ def of(name, request, *options, at=None, source=None):
 def asked(name, grid, *changes):
     """A question of a grid in the words of who reads it: `dsjax NAME GRID --fix tp=8`, `dsjax.name('grid', fixed=...)`.
 
-    `changes`: (argument, {key: value}, a list, or one value) one after the other.
+    `grid`: None of a question that has none; `changes`: (argument, {key: value}, a list, or one value), one after the
+    other.
     """
     if by_reader(True, False):
-        words = ["dsjax", *name.split(), grid]
+        words = ["dsjax", *name.split(), *([grid] if grid else [])]
         for argument, given in changes:
             several = [f"{k}={_text(x)}" for k, x in given.items()] if isinstance(given, dict) else given
             for value in several if isinstance(several, list) else [several]:
@@ -37,7 +38,7 @@ def asked(name, grid, *changes):
         arguments[argument] = arguments.get(argument, {}) | value if isinstance(value, dict) else value
     name, *kind = name.split()
     keys = [f"{key}={_python(x)}" for key, x in arguments.items() if x or x == 0]
-    return f"dsjax.{name}({', '.join([*map(repr, [*kind, grid]), *keys])})"
+    return f"dsjax.{name}({', '.join([*map(repr, filter(None, [*kind, grid])), *keys])})"
 
 
 def _text(x):

@@ -34,6 +34,7 @@ LEAST = 0.002  # a gain that is told
 GAINED = {"tokens": "tokens/s", "speed": "faster", "chips": "requests/s"}
 SHOWN = 12  # rows of the table
 FEW = 8  # names of hardware that are listed
+STARTED = "sglang"  # engine whose command lines are asked for where the one that was asked has none
 AXES = ("tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching", "precision", "engine", "nic")
 
 
@@ -241,6 +242,21 @@ def _next(ds, row, asked):
     if (engine := _launched(row["engine"])) is not None:
         several = [("instances", row["instances"])] if row["instances"] > 1 else []
         yield steps.asked("launch", "serve", *given, at, ("engine", engine), *several)
+    else:
+        yield _with_engine(ds, row, asked)
+
+
+def _with_engine(ds, row, asked):
+    """The same question of the splits that an engine starts."""
+    changes, names = json.loads(ds.attrs["changes"]), ["chips", "isl", "osl"]
+    names += {"chips": ["requests_per_s"], "speed": ["concurrency"]}.get(asked["wanted"], [])
+    of = [("model", ds.attrs["model"]), ("hardware", row["hardware"])]
+    of += [(name, asked[name]) for name in names if asked[name] is not None]
+    limits = {"tps_per_user": "min_tps_per_user", "tpot": "max_tpot", "ttft": "max_ttft"}
+    of += [(name, asked[key]) for name, key in limits.items() if asked[key] is not None]
+    of += [] if ds.attrs["statistic"] == "p90" else [("percentile", ds.attrs["statistic"].removeprefix("p"))]
+    of += [(name, changes[name]) for name in ("fixed", "settings", "catalogs") if changes[name]]
+    return steps.asked("plan", None, *of, ("engine", STARTED))
 
 
 def _given(ds, name, point):
@@ -280,6 +296,8 @@ def _next_of_pools(ds, row, asked):
     yield steps.asked("explain", "disaggregated", *given)
     if (engine := _launched(row["engine"])) is not None:
         yield steps.asked("launch", "disaggregated", *given, ("engine", engine))
+    else:
+        yield _with_engine(ds, row, asked)
 
 
 def _none(ds, asked):
