@@ -33,6 +33,7 @@ INSIDE = {
     "test_choice.py",
     "test_duals.py",
     "test_gradients.py",
+    "test_kept_traces.py",
     "test_recording.py",
     "test_servers.py",
     "server_core_steps.py",

@@ -412,8 +412,8 @@ def test_the_command_ranks_what_it_cannot_hold(tmp_path, command, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        (("--resume",), "--resume: goes with an output; expected -o FILE.zarr or -o FILE.nc"),
-        (("--scheduler", "tcp://127.0.0.1:1"), "--scheduler: goes with an output; expected -o FILE.zarr"),
+        (("--resume",), "--resume: goes with an output; expected -o FILE.nc or -o FILE.zarr"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "--scheduler: goes with an output; expected -o FILE.nc or -o FILE.zarr"),
         (("--max-memory", "1 MB"), "--max-memory 1 MB: dsjax itself takes"),
         (("--max-memory", "much"), "--max-memory: 'much' is not a number; expected a number [B]"),
         (("--devices", "0"), "devices: 0; expected a positive integer"),

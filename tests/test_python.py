@@ -54,7 +54,7 @@ def answers(ds):
         "explain server": dsjax.explain("serve", {"concurrency": 64}),
         "sensitivity": ds.dsjax.sensitivity(),
         "solve": ds.dsjax.solve(VARY, "tps_per_chip >= 1000"),
-        "uncertainty": ds.dsjax.uncertainty({"nic": "10%"}, samples=16),
+        "uncertainty": ds.dsjax.uncertainty({"hardware.hbm_bytes_per_s": "5%"}, samples=16),
         "compare": dsjax.compare(ds, ds),
         "count": dsjax.count("DeepSeek-V3"),
         "plan": dsjax.plan(**PLAN),
@@ -127,7 +127,7 @@ TOLD = {
     "sensitivity": ("sensitivity", *OPTIONS),
     "histogram": ("histogram", *OPTIONS, "--bins", 5),
     "solve": ("solve", *OPTIONS, "--vary", VARY, "--until", "tps_per_chip >= 1000"),
-    "uncertainty": ("uncertainty", *OPTIONS, "--error", "nic=10%", "--samples", 16),
+    "uncertainty": ("uncertainty", *OPTIONS, "--error", "hardware.hbm_bytes_per_s=5%", "--samples", 16),
 }
 
 

@@ -4,6 +4,7 @@ import json
 import shlex
 
 from ...formats import label, milliseconds, rounded, shown
+from ...options import entry
 from ...space import provenance
 from .. import marks, output, trust
 from ..output import echo
@@ -262,5 +263,7 @@ def _too_large(rows):
     """A remark where one instance is already far too much: the grid has no smaller ones."""
     if rows and rows[0]["decode_instances"] == 1.0 and rows[0]["decode_load"] < 0.5:
         size, hardware = rows[0]["decode_chips_per_instance"], rows[0]["decode_hardware"]
-        return f"(the decode grid has no feasible instance below {size:,.0f} {hardware}: try --axis ep=...)"
+        return (
+            f"(the decode grid has no feasible instance below {size:,.0f} {hardware}: try {entry('axes', 'ep', '...')})"
+        )
     return ""
