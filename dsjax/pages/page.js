@@ -43,12 +43,16 @@ if (specs.length) {
     if (narrow !== (window.innerWidth < 660)) { narrow = !narrow; all(); }
   });
 }
-// Tables that are wider than the page are cards: a line for every column, after its name.
+// Tables that are wider than the page are dense, or cards: a line for every column, after its name.
 const boxes = [...document.querySelectorAll(".scroll")].filter((box) => box.querySelector("table.sorts"));
 const fit = () => {
   for (const box of boxes) {
-    box.classList.remove("cards");
-    if (box.clientWidth === 0 || box.scrollWidth <= box.clientWidth + 1) continue;
+    const wide = () => box.clientWidth > 0 && box.scrollWidth > box.clientWidth + 1;
+    box.classList.remove("cards", "dense");
+    if (!wide()) continue;
+    box.classList.add("dense");
+    if (!wide()) continue;
+    box.classList.remove("dense");
     const table = box.querySelector("table"), heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
     for (const row of table.tBodies[0].rows)
       for (const cell of row.cells) {
