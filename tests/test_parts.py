@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -421,6 +422,7 @@ def test_the_command_ranks_what_it_cannot_hold(tmp_path, command, monkeypatch):
     ],
 )
 def test_bad_options(command, args, reason):
+    jax.devices()  # a process whose JAX has not started would split its CPU into as many as are asked for
     code, out, err = command("sweep", STUDY, *args)
     assert (code, out) == (2, "") and reason in err
 
