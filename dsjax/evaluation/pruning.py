@@ -42,10 +42,7 @@ def _deciding(assembly, records):
 
 @remembered(256)
 def _without(assembly, decisions):
-    if isinstance(assembly, _Pruned):
-        graph, same = without(assembly.graph, decisions)
-    else:
-        graph, same = _of_trace(unlifted(assembly.plan), assembly.dtype, decisions)
+    graph, same = _of_trace(unlifted(assembly.plan), assembly.dtype, decisions)
     nodes = {
         name: {picks: same.get(node, node) for picks, node in places.items()} for name, places in assembly.nodes.items()
     }

@@ -24,6 +24,11 @@ def bounded(values, limits):
     return found
 
 
+def holds(values):
+    """Whether all masks among {variable: values} hold."""
+    return np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
+
+
 class Servers:
     """Instances that compute prompts and decode: layouts, those that are possible, of servers without their load."""
 

@@ -29,7 +29,8 @@ def cheapest(low, cost, group, keeps, most, spare=0, points=2**10):
         waits = np.flatnonzero((fails + 1.0 < passes) & (fails + 1.0 <= worth))
         if not len(waits):
             return np.where(np.isfinite(passes) & ((passes + spare) * cost <= dearest), passes, 0.0)
-        layouts = _first(waits, group, (fails + 1.0 + spare) * cost, points)
+        each = max(1, points // (TRIALS * len(np.unique(group[waits]))))
+        layouts = first(waits, group, (fails + 1.0 + spare) * cost, each)
         high = np.minimum(passes - 1.0, worth)[layouts]
         layouts, numbers = _trials(layouts, fails[layouts] + 1.0, high, most[layouts])
         kept = keeps(layouts, numbers)
@@ -38,12 +39,11 @@ def cheapest(low, cost, group, keeps, most, spare=0, points=2**10):
         np.maximum.at(fails, layouts[below], numbers[below])
 
 
-def _first(waits, group, cost, points):
-    """The layouts of each group that are tried next, those of the least cost first: as many of each group."""
-    order = waits[np.lexsort((cost[waits], group[waits]))]
-    _, start, number = np.unique(group[order], return_index=True, return_counts=True)
-    rank = np.arange(len(order)) - np.repeat(start, number)
-    return order[rank < max(1, points // (TRIALS * len(start)))]
+def first(waits, group, key, number):
+    """Of the layouts `waits` so many of each group, those of the least `key`; of equals the earliest."""
+    order = waits[np.lexsort((key[waits], group[waits]))]
+    _, start, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    return order[np.arange(len(order)) - np.repeat(start, sizes) < number]
 
 
 def _trials(layouts, low, high, most):

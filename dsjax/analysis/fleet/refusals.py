@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .answers import holds
 from .demand import STATISTICS
 
 ONE = "one instance"  # what a demand takes at least
@@ -81,7 +82,7 @@ def of_search(search):
                 continue
             if label in paired:
                 idle = _idle(search, pool, own)
-                if idle is not None and _kept(idle).any():
+                if idle is not None and holds(idle).any():
                     continue
                 refused = _counts(candidates, own, idle or {})
                 times = [name for name in _times(pool, search) if idle and f"max_{name}" in search.limits]
@@ -109,10 +110,6 @@ def _idle(search, pool, layouts):
         return None
     quick = {int(fitting[np.argmin(x[fitting])]) for x in (candidates.bound.prompt_s, candidates.bound.step_s)}
     return search.idle(pool, np.array(sorted(quick)))
-
-
-def _kept(values):
-    return np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
 
 
 def _times(pool, search):

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..fleet import fewest
+from ..fleet.answers import holds
 from ..fleet.bounds import strictest
 from ..fleet.candidates import kept
-from ..fleet.fewest import cheapest, ties
 from . import largest
 
 AT_ONCE = 2**12  # layouts that are evaluated at once
@@ -37,10 +38,6 @@ class Search:
         both = [f"{chip} {precision}" for chip, precision in zip(self.hardware, self.precision, strict=True)]
         return np.unique(both, return_inverse=True)[1]
 
-    def kept(self, values):
-        """Whether all masks hold."""
-        return np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
-
     # ---- as many users as there may be
 
     def _most_users(self):
@@ -51,7 +48,7 @@ class Search:
         def tried(layouts, users):
             values = own.at(layouts, users, largest.limited(own.limits))
             worth = values["requests_per_s_served"] * self.osl / own.chips[layouts]
-            return worth, self.kept(values), largest.strain(values, own.limits)
+            return worth, holds(values), largest.strain(values, own.limits)
 
         found, known = largest.best(bound, own.cap, group, tried, own.chips)
         others = np.full(own.number, -np.inf)
@@ -90,19 +87,17 @@ class Search:
             values = own.at(part, users / n[part], False)
             latency[part] = values["latency_mean"]
             means = [values[f"{time}_mean"] <= strictest(limits, time) for time in ("ttft", "tpot")]
-            good[part] = np.logical_and.reduce([self.kept(values), *means])
+            good[part] = np.logical_and.reduce([holds(values), *means])
         named = largest.limited(limits)
         found: dict = {}
         order = left[np.lexsort((own.chips[left], latency[left]))]
         order = order[good[order]]
         while len(order):
-            place = _places(group[order])
-            first = order[place < FIRST]
-            ok = self.kept(own.at(first, users / n[first], named)) if named else np.ones(len(first), bool)
+            first = fewest.first(order, group, latency, FIRST)
+            ok = holds(own.at(first, users / n[first], named)) if named else np.ones(len(first), bool)
             for i in first[ok].tolist():
                 found.setdefault(int(group[i]), Fleet(i, int(n[i]), users / float(n[i])))
-            rest = order[place >= FIRST]
-            order = rest[~np.isin(group[rest], [*found])]
+            order = order[~np.isin(order, first) & ~np.isin(group[order], [*found])]
         return sorted(found.values(), key=lambda fleet: latency[fleet.layout])
 
     # ---- a demand
@@ -120,21 +115,12 @@ class Search:
 
             return kept(at, len(layouts), own.limits)
 
-        numbers = cheapest(low, own.chips, group, keep, most)
+        numbers = fewest.cheapest(low, own.chips, group, keep, most)
         left = np.flatnonzero(numbers)
         if not len(left):
             return []
         values = own.at(left, amount / numbers[left])
         times = [values[f"{time}_{self.question.statistic}"] for time in ("tpot", "ttft")]
-        first = left[ties(group[left], *times)]
+        first = left[fewest.ties(group[left], *times)]
         fleets = [Fleet(int(i), int(numbers[i]), amount / float(numbers[i])) for i in first]
         return sorted(fleets, key=lambda x: x.instances * own.chips[x.layout])
-
-
-def _places(group):
-    """Place of every entry among those of its group, in order."""
-    order = np.argsort(group, kind="stable")
-    _, start, number = np.unique(group[order], return_index=True, return_counts=True)
-    place = np.empty(len(group), int)
-    place[order] = np.arange(len(group)) - np.repeat(start, number)
-    return place

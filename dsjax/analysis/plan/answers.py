@@ -16,7 +16,6 @@ from ...validation import kept, measured
 from .axes import LAYOUT
 from .pieces import AXES
 
-KINDS = ("aggregated", "disaggregated")
 MORE = (1.01, 1.1, 1.25, 1.5, 2.0, 4.0, 16.0)  # times the demand of a single instance
 NAMED = ("kind", "hardware", "precision")  # coordinates of a rank
 SPLIT = ("engine", "nic", "tp", "moe_tp", "pp", "sp", "mtp", "pipeline", "dispatch_mode", "batching")
@@ -123,7 +122,7 @@ def _rows(search, question):
         beyond = next((masks for masks in beyond if not all(masks.values())), {})
         full = question.wanted == "tokens" and asked[k] + 1.0 > own.cap[fleet.layout]
         space = own.spaces[int(own.piece[fleet.layout])]
-        row = {"kind": KINDS[0], "hardware": named["hardware"], "precision": named["precision"]}
+        row = {"kind": "aggregated", "hardware": named["hardware"], "precision": named["precision"]}
         row |= _layout(named, chips, int(n[k]))
         users = None if question.demanded else float(n[k] * asked[k])
         hour = float(n[k] * chips * own.price[fleet.layout])
@@ -158,7 +157,7 @@ def _rows_of_pools(search, question, chosen, whole):
     for fleet, (at, more) in zip(search.found, search.answers(search.found), strict=True):
         named, beyond = search.named(fleet), {name: x for name, x in more.items() if name.startswith("ok_")}
         row = {
-            "kind": KINDS[1],
+            "kind": "disaggregated",
             "hardware": named["decode"]["hardware"],
             "precision": named["decode"]["precision"],
         }

@@ -11,7 +11,7 @@ from ...serving.server.lengths import lengths
 from ...serving.server.pools import largest_prefill
 from ...space import grid
 from ..fleet import bounds
-from ..fleet.answers import Pools
+from ..fleet.answers import Pools, holds
 from ..fleet.fewest import ties
 from . import largest
 
@@ -110,10 +110,9 @@ class Search:
             for place in np.unique(places[pairs]).tolist():
                 own = np.flatnonzero(places[pairs] == place)
                 values = self._at(place, layouts[pairs[own]], users[own], largest.limited(limits))
-                kept = np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])
                 worth = values["requests_per_s_served"] * self.osl / self.chips
                 for x, of in zip(
-                    found, (worth, kept, largest.strain(values, limits), values["latency_mean"]), strict=True
+                    found, (worth, holds(values), largest.strain(values, limits), values["latency_mean"]), strict=True
                 ):
                     x[own] = of
             return found

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import wider
-from ..fleet.answers import Pools
+from ..fleet.answers import Pools, holds
 from . import disaggregated as two_pools
 from . import helps, instances, largest, pieces
 from .axes import MTP
@@ -47,10 +47,10 @@ def _of_instances(chosen, row, question, axis, values):
         gains = most / most[now] - 1.0
     elif question.wanted == "speed":
         values = own.at(layouts, each, largest.limited(question.limits))
-        gains = np.where(_kept(values), values["latency_mean"][now] / values["latency_mean"] - 1.0, -1.0)
+        gains = np.where(holds(values), values["latency_mean"][now] / values["latency_mean"] - 1.0, -1.0)
     elif n > 1:
         values = own.at(layouts, question.amount / (n - 1.0), largest.limited(question.limits))
-        gains = np.where(_kept(values), 1.0 / (n - 1.0), -1.0)
+        gains = np.where(holds(values), 1.0 / (n - 1.0), -1.0)
     else:
         return {}
     return {x: float(gain) for x, gain in zip(order.tolist(), gains, strict=True) if x != named[axis]}
@@ -77,9 +77,5 @@ def _of_pools(chosen, row, question, axis, values):
     order = decode.labels(name).astype(int)
     better = answers["requests_per_s_served" if question.wanted == "tokens" else "latency_mean"]
     now = better[order.tolist().index(at)]
-    gains = np.where(_kept(answers), (better / now if question.wanted == "tokens" else now / better) - 1.0, -1.0)
+    gains = np.where(holds(answers), (better / now if question.wanted == "tokens" else now / better) - 1.0, -1.0)
     return {x: float(gain) for x, gain in zip(order.tolist(), gains, strict=True) if x != at}
-
-
-def _kept(values):
-    return np.logical_and.reduce([x for name, x in values.items() if name.startswith("ok_")])

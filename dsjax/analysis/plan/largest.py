@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...specs.variables import PERCENTILES
+from ..fleet.fewest import first
 
 TRIALS = 6  # numbers of users of a layout that are tried at once, as long as nothing is known of its group
 MANY, FEW = 12, 4  # layouts of a group of which many numbers are tried, at most, and where there are many groups
@@ -73,19 +74,19 @@ def best(bound, most, group, tried, size=None, keep=1):
             break
         fresh = ~np.isfinite(least[group[waits]])
         some = int(np.clip(POINTS // (2 * TRIALS * len(np.unique(group[waits]))), FEW, MANY))
-        parts = [_spread(known, _first(waits[fresh], group, known.upper, some))]
+        parts = [_spread(known, first(waits[fresh], group, -known.upper, some))]
         seen = waits[~fresh]
         both = seen[known.holds[seen] > 0.0]
         narrowed, late = both, np.zeros(groups, bool)
         if len(both):
             worth = np.full(len(group), -np.inf)
             worth[both] = known.edge(both)[1]
-            narrowed = _first(both[worth[both] > least[group[both]]], group, worth, some)
+            narrowed = first(both[worth[both] > least[group[both]]], group, -worth, some)
             parts.append(_narrowed(known, narrowed))
             late[group[narrowed]] = True
         others = np.setdiff1d(seen[~late[group[seen]]], narrowed)
         per = max(POINTS // (2 * max(len(np.unique(group[others])), 1)), MANY)
-        others = _first(others, group, known.upper, per)
+        others = first(others, group, -known.upper, per)
         parts.append(_aimed(known, others, least[group], _users(known, group, groups, size)[group] * size))
         layouts, users = np.unique(np.concatenate(parts, axis=1), axis=1)
         layouts = layouts.astype(int)
@@ -111,13 +112,6 @@ def _least(worth, group, groups, keep):
     full = number >= keep
     least[group[order[start[full]]]] = worth[order[start[full] + keep - 1]]
     return least
-
-
-def _first(waits, group, upper, number):
-    """The layouts of each group that are tried next, those that may be worth most."""
-    order = waits[np.lexsort((-upper[waits], group[waits]))]
-    _, start, sizes = np.unique(group[order], return_index=True, return_counts=True)
-    return order[np.arange(len(order)) - np.repeat(start, sizes) < number]
 
 
 def _spread(known, layouts):

@@ -14,7 +14,6 @@ from .. import marks, output, steps, trust
 from ..output import echo
 from ..tables import records, rows_over, table
 
-HELD = {"p50": "half", "p90": "90 %", "p99": "99 %"}
 # A limit, or a mask, in words: what no more users find room in, and what would let more in.
 BINDS = {
     "max_tpot": ("the time per output token", "less time a step: bandwidth and compute, or a looser LIMIT"),
