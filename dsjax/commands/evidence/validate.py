@@ -5,7 +5,7 @@ import shlex
 import click
 
 from ...errors import InputError
-from .. import steps, trust
+from .. import steps
 from ..common import OUTPUT_OPTIONS, GridRequest
 from ..help import command
 from ..output import echo
@@ -136,6 +136,7 @@ def _defaults(ds, quiet):
 def _show(ds, each, everything, quiet):
     """By class and engine, what was fitted, what is not counted; then systems, what is far off and why it may be."""
     from ...validation.agreement import statistics
+    from .. import trust
 
     stats = statistics(ds)
     agreement_tables.groups(stats["classes"], "class", _TITLE, quiet)
