@@ -28,22 +28,38 @@ def test_sobol_and_linear_shares_of_a_power_law():
         return 3.0 * np.exp(z @ (powers * sigma))
 
     normal, other = uncertainty._draws(0, 2**17, 4)
-    first, total, *errors = sampling.sobol(law, normal, other, range(4))
+    first, total, *errors = sampling.sobol(law, normal, other, range(4), powers != 0.0)
     v = (powers * sigma) ** 2
     np.testing.assert_allclose(first, np.expm1(v) / np.expm1(v.sum()), atol=0.015)
     np.testing.assert_allclose(total, np.expm1(v) * np.exp(v.sum() - v) / np.expm1(v.sum()), atol=0.015)
     assert first[2] == total[2] == errors[0][2] == errors[1][2] == 0.0
     exact = np.expm1(v) / np.expm1(v.sum()), np.expm1(v) * np.exp(v.sum() - v) / np.expm1(v.sum())
-    smaller = sampling.sobol(law, normal[: 2**13], other[: 2**13], range(4))
+    smaller = sampling.sobol(law, normal[: 2**13], other[: 2**13], range(4), powers != 0.0)
     for k in (0, 1):
         assert (np.abs((first, total)[k] - exact[k]) <= 4.0 * errors[k]).all() and (errors[k] < 0.01).all()
         np.testing.assert_allclose(smaller[2 + k], 4.0 * errors[k], rtol=0.3)  # 16 times fewer samples
     np.testing.assert_allclose(sampling.linear(powers, sigma), v / v.sum(), rtol=1e-12)
     assert (sampling.linear(np.zeros(2), sigma[:2]) == 0.0).all()
-    flat = sampling.sobol(lambda z: np.ones(len(z)), normal, other, range(4))
+    flat = sampling.sobol(lambda z: np.ones(len(z)), normal, other, range(4), powers != 0.0)
     assert not np.any(flat)
     quantiles = np.quantile(law(normal), (0.05, 0.5, 0.95))
     np.testing.assert_allclose(quantiles, 3.0 * np.exp(np.sqrt(v.sum()) * np.array([-1.6449, 0, 1.6449])), rtol=0.01)
+
+
+def test_inputs_that_may_have_no_effect_are_looked_at_together():
+    """Of 64 inputs two matter, one of them only where the other is small: the same indices as one by one, sooner."""
+    normal, other = uncertainty._draws(1, 2**12, 64)
+    calls = []
+
+    def law(z):
+        calls.append(z)
+        return np.maximum(z[:, 5], 0.5 + 0.3 * z[:, 40])
+
+    one_by_one = np.array(sampling.sobol(law, normal, other, range(64), np.ones(64, bool)))
+    every, calls[:] = len(calls), []
+    together = np.array(sampling.sobol(law, normal, other, range(64), np.arange(64) == 5))
+    np.testing.assert_array_equal(together, one_by_one)
+    assert np.flatnonzero(together[1]).tolist() == [5, 40] and every == 66 and len(calls) == 2 + 1 + 13
 
 
 def test_chance_of_best():
@@ -73,7 +89,7 @@ def test_a_sample_is_a_sweep_at_its_inputs():
     named = uncertainty.check(space, {"hardware.H20.fp8_flops_per_s": 0.3, NIC: 0.2, "context": 0.1})
     normal = uncertainty._draws(1, 3, 3)[0]
     point = {"hardware": "H20", "ep": 320, "batch": 32, "precision": "kv1-w1", "pipeline": "naive"}
-    outputs = uncertainty._Candidate(space, point, named).outputs(normal)
+    outputs = uncertainty._Candidate(space, point, named).outputs(normal, uncertainty._outputs_of(space))
     assert outputs["step_time"].shape == (3,)
     for i in range(3):
         moved = {x.name: next(iter(x.values.values())) * np.exp(s * normal[i, k]) for k, (x, s) in enumerate(named)}

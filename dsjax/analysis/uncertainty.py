@@ -9,6 +9,7 @@ import xarray as xr
 
 from .. import advance, evaluation, machine
 from ..errors import InputError, unknown
+from ..options import entry
 from ..results import dataset
 from ..search import ranking
 from ..space import parameters
@@ -79,7 +80,7 @@ def check(space, errors, samples=1024, seed=0, of=None, top=10, by=None, objecti
         raise InputError(f"errors: {errors!r}; expected {{parameter: relative error}}")
     found = {}
     for name in sorted(errors, key=lambda name: str(name).count(".")):  # the more exact name comes later and wins
-        where = f"error {name}"
+        where = entry("errors", name)
         sigma = number(where, errors[name], domain("1"))
         if sigma >= 1.0:
             raise InputError(f"{where}: {errors[name]!r}; expected a relative error above 0 and below 1")
@@ -138,11 +139,11 @@ def _candidates(results, named, normal, top, by, objective):
     space, (_, name, _) = results.space, ranking.check(results.space, by, top, objective)
     one = not len(space.by if by is None else by)
     best = ranking.best(results, by=by, top=TRIED * top if one else 1, objective=objective)
-    kept, drawn, tied = {}, [], []
+    names, kept, drawn, tied = _outputs_of(space), {}, [], []
     for i in advance.of(range(best.sizes["rank"])):
         point = {axis: best[axis].values[i].item() for axis in space.axes}
         candidate = _Candidate(space, point, named)
-        found = candidate.outputs(normal)
+        found = candidate.outputs(normal, names)
         twin = next((k for k, other in enumerate(drawn) if one and _equal(found, other)), None)
         if twin is not None:
             tied[twin].append(_difference(best, list(kept)[twin], point))
@@ -202,13 +203,13 @@ class _Candidate:
                 self.names.append(x.name)
                 self.used.append((column, operand, sigma, x.meta["high"]))
 
-    def outputs(self, normal, clip=True):
+    def outputs(self, normal, names, clip=True):
         """{variable: value in every sample} for standard normals (sample, input); within their domains by `clip`."""
         values = {}
         for column, operand, sigma, high in self.used:
             moved = self.numbers[operand] * np.exp(sigma * normal[:, column])
             values[operand] = np.minimum(moved, high) if clip and high is not None else moved
-        return evaluation.samples(self.space, values, len(normal), _outputs_of(self.space))
+        return evaluation.samples(self.space, values, len(normal), names)
 
 
 def _outputs_of(space):
@@ -254,14 +255,15 @@ def _shares(candidate, normal, other, of):
     sigma = np.array([sigma for _, _, sigma, _ in candidate.used])
 
     def value(draws, clip=True):
-        return candidate.outputs(draws, clip)[of]
+        return candidate.outputs(draws, (of,), clip)[of]
 
     moves = np.zeros((len(columns), normal.shape[1]))
     moves[np.arange(len(columns)), columns] = STEP / sigma
     elasticity = (
         np.zeros(0) if not columns else (np.log(value(moves, False)) - np.log(value(-moves, False))) / (2.0 * STEP)
     )
-    first, total, *errors = sampling.sobol(value, normal, other, columns)
+    likely = np.abs(elasticity * sigma) > sampling.STILL * np.linalg.norm(elasticity * sigma)
+    first, total, *errors = sampling.sobol(value, normal, other, columns, likely)
     meta = {"units": "1"}
     return {
         "input": ("input", np.array(candidate.names, object), {"long_name": "uncertain input of the first candidate"}),

@@ -22,8 +22,9 @@ ASKED = [
 ]
 MORE = {
     "solve": ("--vary", "context", "--until", "feasible"),
-    "uncertainty": ("--samples", "4", "--error", "curve=0.1"),
+    "uncertainty": ("--samples", "4", "--error", "hardware=0.1"),
 }
+ASKS = ("vary: ", "launch: engine", "--error ")  # what may be wrong for a file that is sound
 SHARED = [("plot", "pareto", "-o", "y.svg"), ("report", "-o", "y.html"), ("compare", "best.nc"), ("launch",)]
 TYPES = ["f8", "f4", "i1", "i8", "u2", "S1", str]
 
@@ -49,7 +50,7 @@ def netcdf(rng, base):
         seed = rng.random()
         changes = (lambda folder: changed(np.random.default_rng(int(seed * 2**32)), rng, folder / "x.nc"),)
     args = asked(rng, "x.nc")
-    return {"args": args, "files": {"x.nc": content}, "named": ("x.nc",), "changes": changes, "outputs": OUTPUTS}
+    return {"args": args, "files": {"x.nc": content}, "named": ("x.nc", *ASKS), "changes": changes, "outputs": OUTPUTS}
 
 
 OUTPUTS = ("y.svg", "y.html")
@@ -115,7 +116,7 @@ def store(rng, base):
     return {
         "args": asked(rng, "x.zarr"),
         "files": {"x.zarr": base / "core.zarr"},
-        "named": ("x.zarr",),
+        "named": ("x.zarr", *ASKS),
         "changes": (lambda folder: in_folder(rng, folder / "x.zarr"),),
         "outputs": OUTPUTS,
     }

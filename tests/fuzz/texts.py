@@ -17,7 +17,7 @@ ASKED = [("best",), ("best",), ("best",), ("explain",), ("pareto",), ("histogram
 ASKED += [
     ("sweep", "-o", "y.nc"),
     ("best", "--format", "json"),
-    ("uncertainty", "--samples", "4", "--error", "curve=0.1"),
+    ("uncertainty", "--samples", "4", "--error", "hardware=0.1"),
     ("launch",),
 ]
 
@@ -27,7 +27,7 @@ def grid(rng, base):
     name = rng.choice([*GRIDS, "core", "core", "study"])
     text = damage.written(rng, damage.toml(damage.tree(rng, GRIDS[name])))
     command, *more = rng.choice(ASKED)
-    files, named = {"g.toml": text}, ("g.toml", "launch: engine")
+    files, named = {"g.toml": text}, ("g.toml", "launch: engine", "--error ")
     return {"args": (command, "g.toml", *more), "files": files, "named": named, "outputs": ("y.nc",)}
 
 

@@ -14,6 +14,7 @@ from ..progress import progress
 from ..tables import records, table
 
 SMALL = 0.005  # shares of the variance below this have no line
+NAMED = 8  # so many of them are named
 
 
 @command()
@@ -157,8 +158,11 @@ def _inputs(ds):
     linear = "linear %, unclipped" if clipped(ds).keys() & set(ds["input"].values) else "linear %"
     text = table(["input", "error %", "elasticity", linear, "Sobol %", "Sobol total %"], lines)
     text += "\n  (Sobol: +- one standard error of its samples)" if len(lines) > 1 else ""
-    small = [ds["input"].values[i] for i in order if shares[i] < SMALL]
-    return text + (f"\n  below {SMALL:.1%} each: {', '.join(small)}" if small else "")
+    small = [ds["input"].values[i] for i in order if 0.0 < shares[i] < SMALL]
+    named = ", ".join(small[:NAMED]) + (f" and {len(small) - NAMED} more" if len(small) > NAMED else "")
+    text += f"\n  below {SMALL:.1%} each: {named}" if small else ""
+    still = shares.count(0.0)
+    return text + (f"\n  without effect: {still} more" if still else "")
 
 
 def conclusion(ds):
