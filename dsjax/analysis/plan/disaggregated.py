@@ -17,6 +17,7 @@ from . import largest
 
 # Splits of a pool, of one precision and one hardware: those that bounds on their rate rank first, and the quickest.
 RANKED, QUICKEST = 8, 3
+PARTS = 16  # so many numbers of users at once take hardly longer than one
 WAIT = 0.01  # of what is served: users who add less only wait
 FEWER = 0.9  # of the users that a limit allows: where so few are served as much, the others only wait
 POOLS = ("prefill", "decode")
@@ -141,14 +142,17 @@ class Search:
     def _busy(pairs, known, tried):
         """Users of the best pairs: the fewest that are served all but `WAIT`; more only wait for the busier pool.
 
-        What is served never falls with users: halved until the two are one. Where a limit ends the users, and not many
-        fewer are served as much, those that it allows.
+        What is served never falls with users: the span between too few and enough is cut into `PARTS` until the two are
+        one. Where a limit ends the users, and not many fewer are served as much, those that it allows.
         """
         high, low, worth = known.holds[pairs].copy(), np.zeros(len(pairs)), known.worth[pairs]
+        share = np.arange(1, PARTS)[:, None] / PARTS
         while len(left := np.flatnonzero(high - low > 1.0)):
-            middle = np.floor(0.5 * (low + high))[left]
-            enough = tried(pairs[left], middle)[0] >= worth[left] * (1.0 - WAIT)
-            high[left], low[left] = np.where(enough, middle, high[left]), np.where(enough, low[left], middle)
+            users = np.clip(np.floor(low[left] + share * (high - low)[left]), low[left] + 1.0, high[left] - 1.0)
+            served = tried(np.tile(pairs[left], PARTS - 1), users.ravel())[0].reshape(users.shape)
+            enough = served >= worth[left] * (1.0 - WAIT)
+            high[left] = np.where(enough, users, high[left]).min(axis=0)
+            low[left] = np.where(enough | (users >= high[left]), low[left], users).max(axis=0)
         ended = (known.fails - known.holds)[pairs] <= 1.0
         return np.where(ended & (high > FEWER * known.holds[pairs]), known.holds[pairs], high)
 
