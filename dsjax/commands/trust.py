@@ -74,6 +74,13 @@ def told_by(ds):
     return ds.attrs.get("remarks", "").splitlines()
 
 
+def of_systems(errors):
+    """How far off measured systems of a kind were, and first tokens: `kept.errors_of` their class."""
+    off = [f"{errors[f'{of}_median']:.0%}, 9 of 10 within {errors[f'{of}_p90']:.0%}" for of in ("error", "ttft_error")]
+    said = f"{errors['systems']:g} measured systems of this kind ({errors['system_class']}) were off by median {off[0]}"
+    return f"{said}; first tokens by median {off[1]}"
+
+
 def of_prices(known):
     """`provenance.of_prices`, short unless --verbose."""
     if verbose() or not any(known.values()):

@@ -20,6 +20,14 @@ def of_class(name):
     return next(x for x in statistics()["classes"] if x["group"] == name)
 
 
+def errors_of(name):
+    """{variable of a plan: how far off the measured systems of a class were, and first tokens}."""
+    own, first = of_class(name), of_class("first token")
+    row = {"system_class": name, "systems": float(own["counted"])}
+    row |= {f"error_{of}": own[of] for of in ("median", "p90")}
+    return row | {f"ttft_error_{of}": first[of] for of in ("median", "p90")}
+
+
 def class_of(phase, point):
     """The class that a point {name: number or label} of a phase is nearest to."""
     if phase in ("prefill", "serve", "disaggregated"):

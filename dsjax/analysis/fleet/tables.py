@@ -145,6 +145,7 @@ def _attributes(searches, question, command):
     found |= {
         "title": f"Fleets for a demand, {_words(question)} first",
         "asked": json.dumps(question.asked | question.own, default=plain),
+        "model": ", ".join(space.axes.get("model") or [space.fixed["model"]]),
         "statistic": question.statistic,
         "spare": question.spare,
         "margins": json.dumps(question.margins),

@@ -129,7 +129,7 @@ def _rows(search, question):
         row |= _served(at, question, int(n[k]), float(n[k] * chips), users, hour, _basis(space, named))
         alone = row["concurrency"] / n[k] <= 1.0
         others = max(row["concurrency"] / n[k] - 1.0, 0.0) * question.asked["isl"] / question.asked["osl"]
-        row |= _measured(measured.decode_kind(alone, others, row["tp"], chips))
+        row |= kept.errors_of(measured.decode_kind(alone, others, row["tp"], chips))
         rows.append(row | {"binds": _binds(beyond, question, full)})
     return rows
 
@@ -141,14 +141,6 @@ def _changes(chosen):
     catalogs = own["catalogs"] or ()
     catalogs = [str(x) for x in ((catalogs,) if isinstance(catalogs, str | os.PathLike) else catalogs)]
     return {"fixed": fixed, "settings": dict(own["settings"] or {}), "catalogs": catalogs}
-
-
-def _measured(kind):
-    """How far off measured systems of a class were, and first tokens."""
-    own, first = kept.of_class(kind), kept.of_class("first token")
-    row = {"system_class": kind, "systems": float(own["counted"])}
-    row |= {f"error_{name}": own[name] for name in ("median", "p90")}
-    return row | {f"ttft_error_{name}": first[name] for name in ("median", "p90")}
 
 
 def _rows_of_pools(search, question, chosen, whole):
@@ -166,7 +158,7 @@ def _rows_of_pools(search, question, chosen, whole):
         basis = _basis(_same(whole.instances.spaces, named["decode"]), named["decode"])
         row |= _served(at, question, 1, search.chips_of(fleet), fleet.users, search.price(fleet), basis)
         alone = row["concurrency"] <= 1.0
-        row |= _measured(measured.decode_kind(alone, 0.0, row["decode_tp"], named["decode"]["chips"]))
+        row |= kept.errors_of(measured.decode_kind(alone, 0.0, row["decode_tp"], named["decode"]["chips"]))
         binds = search.binds(fleet) if question.demanded else _binds(beyond, question, False)
         if binds == "nothing":  # more users only wait for the busier pool
             binds = f"{max(named, key=lambda pool: at[f'{pool}_utilisation'])} pool"

@@ -159,10 +159,7 @@ def _sure(row, statistic):
         "sibling": "kernels measured on a sibling",
         "assumed": "kernels nobody has measured",
     }
-    off = [f"{row[f'{of}_median']:.0%}, 9 of 10 within {row[f'{of}_p90']:.0%}" for of in ("error", "ttft_error")]
-    said = f"{row['systems']:g} measured systems of this kind ({row['system_class']}) were off by median {off[0]}"
-    said += f"; first tokens by median {off[1]}; kernel times +-{row['curve_uncertainty']:.0%}"
-    said += f" ({basis[row['curve_basis']]})"
+    said = f"{trust.of_systems(row)}; kernel times +-{row['curve_uncertainty']:.0%} ({basis[row['curve_basis']]})"
     outside = marks.of(row["outside_validity"], [f"{x}_{statistic}" for x in ("ttft", "tpot")])
     return said + (f"; percentiles not to be trusted ({', '.join(outside).replace('_', ' ')})" if outside else "")
 

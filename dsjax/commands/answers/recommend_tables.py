@@ -6,6 +6,7 @@ import shlex
 from ...formats import label, milliseconds, rounded, shown
 from ...options import entry
 from ...space import provenance
+from ...validation import kept
 from .. import marks, output, trust
 from ..output import echo
 from ..tables import marked, records, rows_over, table
@@ -26,6 +27,7 @@ def show(ds, form, quiet, prices=None):
     rows, largest = rows_over(ds, "rank"), json.loads(ds.attrs.get("largest", "{}"))
     if form != "table":
         summary = {
+            "model": ds.attrs["model"],
             "asked": asked,
             "statistic": ds.attrs["statistic"],
             "limits": limits,
@@ -52,6 +54,8 @@ def show(ds, form, quiet, prices=None):
         echo(table(columns, [_refusal(row) for row in refused]))
     if not quiet:
         echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
+        if rows:
+            echo(f"sure: {trust.of_systems(kept.errors_of(kept.class_of('serve', {})))}")
         lines = [line for line in (_too_large(rows),) if line]
         for line in [*lines, *(f"  {line}" for line in trust.slips(ds))]:
             echo(line)
@@ -84,7 +88,7 @@ def _question(asked, limits, margins, attrs):
     margin = f" (with the SLO margin: {', '.join(given)})" if given else ""
     spare = f"; {attrs['spare']:g} spare instance{'s' if attrs['spare'] > 1 else ''} a pool" if attrs["spare"] else ""
     held = f" {HELD[attrs['statistic']]}" if words else ""
-    return f"{demand}, {lengths}; {' and '.join(words) or 'no SLO'}{held}{margin}{spare}"
+    return f"{attrs['model']}: {demand}, {lengths}; {' and '.join(words) or 'no SLO'}{held}{margin}{spare}"
 
 
 def _time(key):
