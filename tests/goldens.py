@@ -118,9 +118,14 @@ def _short(x):
     return text if len(text) < 200 else text[:200] + "..."
 
 
+def kept(group):
+    """{question: answer} of a group."""
+    return json.loads((FOLDER / f"{group}.json").read_text(encoding="utf-8"))
+
+
 def check(group, case, answer):
     """Fail where the answer to a question is not the one that is kept."""
-    then = json.loads((FOLDER / f"{group}.json").read_text(encoding="utf-8"))
+    then = kept(group)
     now = json.loads(json.dumps(plain(answer)))
     found = list(differences(then.get(case), now, case))
     more = [f"and {len(found) - 20} more"] * (len(found) > 20)

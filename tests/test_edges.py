@@ -9,6 +9,7 @@ from dsjax.analysis import wider
 from dsjax.commands import output
 from dsjax.errors import InputError
 from dsjax.pictures import pareto
+from dsjax.search import cells
 from dsjax.space import restoring
 from dsjax.specs import variables
 
@@ -133,3 +134,17 @@ def test_points_are_thinned_to_one_a_cell(monkeypatch):
         flat, (xs, ys) = pareto.thinned(None, Grid(len(y)), np.arange(len(y)), ("x", "y"))
         assert len(flat) == len(xs) == len(ys) == kept
         np.testing.assert_array_equal(ys, y[:: 2 if step == 0.5 else 1])
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "length"), [(720, 100, 90), (720, 101, 90), (77, 10, 7), (77, 28, 11), (76, 76, 76), (26, 50, 26)]
+)
+def test_windows_of_a_long_axis_divide_it_where_they_can(n, most, length):
+    """The longest divisor up to `most`."""
+    assert cells.window(n, most) == length
+
+
+@pytest.mark.parametrize(("n", "most"), [(101, 40), (2 * 101, 8), (3 * 101, 12), (4 * 101, 17)])
+def test_windows_are_the_longest_where_no_divisor_is_near(n, most):
+    """No divisor in (most / 4, most]: the last window is shorter."""
+    assert cells.window(n, most) == most

@@ -351,7 +351,7 @@ def test_command_line_prints_arithmetic_that_adds_up(files):
     assert "not in the grid of the other pool" in text.split("No fleet")[1]
     fewest, sure, *_ = text.split("next:")[0].split("\n\n")[-1].splitlines()
     assert fewest.startswith("Fewest chips") and sure.startswith("sure: ") and "measured systems" in sure
-    assert found["model"] == "DeepSeek-V3" and text.splitlines()[0].startswith("DeepSeek-V3: 60 requests/s, 2,000 prompt")
+    assert found["model"] == "DeepSeek-V3" and text.startswith("DeepSeek-V3: 60 requests/s, 2,000 prompt")
     alone = command("recommend", *asked, "--no-aggregated", "--format", "csv", "--quiet").splitlines()
     assert alone[0].startswith("rank,") and len(alone) == 3
 

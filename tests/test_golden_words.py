@@ -42,7 +42,10 @@ ALL = {
     "catalog of engines": "catalog engines",
     "catalog of precisions": "catalog precisions",
     "a row": "catalog hardware H800",
-    "count": "count --model Qwen3-30B-A3B",
+    "count": "count Qwen3-30B-A3B --batch 16 --ep 8",
+    "count of a pass of prompts": "count DeepSeek-V3 --phase prefill --context 512 --tp 2 --ep 4",
+    "count of an absorbed pass": "count DeepSeek-V3 --batch 64 --ep 8",
+    "count of states": "count Kimi-Linear-48B-A3B --tp 2",
     "calibrate": "calibrate gemm.csv --kind gemm --hardware H800 --precision bf16",
 }
 # Commands whose words alone are kept, or that write a file.
@@ -131,6 +134,12 @@ CASES = {name: functools.partial(formats, line) for name, line in ALL.items()}
 CASES |= {name: functools.partial(run, line) for name, line in SOME.items()}
 CASES |= {f"quiet: {name}": functools.partial(run, SOME[name], "--quiet") for name in QUIET}
 CASES |= {f"narrow: {name}": functools.partial(run, ALL[name], columns="60") for name in ("best", "catalog", "explain")}
+
+
+def test_what_is_kept_is_an_answer():
+    """No command is kept that is not understood, but for the one that says why a size is none."""
+    codes = {name: found["table"][0] if name in ALL else found[0] for name, found in goldens.kept("words").items()}
+    assert {name for name, code in codes.items() if code not in (0, 1)} == {"plot of a bad size"}
 
 
 @pytest.mark.parametrize("name", CASES)

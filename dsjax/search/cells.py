@@ -76,7 +76,7 @@ def layout_of(space, by=(), dtype="float32"):
         if points >= least or long:
             break
         if points * sizes[axis] > room:
-            long, sizes[axis] = axis, _window(sizes[axis], max(1, room // points))
+            long, sizes[axis] = axis, window(sizes[axis], max(1, room // points))
         inner.append(axis)
         points *= sizes[axis]
     kept = tuple(axis for axis in lifted if axis not in inner or axis == long)
@@ -89,7 +89,7 @@ def layout_of(space, by=(), dtype="float32"):
     return Layout(policies, kept, tuple(reversed(inner)), tuple(cut.items()), long)
 
 
-def _window(n, most):
+def window(n, most):
     """Length of the windows along a long axis: up to `most`, one that divides it where there is one near."""
     return next((length for length in range(most, most // 4, -1) if n % length == 0), most)
 

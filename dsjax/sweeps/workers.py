@@ -64,7 +64,7 @@ def check(client, session=None):
         if worker in mute and len(mute) < len(found):
             continue
         if isinstance(seen, BaseException):
-            reason = str(seen).split("\n")[0][:120] or type(seen).__name__
+            reason = str(seen).split("\n")[0] or type(seen).__name__
             raise InputError(f"worker {worker}: dsjax cannot be used there ({reason}); expected dsjax {__version__}")
         host, trouble = seen
         if trouble:

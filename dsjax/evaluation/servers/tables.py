@@ -83,9 +83,9 @@ class Layouts:
             return loads, None
         columns = dict(zip(columns, np.broadcast_arrays(*columns.values()), strict=True))
         _, first, place = np.unique(np.stack([*columns.values()]), axis=1, return_index=True, return_inverse=True)
-        if len(first) == len(place.reshape(-1)):
+        if len(first) == place.size:
             return loads, None
-        return loads | {name: (LENGTHS, x[first]) for name, x in columns.items()}, place.reshape(-1)
+        return loads | {name: (LENGTHS, x[first]) for name, x in columns.items()}, place.ravel()
 
 
 def is_shared(name):
