@@ -7,7 +7,7 @@ import click
 
 from . import __version__, options
 from .commands import ends, output, process
-from .errors import InputError, NothingFeasible
+from .errors import InputError, NothingFeasible, shortened
 from .results import patience
 
 # Package of `commands` -> (task group of `dsjax --help`, {command, a module there: what it answers}).
@@ -116,11 +116,11 @@ class _Commands(click.Group):
 
 @contextlib.contextmanager
 def _usage():
-    """What click says about a wrong command line, without the control characters of the words it repeats."""
+    """What click says about a wrong command line: no control characters and no more than the ends of long words."""
     try:
         yield
     except click.ClickException as error:
-        error.message = output.safe(error.message)
+        error.message = shortened(output.safe(error.message))
         raise
 
 

@@ -96,6 +96,19 @@ def test_what_dsjax_did_not_write_is_not_read(spec, run):
     assert (": 134,217,728 values over x" if spec else "attribute dsjax_spec: missing") in said
 
 
+@pytest.mark.parametrize("units", ["seconds since 1970-01-01", "days", "s"])
+def test_no_number_is_a_date(units, run):
+    """Whatever its units say: such numbers were read as dates, and could not be compared."""
+    small("x.nc")
+    said = run("pareto", "x.nc", "--format", "json", "--quiet")
+    with netCDF4.Dataset("x.nc", "a") as file:
+        for name in ("tps_per_user", "tps_per_chip", "step_time"):
+            file[name].units = units
+    for command in ("pareto", "best", "explain"):
+        assert run(command, "x.nc", "--quiet")[0] == 0
+    assert said[0] == 0 and run("pareto", "x.nc", "--format", "json", "--quiet") == said
+
+
 def test_a_file_that_is_never_read_to_its_end_is_given_up():
     small("x.nc")
     code = """

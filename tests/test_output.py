@@ -270,6 +270,12 @@ def test_errors_show_what_they_repeat(args):
     assert run.exit_code == 2 and r"no\x1b[2J" in run.stderr and "\x1b" not in run.stderr
 
 
+@pytest.mark.parametrize("args", [["best", "--dtype", "9" * 3000], ["best", "--" + "x" * 3000], ["y" * 3000]])
+def test_errors_of_a_command_line_are_short(args):
+    run = CliRunner().invoke(cli.main, args, prog_name="dsjax")
+    assert run.exit_code == 2 and len(run.stderr.splitlines()[-1]) < 320 and "..." in run.stderr
+
+
 # ---- on a terminal
 
 

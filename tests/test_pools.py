@@ -67,6 +67,21 @@ def test_laws():
     np.testing.assert_allclose(ds["chips"], (chips + 0.0 * ds["chips"]).transpose(*ds["chips"].dims))
 
 
+def test_the_memory_of_a_pool_of_prompts_is_that_of_its_weights_and_of_a_full_step():
+    """Beside a decode pool with next to no requests it is the larger one, and grows with the tokens of a step."""
+    tokens = np.array([4096.0, 16384.0, 65536.0])
+    axes = {"requests_per_s": [1e-3], "max_prefill_tokens": tokens.tolist()}
+    split = {"tp": 1, "ep": 8, "engine": "generic"}
+    pools = given(axes, prefill=split, decode=split | {"chips": [8, 32], "ep": [8, 32]})
+    memory = dsjax.sweep(pools)["memory_per_chip"].isel(requests_per_s=0)
+    wide, narrow = (memory.sel(decode_chips=n, decode_ep=n).values for n in (32, 8))
+    np.testing.assert_array_equal(wide, narrow)
+    each = np.diff(wide) / np.diff(tokens)
+    weights = wide - each[0] * tokens  # a step holds so much for each of its tokens
+    assert each[0] > 7168 and each[1] == pytest.approx(each[0], rel=1e-6)
+    assert 671e9 / 8 < weights[0] < 1.4 * 671e9 / 8 and np.ptp(weights) < 1e-6 * weights[0]
+
+
 def test_the_ratio_that_balances_the_pools():
     ds = dsjax.sweep(given(axes={"requests_per_s": [0.5]})).isel(requests_per_s=0)
     ratio = float(ds["balanced_ratio"])

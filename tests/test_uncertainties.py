@@ -62,6 +62,14 @@ def test_inputs_that_may_have_no_effect_are_looked_at_together():
     assert np.flatnonzero(together[1]).tolist() == [5, 40] and every == 66 and len(calls) == 2 + 1 + 13
 
 
+def test_outputs_are_equal_to_a_billionth():
+    one = {"tpot": np.array([2.0, np.nan]), "ttft": np.array([1.0, 3.0])}
+    for more, same in ((0.9e-9, True), (1.1e-9, False)):
+        for i in (0, 1):
+            other = one | {"ttft": one["ttft"] * (1.0 + more * (np.arange(2) == i))}
+            assert uncertainty._equal(one, other) == uncertainty._equal(other, one) == same
+
+
 def test_chance_of_best():
     values = np.array([[3.0, 3.0, 1.0, 9.0], [2.0, 3.0, 2.0, 9.0], [9.0, 1.0, 9.0, 9.0]])
     feasible = np.array([[True, True, True, False], [True, True, True, False], [False, True, False, False]])

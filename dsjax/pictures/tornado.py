@@ -80,8 +80,7 @@ def draw(figure, results, at="best", of=None, wrt=None):
     )
     ax.set_ylim(len(rows) - 0.4, -0.6)
     low, high = min(0.0, bars.min()), max(0.0, bars.max())
-    pad = 0.24 * (high - low)  # room for the numbers
-    ax.set_xlim(low - 0.1 * pad * (low < 0), high + pad)
+    ax.set_xlim(1.1 * low, high + 0.24 * (high - low))  # room for the numbers
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     canvas.numbers(ax.xaxis)

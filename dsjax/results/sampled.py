@@ -51,7 +51,7 @@ def _points(results):
     space, there = results.space, results.there
     flat = np.flatnonzero(np.broadcast_to(there, results.shape)) if there is not None else None
     n = space.points if flat is None else len(flat)
-    chosen = np.random.default_rng(n).choice(n, min(POINTS, n), replace=False) if n < 2**31 else np.arange(POINTS)
+    chosen = np.random.default_rng(n).choice(n, min(POINTS, n), replace=False)
     policies = {}  # another choice is another trace, which takes longer than all points of one
     for index in chosen if flat is None else flat[chosen]:
         place = np.unravel_index(int(index), results.shape)

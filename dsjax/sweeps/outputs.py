@@ -139,5 +139,5 @@ def opened(path):
     """The dataset of a file or a store, read when it is used."""
     if kind_of_results(path) == "Zarr store":
         damage.check_store(path)
-        return xr.open_zarr(path, chunks=None)
-    return xr.open_dataset(path, engine="netcdf4", cache=False)
+        return xr.open_zarr(path, chunks=None, decode_times=False)
+    return xr.open_dataset(path, engine="netcdf4", cache=False, decode_times=False)

@@ -24,7 +24,7 @@ MORE = {
     "solve": ("--vary", "context", "--until", "feasible"),
     "uncertainty": ("--samples", "4", "--error", "hardware=0.1"),
 }
-ASKS = ("vary: ", "launch: engine", "--error ")  # what may be wrong for a file that is sound
+ASKS = ("vary: ", "launch: ", "--error ")  # what may be wrong for a file that is sound
 SHARED = [("plot", "pareto", "-o", "y.svg"), ("report", "-o", "y.html"), ("compare", "best.nc"), ("launch",)]
 TYPES = ["f8", "f4", "i1", "i8", "u2", "S1", str]
 
