@@ -109,6 +109,18 @@ def test_no_number_is_a_date(units, run):
     assert said[0] == 0 and run("pareto", "x.nc", "--format", "json", "--quiet") == said
 
 
+@pytest.mark.parametrize(("kind", "holds"), [("S1", "|S1"), (str, "<U1")])
+def test_a_variable_of_texts_is_named(kind, holds, run):
+    small("x.nc")
+    with netCDF4.Dataset("x.nc", "a") as file:
+        file.renameVariable("tps_per_user", "old")
+        file.createVariable("tps_per_user", kind, file["old"].dimensions)
+    wanted = f"variable tps_per_user: holds {holds}; expected the numbers of a NetCDF file that dsjax wrote\n"
+    for command in ("best", "pareto", "uncertainty --error nic=0.1", "explain", "sensitivity", "histogram"):
+        name, *more = command.split()
+        assert run(name, "x.nc", *more) == (2, f"error: x.nc: {wanted}")
+
+
 def test_a_file_that_is_never_read_to_its_end_is_given_up():
     small("x.nc")
     code = """
