@@ -166,3 +166,21 @@ def test_a_mask_that_refuses_every_split_is_told():
     line = f"plan --model {MODEL} --hardware {HARDWARE} --chips 2 --isl 1024 --osl 256 --fix mtp=1 --fix sp=1"
     text = command(*line.split(), code=1)
     assert f"ok_mtp: mtp = 1, and {MODEL} has no MTP module that makes draft tokens" in text
+
+
+PLAIN = {"kind": "aggregated", "tp": 8.0, "dp": 1.0, "ep": 1.0, "moe_tp": 1.0, "pp": 1.0, "sp": 1.0, "mtp": 0.0}
+PLAIN |= {"pipeline": "naive", "dispatch_mode": "auto", "batching": "chunked"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "tp8 dp1 ep1 chunked"),
+        ({"moe_tp": 2.0}, "tp8 dp1 ep1 moe_tp2 chunked"),
+        ({"pp": 2.0, "sp": 2.0}, "tp8 dp1 ep1 pp2 sp2 chunked"),
+        ({"mtp": 1.0, "ep": 8.0}, "tp8 dp1 ep8 mtp1 chunked"),
+        ({"pipeline": "sbo", "dispatch_mode": "normal", "batching": ""}, "tp8 dp1 ep1 sbo normal"),
+    ],
+)
+def test_a_split_is_told_by_what_it_splits(changes, text):
+    assert plan_words._split(PLAIN | changes) == text
