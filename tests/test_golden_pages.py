@@ -68,7 +68,8 @@ def page(name):
 
 def _short(part):
     if isinstance(part, parts.Chart):
-        return [part.title, part.says, part.note, part.fixed]
+        sizes = [[spec["height"], *map(len, spec["datasets"].values())] for spec in part.specs]
+        return [part.title, part.says, part.note, part.fixed, sizes]
     if isinstance(part, parts.Table):
         rows = [[[x for x in cell if x not in ("", None)] for cell in row] for row in part.rows[:12]]
         return dataclasses.replace(part, rows=[*rows, len(part.rows)])

@@ -103,7 +103,7 @@ def shape_of(chosen):
     own = {name: x for name, x in chosen.fixed.items() if name.startswith("model_") or name == "memory_reserve"}
     own |= {name: min(values) for name, values in chosen.axes.items() if name == "memory_reserve"}
     fixed = ONE | {"nic": chosen.nic, "engine": chosen.engines[0]} | own
-    return derived.Shape(grid.load(head | {"fixed": fixed}, any_size=True, **chosen.changes))
+    return derived.Shape(grid.load(head | {"fixed": fixed}, **chosen.changes))
 
 
 def precisions(chosen, shape, catalog):

@@ -44,8 +44,7 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     from .. import ranked, steps
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
-    if outputs:
-        request.keep_inputs(outputs)
+    request.keep_inputs(outputs)
     for path in outputs:
         large_sweep.check(path, force, path is output, resume)
     space = grid.load(request.source, **request.changes(), any_size=machine.disk(output) if output else False)
