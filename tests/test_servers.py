@@ -8,8 +8,9 @@ import xarray as xr
 
 import dsjax
 from dsjax import evaluation
-from dsjax.errors import InputError
+from dsjax.errors import InputError, NothingFeasible
 from dsjax.evaluation import servers
+from dsjax.search import slabwise
 from dsjax.serving.instances import table
 from dsjax.space import grid
 from dsjax.specs.variables import OF_SERVERS
@@ -358,6 +359,33 @@ def test_a_search_slab_by_slab_finds_what_a_held_one_finds(limit, monkeypatch):
                 np.testing.assert_allclose(here, other, rtol=1e-9, err_msg=name)
             else:
                 assert (here == other).all(), name
+
+
+@pytest.mark.parametrize("most", [2, 5, 40])
+@pytest.mark.parametrize("pools", [False, True])
+def test_a_histogram_slab_by_slab_is_that_of_the_dataset(most, pools, monkeypatch):
+    """Also where the last slab of an axis overlaps the one before it."""
+    monkeypatch.setattr("dsjax.search.slabwise.LEAST", most)
+    monkeypatch.setattr("dsjax.search.slabwise.MOST", most)
+    axes = {"concurrency": [1, 2, 4, 8, 16, 32, 64]}
+    given = _grid(axes={"hardware": ["H20", "H200", "B200"], "tp": [1, 8]} | axes)
+    given |= {"constraints": {"max_tpot_p90": 0.03}}
+    if pools:
+        pool = {"hardware": ["H20", "H200", "B200"], "tp": [1, 8], "chips": 8, "nic": "CX7"}
+        given |= {"phase": "disaggregated", "axes": axes, "prefill": pool, "decode": pool}
+        given["fixed"] = {"isl": 2048, "osl": 256}
+    held, streamed = (dsjax.histogram(given, of="ttft_p90", bins=5, stream=stream) for stream in (False, True))
+    assert 10 < held["count"].sum() < 252 and (held["count"] > 0).sum() > 1
+    xr.testing.assert_allclose(streamed, held, rtol=1e-12)
+
+
+def test_a_histogram_of_no_server_is_none(monkeypatch):
+    given = _grid({"concurrency": [8, 16]}) | {"constraints": {"max_ttft_p90": 1e-4}}
+    with pytest.raises(NothingFeasible, match="no feasible point has ttft_p50"):
+        dsjax.histogram(given, of="ttft_p50", stream=True)
+    monkeypatch.setattr("dsjax.machine.room", lambda *most: 10)
+    with pytest.raises(InputError, match="ttft_p50: 2 values fill the memory that is free; expected fewer points"):
+        slabwise.values(grid.load(_grid({"concurrency": [8, 16]})), "ttft_p50")
 
 
 def test_tp_beyond_the_chips_is_masked_and_finite():

@@ -15,7 +15,7 @@ from ..results.handle import Results
 from ..specs.variables import VARIABLES
 from ..types import Amount, Source
 from ..units import domain, number
-from . import best, cells, ranking, workers
+from . import best, cells, ranking, slabwise, workers
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PRECISION = 1e-4  # of a streamed quantile, relative to the range of the variable
@@ -60,18 +60,28 @@ def of_dataset(ds, of=None, bins=20, quantiles=QUANTILES):
     results = Results.of(ds)
     space, name = results.space, variable(results.space, of)
     _, _, (values,) = ranking.candidates(results, (name,))
+    return _counted(space, name, values, bins, quantiles, "dsjax.histogram")
+
+
+def _counted(space, name, values, bins, quantiles, command):
+    """`histogram` of the values of all feasible points."""
     values = np.sort(values.astype(float))
     if not len(values):
         raise NothingFeasible(f"histogram: no feasible point has {name}")
     edges = np.linspace(values[0], values[-1], bins + 1)
     counts, _ = np.histogram(values, edges)
     found = values[np.clip(np.ceil(np.array(quantiles) * len(values)).astype(int) - 1, 0, None)]
-    return _described(space, name, edges, counts, quantiles, found, "dsjax.histogram")
+    return _described(space, name, edges, counts, quantiles, found, command)
 
 
 def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", command="dsjax", client=None):
-    """`histogram` of a space that is never held: points above an edge are counted, one pass for each edge."""
+    """`histogram` of a space that is never held: points above an edge are counted, one pass for each edge.
+
+    Of servers, which take a thousand times as long, the values of all feasible points are kept.
+    """
     name = variable(space, of)
+    if space.study.requests:
+        return _counted(space, name, slabwise.values(space, name, client), bins, quantiles, command)
     layout, searched = cells.layout_of(space, (), dtype), workers.runner(client)
     with advance.part(0.0, 0.05):
         most, least = (cells.largest(space, layout, name, sign, dtype, searched).max() for sign in (1, -1))

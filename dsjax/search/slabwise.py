@@ -9,7 +9,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from .. import advance, evaluation
+from .. import advance, evaluation, machine
 from ..errors import InputError
 from ..results import dataset
 from ..sweeps import slabs
@@ -75,6 +75,33 @@ def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float64", 
     return described(search.dataset(flat[chosen], ties, command), by, (x, x_sense), (y, y_sense))
 
 
+def values(space, name, client=None):
+    """Values of a variable at the feasible points of a space of servers that is never held; NaN is left out."""
+    _without_workers(client)
+    cut, found, held = _cut(space), [], 0
+    for index in advance.of(range(cut.number)):
+        piece = cut.piece(index)
+        shape, axes = tuple(piece.sizes.values()), [*piece.axes]
+        of, ok = (
+            np.broadcast_to(array.reshape([piece.sizes[axis] if axis in dims else 1 for axis in axes]), shape)
+            for dims, array in (evaluation.evaluate(piece, names=(name, "feasible"))[x] for x in (name, "feasible"))
+        )
+        # A slab at an end of an axis begins before its window, with points of the one before it.
+        first = {axis: piece.sizes[axis] - (x.stop - x.start) for axis, x in cut.window(index).items()}
+        own = tuple(slice(first.get(axis, 0), None) for axis in axes)
+        of, ok = of[own], ok[own]
+        found.append(of[ok & ~np.isnan(of)])
+        held += found[-1].nbytes
+        if held > machine.room():
+            raise InputError(f"{name}: {held / 8:,.0f} values fill the memory that is free; expected fewer points")
+    return np.concatenate([np.empty(0), *found])
+
+
+def _without_workers(client):
+    if client is not None:
+        raise InputError("client: workers search grids of steps; expected a search of servers without them")
+
+
 def _cut(space):
     """`Slabs` that share tables of steps which are held: as large as such tables allow, up to `MOST` points."""
     most = MOST
@@ -87,8 +114,7 @@ class _Search:
     """A space of servers cut into slabs, and what was looked at."""
 
     def __init__(self, space, by, names, client):
-        if client is not None:
-            raise InputError("client: workers search grids of steps; expected a search of servers without them")
+        _without_workers(client)
         self.space, self.by, self.names = space, by, names
         self.cut = _cut(space)
         self.sizes, self.groups = tuple(space.sizes.values()), {}
