@@ -115,3 +115,12 @@ def test_heads_of_keys_in_the_refusal():
 def test_rates_as_data_sheets_write_them(text):
     space = dsjax.load_grid(SEVEN_CHIPS, fixed={"hardware_fp8_flops_per_s": text})
     assert space.fixed["hardware_fp8_flops_per_s"] == 2e15
+
+
+@pytest.mark.parametrize(("width", "said"), [(21, False), (20, True)])
+def test_what_is_the_same_in_all_rows_is_said_once_where_columns_do_not_fit(width, said):
+    """Three columns of 5, 5 and 5, two spaces between them and before the first."""
+    made = tables.Table(["first", "same", "third"], [["x", "alike", "1"], ["y", "alike", "2"]])
+    lines = [text for text, _ in made.styled(width)]
+    assert (lines[0] == "  all: same alike") == said and ("alike" in lines[-1]) != said
+    assert max(map(len, lines)) <= width

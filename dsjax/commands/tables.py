@@ -47,7 +47,7 @@ class Table:
         kept, said = list(whole), []
         if len(cells) > 1:
             kept, said = self._without_constants(heads, cells, self.constant, kept, said)
-            if _total(heads, cells, kept) > room:
+            if _over([max(_widths(heads, cells, i)) for i in kept], room) > 0:
                 kept, said = self._without_constants(heads, cells, whole, kept, said)
         left, widths = [], _fitted(heads, cells, right, kept, room)
         for i in [*self.least, *(i for i in reversed(whole) if i not in self.least)]:
@@ -125,10 +125,6 @@ def _heading(text, columns):
 def _widths(heads, cells, i):
     """Columns of the terminal of the heading of a column, and of each of its cells."""
     return [output.cells(heads[i]), *(output.cells(row[i]) for row in cells)]
-
-
-def _total(heads, cells, kept):
-    return sum(max(_widths(heads, cells, i)) + 2 for i in kept) - 2
 
 
 def _fitted(heads, cells, right, kept, room):
