@@ -379,6 +379,14 @@ def test_a_histogram_slab_by_slab_is_that_of_the_dataset(most, pools, monkeypatc
     xr.testing.assert_allclose(streamed, held, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("tp", "ep"), [(8, 8), (1, 8)])
+def test_a_chunk_has_a_token_for_each_sequence_of_its_group(tp, ep):
+    """And one for prompts at least: 64 tokens a step and group, beside 63 sequences that it admits."""
+    given = space({"max_batch": [16, 63, 64, 128]}, tp=tp, ep=ep, batching="chunked", chunk_tokens=64, concurrency=4)
+    ok, found = (evaluation.evaluate(given, names=("ok_budget", "ok_memory"))[x][1] for x in ("ok_budget", "ok_memory"))
+    assert ok.ravel().tolist() == [True, True, False, False] and found.all()
+
+
 def test_a_histogram_of_no_server_is_none(monkeypatch):
     given = _grid({"concurrency": [8, 16]}) | {"constraints": {"max_ttft_p90": 1e-4}}
     with pytest.raises(NothingFeasible, match="no feasible point has ttft_p50"):
