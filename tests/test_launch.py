@@ -89,6 +89,13 @@ def test_tensorrt_llm_box():
     assert share == pytest.approx(1.0 - 0.1 * capacity / (capacity - held), abs=0.03)
 
 
+def test_nothing_is_dispatched_within_one_card_of_experts():
+    """Of experts that all chips share, ep 1 moe_tp 8, no library copies tokens, whatever mode is named."""
+    for ep, moe_tp in ((1, 8), (8, 1)):
+        found = of(box("sglang", tp=8, ep=ep, moe_tp=moe_tp, dispatch_mode="low-latency"))
+        assert any(flag.startswith("--moe-a2a-backend") for flag in found) == (ep > 1), found
+
+
 def test_wide_ep_with_deepep():
     found = box("sglang", **WIDE)
     assert not found.differs and of(found) == [
