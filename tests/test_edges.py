@@ -8,7 +8,7 @@ from dsjax.accessor import page
 from dsjax.analysis import wider
 from dsjax.commands import output
 from dsjax.errors import InputError
-from dsjax.pictures import pareto
+from dsjax.pictures import labels, pareto
 from dsjax.search import cells
 from dsjax.space import restoring
 from dsjax.specs import variables
@@ -148,3 +148,13 @@ def test_windows_of_a_long_axis_divide_it_where_they_can(n, most, length):
 def test_windows_are_the_longest_where_no_divisor_is_near(n, most):
     """No divisor in (most / 4, most]: the last window is shorter."""
     assert cells.window(n, most) == most
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_text_may_touch_the_edge_of_its_room(side):
+    """A box is within itself, and not where one side is beyond; boxes that touch do not overlap."""
+    room = [0.0, 0.0, 10.0, 5.0]
+    over = [x + (0.5 if side > 1 else -0.5) * (i == side) for i, x in enumerate(room)]
+    assert labels._within(room, room) and not labels._within(over, room) and labels._within(room, over)
+    beside = [x + (10.0, 5.0)[side % 2] * (i % 2 == side % 2) for i, x in enumerate(room)]
+    assert not labels._overlap(room, beside) and not labels._overlap(beside, room) and labels._overlap(room, over)

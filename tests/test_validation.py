@@ -302,6 +302,14 @@ def test_bad_files(tmp_path, old, new, said):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["study = []\n", "[defaults]\nmtp = 1\n", ""])
+def test_a_file_of_no_system_is_refused(tmp_path, text):
+    path = tmp_path / "none.toml"
+    path.write_text(text)
+    with pytest.raises(dsjax.InputError, match=r"none\.toml: (no system|study: missing); expected .*\[\[study"):
+        dsjax.validate(path)
+
+
 def test_bad_options():
     for options, said in (
         ({"fixed": {"batch": 3}}, "differs from system to system"),

@@ -69,6 +69,8 @@ def of_tables(data, file, replaced=None, more=()):
                 raise InputError(f"{name}: id: {row['id']!r} is there twice; expected distinct ids")
             system = _completed(name, row, defaults, loads, fixed)
             found[system.used["id"]] = system
+    if not found:
+        raise InputError(f"{file}: no system; expected tables [[study.system]]")
     apart = {key: why for name, x in ((file, data), *more) for key, why in _table(x, name, "not_described").items()}
     return File(tuple(found.values()), apart, ideal, defaults, alternatives)
 
