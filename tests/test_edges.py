@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dsjax import machine
+from dsjax import errors, machine
 from dsjax.accessor import page
 from dsjax.analysis import wider
 from dsjax.commands import output
@@ -158,3 +158,11 @@ def test_a_text_may_touch_the_edge_of_its_room(side):
     assert labels._within(room, room) and not labels._within(over, room) and labels._within(room, over)
     beside = [x + (10.0, 5.0)[side % 2] * (i % 2 == side % 2) for i, x in enumerate(room)]
     assert not labels._overlap(room, beside) and not labels._overlap(beside, room) and labels._overlap(room, over)
+
+
+def test_a_line_of_the_longest_length_is_whole():
+    """300 characters, however long its words are; one more, and they lose their middle."""
+    line = "a" * 200 + " " + "b" * 99
+    assert errors.LONGEST == 300 == len(line) and errors.shortened(line) == line
+    cut = errors.shortened(f"{line}b")
+    assert len(cut) <= 300 and "..." in cut and cut.startswith("a" * 30) and cut.endswith("b" * 30)

@@ -285,6 +285,8 @@ def test_the_defaults_of_a_users_file(tmp_path):
         ('metric = "decode"', 'metric = "decoding"', "did you mean 'decode'"),
         ('metric = "decode"', 'metric = "mixed"', "expected isl and osl"),
         ('id = "B0"', 'id = "A0"', "there twice"),
+        ('id = "A0"', "id = []", "id"),
+        ('id = "A0"', "id = {}", "id"),
         ("[[study.system]]", "[[study.sytem]]", "no system"),
         ("[[study]]", "[[stdy]]", "did you mean 'study'"),
         ('id = "A"\n', "", "[[study]] id"),

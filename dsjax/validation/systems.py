@@ -65,7 +65,7 @@ def of_tables(data, file, replaced=None, more=()):
     found: dict[str, System] = {}
     for name, tables in ((file, data), *more):
         for row in _all_rows(name, tables.get("study")):
-            if row.get("id") in found:
+            if isinstance(row.get("id"), str) and row["id"] in found:
                 raise InputError(f"{name}: id: {row['id']!r} is there twice; expected distinct ids")
             system = _completed(name, row, defaults, loads, fixed)
             found[system.used["id"]] = system
