@@ -22,6 +22,7 @@ from . import sampling
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEP = 1e-4  # of ln x, for elasticities
 SOBOL_SAMPLES = 2**14  # at least so many for the shares, whose error falls with their root only
+OF_SERVERS = 2**12  # of servers, which take a hundred times as long as steps
 MOST_SEED = 2**63 - 1
 TRIED = 8  # times as many of the best points are tried as candidates are wanted: some are equals of others
 EQUAL = 1e-9  # outputs closer than this, relative, are equal
@@ -99,7 +100,7 @@ def _check_size(space, samples, n, candidates):
     kinds = evaluation.variables(space)
     outputs = sum(kinds[name][1].itemsize for name in _outputs_of(space))
     # Twice the draws, their bits, and a table with one column of another; a candidate's chunks, then joined.
-    needed = max(samples, SOBOL_SAMPLES) * (6 * 8 * n + outputs * (candidates + 2))
+    needed = _of_shares(space, samples) * (6 * 8 * n + outputs * (candidates + 2))
     available = machine.available_memory()
     if needed > available:
         raise InputError(
@@ -119,7 +120,7 @@ def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None
     if drawn:
         result |= _chances(drawn, name, sense)
         again = (int(seed) + 1) % (MOST_SEED + 1)
-        result |= _shares(candidates[0], *_draws(again, max(samples, SOBOL_SAMPLES), len(named)), of)
+        result |= _shares(candidates[0], *_draws(again, _of_shares(space, samples), len(named)), of)
         result |= _clipped(named, normal)
     coords = {name: best.variables[name] for name in (*space.axes, "rank")}
     attrs = {"title": space.title, "of": of, "samples": samples, "seed": seed, "objective": name}
@@ -127,6 +128,11 @@ def of_results(results, named, *, samples=1024, seed=0, of=None, top=10, by=None
     text = "share of the samples that are smaller"
     coords |= {"quantile": ("quantile", list(QUANTILES), {"units": "1", "long_name": text})}
     return xr.Dataset(result, coords, attrs)
+
+
+def _of_shares(space, samples):
+    """Number of samples that the shares of the variance are of."""
+    return max(samples, OF_SERVERS if space.study.requests else SOBOL_SAMPLES)
 
 
 def _draws(seed, samples, n):
