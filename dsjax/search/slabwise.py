@@ -82,9 +82,10 @@ def values(space, name, client=None):
     for index in advance.of(range(cut.number)):
         piece = cut.piece(index)
         shape, axes = tuple(piece.sizes.values()), [*piece.axes]
+        arrays = evaluation.evaluate(piece, names=(name, "feasible"))
         of, ok = (
             np.broadcast_to(array.reshape([piece.sizes[axis] if axis in dims else 1 for axis in axes]), shape)
-            for dims, array in (evaluation.evaluate(piece, names=(name, "feasible"))[x] for x in (name, "feasible"))
+            for dims, array in (arrays[x] for x in (name, "feasible"))
         )
         # A slab at an end of an axis begins before its window, with points of the one before it.
         first = {axis: piece.sizes[axis] - (x.stop - x.start) for axis, x in cut.window(index).items()}
