@@ -55,9 +55,9 @@ class Results:
         """The Dataset with boolean masks, also where `.where` made them numbers; what holds no numbers is refused."""
         masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
         for name in self.space.defined:
-            if name in self.ds and (kind := self.ds.variables[name].dtype).kind not in "fiub":
+            if name in self.ds and (dtype := self.ds.variables[name].dtype).kind not in "fiub":
                 wanted = f"expected the numbers of a {self.kind} that dsjax wrote"
-                raise InputError(f"{self.where}: variable {name}: holds {kind}; {wanted}")
+                raise InputError(f"{self.where}: variable {name}: holds {dtype}; {wanted}")
         for name in [*masks, *(name for name in WORDED if name in self.ds)]:
             self._check_flag(name, len(WORDED.get(name, (0, 1))))
         loose = {name: x.variable for name, x in masks.items() if x.dtype != bool}

@@ -80,17 +80,12 @@ def values(space, name, client=None):
     _without_workers(client)
     cut, found, held = _cut(space), [], 0
     for index in advance.of(range(cut.number)):
-        piece = cut.piece(index)
-        shape, axes = tuple(piece.sizes.values()), [*piece.axes]
-        arrays = evaluation.evaluate(piece, names=(name, "feasible"))
+        arrays = slabs.evaluated(cut, index, "float64", (name, "feasible"))
+        sizes = {axis: len(own) for axis, own in cut.axes_of(index).items()}
         of, ok = (
-            np.broadcast_to(array.reshape([piece.sizes[axis] if axis in dims else 1 for axis in axes]), shape)
+            np.broadcast_to(array.reshape([n if axis in dims else 1 for axis, n in sizes.items()]), [*sizes.values()])
             for dims, array in (arrays[x] for x in (name, "feasible"))
         )
-        # A slab at an end of an axis begins before its window, with points of the one before it.
-        first = {axis: piece.sizes[axis] - (x.stop - x.start) for axis, x in cut.window(index).items()}
-        own = tuple(slice(first.get(axis, 0), None) for axis in axes)
-        of, ok = of[own], ok[own]
         found.append(of[ok & ~np.isnan(of)])
         held += found[-1].nbytes
         if held > machine.room():

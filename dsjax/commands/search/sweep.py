@@ -44,7 +44,8 @@ def sweep(request, output, csv_all, csv_feasible, json_best, blocks, force, devi
     from .. import ranked, steps
 
     outputs = [path for path in (output, csv_all, csv_feasible, json_best) if path is not None]
-    request.keep_inputs(outputs)
+    if outputs:  # else the grid need not be read for its inputs
+        request.keep_inputs(outputs)
     for path in outputs:
         large_sweep.check(path, force, path is output, resume)
     space = grid.load(request.source, **request.changes(), any_size=machine.disk(output) if output else False)
