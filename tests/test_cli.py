@@ -167,6 +167,25 @@ def test_best_options(default):
     assert "step ms" in command("best", STUDY, "--objective", "-step_time", "--by", "hardware")
 
 
+@pytest.mark.parametrize(
+    ("objective", "says"),
+    [
+        ("step_time", "the largest step_time is first, as asked: --objective -step_time has the smallest first"),
+        ("-tps_per_chip", "the smallest tps_per_chip is first, as asked: --objective tps_per_chip has the largest first"),
+        ("-step_time", None),
+        ("tps_per_chip", None),
+        ("batch_total", None),
+    ],
+)
+def test_the_worst_first_is_said(objective, says):
+    """A user who names what is to be small, and forgets the sign, gets the worst point: told before the table."""
+    for args in ([], ["--error", "nic=0.1", "--samples", "16"]):
+        name = "uncertainty" if args else "best"
+        printed = command(name, STUDY, "--by", "", "--objective", objective, *args)
+        assert printed.count("first, as asked") == (says is not None), printed
+        assert says is None or says in " ".join(printed.split())
+
+
 @pytest.mark.parametrize(("name", "value"), [("nic", "CX7"), ("precision", "kv1-w1")])
 def test_fix(default, name, value):
     """The points of the default grid that have the value, although the grid groups by what is fixed."""

@@ -9,6 +9,7 @@ from ..formats import heading, label, rounded, shown
 from ..options import by_reader
 from ..reproduction import best_json
 from ..results import files
+from ..search import ranking
 from ..space import limits, plausible, provenance
 from ..specs.variables import LIMITS, WORDED
 from . import marks, trust
@@ -94,7 +95,7 @@ def _best_table(space, ranked, counts, quiet, objective, by):
     rows = [[str(i), *row] for i, row in enumerate(zip(*columns.values(), strict=True), 1)]
     lacking = {} if quiet and not rows else without(space, ranked, counts, by)
     if not quiet:
-        echo(trust.title(space), *trust.chosen(space), limits.words(space))
+        echo(trust.title(space), *trust.chosen(space), limits.words(space), *ranking.worst_first(objective))
     if rows:
         heads = ["", *(name if name in (*space.axes, "bound by", "") else heading(name) for name in columns)]
         echo(Table(heads, rows, **_layout(space, [*columns], of, ends), best=_bests(ranked, of, objective, space)))

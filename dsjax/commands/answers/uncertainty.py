@@ -53,18 +53,18 @@ def uncertainty(request, errors, samples, seed, of, objective, top, by):
     results = request.swept(asked)
     with progress(f"evaluating {samples:,} samples", request.quiet):
         found = uncertainty.of_results(results, named, **options)
-    show(asked.space, found, request.form, request.quiet)
+    show(asked.space, found, request.form, request.quiet, objective)
     steps.show(request, steps.of("sensitivity", request, *(["--of", of] if of else [])))
     sys.exit(0 if found.sizes["rank"] else 1)
 
 
-def show(space, ds, form, quiet):
+def show(space, ds, form, quiet, objective=None):
     """Quantiles, chances and shares of the variance, as tables, as CSV or as JSON."""
     from ...results import files
     from .. import trust
 
     if form == "table":
-        _tables(space, ds, quiet)
+        _tables(space, ds, quiet, objective)
         return
     columns = {"rank": ds["rank"].values} | {axis: ds[axis].values for axis in _axes(ds)}
     for name in ds.data_vars:
@@ -91,7 +91,8 @@ def _axes(ds):
     return [name for name in ds.coords if ds[name].dims == ("rank",) and name in ds.attrs["axes"]]
 
 
-def _tables(space, ds, quiet):
+def _tables(space, ds, quiet, objective):
+    from ...search import ranking
     from ...space import limits
     from .. import trust
 
@@ -101,7 +102,7 @@ def _tables(space, ds, quiet):
         return
     if not quiet:
         echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
-        echo(*trust.chosen(space), limits.words(space))
+        echo(*trust.chosen(space), limits.words(space), *ranking.worst_first(objective))
         for name, share in clipped(ds).items():
             echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
     lines, moved = [], _moved(ds)
