@@ -171,7 +171,10 @@ def test_best_options(default):
     ("objective", "says"),
     [
         ("step_time", "the largest step_time is first, as asked: --objective -step_time has the smallest first"),
-        ("-tps_per_chip", "the smallest tps_per_chip is first, as asked: --objective tps_per_chip has the largest first"),
+        (
+            "-tps_per_chip",
+            "the smallest tps_per_chip is first, as asked: --objective tps_per_chip has the largest first",
+        ),
         ("-step_time", None),
         ("tps_per_chip", None),
         ("batch_total", None),

@@ -243,3 +243,20 @@ def test_command_line(sweep):
 def test_nothing_feasible_is_exit_1():
     text = command("pareto", "decode_gpu_2025", "--axis", "hardware=L20", "--fix", "context=100000", code=1)
     assert "0 of" in text and "ok_memory" in text
+
+
+@pytest.mark.parametrize(("name", "x"), [("prefill", "ttft"), ("sg2260e", "step_time"), ("default", "tps_per_user")])
+@pytest.mark.parametrize("how", ["held", "streamed", "command"])
+def test_every_grid_has_a_front_that_nobody_names(name, x, how):
+    """Prompts alone have no tokens of users: their first token is the other side."""
+    fixed = {"nic": "two-layer"} if name == "sg2260e" else {"nic": "CX7", "tp": 2}
+    if how == "command":
+        args = [part for axis, value in fixed.items() for part in ("--fix", f"{axis}={value}")]
+        found = json.loads(command("pareto", name, *args, "--format", "json"))
+        assert f"--x {x} --y tps_per_chip" in command("pareto", name, *args)
+        assert len(found["rows"]) > 1 and found["x"] == x
+        return
+    front = dsjax.pareto(name, fixed=fixed, stream=how == "streamed")
+    assert front.attrs["pareto_x"] == x and front.sizes["rank"] > 1
+    xs = front[x].values
+    assert (np.diff(xs) > 0).all()

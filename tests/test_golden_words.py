@@ -11,14 +11,15 @@ import tempfile
 import goldens
 import pytest
 from click.testing import CliRunner
-from golden_grids import CORE, NOTHING, USERS
+from golden_grids import CORE, NOTHING, POOLS, PREFILL, RATES, USERS
 
 from dsjax import cli
 from dsjax.templates import lines
 
 NIC = "nic.CX7.scale_out_bytes_per_s"
 LENGTHS = "--isl 1024 --osl 256"
-GRIDS = {"core.toml": CORE, "users.toml": USERS, "nothing.toml": NOTHING}
+GRIDS = {"core.toml": CORE, "users.toml": USERS, "nothing.toml": NOTHING, "pools.toml": POOLS, "prompts.toml": PREFILL}
+GRIDS |= {"rates.toml": RATES}
 # Commands that print a table, JSON and CSV.
 ALL = {
     "sweep": "sweep core.toml",
@@ -72,6 +73,30 @@ SOME = {
     "schema": "schema grid -o grid.schema.json",
     "ingest": "ingest bench.json --hardware H200 --tp 8 --chips 8 --ep 1 --engine vllm --precision fp8 -o mine.toml",
     "reproduce": "reproduce decode_gpu_2025",
+}
+# Commands whose words on a terminal of 100 columns are kept.
+WORDS = {
+    "best of pools": "best pools.toml",
+    "best of prompts": "best prompts.toml --by hardware --top 2",
+    "best of rates": "best rates.toml --by batching",
+    "the dearest": "best core.toml --objective cost_per_million_tokens",
+    "front of servers": "pareto users.toml --x ttft_p90 --by hardware",
+    "front of prompts": "pareto prompts.toml",
+    "histogram of pools": "histogram pools.toml --of ttft_p90 --bins 3",
+    "explain of pools": "explain pools.toml --at requests_per_s=4",
+    "explain of an overload": "explain pools.toml --at requests_per_s=200",
+    "explain of prompts": "explain prompts.toml --at hardware=H20",
+    "explain of a rate": "explain rates.toml --at batching=chunked,requests_per_s=1",
+    "sensitivity of a server": "sensitivity users.toml --at hardware=H200 --of ttft_p90 --wrt hardware,workload",
+    "envelope": "sensitivity core.toml --envelope --wrt hardware",
+    "solve of an axis": "solve core.toml --vary context --until tps_per_user>=20 --at hardware=H800",
+    "solve of nothing": f"solve core.toml --vary {NIC} --until tps_per_user>=1e6",
+    "uncertainty of a server": "uncertainty users.toml --error hardware=10% --samples 8 --of ttft_p90 --top 2",
+    "compare of servers": "compare users.toml --set-b hardware.H200.hbm_bytes_per_s=6e12",
+    "launch of pools": "launch pools.toml --at requests_per_s=4 --engine sglang",
+    "recommend": "recommend core.toml --requests-per-s 5 --isl 2048 --osl 512",
+    "names of limits": "names limits",
+    "catalog of models": "catalog models",
 }
 QUIET = ("init", "schema", "sweep to a file", "plot", "report")
 
@@ -133,7 +158,9 @@ def number(text):
 CASES = {name: functools.partial(formats, line) for name, line in ALL.items()}
 CASES |= {name: functools.partial(run, line) for name, line in SOME.items()}
 CASES |= {f"quiet: {name}": functools.partial(run, SOME[name], "--quiet") for name in QUIET}
-CASES |= {f"narrow: {name}": functools.partial(run, ALL[name], columns="60") for name in ("best", "catalog", "explain")}
+CASES |= {f"narrow: {name}": functools.partial(run, line, columns="60") for name, line in ALL.items()}
+CASES |= {name: functools.partial(run, line, columns="100") for name, line in WORDS.items()}
+CASES |= {f"with sources: {name}": functools.partial(run, ALL[name], "-v") for name in ("best", "best of servers")}
 
 
 def test_what_is_kept_is_an_answer():

@@ -25,7 +25,7 @@ class Accessor:
 
         return best(self._ds, by, top, objective)
 
-    def pareto(self, x: str = "tps_per_user", y: str = "tps_per_chip", by: Names | None = None) -> "xr.Dataset":
+    def pareto(self, x: str | None = None, y: str = "tps_per_chip", by: Names | None = None) -> "xr.Dataset":
         """The points that no other feasible point beats in both x and y, see `dsjax.pareto`."""
         from ..search.best import pareto
 

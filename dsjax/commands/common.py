@@ -127,6 +127,7 @@ class GridRequest:
     scheduler: str | None = None
     form: str = "table"
     quiet: bool = False
+    told: set = dataclasses.field(default_factory=set, compare=False)  # sentences, those of other sides included
 
     def ask(self, command, needs="points", any_size=False):
         """`Asked` of the source, see `sources.ask`; what it chose for its user is said beside the answer."""
@@ -138,8 +139,10 @@ class GridRequest:
 
     def say_chosen(self, space):
         """Sentences on what was chosen for the user, a precision by its checkpoint."""
-        for why in () if self.quiet else dict.fromkeys(space.chosen.values()):
-            remark(why)
+        for why in () if self.quiet else space.chosen.values():
+            if why not in self.told:
+                remark(why)
+            self.told.add(why)
 
     def _asked(self, command, needs, any_size):
         from ..sweeps import sources

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..search import ranking
-from ..search.pareto import of_dataset
+from ..search.pareto import across, of_dataset
 from ..space.space import Space, load_of
 from ..specs.variables import SENSE
 from . import canvas, selection
@@ -35,9 +35,7 @@ class Fronts(NamedTuple):
 def gather(results, at=None, x=None, y=None, by=None):
     """`Fronts` of results."""
     ds, space = results.ds, results.space
-    x = selection.variable(
-        space, x or next(name for name in ("tps_per_user", "ttft", "step_time") if name in space.defined), "x"
-    )
+    x = selection.variable(space, x or across(space), "x")
     y = selection.variable(space, y or "tps_per_chip", "y")
     if x == y:
         raise InputError(f"y: {y!r} is x too; expected another variable")

@@ -34,9 +34,8 @@ def gather(results, at="best", of=None, wrt=None):
     names = [str(name) for name in found["parameter"].values]
     order = [i for i in np.argsort(-np.abs(values), kind="stable") if abs(values[i]) > 1e-12]
     if not order:
-        raise InputError(
-            f"plot tornado: no parameter moves {of} here; expected another {option('wrt')} or {option('at')}"
-        )
+        others = f"{option('of')}, {option('wrt')} or {option('at')}"
+        raise InputError(f"plot tornado: no parameter moves {of} here; expected another {others}")
     named = selection.configuration(found, [a for a, n in space.sizes.items() if n > 1 and a in found.coords])
     says = f"1 % more of {names[order[0]]} changes {of} by {values[order[0]]:+.3g} % at {named}"
     return Elasticities(of, found, values, order, named, says)

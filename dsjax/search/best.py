@@ -41,7 +41,7 @@ def best(
 
 def pareto(
     source: Source = "default",
-    x: str = "tps_per_user",
+    x: str | None = None,
     y: str = "tps_per_chip",
     by: Names | None = None,
     stream: bool | None = None,
@@ -52,12 +52,13 @@ def pareto(
     """The Pareto front of two variables over the feasible points: a Dataset over `rank`, group by group, x ascending.
 
     `source`: a Dataset, a file dsjax wrote, or a grid (`options` are those of `sweep`, for a grid only). `x`, `y`:
-    variables of the phase; rates and utilisation are better larger, times, memory, chips and costs smaller; "+name"
-    and "-name" say otherwise. `by`: axes or numbers of their rows, one front for each of their values (default: one
-    front of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better
-    in one. Down the front from the best x, points within `ranking.TOLERANCE` of it in both variables are equal to it,
-    and the study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part.
-    `stream`, `max_memory` and `client` as in `best`.
+    variables of the phase (x None: tokens/s of a user; of prompts alone the time to the first token, of both phases
+    that of a step); rates and utilisation are better larger, times, memory, chips and costs smaller; "+name" and
+    "-name" say otherwise. `by`: axes or numbers of their rows, one front for each of their values (default: one front
+    of all). Dominance is exact: a point is on the front if no other one is at least as good in both and better in one.
+    Down the front from the best x, points within `ranking.TOLERANCE` of it in both variables are equal to it, and the
+    study's tie rule picks one of them; `ties` counts them. Points where x or y is unknown take no part. `stream`,
+    `max_memory` and `client` as in `best`.
     """
     materialised = functools.partial(of_dataset, x=x, y=y, by=by)
     streamed = functools.partial(streaming.pareto, x=x, y=y, by=by, client=client)

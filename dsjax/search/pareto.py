@@ -9,15 +9,22 @@ from ..specs.variables import SENSE
 from . import ranking
 
 SAMPLE = 4096  # points of a group whose front tells which others are worth sorting
+ACROSS = ("tps_per_user", "ttft", "step_time")  # x where nobody names it: the first that a space defines
 
 
 def check(space, x, y, by=None):
     """(groups, (variable, sign) of x, (variable, sign) of y); a name that the space lacks is an InputError."""
     groups, *_ = ranking.check(space, () if by is None else by)
+    x = across(space) if x is None else x
     sides = [_side(space, axis, name) for axis, name in (("x", x), ("y", y))]
     if sides[0][0] == sides[1][0]:
         raise InputError(f"{option('y')}: {sides[1][0]!r} is {option('x')} too; expected two different variables")
     return groups, *sides
+
+
+def across(space):
+    """The variable of users that a front is of where none is named: of prompts alone their first token."""
+    return next(name for name in ACROSS if name in space.defined)
 
 
 def _side(space, where, text):
@@ -32,7 +39,7 @@ def _side(space, where, text):
     return name, SENSE[name]
 
 
-def of_dataset(ds, x="tps_per_user", y="tps_per_chip", by=None):
+def of_dataset(ds, x=None, y="tps_per_chip", by=None):
     """`best.pareto` of a Dataset, or of `Results`."""
     results = Results.of(ds)
     by, (x, x_sense), (y, y_sense) = check(results.space, x, y, by)

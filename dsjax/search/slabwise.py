@@ -44,7 +44,7 @@ def best(space, by=None, top=1, objective=None, dtype="float64", command="dsjax"
     return search.dataset(flat[chosen], ties, command)
 
 
-def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float64", command="dsjax", client=None):
+def pareto(space, x=None, y="tps_per_chip", by=None, dtype="float64", command="dsjax", client=None):
     """`best.pareto` of a space of servers that is never held."""
     by, (x, x_sense), (y, y_sense) = check(space, x, y, by)
     search = _Search(space, by, (x, y), client)

@@ -53,7 +53,7 @@ def best(space, by=None, top=1, objective=None, dtype="float32", command="dsjax"
     return stream.dataset(flat[chosen], ties, command)
 
 
-def pareto(space, x="tps_per_user", y="tps_per_chip", by=None, dtype="float32", command="dsjax", client=None):
+def pareto(space, x=None, y="tps_per_chip", by=None, dtype="float32", command="dsjax", client=None):
     """`best.pareto` of a space that is never held.
 
     A cell is looked at while the corner of its largest x and its largest y is not behind the front found so far.

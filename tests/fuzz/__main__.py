@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -14,13 +15,14 @@ from . import cases, running
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=2000, help="of all formats together")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="leave out so many of them, run before")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after so long")
     parser.add_argument("--only", help="FORMAT, or FORMAT:INDEX to repeat one case")
     args = parser.parse_args()
     only, _, index = (args.only or "").partition(":")
     names = [only] if only else list(cases.FORMATS)
-    jobs = [(only, int(index))] if index else cases.jobs(args.cases, names)
+    jobs = [(only, int(index))] if index else itertools.islice(cases.jobs(args.cases, names), args.first, None)
     end, counts = time.monotonic() + 60 * args.minutes, {}
     for number in (signal.SIGINT, signal.SIGTERM):  # the counts are printed, also of a run in the background
         signal.signal(number, signal.default_int_handler)

@@ -1,5 +1,6 @@
 """Damage, by a seeded generator: trees of values (of TOML, JSON), lines of text, bytes."""
 
+import contextlib
 import copy
 import json
 import math
@@ -61,7 +62,9 @@ def tree(rng, value):
         elif what == 2:
             around[key] = copy.deepcopy(value_at(value, rng.choice(found)))
         elif what == 3 and isinstance(around[key], int | float):
-            around[key] = around[key] * rng.choice([-1, 0, 1e-9, 1e9, 1e30, 0.37])
+            factor = rng.choice([-1, 0, 1e-9, 1e9, 1e30, 0.37])
+            with contextlib.suppress(OverflowError):  # an integer of hundreds of digits stays as it is
+                around[key] = around[key] * factor
         else:
             around[key] = copy.deepcopy(rng.choice(VALUES))
     return value

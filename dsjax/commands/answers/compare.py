@@ -69,7 +69,7 @@ def compare(request, a, b, by, **changes):
     for side, source, file in zip("ab", sources, files, strict=True):
         own = {name: changes[f"{name}_{side}"] for name in ("axes", "fixed", "settings", "limits")}
         if file and not all(files):  # the common changes are for the grid beside it
-            sides.append(GridRequest(source, **own, quiet=request.quiet))
+            sides.append(GridRequest(source, **own, quiet=request.quiet, told=request.told))
         else:
             merged = {name: _merged(getattr(request, name), texts) for name, texts in own.items()}
             sides.append(dataclasses.replace(request, source=source, **merged))

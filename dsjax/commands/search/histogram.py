@@ -32,7 +32,7 @@ def histogram(request, of, bins):
     dsjax histogram --of tpot --bins 10
     dsjax histogram --axis batch=1:1024:1 --axis context=1024:65536:64 --stream --dtype float32
     """
-    from ...search import histogram
+    from ...search import histogram, ranking
 
     options = {"of": of, "bins": number("--bins", bins, histogram.BINS)}
     asked = request.ask("histogram", any_size=True)
@@ -40,7 +40,9 @@ def histogram(request, of, bins):
     held, streamed = (functools.partial(search, **options) for search in (histogram.of_dataset, histogram.of_space))
     found, _ = request.searched(asked, held, streamed, counts=False)
     show(asked.space, found, request.form, request.quiet)
-    steps.show(request, steps.of("best", request, *(["--objective", of] if of else [])))
+    steps.show(
+        request, steps.of("best", request, *(["--objective", ranking.search_for(asked.space, of)] if of else []))
+    )
 
 
 def show(space, found, form, quiet):

@@ -15,7 +15,7 @@ from ..tables import Table, marked, records
 
 
 @command()
-@click.option("--x", default="tps_per_user", show_default=True, metavar="VARIABLE", help="'-name': less is better.")
+@click.option("--x", metavar="VARIABLE", help="'-name': less is better.  [default: tps_per_user; of prompts ttft]")
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
 @grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)
@@ -38,7 +38,7 @@ def pareto(request, x, y, by):
     found, counts = request.searched(asked, held, streamed)
     _show(asked.space, found, counts, request.form, request.quiet)
     if counts["feasible"]:
-        sides = ["--x", x, "--y", y, *(["--by", by] if by else [])]
+        sides = ["--x", x or pareto.across(asked.space), "--y", y, *(["--by", by] if by else [])]
         steps.show(request, steps.of("plot pareto", request, *sides, "-o", "pareto.png"))
     sys.exit(0 if counts["feasible"] else 1)
 
