@@ -265,6 +265,12 @@ def test_option(option, text, words):
     assert names() == []
 
 
+@pytest.mark.parametrize("name", ["prefill", "default", "serve", "disaggregated"])
+def test_a_prompt_has_tokens(name):
+    """Of no tokens a pass takes no time, and what is a share of it is no number."""
+    refused("--fix isl 0 above 0 token", "sweep", name, "--fix", "isl=0", "--fix", "osl=8", "-o", "out.nc")
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

@@ -256,3 +256,15 @@ def test_what_cannot_be_used_is_one_line(ds, cut, words):
         with pytest.raises(dsjax.InputError) as error:
             question(cut(ds))
         assert words in str(error.value) and str(error.value).count("\n") == 0, str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["int64", "int8", "float16"])
+def test_measures_of_another_type_are_numbers(ds, kind):
+    """What rounding or a smaller file made of them is ranked as it is."""
+    name = "mfu" if kind == "float16" else "tps_per_user"  # that the type holds
+    rounded = ds.assign({name: ds[name].clip(max=100).astype(kind)})
+    as_floats = rounded.assign({name: rounded[name].astype(float)})
+    found, wanted = (dsjax.best(of, by=(), objective=name)[name] for of in (rounded, as_floats))
+    assert found.dtype == np.float64 and found.attrs["units"] == ds[name].attrs["units"]
+    assert found.values.tolist() == wanted.values.tolist() != [0.0]
+    assert dsjax.pareto(rounded, x=name).sizes["rank"] and dsjax.histogram(rounded, of=name)["count"].sum()

@@ -7,9 +7,11 @@ import pytest
 from plans import CHIPS, FIXED, HARDWARE, LENGTHS, LIMITS, MODEL, asked, spaces_of
 
 import dsjax
-from dsjax.analysis.plan import disaggregated, largest
+from dsjax.analysis.plan import disaggregated, largest, pieces
 from dsjax.commands.answers import plan_words
 from dsjax.commands.tables import rows_over
+
+POOLS = ("prefill", "decode")
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +133,28 @@ def test_several_precisions_are_judged_by_kernels_of_their_own():
     for row in rows_over(ds, "rank"):
         assert row["curve_basis"] in ("fitted", "sibling", "assumed")
     assert {"fp8", "bf16"} <= {*ds["precision"].values.tolist()}
+
+
+def test_an_instance_has_all_that_the_others_leave():
+    """64 chips are 5 instances of 8 and one of 24, which no divisor is: a fifth more than 6 of 8 and one of 16."""
+    shape = pieces.shape_of(pieces.choice("Kimi-K2", "GB200,H200", "CX7", "generic", None)[0])
+    assert shape.left_over("GB200", 64, [4, 8, 16]) == [8, 16, 24, 32, 40, 48, 56]
+    assert shape.left_over("GB200", 96, [64]) == [32] and shape.left_over("GB200", 512, [8])[-1] == 72
+    assert shape.left_over("H200", 20, [8, 16]) == [4]  # 12 are no whole domains
+    narrow = {"precision": "fp8-mla8", "fixed": {"tp": 1, "pipeline": "sbo", "moe_tp": 1}}
+    asked = {"hardware": "GB200", "isl": 4096, "osl": 1024, "tps_per_user": 25} | narrow
+    best = dsjax.plan("Kimi-K2", chips=64, **asked).isel(rank=0)
+    pools = {name: [int(best[f"{name}_{of}"]) for of in ("instances", "chips_per_instance")] for name in POOLS}
+    assert pools == {"prefill": [5, 8], "decode": [1, 24]}
+    own = {"hardware": "GB200", "nic": "CX7", "engine": "generic", "precision": "fp8-mla8", "tp": 1, "pipeline": "sbo"}
+    load = {"isl": 4096, "osl": 1024, "transfer_nic": "CX7"}
+    grid = {"model": "Kimi-K2", "phase": "disaggregated", "constraints": {"max_tpot_p90": 0.04}, "fixed": load}
+    found = []
+    for several in ((5, 8, 1, 24), (6, 8, 1, 16)):
+        of = dict(zip(POOLS, (several[:2], several[2:]), strict=True))
+        grid |= {name: own | {"instances": n, "chips": size} for name, (n, size) in of.items()}
+        users = [*range(4000, 9000, 100), int(best["concurrency"])]
+        ds = dsjax.sweep(grid | {"axes": {"concurrency": users}})
+        found.append(float(ds["tps_per_chip"].where(ds["feasible"].astype(bool)).max()))
+    assert found[0] > 1.15 * found[1]
+    np.testing.assert_allclose(best["tps_per_chip"], found[0], rtol=0.015)  # fewer users, who wait less

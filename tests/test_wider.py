@@ -72,3 +72,12 @@ def test_tables_mark_the_value():
 def test_marked_numbers_are_set_right():
     lines = table(["x"], [["128+"], [" 64-"], ["-"]]).splitlines()
     assert [line.rstrip()[-1] for line in lines[2:]] == ["+", "-", "-"] and len({len(line) for line in lines[2:]}) == 1
+
+
+def test_of_a_best_that_is_0_no_end_is_named():
+    """Nothing is a share better than no time on a network: no mark, and no warning of a division."""
+    grid_of = {"model": "Llama-3.1-8B", "phase": "decode", "axes": {"chips": [1, 2], "batch": [16, 32]}}
+    grid_of["fixed"] = {"hardware": "H200", "nic": "CX7", "precision": "bf16", "context": 2048, "tp": 1}
+    ranked = dsjax.best(grid_of, by=(), objective="-exposed_network")
+    assert ranked["exposed_network"].values.tolist() == [0.0] and ranked["chips"].values.ravel().tolist() == [1]
+    assert wider.ends(grid.load(grid_of), ranked, (), "-exposed_network") == {}

@@ -66,9 +66,11 @@ def ends(space, ranked, by=(), objective=None, dtype="float64"):
     tried = [points[i] | {axis: x} for i, axis, _, x in asked]
     at = evaluation.at(space, points + tried, (name, "feasible"), dtype)
     of, ok = at[name][n:], at["feasible"][n:]
-    gains = sense * (of / at[name][[i for i, *_ in asked]] - 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a best that is 0 nothing is a share
+        gains = sense * (of / at[name][[i for i, *_ in asked]] - 1.0)
     best: dict = {}
-    for (i, axis, end, x), gain in zip(asked, np.where(ok & ~np.isnan(gains), gains, -math.inf).tolist(), strict=True):
+    gains = np.where(ok & np.isfinite(gains), gains, -math.inf).tolist()
+    for (i, axis, end, x), gain in zip(asked, gains, strict=True):
         best[i, axis] = max(best.get((i, axis), (-math.inf,)), (gain, x, end))
     for (i, axis), (gain, x, end) in best.items():
         if gain > LEAST:

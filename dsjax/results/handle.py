@@ -8,7 +8,9 @@ import xarray as xr
 from ..errors import InputError, unknown
 from ..space import restoring
 from ..space.space import Space
-from ..specs.variables import WORDED
+from ..specs.variables import FLAGS, WORDED
+
+FLOATS = (np.float32, np.float64)  # of measures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,20 +54,27 @@ class Results:
         return cls(ds, space, where, kind)._read()
 
     def _read(self):
-        """The Dataset with boolean masks, also where `.where` made them numbers; what holds no numbers is refused."""
+        """The Dataset with boolean masks, also where `.where` made them numbers, and floating-point measures.
+
+        What holds no numbers is refused.
+        """
         masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
+        loose, read = {name: x.variable for name, x in masks.items() if x.dtype != bool}, {}
         for name in self.space.defined:
-            if name in self.ds and (dtype := self.ds.variables[name].dtype).kind not in "fiub":
+            if name not in self.ds.data_vars or (dtype := self.ds.variables[name].dtype) in FLOATS:
+                continue
+            if dtype.kind not in "fiub":
                 wanted = f"expected the numbers of a {self.kind} that dsjax wrote"
                 raise InputError(f"{self.where}: variable {name}: holds {dtype}; {wanted}")
+            if name not in FLAGS:
+                read[name] = self.ds.variables[name].astype(np.float64)
         for name in [*masks, *(name for name in WORDED if name in self.ds)]:
             self._check_flag(name, len(WORDED.get(name, (0, 1))))
-        loose = {name: x.variable for name, x in masks.items() if x.dtype != bool}
-        if not loose:
-            return self
-        read = {name: x == 1 if name == "feasible" else x != 0 for name, x in loose.items()}  # NaN refuses nothing
-        for name in [name for name in WORDED if name in self.ds]:
+        read |= {name: x == 1 if name == "feasible" else x != 0 for name, x in loose.items()}  # NaN refuses nothing
+        for name in [name for name in WORDED if loose and name in self.ds]:
             read[name] = self.ds.variables[name].fillna(0).astype(np.int8)
+        if not read:
+            return self
         for name, variable in read.items():
             variable.attrs = self.ds[name].attrs
         there = self.in_grid_order("feasible") if "feasible" in self.ds else np.zeros(())

@@ -150,7 +150,7 @@ class Workload:
     """Requests and their lengths, and assumptions about the software that serves them."""
 
     context: float = size("token", "context of a sequence: tokens in its KV cache")
-    isl: float | None = amount("token", "input sequence length, instead of a context")
+    isl: float | None = size("token", "input sequence length, instead of a context")
     osl: float | None = amount("token", "output sequence length, with `isl`")
     context_cv: float = amount("1", "spread of the lengths that decode: standard deviation over mean")
     acceptance: float = fraction("probability that the first draft token is accepted")

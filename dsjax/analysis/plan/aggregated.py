@@ -12,7 +12,6 @@ from . import largest
 
 AT_ONCE = 2**12  # layouts that are evaluated at once
 FIRST = 16  # of a group, whose quantiles are looked at together
-NEAREST = 64  # layouts of the best precision that the other ones are tried at
 
 
 class Fleet(NamedTuple):
@@ -24,7 +23,7 @@ class Fleet(NamedTuple):
 
 
 class Search:
-    """The best fleet of every hardware, and of every other precision at the splits that come nearest to it."""
+    """The best fleet of every hardware and precision."""
 
     def __init__(self, instances, question, chips):
         self.instances, self.question, self.chips = instances, question, chips
@@ -43,37 +42,16 @@ class Search:
     def _most_users(self):
         own = self.instances
         bound = np.where(own.possible, own.rate * self.osl / own.chips, -np.inf)
-        _, group = np.unique(self.hardware.astype(str), return_inverse=True)
 
         def tried(layouts, users):
             values = own.at(layouts, users, largest.limited(own.limits))
             worth = values["requests_per_s_served"] * self.osl / own.chips[layouts]
             return worth, holds(values), largest.strain(values, own.limits)
 
-        found, known = largest.best(bound, own.cap, group, tried, own.chips)
-        others = np.full(own.number, -np.inf)
-        near = self._near(known.worth, {rows[0][0] for rows in found.values()})
-        others[near] = bound[near]
-        more, _ = largest.best(others, own.cap, self._groups(), tried, own.chips) if len(near) else ({}, None)
-        rows = [row for of in (found, more) for rows in of.values() for row in rows]
+        found, _ = largest.best(bound, own.cap, self._groups(), tried, own.chips)
+        rows = [row for rows in found.values() for row in rows]
         rows.sort(key=lambda row: -row[2])
         return [Fleet(layout, round(self.chips / own.chips[layout]), users) for layout, users, _ in rows]
-
-    def _near(self, worth, best):
-        """Layouts of other precisions than the best of their hardware, split as those that came nearest to it."""
-        chosen = {(self.hardware[i], self.precision[i]) for i in best}
-        order = np.argsort(-worth, kind="stable")[: NEAREST * len(best)]
-        splits = {self._split(i) for i in order.tolist() if np.isfinite(worth[i])}
-        return [
-            i
-            for i in np.flatnonzero(self.instances.possible).tolist()
-            if (self.hardware[i], self.precision[i]) not in chosen and self._split(i) in splits
-        ]
-
-    def _split(self, layout):
-        piece = int(self.instances.piece[layout])
-        layouts, own = self.instances.layouts[piece], layout - self.instances.start[piece]
-        return (piece, *(int(places[own]) for axis, places in layouts.index.items() if axis != "precision"))
 
     # ---- so many users
 

@@ -20,6 +20,7 @@ from ...specs.records import RATES
 
 MTP = (0, 1, 2, 3)  # draft tokens a step, of a model that comes with a module that makes them
 LAYOUT = ("tp", "moe_tp", "ep", "sp", "pp")  # sizes that are derived, and that a user may narrow
+NODE = 8  # chips: smaller instances of a pool leave more of the chips than one of the other pool is made of
 LARGEST = 128  # chips of an instance, where no number of chips is given
 # Uses of weights by which a precision is one of a checkpoint: those of products, and the others.
 PRODUCTS, OTHERS = ("dense", "expert", "shared"), ("weight", "head", "absorbed")
@@ -55,6 +56,12 @@ class Shape:
         inside = [2**i for i in range(domain.bit_length()) if 2**i <= domain] + [domain]
         beyond = [domain * 2**i for i in range(1, 20)]
         return sorted({n for n in (*inside, *beyond) if n <= most})
+
+    def left_over(self, hardware, chips, sizes):
+        """Sizes of an instance that has all that others of these sizes, of `NODE` chips or more, leave of the chips."""
+        domain = self._domain(hardware)
+        left = {chips - n * size for size in sizes if size >= NODE for n in range(1, chips // size + 1)}
+        return sorted(n for n in left if 0 < n <= LARGEST and (n <= domain or n % domain == 0))
 
     def _domain(self, hardware):
         return max(round(self.space.rows["hardware"][hardware]["scale_up_domain"]), 1)

@@ -87,16 +87,17 @@ def plan(
     stages of whole scale-up domains, pipelines and dispatch modes of the `engine`, drafts where the model makes them,
     precisions of the weights that the checkpoint stores (or `precision`), prompts before steps or inside them, users up
     to what the memory holds. `axes` and `fixed` replace or narrow them, or are of the requests (`isl_cv`,
-    `cached_fraction`, ...); `settings`, `catalogs` as in `sweep`. The best of every hardware is the best of all layouts
-    to 0.2 %; other precisions are looked at where it is split as those that came nearest. Beside them (`disaggregated`)
-    two pools of one hardware and precision: every way to share out the chips, each pool split as one of those that
-    bounds rank first; of a demand those that take the fewest chips alone, with as many instances as both then take.
+    `cached_fraction`, ...); `settings`, `catalogs` as in `sweep`. The best of every hardware and precision is the best
+    of all its layouts, to 0.2 %. Beside them (`disaggregated`) two pools of one hardware and precision, of these sizes
+    and with one instance of all chips that the others leave: every way to share them out, each pool split as one of
+    those that bounds rank first; of a demand those that take the fewest chips alone, with as many instances as both
+    then take.
 
     Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
     `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `ends`, where
-    the best stands at the end of an axis beyond which a better one is; `without`, hardware that has no answer, and why;
-    `changes`, what was fixed or set beside; `nearest`, or `why`, where there is no answer at all; `remarks` on numbers
-    that may be slips.
+    the best stands at the end of an axis beyond which a better one is; `without`, hardware, or precisions of it, that
+    have no answer, and why; `changes`, what was fixed or set beside; `nearest`, or `why`, where there is no answer at
+    all; `remarks` on numbers that may be slips.
     """
     given = {"isl": isl, "osl": osl, "requests_per_s": requests_per_s, "concurrency": concurrency}
     given |= {"min_tps_per_user": tps_per_user}
@@ -124,6 +125,11 @@ def of(chosen, catalog, question, chips, pooled=True):
         of_all = question.wanted == TOKENS
         return shape.sizes(chip, chips) if of_all else _sizes(shape, chip, chips)
 
+    def sizes_of_pools(chip):
+        found = _sizes(shape, chip, chips)
+        left = () if chips is None or question.demanded else shape.left_over(chip, chips, found)
+        return sorted({*found, *left} - {chips})
+
     for hardware in advance.of(_together(chosen.hardware, parts_of(chosen.hardware, own_sizes))):
         one, parts = chosen._replace(hardware=hardware), parts_of(hardware, own_sizes)
         spaces = [pieces.space(part, one, question.load) for part in parts]
@@ -131,16 +137,15 @@ def of(chosen, catalog, question, chips, pooled=True):
         search = aggregated.Search(instances.Instances(spaces, question.limits), question, chips)
         pools = None
         if pooled:
-            of_pools = parts_of(hardware, lambda chip: [n for n in _sizes(shape, chip, chips) if n != chips])
+            of_pools = parts_of(hardware, sizes_of_pools)
             whole = [part for part in of_pools if part.axes.get("pp", [1]) == [1]]
             pools = (fleets if question.demanded else two_pools).Search(one, whole, question, chips)
         found.append(answers.of_searches(search, pools, question, one))
     if not found:
         raise NothingFeasible(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
     ds = answers.dataset_of(found, question, chips, chosen, why, looked_at)
-    ds.attrs["without"] = json.dumps(
-        _without(chosen, shape, has, {*ds["hardware"].values.tolist()}, own_sizes, parts_of)
-    )
+    answered = {*zip(ds["hardware"].values.tolist(), ds["precision"].values.tolist(), strict=True)}
+    ds.attrs["without"] = json.dumps(_without(chosen, shape, has, answered, own_sizes, parts_of))
     if not ds.sizes["rank"] and not json.loads(ds.attrs["nearest"]):
         ds.attrs["why"] = json.dumps(remedies.nothing_feasible(looked_at[-1]))
     if ds.sizes["rank"]:
@@ -155,19 +160,24 @@ def of(chosen, catalog, question, chips, pooled=True):
 
 
 def _without(chosen, shape, has, answered, sizes_of, parts_of):
-    """{why: [hardware]} of hardware that has no answer."""
+    """{why: [names]} of hardware that has no answer, and of precisions without one of hardware that has another."""
+
+    def reason(chip, precisions):
+        if not precisions:
+            return "not the compute rates of the precisions"
+        if not any(shape.fits(chip, precision, n) for precision in precisions for n in sizes_of(chip)):
+            return "no room for the weights"
+        return "the limits not kept" if parts_of((chip,), sizes_of) else "no split"
+
     found: dict = {}
     for chip in chosen.hardware:
-        if chip not in answered:
-            if not has[chip]:
-                why = "not the compute rates of the precisions"
-            elif not any(shape.fits(chip, precision, n) for precision in has[chip] for n in sizes_of(chip)):
-                why = "no room for the weights"
-            elif not parts_of((chip,), sizes_of):
-                why = "no split"
-            else:
-                why = "the limits not kept"
-            found.setdefault(why, []).append(chip)
+        known = {precision for of, precision in answered if of == chip}
+        if not known:
+            found.setdefault(reason(chip, has[chip]), []).append(chip)
+        for precision in (chosen.precision or has[chip]) if known else ():
+            if precision not in known:
+                own = [precision] if precision in has[chip] else []
+                found.setdefault(reason(chip, own), []).append(f"{chip} {precision}")
     return found
 
 

@@ -56,6 +56,8 @@ def show(ds, form, quiet):
     best = rows[0]
     echo(output.pairs(_answer(ds, best, asked).items()))
     echo("\n" + _table(rows[:SHOWN], ds.attrs["statistic"], json.loads(ds.attrs.get("ends", "{}"))))
+    if len(rows) > SHOWN:
+        echo(f"  ... {len(rows) - SHOWN:,} more: --format csv prints them all")
     if not quiet:
         for line in _ends(ds):
             echo(line)
