@@ -55,7 +55,21 @@ NOTHING = {
     "constraints": {"min_tps_per_user": 4000, "max_memory_per_chip": "60 GiB"},
     "objective": {"maximize": "tps_per_chip", "by": ["nic"]},
 }
-GRIDS = {"core": CORE, "users": USERS, "pools": POOLS, "prefill": PREFILL, "rates": RATES, "nothing": NOTHING}
+WIDE = CORE | {
+    "title": "Golden loads",
+    "axes": {"hardware": ["H200", "MI300X"], "batch": [1, 4, 32, 256, 1024], "context": [512, 65536]},
+    "fixed": {"nic": "CX7", "precision": "fp8", "tp": 1, "ep": 16},
+    "constraints": {},
+}
+GRIDS = {
+    "core": CORE,
+    "wide": WIDE,
+    "users": USERS,
+    "pools": POOLS,
+    "prefill": PREFILL,
+    "rates": RATES,
+    "nothing": NOTHING,
+}
 
 
 @functools.cache

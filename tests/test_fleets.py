@@ -267,12 +267,13 @@ def test_nobody_keeps_the_limit():
 
 
 def test_what_so_many_chips_can_do():
-    ds = recommended(requests_per_s=45.0, max_chips=32)
+    ds = recommended(requests_per_s=48.0, max_chips=32)
     largest = json.loads(ds.attrs["largest"])
     assert ds.sizes["rank"] == 0 and largest["chips"] <= 32
     assert recommended(requests_per_s=largest["amount"], max_chips=32).sizes["rank"] > 0
     assert recommended(requests_per_s=1.1 * largest["amount"], max_chips=32).sizes["rank"] == 0
     assert largest["binds"] in ("throughput", "max_ttft_p90", "max_tpot_p90")
+    assert (64 * largest["amount"] / 48.0) % 1.0 == 0.0  # to one part in 64
 
 
 @pytest.mark.parametrize(

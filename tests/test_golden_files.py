@@ -59,6 +59,11 @@ def without(given, key):
     return given.pop(key) is not None
 
 
+def with_null(given, key):
+    """A config in which a key is null."""
+    return given.update({key: None}) is None
+
+
 def with_another(given, key):
     """A config with a number that is greater by one, a flag that is not so."""
     x = given[key]
@@ -151,6 +156,7 @@ def written():
 CASES = {
     "models": models,
     "configs without a key": functools.partial(configs_with, without),
+    "configs with a null": functools.partial(configs_with, with_null),
     "configs with another number": functools.partial(configs_with, with_another),
     "quantised": quantised,
     "counts": functools.partial(counts, "DeepSeek-V3", "Qwen3-Next-80B-A3B", "MiniMax-M1", "gpt-oss-120b", "Kimi-K3"),

@@ -37,6 +37,7 @@ ANSWERS = {
     "explain prompts": lambda: dsjax.explain(swept("prefill")),
     "explain what is refused": lambda: dsjax.explain(swept("nothing")),
 }
+FEW = 40  # points of a chart whose numbers are kept
 PAGES = ("core", "users", "pools", "prefill", "nothing")
 
 
@@ -69,7 +70,10 @@ def page(name):
 def _short(part):
     if isinstance(part, parts.Chart):
         sizes = [[spec["height"], *map(len, spec["datasets"].values())] for spec in part.specs]
-        return [part.title, part.says, part.note, part.fixed, sizes]
+        small = [
+            of for spec in part.specs for of in spec["datasets"].values() if all(len(x) <= FEW for x in of.values())
+        ]
+        return [part.title, part.says, part.note, part.fixed, sizes, small]
     if isinstance(part, parts.Table):
         rows = [[[x for x in cell if x not in ("", None)] for cell in row] for row in part.rows[:12]]
         return dataclasses.replace(part, rows=[*rows, len(part.rows)])

@@ -91,11 +91,16 @@ WORDS = {
     "envelope": "sensitivity core.toml --envelope --wrt hardware",
     "solve of an axis": "solve core.toml --vary context --until tps_per_user>=20 --at hardware=H800",
     "solve of nothing": f"solve core.toml --vary {NIC} --until tps_per_user>=1e6",
-    "uncertainty of a server": "uncertainty users.toml --error hardware=10% --samples 8 --of ttft_p90 --top 2",
     "compare of servers": "compare users.toml --set-b hardware.H200.hbm_bytes_per_s=6e12",
     "launch of pools": "launch pools.toml --at requests_per_s=4 --engine sglang",
-    "recommend": "recommend core.toml --requests-per-s 5 --isl 2048 --osl 512",
     "names of limits": "names limits",
+    "reproduce the other one": "reproduce sg2260e",
+    "validate": "validate",
+    "validate with rows": "validate --rows",
+    "validate with engines": "validate --engines",
+    "a model": "catalog models DeepSeek-V3",
+    "a curve": "catalog curves hopper",
+    "catalog of curves": "catalog curves",
     "catalog of models": "catalog models",
 }
 QUIET = ("init", "schema", "sweep to a file", "plot", "report")
@@ -123,7 +128,7 @@ def folder():
         yield
 
 
-def run(line, *more, columns="120", most=60):
+def run(line, *more, columns="120", most=500):
     """[exit code, lines on standard output, lines on standard error] of a command; sizes of files are left out."""
     with folder():
         done = CliRunner().invoke(cli.main, [*line.split(), *more], env={"COLUMNS": columns}, prog_name="dsjax")

@@ -130,6 +130,31 @@ def test_a_limit_is_no_axis(name):
         grid.load(SEVEN_CHIPS, fixed={name: 3})
 
 
+@pytest.mark.parametrize("phase", ["serve", "disaggregated"])
+def test_no_tokens_at_least_are_no_limit(phase):
+    """1 / 0 s for a token: goodput and what is feasible are those without a limit."""
+    fixed = {"hardware": "H200", "tp": 8, "engine": "vllm"} if phase == "serve" else {"requests_per_s": 1.0}
+    axes = {"batching": ["chunked"], "concurrency": [1, 64]} if phase == "serve" else None
+    none, zero = (
+        dsjax.sweep(phase, axes=axes, fixed=fixed, limits={"max_tpot_p90": None, "min_tps_per_user": least})
+        for least in (None, 0)
+    )
+    for name in ("goodput", "feasible", "ttft_p90"):
+        np.testing.assert_allclose(none[name], zero[name], rtol=1e-12)
+
+
+def test_a_demand_without_a_least_rate():
+    asked = {
+        "requests_per_s": 1.0,
+        "isl": 1024,
+        "osl": 100,
+        "axes": {"hardware": ["H200"]},
+        "fixed": {"tp": 8, "nic": "CX7"},
+    }
+    none, zero = (dsjax.recommend(**asked, limits={"min_tps_per_user": least}) for least in (None, 0))
+    np.testing.assert_array_equal(none["chips"], zero["chips"])
+
+
 def test_a_lifted_limit_lets_more_points_pass():
     many = dsjax.best(SEVEN_CHIPS, **GRID, by=(), limits={"min_tps_per_user": None})
     few = dsjax.best(SEVEN_CHIPS, **GRID, by=())

@@ -157,8 +157,10 @@ class Points:
             name = "tpot" if key == "min_tps_per_user" else key.removeprefix("max_").partition("_")[0]
             if name in goodput.Limits._fields and (key.startswith("max_") or name == "tpot"):
                 limit = constraints.at_length(bound, self.laws.numbers["isl"][law])
-                limit = np.broadcast_to(1.0 / limit if key.startswith("min_") else limit, len(law))
-                found[name] = np.minimum(found.get(name, np.inf), limit)
+                if key.startswith("min_"):
+                    with np.errstate(divide="ignore"):  # no tokens at least are no limit
+                        limit = 1.0 / np.asarray(limit, float)
+                found[name] = np.minimum(found.get(name, np.inf), np.broadcast_to(limit, len(law)))
         return goodput.Limits(**found)
 
     def shared(self, index, law, asked, chunked):
