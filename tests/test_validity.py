@@ -106,7 +106,7 @@ def test_a_file_says_why(tmp_path):
 @pytest.mark.parametrize("names", [{"tps_per_user"}, {"ttft_mean"}, {"ttft_p90"}, {"goodput"}])
 def test_only_rows_about_percentiles_are_marked(names):
     about = bool(names & {*OF_DISTRIBUTIONS})
-    assert marks.column([0, 1], names) == (["", "*"] if about else None)
+    assert marks.column([0, 1], names) == (["", marks.MARK] if about else None)
     assert len(marks.remarks([0, 1, 5], names)) == 2 * about
     assert marks.remarks([0], names) == []
 
@@ -115,7 +115,7 @@ def test_jumps_concern_their_own_percentile():
     (value,) = [1 << i for i, name in enumerate(OUTSIDE) if name == "itl_p90_at_jump"]
     assert marks.of(value, {"ttft_p90", "itl_p99"}) == []
     (line,) = marks.remarks([value], {"itl_p90"})
-    assert line.startswith("* itl_p90 not to be trusted: ")
+    assert line.startswith(f"{marks.MARK} itl_p90 not to be trusted: ")
 
 
 def test_tables_mark_rows(tmp_path):
@@ -131,13 +131,13 @@ def test_tables_mark_rows(tmp_path):
     limited, free = file("limited.toml", {"max_ttft_p90": 30}), file("free.toml", {})
     for of in (("sweep",), ("best", "--by", "", "--top", 2), ("pareto",)):
         text = command(*of, limited)
-        assert text.count(why) == 1 and sum(line.endswith(" *") for line in text.splitlines()) == 1
+        assert text.count(why) == 1 and sum(line.endswith(f" {marks.MARK}") for line in text.splitlines()) == 1
         assert why not in command(*of, free)
     assert why in command("pareto", free, "--x", "itl_p99") and why in command("best", free, "--objective", "goodput")
     (row,) = json.loads(command("best", limited, "--format", "json"))["rows"]
     assert LOAD in row["outside_validity"].split()
     explained = command("explain", free, "--at", "requests_per_s=14.4")
-    assert "Percentiles*:" in explained and why in explained
+    assert f"Percentiles{marks.MARK}:" in explained and why in explained
     assert "Percentiles:" in command("explain", free, "--at", "requests_per_s=3")
     solved = command("solve", limited, "--vary", "osl", "--until", "feasible", "--at", "requests_per_s=14.4")
     assert why in solved

@@ -2,7 +2,7 @@
 
 from ..specs.variables import OUTSIDE, reasons
 
-MARK = "*"
+MARK = "!"
 
 
 def concerned(bounds, shown):

@@ -27,7 +27,7 @@ def grid(rng, base):
     name = rng.choice([*GRIDS, "core", "core", "study"])
     text = damage.written(rng, damage.toml(damage.tree(rng, GRIDS[name])))
     command, *more = rng.choice(ASKED)
-    files, named = {"g.toml": text}, ("g.toml", "launch: engine", "--error ")
+    files, named = {"g.toml": text}, ("g.toml", "launch: ", "--error ")
     return {"args": (command, "g.toml", *more), "files": files, "named": named, "outputs": ("y.nc",)}
 
 

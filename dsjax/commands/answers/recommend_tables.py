@@ -6,7 +6,7 @@ import shlex
 from ...formats import label, milliseconds, rounded, shown
 from ...options import entry
 from ...space import provenance
-from ...validation import kept
+from ...validation import kept, measured
 from .. import marks, output, trust
 from ..output import echo
 from ..tables import marked, records, rows_over, table
@@ -18,8 +18,11 @@ HELD = {"p50": "for half of the requests", "p90": "for 90 % of the requests", "p
 HELD["mean"] = "in the mean"
 
 
-def show(ds, form, quiet, prices=None):
-    """A fleet of each kind for every hardware and NIC, arithmetic of the best, who has none."""
+def show(ds, form, quiet, prices=None, notes=()):
+    """A fleet of each kind for every hardware and NIC, arithmetic of the best, who has none.
+
+    `prices` {chip: source}; `notes`: sentences on kernels and weights.
+    """
     asked, limits, margins, refused, counts = (
         json.loads(ds.attrs[name]) for name in ("asked", "limits", "margins", "refused", "configurations")
     )
@@ -46,6 +49,8 @@ def show(ds, form, quiet, prices=None):
         echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"], {*provenance.unlike(prices)}))
         if not quiet and any(row["cost_per_hour"] is not None for row in rows):
             echo("\n".join(f"  {line}" for line in trust.of_prices(prices)))
+        for line in () if quiet else notes:
+            echo(f"  {line}")
         for why, row in _best(rows).items():
             echo(f"\n{why}: {_named(row, why)} with {row['nic']}\n{_arithmetic(row, asked)}")
     if refused and not quiet:
@@ -55,7 +60,7 @@ def show(ds, form, quiet, prices=None):
     if not quiet:
         echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
         if rows:
-            echo(f"sure: {trust.of_systems(kept.errors_of(kept.class_of('serve', {})))}")
+            echo(f"sure: {_sure(rows[0], ds.attrs['statistic'])}")
         lines = [line for line in (_too_large(rows),) if line]
         for line in [*lines, *(f"  {line}" for line in trust.slips(ds))]:
             echo(line)
@@ -67,6 +72,7 @@ def after(ds, model):
     limits = {key: limit for of in json.loads(ds.attrs["limits"]).values() for key, limit in of.items()}
     best = rows_over(ds, "rank")[0]
     words = ["--model", model, "--hardware", best["hardware"]]
+    words += ["--precision", precision.replace(" / ", ",")] if (precision := _precision(best)) != "-" else []
     demand = asked["requests_per_s"]
     words += ["--chips", f"{best['chips']:.0f}"] if demand is None else ["--requests-per-s", f"{demand:g}"]
     words += ["--isl", f"{asked['isl']:g}", "--osl", f"{asked['osl']:g}"]
@@ -133,17 +139,39 @@ def _named(row, why):
     return row["hardware"] if why.endswith("aggregated") else f"{row['hardware']}, {row['kind']},"
 
 
+def _sure(row, statistic):
+    """How far off measured systems were that are of the kind of a fleet, and whether its percentiles are known."""
+    alone = row["kind"] == "aggregated"
+    kind = measured.decode_kind(False, 0.0, row.get("decode_tp") or 1, row["decode_chips_per_instance"])
+    said = trust.of_systems(kept.errors_of("aggregated" if alone else kind))
+    outside = marks.of(row["outside_validity"], [f"{time}_{statistic}" for time in ("ttft", "tpot")])
+    return said + (f"; its percentiles are not to be trusted ({marks.MARK} above)" if outside else "")
+
+
+def _precision(row):
+    """The precision of a fleet, of both pools where they differ; "-" where it is fixed."""
+    found = [row.get(f"{pool}_precision") for pool in _pools(row)]
+    return " / ".join(dict.fromkeys(x for x in found if x)) or "-"
+
+
 def _summary(rows, statistic, unlike):
     priced = any(row["cost_per_hour"] is not None for row in rows)
-    columns = ["", "hardware", "nic", "kind", "instances x chips", "chips", "more", "TTFT s", "TPOT ms", "binds"]
+    columns = ["", "hardware", "nic", "kind", "precision", "instances x chips", "chips", "more", "TTFT s", "TPOT ms"]
+    columns.append("binds")
     least, lines = rows[0]["chips"], []
     for row in rows:
         pools = _pools(row)
         sizes = [_size(row, pool) + (f" {pool}" if len(pools) > 1 else "") for pool in pools]
         more = row["chips"] / least - 1.0
         binds = ", ".join(f"{_binds(row, pool)}" for pool in pools)
-        line = [str(row["rank"]), row["hardware"], row["nic"], row["kind"], " + ".join(sizes), f"{row['chips']:,.0f}"]
-        line += [f"+{more:.0%}" if more else "-", shown("ttft", row["ttft"]), shown("tpot", row["tpot"]), binds]
+        line = [str(row["rank"]), row["hardware"], row["nic"], row["kind"], _precision(row), " + ".join(sizes)]
+        line += [
+            f"{row['chips']:,.0f}",
+            f"+{more:.0%}" if more else "-",
+            shown("ttft", row["ttft"]),
+            shown("tpot", row["tpot"]),
+            binds,
+        ]
         if priced:
             line += [_usd(row["cost_per_hour"], ",.2f"), _usd(row["cost_per_million_tokens"], ",.3f")]
         lines.append(line)
@@ -155,7 +183,11 @@ def _summary(rows, statistic, unlike):
     outside, concerned = [row["outside_validity"] for row in rows], [f"{time}_{statistic}" for time in ("ttft", "tpot")]
     if beside := marks.column(outside, concerned):
         columns, lines = [*columns, ""], [[*line, mark] for line, mark in zip(lines, beside, strict=True)]
-    least = [columns.index(name) for name in ("binds", "USD/Mtok out", "TTFT s", "TPOT ms", "more") if name in columns]
+    least = [
+        columns.index(name)
+        for name in ("binds", "USD/Mtok out", "TTFT s", "more", "TPOT ms", "precision")
+        if name in columns
+    ]
     return "\n".join([table(columns, lines, least=least), *(f"  {line}" for line in marks.remarks(outside, concerned))])
 
 
