@@ -265,3 +265,8 @@ def test_where_nothing_improves_the_demand_may_bind(load, feasible):
     said = told.conclusion(ds, [{"parameter": "x", "buys_percent": 0.0}])
     binds = ": the demand binds, and all of it is served, 0.5 requests/s" * (load == "requests_per_s" and feasible)
     assert said == f"none of the 1 parameters improves tps_per_chip here{binds}"
+
+
+def test_a_kink_of_steep_sides_is_a_share_of_them():
+    below, above = np.array([4.1220, 4.0, 0.5, 0.5]), np.array([4.1223, 4.1, 0.5003, 0.50005])
+    assert sensitivity._sharp(below, above).tolist() == [False, True, True, False]

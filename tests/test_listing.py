@@ -123,3 +123,8 @@ def test_names_that_begin_so_come_first():
 def test_a_few_long_names_are_not_all_told():
     line = str(unknown("x", "field", "y", [f"{'a' * 60}{i}" for i in range(12)]))
     assert len(line) <= LONGEST and "one of 12, the nearest" in line
+
+
+def test_the_one_of_the_name_is_first():
+    assert [listing.names("axes", [word])[0]["name"] for word in ("ep", "tp", "batch")] == ["ep", "tp", "batch"]
+    assert len(listing.names("axes", ["ep"])) > 3

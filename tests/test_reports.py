@@ -15,6 +15,8 @@ from click.testing import CliRunner
 import dsjax
 from dsjax import cli, errors
 from dsjax.pages import text
+from dsjax.reporting import report as reporting
+from dsjax.results.handle import Results
 from dsjax.validation import kept, measured
 
 GRID = {
@@ -382,3 +384,16 @@ def test_the_classes_kept_are_those_of_measured_systems():
     assert kept.class_of("decode", {"tp": 8, "chips": 8, "concurrency": 1}) == "one user"
     assert kept.class_of("serve", {}) == "aggregated"
     assert kept.class_of("prefill", {}) == "prefill"
+
+
+def test_tables_of_a_page_have_the_marks_of_those_of_the_command_line():
+    """Kernels that nobody has measured, and a price of another source, are marked in the row, with a note below."""
+    chips = {"hardware": ["MI355X", "H800", "H200", "H100"]}
+    fixed = {"nic": "CX7", "tp": 1, "ep": 72, "precision": "fp8-kv8", "mtp": 1, "pipeline": "sbo"}
+    ds = dsjax.sweep("default", axes=chips | {"batch": [16, 32]}, fixed=fixed)
+    page = reporting.page(Results.of(ds), "dsjax report")
+    table = next(part for section in page.sections for part in section.parts if "best point of every" in str(part))
+    cells = {row[1].text: dict(zip(table.columns, (x.text for x in row), strict=True)) for row in table.rows}
+    assert {chip for chip, row in cells.items() if row["tok/s/chip"].endswith("~")} == {"MI355X"}
+    assert {chip for chip, row in cells.items() if row["USD/Mtok"].endswith("*")} == {"H800"}
+    assert table.note.startswith("~ kernels of this chip are not measured") and "prices: H800" in table.note

@@ -25,7 +25,7 @@ from . import envelope as relaxation
 
 STEP = 1e-6  # relative step of one-sided slopes
 STEP_OF_SERVERS = 1e-5  # roots are found to 1e-11
-SHARP = 1e-4  # difference of one-sided elasticities that makes a kink; smooth parts differ by about 1e-6
+SHARP = 1e-4  # difference of one-sided elasticities that makes a kink, of those above 1 their share; else about 1e-6
 # Slopes are evaluated again on both sides of every point up to this many points x parameters.
 MOST_WITH_KINKS = 2_000_000
 # Variables of `evaluate_point` that stand beside the elasticities.
@@ -55,7 +55,8 @@ def sensitivity(
 
     `elasticity(parameter, ...)` over the axes it can depend on. Where x is 0 (no latency, a rate that the chip
     lacks) it is 0: x dy/dx / y. `kink(parameter, ...)`: 1 where the elasticities on both sides, which at one point
-    are given as `elasticity_below` and `elasticity_above`, differ by more than 1e-4, or where y jumps: there the
+    are given as `elasticity_below` and `elasticity_above`, differ by more than 1e-4 (of those above 1 by so large a
+    share), or where y jumps: there the
     elasticity is one of many. Over a grid it is found in float64, up to 2e6 values (`kinks` True or False decides);
     at one point always, in float64. NaN only where the phase, or an unknown price, leaves y undefined; impossible
     points have the finite slopes of their stand-ins.
@@ -170,7 +171,7 @@ def at_point(space, of, names, whole):
         elasticity=_variable(("parameter",), ad, of),
         elasticity_below=_variable(("parameter",), below, of, ", for less of x"),
         elasticity_above=_variable(("parameter",), above, of, ", for more of x"),
-        kink=_kink(("parameter",), np.abs(above - below) > SHARP),
+        kink=_kink(("parameter",), _sharp(below, above)),
     )
     known, units = parameters.known(whole), "parameter_units"
     values = [_present(space if mine else whole, name) for mine, name in zip(used, names, strict=True)]
@@ -214,7 +215,7 @@ def over_grid(asked, of, names, kinks=None):
     ds["elasticity"] = _variable(*_stacked(space, found, names), of)
     if kinks:
         dims, sides = (dims, sides) if space.study.requests else one_sided(space, of, names)
-        sharp = [np.abs(above - below) > SHARP for below, above in sides]
+        sharp = [_sharp(below, above) for below, above in sides]
         ds["kink"] = _kink(("parameter", *dims), np.array(sharp))
     if asked.there is not None:
         ds = Results(ds, space).limited(asked.there).ds
@@ -251,6 +252,11 @@ def _coordinate(names):
 
 def _variable(dims, values, of, side=""):
     return dataset.variable(dims, values, "1", f"elasticity d ln {of} / d ln x{side}")
+
+
+def _sharp(below, above):
+    """Whether one-sided elasticities make a kink."""
+    return np.abs(above - below) > SHARP * np.maximum(np.maximum(np.abs(below), np.abs(above)), 1.0)
 
 
 def _kink(dims, values):

@@ -17,7 +17,6 @@ from .output import REFUSED, echo
 from .tables import Table, marked, records
 
 ROWS_SHOWN = 40
-CHIPS = ("hardware", "prefill_hardware", "decode_hardware")
 COST = "cost_per_million_tokens"
 METRICS = ("tps_per_user", "tps_per_chip", "tpot", "ttft", "memory_per_chip", "mfu", COST)
 
@@ -85,8 +84,8 @@ def _best_table(space, ranked, counts, quiet, objective, by):
     ends = wider.ends(space, ranked, by, objective)
     columns = {axis: _labels(space, ranked, axis, ends) for axis in space.axes}
     columns |= {name: costs(space, ranked) if name == COST else _numbers(ranked, name) for name in metrics}
-    unmeasured = trust.unmeasured(ranked)[:ROWS_SHOWN]
-    columns[of] = marked(columns[of], unmeasured, trust.UNMEASURED)
+    unmeasured = ranking.unmeasured(ranked)[:ROWS_SHOWN]
+    columns[of] = marked(columns[of], unmeasured, provenance.UNMEASURED)
     columns["bound by"] = [LIMITS[i] for i in _shown(ranked, "bottleneck")]
     outside = _shown(ranked, "outside_validity") if "outside_validity" in ranked else []
     names = marks.concerned(space.bounds, metrics)
@@ -100,7 +99,7 @@ def _best_table(space, ranked, counts, quiet, objective, by):
         heads = ["", *(name if name in (*space.axes, "bound by", "") else heading(name) for name in columns)]
         echo(Table(heads, rows, **_layout(space, [*columns], of, ends), best=_bests(ranked, of, objective, space)))
         if any(unmeasured):
-            echo(f"  {trust.NOTE}")
+            echo(f"  {provenance.UNMEASURED_NOTE}")
         for line in [*marks.remarks(outside, names), *wider.sentences(space, ends)]:
             echo(f"  {line}")
     for line in _nothing_in(space, ranked, lacking):
@@ -157,7 +156,7 @@ def _nothing_in(space, ranked, lacking):
 def costs(space, ranked, rows=ROWS_SHOWN):
     """Cost at the first points, marked where the price of a chip is of another source than most."""
     unlike, texts = {*provenance.unlike(provenance.prices(space))}, _numbers(ranked, COST, rows)
-    names = [name for name in CHIPS if name in ranked.coords]
+    names = [name for name in provenance.CHIPS if name in ranked.coords]
     chips = zip(*(_shown(ranked, name, rows) for name in names), strict=True) if names else [()] * len(texts)
     return marked(texts, [bool(unlike.intersection(own)) for own in chips])
 

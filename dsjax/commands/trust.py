@@ -1,7 +1,5 @@
 """What changes how far a reader trusts a table: marks in its rows, and one short sentence for each below it."""
 
-import numpy as np
-
 from ..catalog import sources
 from ..formats import label
 from ..options import by_reader
@@ -10,13 +8,10 @@ from ..space.space import numeric_axes
 from .output import verbose
 
 ALWAYS = ("model", "phase")  # told, also by default
-UNMEASURED = "~"
-NOTE = f"{UNMEASURED} kernels of this chip are not measured: those of another design stand for them"
 SLIPS_SHOWN = 3
 SOURCES, REMARKS = "dsjax.rows(...) shows sources", "attrs['remarks'] has"  # in Python
 COST = "cost_per_million_tokens"
-_BASES = ("curve_basis", "prefill_curve_basis", "decode_curve_basis")
-_KERNELS = {"fitted": "", "sibling": "those of a sibling", "assumed": f"{UNMEASURED} not measured"}
+_KERNELS = {"fitted": "", "sibling": "those of a sibling", "assumed": f"{provenance.UNMEASURED} not measured"}
 
 
 def title(space, more=""):
@@ -103,10 +98,3 @@ def kernels(space):
             error = f"{words} +-{100 * provenance.UNCERTAINTY[basis]:.0f} %".strip()
             parts.append(f"{error}{': ' * bool(words)}{', '.join(chips[basis]) * bool(words)}")
     return [f"kernel times: {'; '.join(parts)}"] if parts else []
-
-
-def unmeasured(ranked):
-    """Of the points of a ranked Dataset, whether the kernels of one of its chips are measured nowhere."""
-    names = [name for name in _BASES if name in ranked.variables]
-    bases = [np.broadcast_to(ranked[name].values, ranked.sizes["rank"]).tolist() for name in names]
-    return ["assumed" in several for several in zip(*bases, strict=True)] or [False] * ranked.sizes["rank"]

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import numpy as np
+
 from ..analysis import remedies, wider
 from ..formats import heading, quantity, rounded
 from ..options import entry
@@ -14,9 +16,10 @@ from ..specs.variables import OUTSIDE, reasons
 from . import evidence, words
 
 HEADLINES = ("tps_per_user", "tps_per_chip", "tps_total", "tpot", "ttft", "memory_per_chip", "mfu", "mbu")
-HEADLINES += ("cost_per_million_tokens",)
+COST = "cost_per_million_tokens"
+HEADLINES += (COST,)
 OF_SERVERS = ("requests_per_s_served", "tps_total", "ttft_p90", "tpot_p90", "latency_p90", "utilisation")
-OF_SERVERS += ("cost_per_million_tokens",)
+OF_SERVERS += (COST,)
 BESIDE = ("tps_per_user", "tps_per_chip", "memory_per_chip")  # of a server, in a table
 MOST_ROWS = 500  # of the table of the best points
 
@@ -131,9 +134,7 @@ def helps(space, moved):
 
 def _costs(space, one):
     if math.isfinite(cost := words.scalar(one, "cost_per_million_tokens")):
-        chips = {
-            str(one[name].item()) for name in ("hardware", "prefill_hardware", "decode_hardware") if name in one.coords
-        }
+        chips = {str(one[name].item()) for name in provenance.CHIPS if name in one.coords}
         known = {chip: text for chip, text in provenance.prices(space).items() if chip in chips}
         source = "; ".join(dict.fromkeys(f"price of {chip}: {text}" for chip, text in known.items() if text))
         yield f"Costs {cost:,.3f} USD per million tokens{f' ({source})' * bool(source)}."
@@ -151,15 +152,31 @@ def best(results, counts):
     metrics = (*BESIDE, *OF_SERVERS) if space.study.requests else HEADLINES
     metrics = [name for name in metrics if name in ranked and name in space.known_variables] + ["bottleneck"]
     if n:
-        cells = zip([Cell(str(i), i) for i in range(1, n + 1)], *words.columns(ranked, [*axes, *metrics]), strict=True)
+        columns = dict(zip([*axes, *metrics], words.columns(ranked, [*axes, *metrics]), strict=True))
+        notes = [*_mark(columns, space.objective, ranking.unmeasured(ranked), provenance.UNMEASURED_NOTE)]
+        unlike = {*provenance.unlike(provenance.prices(space))}
+        chips = [np.broadcast_to(ranked[name].values, n).tolist() for name in provenance.CHIPS if name in ranked.coords]
+        others = [bool(unlike.intersection(own)) for own in zip(*chips, strict=True)] or [False] * n
+        notes += _mark(columns, COST, others, f"* another source of prices: {', '.join(sorted(unlike))}")
+        cells = zip([Cell(str(i), i) for i in range(1, n + 1)], *columns.values(), strict=True)
         caption = f"The best point of every {', '.join(space.by) or 'space'}, best first"
-        found.append(table(["rank", *axes, *map(heading, metrics)], cells, caption=caption))
+        found.append(table(["rank", *axes, *map(heading, metrics)], cells, caption=caption, note="; ".join(notes)))
     rows = [[name, (f"{k:,}", k), (f"{k / counts['points']:.1%}", k)] for name, k in counts["refused"].items() if k]
     rows.sort(key=lambda row: -row[1][1])
     caption = "Constraints and the points that they refuse (a point may fail several)"
     found += [table(["constraint", "points", "share"], rows, caption=caption)] if rows else []
     title = "The best points" if n else "What refuses them"
     return Section(title, found + (_empty(space, ranked) if n else []), "best")
+
+
+def _mark(columns, name, which, note):
+    """The note, in a list, where one of the cells of a column has its mark, the note's first letter."""
+    if name in columns and any(which):
+        columns[name] = [
+            cell._replace(text=cell.text + note[0]) if marked else cell
+            for cell, marked in zip(columns[name], which, strict=True)
+        ]
+        yield note
 
 
 def _empty(space, ranked):

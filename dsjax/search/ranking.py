@@ -11,6 +11,7 @@ from ..results.handle import Results
 from ..space.space import group_names, names_of
 from ..specs.variables import SENSE
 
+_BASES = ("curve_basis", "prefill_curve_basis", "decode_curve_basis")
 # Values closer than this, relative to the larger, are equal (dtype of the objective).
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
 
@@ -188,6 +189,13 @@ def counted(ds):
     """{"points", "feasible", "refused": {"ok_<constraint>": points}} of a Dataset, or of `Results`."""
     results = Results.of(ds)
     return {"points": results.points, "feasible": count_feasible(results), "refused": refusals(results)}
+
+
+def unmeasured(ranked):
+    """Of the points of a ranked Dataset, whether the kernels of one of its chips are measured nowhere."""
+    names = [name for name in _BASES if name in ranked.variables]
+    bases = [np.broadcast_to(ranked[name].values, ranked.sizes["rank"]).tolist() for name in names]
+    return ["assumed" in several for several in zip(*bases, strict=True)] or [False] * ranked.sizes["rank"]
 
 
 def refusals(ds):

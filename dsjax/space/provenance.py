@@ -10,6 +10,9 @@ from ..specs.variables import NEEDS
 
 # Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
 # its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.
+CHIPS = ("hardware", "prefill_hardware", "decode_hardware")  # axes whose rows are chips
+UNMEASURED = "~"
+UNMEASURED_NOTE = f"{UNMEASURED} kernels of this chip are not measured: those of another design stand for them"
 UNCERTAINTY = {"fitted": 0.08, "sibling": 0.15, "assumed": 0.30}
 _ARITHMETIC = ("weight", "dense", "shared", "head")  # products with weights but those of routed experts
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from ...errors import InputError, unknown
+from ...options import option
 from ...specs.variables import PERCENTILES
 from ...units import domain, number
 
@@ -97,7 +98,7 @@ def question(asked, percentile=90, spare=0, minimize="cost_per_hour", mixed=True
             raise InputError(f"{' and '.join(pair)}: {'both' if n else 'none'} given; expected one of the two")
     for name in ("isl", "osl"):
         if given[name] is None:
-            raise InputError(f"{name}: not given; expected a number [token]")
+            raise InputError(f"{option(name)}: not given; expected a number [token]")
     statistic = str(percentile).removesuffix("th").removeprefix("p")
     statistic = statistic if statistic == "mean" else f"p{statistic}"
     if statistic not in STATISTICS:

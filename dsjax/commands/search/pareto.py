@@ -46,7 +46,8 @@ def pareto(request, x, y, by):
 def _show(space, found, counts, form, quiet):
     """The points of Pareto fronts, group by group; `counts` of the space as `ranking.counted` has them."""
     from ...results import files
-    from ...space import limits
+    from ...search import ranking
+    from ...space import limits, provenance
     from .. import ranked, trust
 
     counts = ranked.with_largest_rate(space, counts)
@@ -73,8 +74,8 @@ def _show(space, found, counts, form, quiet):
     texts = {name: [shown(name, x) for x in found[name].values.tolist()] for name in shows}
     if ranked.COST in shows:
         texts[ranked.COST] = ranked.costs(space, found, found.sizes["rank"])
-    unmeasured = trust.unmeasured(found)
-    texts[y], lines = marked(texts[y], unmeasured, trust.UNMEASURED), []
+    unmeasured = ranking.unmeasured(found)
+    texts[y], lines = marked(texts[y], unmeasured, provenance.UNMEASURED), []
     for i in range(found.sizes["rank"]):
         point = found.isel(rank=i)
         labels, numbers = [axis_label(point, axis) for axis in axes], [texts[name][i] for name in shows]
@@ -92,7 +93,7 @@ def _show(space, found, counts, form, quiet):
         constant = [1 + at(axis) for axis in axes]
         echo(Table(heads, lines, constant=constant, least=[1 + at(name) for name in least]))
         if any(unmeasured):
-            echo(f"  {trust.NOTE}")
+            echo(f"  {provenance.UNMEASURED_NOTE}")
         for line in marks.remarks(outside, concerned):
             echo(f"  {line}")
     if not quiet:
