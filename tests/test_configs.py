@@ -319,6 +319,7 @@ BAD = [
     (TOY, {"hidden_size": True}, "hidden_size True whole"),
     (TOY, {"hidden_size": math.nan}, "hidden_size nan whole"),
     (TOY, {"hidden_size": 10**12}, "hidden_size 1000000000000 at most"),
+    (TOY, {"vocab_size": 2**31}, "vocab_size 2147483648 at most 2,147,483,647"),
     (TOY, {"num_hidden_layers": 0}, "num_hidden_layers 0 at least 1"),
     (TOY, {"num_hidden_layers": 10**9}, "num_hidden_layers 1000000000 at most 10,000"),
     (TOY, {"tie_word_embeddings": "yes"}, "tie_word_embeddings 'yes' true or false"),

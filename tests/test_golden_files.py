@@ -119,6 +119,9 @@ def launched():
         "tp 4": {"tp": 4, "moe_tp": 4},
         "pp": {"pp": 2, "chips": 16},
         "B200": {"hardware": "B200"},
+        "w8a16": {"precision": "w8a16"},
+        "bf16": {"precision": "bf16", "chips": 32},
+        "nvfp4": {"precision": "nvfp4-kv8", "hardware": "B200"},
     }
     for software in ENGINES:
         for name, how in changes.items():

@@ -18,6 +18,7 @@ ALONE = {"hardware": "H800", "nic": "CX7", "context": 4096}
 MODELS = """DeepSeek-V3 DeepSeek-V3.2 DeepSeek-V4-Flash GLM-5.3-Flash MiniMax-M1 MiniMax-M3 Qwen3-Next-80B-A3B Kimi-K3
 Kimi-Linear-48B-A3B Nemotron-H-56B Nemotron-3-Super-120B-A12B gpt-oss-20b Llama-3.1-8B Llama-4-Scout Gemma-3-27B
 Gemma-4-26B-A4B LongCat-Flash MiMo-V2-Flash Step-3.7-Flash Phi-3.5-MoE""".split()
+HYBRIDS = ("Kimi-Linear-48B-A3B", "Qwen3-Next-80B-A3B", "DeepSeek-V4-Flash", "LongCat-Flash", "Nemotron-H-56B")
 BLOCKS = {"DeepSeek-V3": 1, "DeepSeek-V3.2": 1, "DeepSeek-V4-Flash": 1, "MiniMax-M3": 0, "Qwen3-Next-80B-A3B": 1}
 BLOCKS |= {"Kimi-Linear-48B-A3B": 0, "Nemotron-H-56B": 0, "gpt-oss-20b": 0}
 PIPELINES = ("naive", "windows", "dual-mbatch", "tbo", "sbo")
@@ -70,6 +71,14 @@ def of_model(name):
     }
 
 
+def of_fp8(name):
+    """Operands in 8 bit, made after norms, of layers of several kinds, as engines make them."""
+    of = {"axes": {"engine": ["generic", "vllm", "sglang"]}, "fixed": ALONE | {"ep": 8, "tp": 2, "precision": "fp8"}}
+    decode, prefill = ({"model": name, "phase": phase} | of for phase in ("decode", "prefill"))
+    decode["axes"], prefill["axes"] = of["axes"] | {"batch": [64]}, of["axes"] | {"prompts": [4]}
+    return {"decode": dsjax.sweep(decode), "prefill": dsjax.sweep(prefill)}
+
+
 def blocks_of(name, mtp):
     """Flops, bytes and times of every operator of a step."""
     fixed = ALONE | {"tp": 2, "ep": 8, "mtp": mtp}
@@ -104,6 +113,7 @@ def kernels():
 
 
 CASES = {f"model: {name}": functools.partial(of_model, name) for name in MODELS}
+CASES |= {f"fp8: {name}": functools.partial(of_fp8, name) for name in HYBRIDS}
 CASES |= {f"blocks: {name}": functools.partial(blocks_of, name, mtp) for name, mtp in BLOCKS.items()}
 CASES |= {f"decode: {name}": functools.partial(of_layout, "decode", how) for name, how in LAYOUTS.items()}
 CASES |= {f"prefill: {name}": functools.partial(of_layout, "prefill", how) for name, how in PROMPTS.items()}

@@ -90,6 +90,8 @@ WORDS = {
     "sensitivity of a server": "sensitivity users.toml --at hardware=H200 --of ttft_p90 --wrt hardware,workload",
     "envelope": "sensitivity core.toml --envelope --wrt hardware",
     "solve of an axis": "solve core.toml --vary context --until tps_per_user>=20 --at hardware=H800",
+    "solve of a break-even": f"solve core.toml --vary {NIC} --break-even hardware=H800,B200",
+    "explain of few sequences": "explain users.toml --at hardware=H200,tp=1,concurrency=64 --fix max_batch=4",
     "solve of nothing": f"solve core.toml --vary {NIC} --until tps_per_user>=1e6",
     "compare of servers": "compare users.toml --set-b hardware.H200.hbm_bytes_per_s=6e12",
     "launch of pools": "launch pools.toml --at requests_per_s=4 --engine sglang",

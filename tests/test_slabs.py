@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dsjax
-from dsjax import evaluation
+from dsjax import evaluation, machine
 from dsjax.space import grid
 from dsjax.sweeps import slabs
 
@@ -183,3 +183,12 @@ def test_all_slabs_of_a_space_have_one_evaluator(space, monkeypatch, compiled):
     for one, other in zip(once, again, strict=True):
         for name, (dims, array) in one.items():
             assert dims == other[name][0] and array.tobytes() == other[name][1].tobytes()
+
+
+@pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
+def test_another_c_library_keeps_no_pages(error, monkeypatch):
+    def library(name):
+        raise error(name)
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", library)
+    assert machine.keep_pages() is False
