@@ -295,3 +295,18 @@ def test_hvplot_draws_results(ds):
         best = ds.tps_per_chip.where(ds.feasible).max(["tp", "ep", "mtp", "pipeline"])
         drawn = best.hvplot.line(x="batch", by="hardware")
     assert {str(key) for key in drawn.keys()} == {"H20", "H800"}  # noqa: SIM118
+
+
+def test_an_answer_of_no_point_says_why():
+    """As the command line does, of the part that was cut out."""
+    ds = dsjax.sweep("default", axes={"hardware": ["H200", "B200"]}, fixed={"model": "Kimi-K2", "nic": "CX7", "tp": 1})
+    spec = ds.attrs["dsjax_spec"]
+    for cut, why in (
+        ({"mtp": 1}, "ok_mtp: mtp = 1, and Kimi-K2 has no MTP module"),
+        ({"hardware": "H200", "precision": "nvfp4-kv8"}, "ok_precision: H200 has not the compute rates"),
+    ):
+        for found in (ds.sel(cut).dsjax.best(), ds.sel(cut).dsjax.pareto()):
+            text = repr(found.dsjax)
+            assert found.sizes["rank"] == 0 and "no feasible point\n" in text and why in text, text
+            assert "some are feasible with fixed={" in text and "--fix" not in text
+    assert ds.attrs["dsjax_spec"] == spec

@@ -3,6 +3,7 @@
 import contextlib
 import io
 
+from ..analysis import remedies
 from ..results.handle import Results
 from ..search import ranking
 from ..space import limits, provenance, restoring
@@ -15,6 +16,8 @@ WIDTH = 200  # columns of a table that is not the command line's
 def words(ds):
     """What the command line prints of an answer; of a sweep what `dsjax best` does."""
     kind = kind_of(ds)
+    if kind in ("best", "pareto") and not ds.sizes["rank"]:
+        return "\n".join([*heads(ds), "no feasible point", *remedies.nothing_feasible(space_of(ds))])
     if kind in ("best", "pareto", "count"):
         return "\n".join([*heads(ds), table(ds).to_string(float_format="{:,.4g}".format, line_width=WIDTH)])
     text = io.StringIO()

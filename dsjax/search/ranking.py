@@ -173,6 +173,8 @@ def at_ranks(results, flat, ties):
     """The points with these flat indices as a Dataset over `rank`, in their order."""
     where = dict(zip(results.space.axes, np.unravel_index(flat, results.shape)))
     picked = results.ds.isel(dataset.plain({axis: ("rank", index, {}) for axis, index in where.items()}))
+    if not len(flat):  # of no point the space tells why; that of a cut is smaller than the one its attribute has
+        picked.attrs["dsjax_spec"] = results.space.to_json()
     return numbered(picked, ties)
 
 
