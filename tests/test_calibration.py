@@ -137,6 +137,8 @@ def test_public_times_of_mla_decode_on_h800_and_the_row_they_give(tmp_path):
     """Goal of the forms: 7 % median, 20 % at the 90th percentile, shapes left out."""
     row = tmp_path / "curve.toml"
     text = command("calibrate", PUBLIC, "--kind", "mla-decode", "--hardware", "H800", "-o", row)
+    nexts = " ".join(text.split()).split("next: ")[1:]
+    assert len(nexts) == 2 and all("--fix hardware=H800" in line and "--fix curve=" in line for line in nexts)
     assert f"--catalog {row} --fix curve=H800-mla-decode-bf16" in text and "22 points from 22 lines" in text
     ds = dsjax.calibrate(PUBLIC, "mla-decode", "H800")
     assert float(ds["cv_median_error"]) < 0.07 and float(ds["cv_p90_error"]) < 0.20

@@ -96,7 +96,7 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if form == "table":
         _tables(ds, quiet)
         if output and not quiet:
-            line, next_ = _written(output)
+            line, next_ = _written(output, hardware)
             echo(f"\n{line}")
             steps.say(*next_)
         elif not quiet:
@@ -174,12 +174,13 @@ def _warnings(ds):
             yield f"{x} reaches {value:.1%} of peak: are the times in the unit that their column names?"
 
 
-def _written(output):
-    """(What was written, the commands that use it)."""
+def _written(output, hardware):
+    """(What was written, the commands that use it), on the hardware that was measured."""
     from ...catalog.reader import read_toml
 
     rows = {record: next(iter(table)) for record, table in read_toml(output).items()}
     if "fit" in rows:
         return f"wrote {output}: parameters of a form that the core model does not read", []
     words = ["--catalog", output, *(word for record, name in rows.items() for word in ("--fix", f"{record}={name}"))]
-    return f"wrote {output}", [shlex.join(["dsjax", name, *words]) for name in ("validate", "sweep")]
+    words += [] if "hardware" in rows else ["--fix", f"hardware={hardware}"]
+    return f"wrote {output}", [shlex.join(["dsjax", name, *words]) for name in ("sweep", "explain")]
