@@ -1,7 +1,7 @@
 """Elasticities d ln y / d ln x of every continuous parameter, finite or not: of shipped grids, and at extremes.
 
-Run by `differential.py --gradients`. Small grids are evaluated at all points, others on a part of their axes drawn by
-seed; servers at single points (their slopes are differences). At extremes one parameter of a point at a time, and
+Run by `differential.py --gradients`. Grids of at most `--points` points are evaluated at all of them, others on a part
+of their axes drawn by seed; servers at one in 500 of so many points (their slopes are differences). At extremes one parameter of a point at a time, and
 pairs of them, is 1e-30 to 1e30 times what it is, as far as its domain allows; kinds of layer and engines are drawn.
 """
 
@@ -60,7 +60,7 @@ def of_server(space, names, rng, points):
         wrong = ~np.isfinite(sides).all(axis=1)
         total, bad = total + sides.size, bad + int(wrong.sum())
         worst = f"{names[int(np.argmax(wrong))]} at {index}" if wrong.any() else worst
-    return points, total, bad, worst
+    return min(points, space.points), total, bad, worst
 
 
 def within(meta, numbers):
