@@ -39,6 +39,12 @@ def test_words(given, said):
     assert words(**given) == said
 
 
+def test_limits_that_contradict_each_other_are_told():
+    low, high = ({"min_tps_per_user": 20, "max_tps_per_user": most} for most in (10, 20))
+    assert limits.words(grid.load(SEVEN_CHIPS, limits=low)).endswith("at most 10 token/s (no value is both)")
+    assert "no value is both" not in limits.words(grid.load(SEVEN_CHIPS, limits=high))
+
+
 def test_by_length_of_the_prompt():
     space = grid.load("prefill", axes={"context": [1024, 4096]}, limits={"max_ttft": {1024: "500 ms", 8192: 3}})
     assert limits.words(space).endswith("ttft at most 500 ms up to 1,024 tokens, 3 s up to 8,192 tokens")

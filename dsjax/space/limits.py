@@ -97,6 +97,9 @@ def words(space):
         pairs = [(f" up to {longest:,.0f} tokens", limit) for longest, limit in bound] if _by_lengths(bound) else []
         texts = [quantity(limit, units) + length for length, limit in pairs or [("", bound)]]
         own = f" ({MARGIN} {space.margin:.3g} counted in)" if factor != 1.0 else ""
+        least = space.bounds.get(f"min_{name}") if side == "max" else None
+        if least is not None and not pairs and not _by_lengths(least) and least > bound:
+            own += " (no value is both)"
         said.append(f"{name} {sides[side]} {', '.join(texts)}{own}")
     return f"limits: {'; '.join(said) or 'none'}"
 
