@@ -1,8 +1,9 @@
 """Elasticities d ln y / d ln x of every continuous parameter, finite or not: of shipped grids, and at extremes.
 
 Run by `differential.py --gradients`. Grids of at most `--points` points are evaluated at all of them, others on a part
-of their axes drawn by seed; servers at one in 500 of so many points (their slopes are differences). At extremes one parameter of a point at a time, and
-pairs of them, is 1e-30 to 1e30 times what it is, as far as its domain allows; kinds of layer and engines are drawn.
+of their axes drawn by seed; servers at one in 500 of so many points (their slopes are differences). At extremes one
+parameter of a point at a time, and pairs of them, is 1e-30 to 1e30 times what it is, as far as its domain allows; kinds
+of layer and engines are drawn.
 """
 
 import time

@@ -1,6 +1,8 @@
 """`recommend` against brute force over servers and pools, the demand's limits, bad input, the command line."""
 
+import contextlib
 import functools
+import io
 import json
 import math
 
@@ -12,7 +14,9 @@ import dsjax
 from dsjax.analysis.fleet import demand
 from dsjax.analysis.fleet import recommend as fleets
 from dsjax.analysis.fleet.tables import pool_ratio
+from dsjax.commands.answers import recommend_tables, recommend_trust
 from dsjax.commands.answers.recommend_tables import show
+from dsjax.commands.tables import rows_over
 
 DECODE = {
     "axes": {
@@ -373,3 +377,26 @@ def test_exit_codes(files):
     assert "No fleet of at most 32 chips serves that: " in text and "requests/s at most; " in text
     assert "one of the two" in command("recommend", *files, code=2)
     assert "osl: not given" in command("recommend", "--concurrency", 10, "--isl", 5, code=2)
+
+
+@pytest.mark.parametrize(("how", "kind"), [({"axes": {"tp": [8]}}, "axis"), ({"fixed": {"tp": 8}}, "fixed")])
+def test_what_is_fixed_is_told_as_what_is_chosen(how, kind):
+    """Precision and tp decide the next plan and the class of measured systems, on an axis or fixed."""
+    axes = {"hardware": ["B200", "MI300X"], "ep": [8]} | how.get("axes", {})
+    fixed = {"nic": "CX7", "precision": "nvfp4-kv8"} | how.get("fixed", {})
+    ds = dsjax.recommend(requests_per_s=10, isl=4096, osl=1024, axes=axes, fixed=fixed, aggregated=False)
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        recommend_tables.show(ds, "table", False)
+    said = " ".join(text.getvalue().split())
+    assert "29 measured systems of this kind (small TP decode)" in said and said.count("kernel times:") == 1
+    assert "(4 bit) evaluates other ones" in said and "fp8-kv8" not in said
+    (following,) = recommend_tables.after(ds, "DeepSeek-V3")
+    assert "--precision nvfp4-kv8" in following
+
+
+def test_of_one_user_the_systems_of_one_user_are_told():
+    ds = recommended(concurrency=1)
+    spaces = recommend_trust.spaces_of(ds)
+    row = rows_over(ds, "rank")[0]
+    assert recommend_trust.system_class(row, spaces, json.loads(ds.attrs["asked"])) == "one user"

@@ -158,6 +158,7 @@ def test_a_demand_without_a_least_rate():
         "fixed": {"tp": 8, "nic": "CX7"},
     }
     none, zero = (dsjax.recommend(**asked, limits={"min_tps_per_user": least}) for least in (None, 0))
+    assert none.sizes["rank"] > 0
     np.testing.assert_array_equal(none["chips"], zero["chips"])
 
 

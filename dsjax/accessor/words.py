@@ -6,7 +6,7 @@ import io
 from ..analysis import remedies
 from ..results.handle import Results
 from ..search import ranking
-from ..space import limits, provenance, restoring
+from ..space import limits, restoring
 from .kinds import kind_of
 from .tables import table
 
@@ -66,8 +66,7 @@ def _plan(ds):
 def _fleets(ds):
     from ..commands.answers import recommend_tables
 
-    spaces = [restoring.space(text) for name, text in ds.attrs.items() if str(name).endswith("_spec")]
-    recommend_tables.show(ds, "table", False, provenance.prices(*spaces))
+    recommend_tables.show(ds, "table", False)
 
 
 def _of_space(name):

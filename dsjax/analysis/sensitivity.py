@@ -25,7 +25,8 @@ from . import envelope as relaxation
 
 STEP = 1e-6  # relative step of one-sided slopes
 STEP_OF_SERVERS = 1e-5  # roots are found to 1e-11
-SHARP = 1e-4  # difference of one-sided elasticities that makes a kink, of those above 1 their share; else about 1e-6
+# Sides that differ by more, relative to the larger where that is above 1, are a kink; smooth ones differ by 1e-6.
+SHARP = 1e-4
 # Slopes are evaluated again on both sides of every point up to this many points x parameters.
 MOST_WITH_KINKS = 2_000_000
 # Variables of `evaluate_point` that stand beside the elasticities.

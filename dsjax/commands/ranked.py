@@ -94,7 +94,12 @@ def _best_table(space, ranked, counts, quiet, objective, by):
     rows = [[str(i), *row] for i, row in enumerate(zip(*columns.values(), strict=True), 1)]
     lacking = {} if quiet and not rows else without(space, ranked, counts, by)
     if not quiet:
-        echo(trust.title(space), *trust.chosen(space), limits.words(space), *ranking.worst_first(objective))
+        echo(
+            trust.title(space),
+            *trust.chosen(space),
+            limits.words(space),
+            *(ranking.worst_first(space, objective) if rows else ()),
+        )
     if rows:
         heads = ["", *(name if name in (*space.axes, "bound by", "") else heading(name) for name in columns)]
         echo(Table(heads, rows, **_layout(space, [*columns], of, ends), best=_bests(ranked, of, objective, space)))

@@ -87,11 +87,13 @@ def of_prices(known):
     return [*lines, *([f"no price: {', '.join(lacking)}"] if lacking else [])]
 
 
-def kernels(space):
-    """A sentence: how sure the times of kernels are, and on which chips less so."""
-    chips: dict = {}
-    for (hardware, _), (_, basis) in provenance.of_space(space).items():
-        chips.setdefault(basis, {})[hardware] = None
+def kernels(*spaces, chips=None):
+    """A sentence: how sure the times of kernels are, and on which chips, of those named, less so."""
+    shown, chips = chips, {}
+    for space in spaces:
+        for (hardware, _), (_, basis) in provenance.of_space(space).items():
+            if shown is None or hardware in shown:
+                chips.setdefault(basis, {})[hardware] = None
     parts = []
     for basis, words in _KERNELS.items():
         if basis in chips:

@@ -133,12 +133,12 @@ def helps(space, moved):
 
 
 def _costs(space, one):
-    if math.isfinite(cost := words.scalar(one, "cost_per_million_tokens")):
+    if math.isfinite(cost := words.scalar(one, COST)):
         chips = {str(one[name].item()) for name in provenance.CHIPS if name in one.coords}
         known = {chip: text for chip, text in provenance.prices(space).items() if chip in chips}
         source = "; ".join(dict.fromkeys(f"price of {chip}: {text}" for chip, text in known.items() if text))
         yield f"Costs {cost:,.3f} USD per million tokens{f' ({source})' * bool(source)}."
-    elif not space.study.pools and "cost_per_million_tokens" not in space.known_variables:
+    elif not space.study.pools and COST not in space.known_variables:
         yield f"No price is known, so no cost; {entry('settings', 'hardware.<chip>.usd_per_hour', 2)} gives one."
 
 
@@ -149,11 +149,13 @@ def best(results, counts):
     n = min(ranked.sizes["rank"], MOST_ROWS)
     ranked, found = ranked.isel(rank=slice(n)), []
     axes = [axis for axis, k in space.sizes.items() if k > 1]
-    metrics = (*BESIDE, *OF_SERVERS) if space.study.requests else HEADLINES
-    metrics = [name for name in metrics if name in ranked and name in space.known_variables] + ["bottleneck"]
+    named = (*BESIDE, *OF_SERVERS) if space.study.requests else HEADLINES
+    metrics = [name for name in named if name in ranked and name in space.known_variables]
+    metrics += [space.objective] if space.objective not in metrics else []
+    metrics += ["bottleneck"]
     if n:
         columns = dict(zip([*axes, *metrics], words.columns(ranked, [*axes, *metrics]), strict=True))
-        notes = [*_mark(columns, space.objective, ranking.unmeasured(ranked), provenance.UNMEASURED_NOTE)]
+        notes = _mark(columns, space.objective, ranking.unmeasured(ranked), provenance.UNMEASURED_NOTE)
         unlike = {*provenance.unlike(provenance.prices(space))}
         chips = [np.broadcast_to(ranked[name].values, n).tolist() for name in provenance.CHIPS if name in ranked.coords]
         others = [bool(unlike.intersection(own)) for own in zip(*chips, strict=True)] or [False] * n
@@ -172,11 +174,10 @@ def best(results, counts):
 def _mark(columns, name, which, note):
     """The note, in a list, where one of the cells of a column has its mark, the note's first letter."""
     if name in columns and any(which):
-        columns[name] = [
-            cell._replace(text=cell.text + note[0]) if marked else cell
-            for cell, marked in zip(columns[name], which, strict=True)
-        ]
-        yield note
+        cells = zip(columns[name], which, strict=True)
+        columns[name] = [cell._replace(text=cell.text + note[0]) if marked else cell for cell, marked in cells]
+        return [note]
+    return []
 
 
 def _empty(space, ranked):

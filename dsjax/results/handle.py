@@ -61,7 +61,7 @@ class Results:
         masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
         loose, read = {name: x.variable for name, x in masks.items() if x.dtype != bool}, {}
         for name in self.space.defined:
-            if name not in self.ds.data_vars or (dtype := self.ds.variables[name].dtype) in FLOATS:
+            if name not in self.ds.data_vars or (dtype := self.ds.variables[name].dtype.newbyteorder("=")) in FLOATS:
                 continue
             if dtype.kind not in "fiub":
                 wanted = f"expected the numbers of a {self.kind} that dsjax wrote"

@@ -23,7 +23,7 @@ def check(space, x, y, by=None):
 
 
 def across(space):
-    """The variable of users that a front is of where none is named: of prompts alone their first token."""
+    """The variable that a front is of where none is named: prompts alone have a first token, both phases a step."""
     return next(name for name in ACROSS if name in space.defined)
 
 

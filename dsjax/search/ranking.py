@@ -85,10 +85,10 @@ def check(space, by=None, top=1, objective=None):
     return tuple(key for key in by if key in varies), name, sense
 
 
-def worst_first(objective):
-    """The line that says so, in a list, where what an objective ranks first is the worst that its variable has."""
-    name, sense = str(objective).removeprefix("-"), -1 if str(objective).startswith("-") else 1
-    if objective is None or SENSE.get(name, sense) == sense:
+def worst_first(space, objective=None):
+    """The line that says so, in a list, where what is ranked first is the worst that its variable has."""
+    _, name, sense = check(space, (), 1, objective)
+    if SENSE.get(name, sense) == sense:
         return []
     first, other, of = ("smallest", "largest", name) if sense < 0 else ("largest", "smallest", f"-{name}")
     return [f"  the {first} {name} is first, as asked: {option('objective', of)} has the {other} first"]

@@ -19,8 +19,9 @@ def read(section, where, known, given, faults=None):
     """{"min_<variable>" | "max_<variable>": number} of a grid's [constraints], tightened by its `slo_margin`.
 
     `max_ttft` may be a table {prompt length: limit}: pairs (up to this length, limit), or one number where the length
-    is fixed. `where(section, key)` names a key in errors, `known` {variable: units} can be bounded, `given` are the
-    grid's axes and fixed values. `faults`: an `errors.Faults` that keeps what is wrong with each.
+    is fixed. Nothing at least (`min_tps_per_user = 0`) is no limit. `where(section, key)` names a key in errors,
+    `known` {variable: units} can be bounded, `given` are the grid's axes and fixed values. `faults`: an
+    `errors.Faults` that keeps what is wrong with each.
     """
     bounds = {}
     for key, bound in section.items():
@@ -31,6 +32,7 @@ def read(section, where, known, given, faults=None):
     if MARGIN in section and not felt(share).keys() & bounds.keys():
         place = where("constraints", MARGIN)
         raise InputError(f"{place}: {section[MARGIN]!r}; expected it beside one of {', '.join(felt(share))}")
+    bounds = {key: bound for key, bound in bounds.items() if bound != 0.0 or not key.startswith("min_")}
     return tightened(bounds, share)
 
 

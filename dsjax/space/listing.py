@@ -21,7 +21,7 @@ def names(kind, words=()):
     if not found:
         near = ", ".join(nearest(" ".join(words), [row["name"] for row in rows]))
         raise InputError(f"names: no {kind} with {' '.join(words)!r}; expected other words, the nearest name is {near}")
-    return sorted(found, key=lambda row: row["name"] != " ".join(words))  # the one of this name first
+    return sorted(found, key=lambda row: row["name"].lower() != " ".join(words).lower())  # the one of this name first
 
 
 def _has(row, words):

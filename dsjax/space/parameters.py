@@ -290,6 +290,8 @@ def chosen(space, at):
         raise InputError(f"at: {at!r}; expected {{axis: value}}")
     numeric, found = numeric_axes(space.study), {}
     for axis, value in (at or {}).items():
+        if axis in space.fixed and label(value) == label(space.fixed[axis]):
+            continue
         if axis in space.fixed:
             raise InputError(
                 f"at: {axis}: is fixed at {label(space.fixed[axis])}; expected one of {', '.join(space.axes)}"

@@ -8,11 +8,11 @@ from ..options import entry
 from ..specs.fields import fields_of
 from ..specs.variables import NEEDS
 
-# Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
-# its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.
 CHIPS = ("hardware", "prefill_hardware", "decode_hardware")  # axes whose rows are chips
 UNMEASURED = "~"
 UNMEASURED_NOTE = f"{UNMEASURED} kernels of this chip are not measured: those of another design stand for them"
+# Relative standard error of the time of one kernel. Shapes left out: median 2 to 13 %, most 4 to 7 %. A sibling with
+# its own peaks: 2 to 18 %. Another vendor's chip: nobody has measured; what separates tuned from untuned kernels.
 UNCERTAINTY = {"fitted": 0.08, "sibling": 0.15, "assumed": 0.30}
 _ARITHMETIC = ("weight", "dense", "shared", "head")  # products with weights but those of routed experts
 
@@ -290,17 +290,21 @@ def of_engines(space):
     return lines
 
 
-def of_checkpoints(space):
-    """Sentences about models whose checkpoint stores other weights than the precisions of a space reckon with."""
+def of_checkpoints(space, precisions=None):
+    """Sentences about models whose checkpoint stores other weights than a space, in these precisions, reckons with."""
     if space.study.pools:
-        return list(dict.fromkeys(line for pool in space.pools.values() for line in of_checkpoints(pool)))
+        pools = space.pools.values()
+        return list(dict.fromkeys(line for pool in pools for line in of_checkpoints(pool, precisions)))
     lines = []
     for name, model in space.rows.get("model", {}).items():
         stored = model.get("quantisation")
         if not stored:
             continue
         widths = {label: int(8 * row["expert_bytes"]) for label, row in space.rows.get("precision", {}).items()}
-        other = [f"{label} ({bits} bit)" for label, bits in widths.items() if bits != stored["bits"]]
+        own = widths.keys() if precisions is None else widths.keys() & precisions
+        other = [
+            f"{label} ({widths[label]} bit)" for label in widths if label in own and widths[label] != stored["bits"]
+        ]
         if other:
             text = f"{name}: the checkpoint stores {stored['bits']}-bit weights ({stored['method']})"
             lines.append(f"{text}; precision {', '.join(other)} evaluates other ones")

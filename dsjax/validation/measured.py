@@ -63,6 +63,12 @@ def decode_kind(alone, others, tp, chips):
     return "wide EP" if tp < chips else "small TP decode"
 
 
+def served_kind(users, tp, chips, mixed=0.0):
+    """The class of an instance with so many users, whose steps compute `mixed` prompt tokens for each of an answer."""
+    alone = users < 1.0 + 1e-6  # of a rate times a latency
+    return decode_kind(alone, max(users - 1.0, 0.0) * mixed, tp, chips)
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """One measured system, completed."""

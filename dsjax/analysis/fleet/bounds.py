@@ -42,7 +42,7 @@ def strictest(limits, time):
     """
     names = (time, f"{time}_mean", f"{time}_p90", f"{time}_p99")
     found = [limits[f"max_{name}"] for name in names if f"max_{name}" in limits]
-    if time == "tpot" and limits.get("min_tps_per_user"):
+    if time == "tpot" and "min_tps_per_user" in limits:
         found.append(1.0 / limits["min_tps_per_user"])
     return min(found, default=np.inf)
 

@@ -113,7 +113,6 @@ def _limits(question, steps):
         for key in own:
             if key not in names:
                 raise InputError(f"[constraints] {key} of the {phase} grid: expected one of {', '.join(names)}")
-        own = {key: bound for key, bound in own.items() if bound or key.startswith("max_")}  # none at least is no limit
         asked |= own | tightened(margin, space.margin)
     if asked["min_tps_per_user"] is not None and asked["max_tpot"] is not None:  # a grid may ask both
         asked |= {"max_tpot": min(asked["max_tpot"], 1.0 / asked["min_tps_per_user"]), "min_tps_per_user": None}

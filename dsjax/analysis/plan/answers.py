@@ -127,9 +127,8 @@ def _rows(search, question):
         users = None if question.demanded else float(n[k] * asked[k])
         hour = float(n[k] * chips * own.price[fleet.layout])
         row |= _served(at, question, int(n[k]), float(n[k] * chips), users, hour, _basis(space, named))
-        alone = row["concurrency"] / n[k] <= 1.0
-        others = max(row["concurrency"] / n[k] - 1.0, 0.0) * question.asked["isl"] / question.asked["osl"]
-        row |= kept.errors_of(measured.decode_kind(alone, others, row["tp"], chips))
+        mixed = question.asked["isl"] / question.asked["osl"]
+        row |= kept.errors_of(measured.served_kind(row["concurrency"] / n[k], row["tp"], chips, mixed))
         rows.append(row | {"binds": _binds(beyond, question, full)})
     return rows
 
@@ -157,8 +156,7 @@ def _rows_of_pools(search, question, chosen, whole):
             row |= {f"{pool}_{name}": x for name, x in _layout(of, float(of["chips"]), n).items()}
         basis = _basis(_same(whole.instances.spaces, named["decode"]), named["decode"])
         row |= _served(at, question, 1, search.chips_of(fleet), fleet.users, search.price(fleet), basis)
-        alone = row["concurrency"] <= 1.0
-        row |= kept.errors_of(measured.decode_kind(alone, 0.0, row["decode_tp"], named["decode"]["chips"]))
+        row |= kept.errors_of(measured.served_kind(row["concurrency"], row["decode_tp"], named["decode"]["chips"]))
         binds = search.binds(fleet) if question.demanded else _binds(beyond, question, False)
         if binds == "nothing":  # more users only wait for the busier pool
             binds = f"{max(named, key=lambda pool: at[f'{pool}_utilisation'])} pool"

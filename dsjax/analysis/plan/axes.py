@@ -21,7 +21,7 @@ from ...specs.records import RATES
 MTP = (0, 1, 2, 3)  # draft tokens a step, of a model that comes with a module that makes them
 LAYOUT = ("tp", "moe_tp", "ep", "sp", "pp")  # sizes that are derived, and that a user may narrow
 NODE = 8  # chips: smaller instances of a pool leave more of the chips than one of the other pool is made of
-LARGEST = 128  # chips of an instance, where no number of chips is given
+LARGEST = 128  # chips of an instance that divides no number of chips
 # Uses of weights by which a precision is one of a checkpoint: those of products, and the others.
 PRODUCTS, OTHERS = ("dense", "expert", "shared"), ("weight", "head", "absorbed")
 ONE = {"sequences": ("", 1.0), "context": ("", 1.0), "spread": ("", 0.0)}  # load of a step

@@ -89,9 +89,9 @@ def plan(
     to what the memory holds. `axes` and `fixed` replace or narrow them, or are of the requests (`isl_cv`,
     `cached_fraction`, ...); `settings`, `catalogs` as in `sweep`. The best of every hardware and precision is the best
     of all its layouts, to 0.2 %. Beside them (`disaggregated`) two pools of one hardware and precision, of these sizes
-    and with one instance of all chips that the others leave: every way to share them out, each pool split as one of
-    those that bounds rank first; of a demand those that take the fewest chips alone, with as many instances as both
-    then take.
+    and with one instance, of 128 chips at most, of all that others of 8 or more leave: every way to share the chips
+    out, each pool split as one of those that bounds rank first; of a demand those that take the fewest chips alone,
+    with as many instances as both then take.
 
     Attributes: `asked`, `limits`, `statistic`; `model`, `checkpoint` (why these precisions); `layouts` looked at,
     `possible` of them, `refused` by which mask; `helps`, what a tenth better of one number serves more; `ends`, where
@@ -145,7 +145,7 @@ def of(chosen, catalog, question, chips, pooled=True):
         raise NothingFeasible(_unusable(chosen, shape, has, chips, lambda sizes: parts_of(chosen.hardware, sizes)))
     ds = answers.dataset_of(found, question, chips, chosen, why, looked_at)
     answered = {*zip(ds["hardware"].values.tolist(), ds["precision"].values.tolist(), strict=True)}
-    ds.attrs["without"] = json.dumps(_without(chosen, shape, has, answered, own_sizes, parts_of))
+    ds.attrs["without"] = json.dumps(_without(chosen, shape, has, answered, own_sizes, parts_of, bool(question.limits)))
     if not ds.sizes["rank"] and not json.loads(ds.attrs["nearest"]):
         ds.attrs["why"] = json.dumps(remedies.nothing_feasible(looked_at[-1]))
     if ds.sizes["rank"]:
@@ -159,15 +159,17 @@ def of(chosen, catalog, question, chips, pooled=True):
     return ds
 
 
-def _without(chosen, shape, has, answered, sizes_of, parts_of):
+def _without(chosen, shape, has, answered, sizes_of, parts_of, limited):
     """{why: [names]} of hardware that has no answer, and of precisions without one of hardware that has another."""
 
     def reason(chip, precisions):
         if not precisions:
-            return "not the compute rates of the precisions"
+            return "no compute rate for it"
         if not any(shape.fits(chip, precision, n) for precision in precisions for n in sizes_of(chip)):
             return "no room for the weights"
-        return "the limits not kept" if parts_of((chip,), sizes_of) else "no split"
+        if not any({*precisions} & {*part.axes["precision"]} for part in parts_of((chip,), sizes_of)):
+            return "no split"
+        return "the limits not kept" if limited else "no room for a request"
 
     found: dict = {}
     for chip in chosen.hardware:

@@ -43,7 +43,7 @@ def show(ds, form, quiet):
     if form != "table":
         summary = {name: json.loads(ds.attrs[name]) for name in ("asked", "limits", "refused")}
         summary |= {name: ds.attrs[name] for name in ("model", "statistic", "checkpoint", "layouts", "possible")}
-        summary["remarks"] = trust.told_by(ds)
+        summary |= {"without": json.loads(ds.attrs["without"]), "remarks": trust.told_by(ds)}
         records(rows, form, summary, ["rank", *(name for name in (*ds.coords, *ds.data_vars) if name != "rank")])
         return
     if not quiet:
@@ -95,8 +95,9 @@ def _ends(ds):
 
 
 def _without(found):
-    """Hardware that has no answer, by the reason."""
-    return "; ".join(f"{', '.join(chips[:FEW])}{_more(chips)}: {why}" for why, chips in found.items())
+    """Hardware, and precisions of other hardware, that have no answer, by the reason; whole chips first."""
+    names = {why: sorted(several, key=lambda name: " " in name) for why, several in found.items()}
+    return "; ".join(f"{', '.join(several[:FEW])}{_more(several)}: {why}" for why, several in names.items())
 
 
 def _more(chips):

@@ -45,21 +45,14 @@ def recommend(request, prefill, percentile, aggregated, mixed, spare, **asked):
     """
     from ...analysis.fleet import fleets
     from ...analysis.fleet import recommend as of
-    from ...space import provenance
-    from .. import trust
     from . import recommend_tables
-
-    def notes(*spaces):
-        """Sentences on kernels and weights of the spaces, each once."""
-        found = [line for space in spaces for line in (*trust.kernels(space), *provenance.of_checkpoints(space))]
-        return list(dict.fromkeys(found))
 
     how = {"percentile": percentile, "aggregated": aggregated, "mixed": mixed, "spare": spare}
     spaces, question = of.spaces_of(request.source, prefill, asked, request.changes(), **how)
     request.say_chosen(next(iter(spaces.values())))
     with progress("looking for fleets", request.quiet):
         ds = fleets.of_spaces(spaces, question, command="dsjax recommend")
-    recommend_tables.show(ds, request.form, request.quiet, provenance.prices(*spaces.values()), notes(*spaces.values()))
+    recommend_tables.show(ds, request.form, request.quiet)
     if ds.sizes["rank"]:
         steps.show(request, *recommend_tables.after(ds, request.model or "DeepSeek-V3"))
     sys.exit(0 if ds.sizes["rank"] else 1)

@@ -6,10 +6,11 @@ import shlex
 from ...formats import label, milliseconds, rounded, shown
 from ...options import entry
 from ...space import provenance
-from ...validation import kept, measured
+from ...validation import kept
 from .. import marks, output, trust
 from ..output import echo
 from ..tables import marked, records, rows_over, table
+from . import recommend_trust as trusted
 
 # Of a pool, what is not part of its layout.
 SIZES = {"chips_per_instance", "instances", "spare", "chips", "tps_total", "tps_per_chip", "tokens_per_s"}
@@ -18,16 +19,15 @@ HELD = {"p50": "for half of the requests", "p90": "for 90 % of the requests", "p
 HELD["mean"] = "in the mean"
 
 
-def show(ds, form, quiet, prices=None, notes=()):
-    """A fleet of each kind for every hardware and NIC, arithmetic of the best, who has none.
-
-    `prices` {chip: source}; `notes`: sentences on kernels and weights.
-    """
+def show(ds, form, quiet):
+    """A fleet of each kind for every hardware and NIC, arithmetic of the best, who has none."""
     asked, limits, margins, refused, counts = (
         json.loads(ds.attrs[name]) for name in ("asked", "limits", "margins", "refused", "configurations")
     )
-    prices = prices or {}  # sources of the prices of the chips
+    spaces = trusted.spaces_of(ds)
+    prices = provenance.prices(*spaces.values())
     rows, largest = rows_over(ds, "rank"), json.loads(ds.attrs.get("largest", "{}"))
+    notes = trusted.notes(rows, spaces)
     if form != "table":
         summary = {
             "model": ds.attrs["model"],
@@ -39,6 +39,8 @@ def show(ds, form, quiet, prices=None, notes=()):
             "refused": refused,
             "largest": largest,
             "remarks": trust.told_by(ds),
+            "notes": notes,
+            "sure": kept.errors_of(trusted.system_class(rows[0], spaces, asked)) if rows else {},
         }
         records(rows, form, summary, ["rank", *(n for n in (*ds.coords, *ds.data_vars) if n != "rank")])
         return
@@ -46,7 +48,7 @@ def show(ds, form, quiet, prices=None, notes=()):
         echo(_question(asked, limits, margins, ds.attrs))
         echo(f"({_looked_at(counts)})")
     if rows:
-        echo(("" if quiet else "\n") + _summary(rows, ds.attrs["statistic"], {*provenance.unlike(prices)}))
+        echo(("" if quiet else "\n") + _summary(rows, spaces, ds.attrs["statistic"], {*provenance.unlike(prices)}))
         if not quiet and any(row["cost_per_hour"] is not None for row in rows):
             echo("\n".join(f"  {line}" for line in trust.of_prices(prices)))
         for line in () if quiet else notes:
@@ -60,7 +62,7 @@ def show(ds, form, quiet, prices=None, notes=()):
     if not quiet:
         echo("\n" + (_conclusion(rows) if rows else _none(asked, largest)))
         if rows:
-            echo(f"sure: {_sure(rows[0], ds.attrs['statistic'])}")
+            echo(f"sure: {trusted.sure(rows[0], spaces, asked, ds.attrs['statistic'])}")
         lines = [line for line in (_too_large(rows),) if line]
         for line in [*lines, *(f"  {line}" for line in trust.slips(ds))]:
             echo(line)
@@ -72,7 +74,8 @@ def after(ds, model):
     limits = {key: limit for of in json.loads(ds.attrs["limits"]).values() for key, limit in of.items()}
     best = rows_over(ds, "rank")[0]
     words = ["--model", model, "--hardware", best["hardware"]]
-    words += ["--precision", precision.replace(" / ", ",")] if (precision := _precision(best)) != "-" else []
+    precision = trusted.precision(best, trusted.spaces_of(ds))
+    words += ["--precision", precision.replace(" / ", ",")] if precision != "-" else []
     demand = asked["requests_per_s"]
     words += ["--chips", f"{best['chips']:.0f}"] if demand is None else ["--requests-per-s", f"{demand:g}"]
     words += ["--isl", f"{asked['isl']:g}", "--osl", f"{asked['osl']:g}"]
@@ -139,34 +142,26 @@ def _named(row, why):
     return row["hardware"] if why.endswith("aggregated") else f"{row['hardware']}, {row['kind']},"
 
 
-def _sure(row, statistic):
-    """How far off measured systems were that are of the kind of a fleet, and whether its percentiles are known."""
-    alone = row["kind"] == "aggregated"
-    kind = measured.decode_kind(False, 0.0, row.get("decode_tp") or 1, row["decode_chips_per_instance"])
-    said = trust.of_systems(kept.errors_of("aggregated" if alone else kind))
-    outside = marks.of(row["outside_validity"], [f"{time}_{statistic}" for time in ("ttft", "tpot")])
-    return said + (f"; its percentiles are not to be trusted ({marks.MARK} above)" if outside else "")
-
-
-def _precision(row):
-    """The precision of a fleet, of both pools where they differ; "-" where it is fixed."""
-    found = [row.get(f"{pool}_precision") for pool in _pools(row)]
-    return " / ".join(dict.fromkeys(x for x in found if x)) or "-"
-
-
-def _summary(rows, statistic, unlike):
+def _summary(rows, spaces, statistic, unlike):
     priced = any(row["cost_per_hour"] is not None for row in rows)
     columns = ["", "hardware", "nic", "kind", "precision", "instances x chips", "chips", "more", "TTFT s", "TPOT ms"]
     columns.append("binds")
     least, lines = rows[0]["chips"], []
     for row in rows:
-        pools = _pools(row)
+        pools = trusted.pools(row)
         sizes = [_size(row, pool) + (f" {pool}" if len(pools) > 1 else "") for pool in pools]
         more = row["chips"] / least - 1.0
         binds = ", ".join(f"{_binds(row, pool)}" for pool in pools)
-        line = [str(row["rank"]), row["hardware"], row["nic"], row["kind"], _precision(row), " + ".join(sizes)]
+        line = [
+            str(row["rank"]),
+            row["hardware"],
+            row["nic"],
+            row["kind"],
+            trusted.precision(row, spaces),
+            " + ".join(sizes),
+        ]
         line += [
-            f"{row['chips']:,.0f}",
+            f"{row['chips']:,.0f}" + provenance.UNMEASURED * trusted.unmeasured(row, spaces),
             f"+{more:.0%}" if more else "-",
             shown("ttft", row["ttft"]),
             shown("tpot", row["tpot"]),
@@ -176,7 +171,9 @@ def _summary(rows, statistic, unlike):
             line += [_usd(row["cost_per_hour"], ",.2f"), _usd(row["cost_per_million_tokens"], ",.3f")]
         lines.append(line)
     if priced:
-        unmatched = [bool(unlike.intersection(row.get(f"{pool}_hardware") for pool in _pools(row))) for row in rows]
+        unmatched = [
+            bool(unlike.intersection(row.get(f"{pool}_hardware") for pool in trusted.pools(row))) for row in rows
+        ]
         for line, cost in zip(lines, marked([line[-1] for line in lines], unmatched), strict=True):
             line[-1] = cost
     columns += ["USD/h", "USD/Mtok out"] if priced else []
@@ -189,11 +186,6 @@ def _summary(rows, statistic, unlike):
         if name in columns
     ]
     return "\n".join([table(columns, lines, least=least), *(f"  {line}" for line in marks.remarks(outside, concerned))])
-
-
-def _pools(row):
-    """Pools of a fleet in the order of a request."""
-    return [pool for pool in ("prefill", "decode") if row.get(f"{pool}_instances") is not None]
 
 
 def _size(row, pool):
@@ -218,7 +210,7 @@ def _arithmetic(row, asked):
     else:
         law = f"{rounded(users)} users / {latency:,.4g} s = {rounded(rate)} requests/s"
     lines = [["demand", f"{law} (Little's law, {latency:,.4g} s from the request to its last token in the mean)"]]
-    pools = _pools(row)
+    pools = trusted.pools(row)
     for pool in pools:
         lines += _pool(row, pool, isl if pool == "prefill" else osl, len(pools) == 1)
     if len(pools) > 1:

@@ -102,7 +102,7 @@ def _tables(space, ds, quiet, objective):
         return
     if not quiet:
         echo(f"{ds.attrs['title']}: {ds.attrs['samples']:,} samples, seed {ds.attrs['seed']}")
-        echo(*trust.chosen(space), limits.words(space), *ranking.worst_first(objective))
+        echo(*trust.chosen(space), limits.words(space), *ranking.worst_first(space, objective))
         for name, share in clipped(ds).items():
             echo(f"  {name}: set to the upper bound of its domain in {share:.1%} of the samples")
     lines, moved = [], _moved(ds)

@@ -15,7 +15,11 @@ from ..tables import Table, marked, records
 
 
 @command()
-@click.option("--x", metavar="VARIABLE", help="'-name': less is better.  [default: tps_per_user; of prompts ttft]")
+@click.option(
+    "--x",
+    metavar="VARIABLE",
+    help="'-name': less is better.  [default: tps_per_user, ttft of prompts, step_time of both]",
+)
 @click.option("--y", default="tps_per_chip", show_default=True, metavar="VARIABLE", help="'+name': more is better.")
 @click.option("--by", default="", metavar="NAMES", help="One front for each value: axes or numbers of their rows.")
 @grid_command(STREAM_OPTION, MEMORY_OPTION, SCHEDULER_OPTION)
