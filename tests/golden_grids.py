@@ -61,7 +61,16 @@ WIDE = CORE | {
     "fixed": {"nic": "CX7", "precision": "fp8", "tp": 1, "ep": 16},
     "constraints": {},
 }
+CHIPS = WIDE | {
+    "title": "Golden chips",
+    "axes": {
+        "hardware": ["A100", "H20", "H800", "H100", "H200", "B200", "MI300X", "L20"],
+        "batch": [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256],
+    },
+    "fixed": WIDE["fixed"] | {"context": 4096},
+}
 GRIDS = {
+    "chips": CHIPS,
     "core": CORE,
     "wide": WIDE,
     "users": USERS,

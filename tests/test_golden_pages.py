@@ -38,7 +38,7 @@ ANSWERS = {
     "explain what is refused": lambda: dsjax.explain(swept("nothing")),
 }
 FEW = 40  # points of a chart whose numbers are kept
-PAGES = ("core", "users", "pools", "prefill", "nothing")
+PAGES = ("core", "chips", "users", "pools", "prefill", "nothing")
 
 
 def swept_b():

@@ -20,6 +20,7 @@ KINDS = {
     "heatmap of many loads": ("heatmap", "wide", {"x": "batch", "y": "context", "of": "tps_per_user"}),
     "response of many loads": ("response", "wide", {"x": "batch", "y": "tps_per_chip,memory_per_chip"}),
     "response to lengths": ("response", "wide", {"x": "context", "y": "tps_per_user", "by": ["hardware"]}),
+    "heatmap of many chips": ("heatmap", "chips", {"x": "batch", "y": "hardware"}),
     "heatmap of prompts": ("heatmap", "prefill", {"x": "tp", "y": "hardware"}),
     "roofline of prompts": ("roofline", "prefill", {"at": {"hardware": "H20"}}),
     "breakdown of servers": ("breakdown", "users", {}),
