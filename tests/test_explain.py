@@ -256,7 +256,7 @@ def test_every_mask_has_a_sentence(name):
     ("at", "text"),
     [
         ({"tq": 4}, "at: unknown axis 'tq'; expected one of nic, tp, moe_tp, batch"),
-        ({"chips": 128}, "at: chips: is fixed at 128; expected one of nic, tp, moe_tp, batch"),
+        ({"chips": 64}, "at: chips: is fixed at 128; expected one of nic, tp, moe_tp, batch"),
         ({"tp": 5}, "at: unknown value of axis tp '5'; expected one of 1, 2, 4, 8, 16, 32"),
         ({"tp": "four"}, "at: tp: 'four' is not a number"),
         ({"nic": "CX7"}, "at: unknown value of axis nic 'CX7'"),
