@@ -379,8 +379,8 @@ def test_exit_codes(files):
     assert "osl: not given" in command("recommend", "--concurrency", 10, "--isl", 5, code=2)
 
 
-@pytest.mark.parametrize(("how", "kind"), [({"axes": {"tp": [8]}}, "axis"), ({"fixed": {"tp": 8}}, "fixed")])
-def test_what_is_fixed_is_told_as_what_is_chosen(how, kind):
+@pytest.mark.parametrize("how", [{"axes": {"tp": [8]}}, {"fixed": {"tp": 8}}], ids=["axis", "fixed"])
+def test_what_is_fixed_is_told_as_what_is_chosen(how):
     """Precision and tp decide the next plan and the class of measured systems, on an axis or fixed."""
     axes = {"hardware": ["B200", "MI300X"], "ep": [8]} | how.get("axes", {})
     fixed = {"nic": "CX7", "precision": "nvfp4-kv8"} | how.get("fixed", {})

@@ -61,7 +61,11 @@ SLIPS = {  # (what is given): what is said of it
     ("nic_scale_out_bytes_per_s", "400 GB/s"): "= 400 GB/s is 8 times 400 Gbit/s of CX7: bytes for bits?",
     ("hardware_scale_up_domain", 7.5): "= 7.5 is not a whole number",
 }
-SERVED = {("isl", 0.5): "less than one", ("isl_cv", 5): "more than three times the mean", ("osl", 0.5): "than one"}
+SERVED = {
+    ("isl", 0.5): "less than one token",
+    ("isl_cv", 5): "more than three times the mean",
+    ("osl", 0.5): "than one",
+}
 USUAL = [  # the same numbers, as they are meant, and the ends of what is usual
     (NIC, "400 Gbit/s"),
     (NIC, "100 GB/s"),
