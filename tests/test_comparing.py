@@ -112,8 +112,8 @@ def test_an_axis_that_is_not_given_follows_another():
     chips = dsjax.sweep(one | {"axes": {"tp": [4], "batch": [32, 64], "chips": [144]}}, blocks=False)
     for pair in ((plain, chips), (chips, plain)):
         assert dsjax.compare(*pair)["kept_ratio"].item() == 1.0
-    spec = json.loads(plain.attrs["dsjax_spec"])
-    prefill = plain.assign_attrs(dsjax_spec=json.dumps(spec | {"fixed": spec["fixed"] | {"phase": "prefill"}}))
+    loads = {"tp": [4], "prompts": [4], "ep": [144]}
+    prefill = dsjax.sweep(one | {"axes": loads, "fixed": fixed | {"phase": "prefill"}}, blocks=False)
     with pytest.raises(dsjax.InputError, match="phases decode and prefill; expected the same phase"):
         dsjax.compare(plain, prefill)
 

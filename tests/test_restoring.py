@@ -89,6 +89,15 @@ def changed(spec, path, value):
         ("axes.colour", [1], "axes.colour: unknown axis 'colour'"),
         ("fixed.tp", 0, "fixed.tp: 0 is out of range"),
         ("fixed.batch", 3, "axes: batch; expected axes, and what is fixed apart"),
+        ("fixed.context", 5120, "axes: context: beside isl; expected one or the other"),
+        ("fixed.concurrency", 64, "axes: concurrency: beside batch; expected one or the other"),
+        ("fixed.pipeline", None, "axes: pipeline: missing; expected an axis, or a value in fixed"),
+        ("fixed.model", None, "axes: model: missing"),
+        ("fixed.osl", None, "axes: osl: missing"),
+        ("axes.batch", None, "axes: batch: missing"),
+        ("rows.hardware.H20.curve", None, "rows.hardware.H20.curve: unknown curve of form kernel 'None'"),
+        ("fixed.curve_gemm_small_k", 0.5, "axes.curve_gemm_small_k: unknown knot of curve 'hopper'"),
+        ("rows.hardware.H20.curve", "x", "rows.hardware.H20.curve: unknown curve of form kernel 'x'"),
         ("bounds.min_tps_per_user", "x", "bounds.min_tps_per_user: 'x', a str"),
         ("bounds.tps_per_user", 3, "bounds.tps_per_user: expected min_<variable>"),
         ("bounds.max_ttft", [[1, 2, 3]], "bounds.max_ttft: "),
@@ -104,6 +113,54 @@ def test_what_dsjax_would_not_write_is_named(spec, path, value, words):
 def test_no_space_at_all(text):
     with pytest.raises(dsjax.InputError):
         restoring.space(text)
+
+
+@pytest.mark.parametrize("name", ["decode_gpu_2025", "default", "prefill", "serve", "disaggregated", "sg2260e"])
+def test_a_spec_that_lacks_a_key_is_whole_or_refused(name):
+    """Every key taken away, one at a time: what is read has a row for every label, and a value for every name."""
+    [path] = [path for path in GRIDS if path.stem == name]
+    whole = grid.load(path)
+    spec, refused = json.loads(whole.to_json()), 0
+    keys = [path for path in places(spec) if len(path) <= 3 or path[-1] in ("curve", "curves", "form")]
+    for *where, last in keys:
+        data = copy.deepcopy(spec)
+        place = data
+        for key in where:
+            place = place[key]
+        del place[last]
+        try:
+            space = restoring.space(json.dumps(data))
+        except dsjax.InputError:
+            refused += 1
+            continue
+        names = {*whole.axes, *whole.fixed}
+        assert {*space.axes, *space.fixed} == names, (*where, last)
+        for each in (space, *space.pools.values()):
+            each.with_rows_in_use()
+            labels = each.labels("curve") if "curve" in each.rows else ()
+            assert all(row for label in labels for row in each.rows_of_curve(label))
+    assert refused > len(spec["axes"]) + len(whole.study.kinds)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "words"),
+    [
+        ("serve", "axes.concurrency", None, "axes: concurrency or requests_per_s: missing; expected one of the two"),
+        ("serve", "fixed.requests_per_s", 2.0, "axes: concurrency: beside requests_per_s; expected one or the other"),
+        ("serve", "fixed.host_fraction", 0.9, "fixed.host_fraction: up to 0.9 beside cached_fraction up to "),
+        ("disaggregated", "axes.prefill_tp", None, "axes: prefill_tp: missing"),
+        ("disaggregated", "fixed.decode_engine", None, "axes: decode_engine: missing"),
+        ("decode_gpu_2025", "fixed.curve", None, "axes: curve: missing"),
+    ],
+)
+def test_what_a_server_would_not_have_is_named(name, path, value, words):
+    [file] = [path for path in GRIDS if path.stem == name]
+    spec = json.loads(grid.load(file).to_json())
+    if path == "fixed.host_fraction":
+        spec["fixed"]["cached_fraction"] = 0.5
+    with pytest.raises(dsjax.InputError) as error:
+        restoring.space(changed(spec, path, value))
+    assert words in str(error.value)
 
 
 STRANGE = [

@@ -15,7 +15,7 @@ from ..specs.fields import fields_of
 from ..specs.variables import LACKING, MEASURES, VARIABLES, undefined
 from . import choices, limits, parameters
 from .axes import AxisReader
-from .space import LOADS, Space, auxiliary, group_names, names_of, numeric_axes
+from .space import LOADS, Space, auxiliary, group_names, names_of, needed, numeric_axes
 
 SECTIONS = ("title", "study", "model", "phase", "axes", "fixed", "constraints", "objective")
 OBJECTIVE = ("maximize", "minimize", "by")
@@ -179,7 +179,7 @@ class _Reader:
                 self.faults.errors.append(unknown(self.where("objective", key), "key", key, OBJECTIVE))
         names, wrong = [*rows, *self.study.policies], given - {*axes, *fixed}
         if "phase" not in wrong:
-            names += self.needed(given, axes.get("phase", (fixed.get("phase", "decode"),)))
+            names += needed(self.study, given, axes.get("phase", (fixed.get("phase", "decode"),)))
         chosen = {name for name, kind in self.study.kinds.items() if kind == "precision" and self.study.general}
         missing = [name for name in names if name not in given and name not in chosen]
         pools = [f"{pool}_" for pool in self.study.pools] or [""]
@@ -228,20 +228,6 @@ class _Reader:
                 known = among("variable", name, [name for name in MEASURES if name not in lacking])
                 where = f"{self.where('constraints', key)}: {name} is not defined in {' or '.join(space.phases)}"
                 raise InputError(f"{where}; expected a limit on {known}")
-
-    def needed(self, given, phases):
-        """Fields that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
-        unused = {load for phase, loads in LOADS.items() if phase not in phases for load in loads}
-        unused |= {load for loads in LOADS.values() if given & set(loads) for load in loads} - given
-        lengths = {"context"} if "isl" in given else {"isl", "osl"}
-        lengths = set() if self.study.requests else lengths  # without a default, and always read
-        derived = set()
-        for pool in [f"{name}_" for name in self.study.pools] or [""]:
-            derived |= {f"{pool}shared_tp", f"{pool}pp"}
-            ep, chips = f"{pool}ep", f"{pool}chips"
-            derived |= {chips} if ep in given else {ep} if chips in given else set()
-        fields = (*self.study.workload, *self.study.deployment, *self.study.requests)
-        return [name for name in fields if name not in unused | derived | lengths]
 
     def own_phases(self, space):
         """Phases of the file where an option chose among them, else those of the space."""

@@ -1,5 +1,6 @@
 """The space in a file's `dsjax_spec`, checked as a grid and its rows are: files are edited, cut and damaged."""
 
+import itertools
 import json
 import math
 
@@ -12,9 +13,9 @@ from ..formulas import efficiency
 from ..specs import fields
 from ..specs.variables import MEASURES
 from ..units import domain, expected, number
-from . import ranges
+from . import choices, ranges
 from .limits import MARGIN_META
-from .space import Space, group_names, numeric_axes
+from .space import LOADS, Space, group_names, needed, numeric_axes
 
 # Defaults for files written before these options existed.
 BEFORE = {"dispatch_mode": "low-latency", "unhidden": 0.0, "redundant_experts": 0, "engine": "generic"}
@@ -56,6 +57,7 @@ def space(text):
     both = data["axes"].keys() & data["fixed"].keys()
     if both or not (data["axes"] or data["fixed"]):
         raise InputError(f"axes: {min(both, default='empty')}; expected axes, and what is fixed apart from them")
+    _complete(study, data["axes"] | data["fixed"], data["axes"].get("phase", (data["fixed"].get("phase", "decode"),)))
     data["bounds"] = {key: _bound(key, value) for key, value in data["bounds"].items()}
     if data["objective"] not in MEASURES:
         raise unknown("objective", "variable", data["objective"], MEASURES)
@@ -67,7 +69,11 @@ def space(text):
                 raise unknown(key, "name", name, known)
         data[key] = tuple(data[key])
     number("margin", data.get("margin", 0.0), MARGIN_META)
-    return Space(**data, restored=True)
+    found = Space(**data, restored=True)
+    choices.check_fractions(found, lambda section, key: f"{section}.{key}")
+    for of in (found, *found.pools.values()):
+        _curves(of)
+    return found
 
 
 def _data(text):
@@ -177,6 +183,39 @@ def _values(study, rows, numeric, where, name, values):
     for value in values if accepted else ():
         if value not in accepted:
             raise InputError(f"{where}: {value!r}; expected one of {accepted} (study {study.name})")
+
+
+def _complete(study, given, phases):
+    """Refuse a space that lacks what its formulas read, or has two names of one number."""
+    for name in (*study.kinds, *study.policies, *needed(study, given.keys(), phases)):
+        if name not in given:
+            raise InputError(f"axes: {name}: missing; expected an axis, or a value in fixed")
+    loads = LOADS["serve" if study.requests else "decode"]
+    if study.requests and not given.keys() & set(loads):
+        raise InputError(f"axes: {' or '.join(loads)}: missing; expected one of the two")
+    for one, other in (loads, ("context", "isl")):
+        if one in given and other in given:
+            raise InputError(f"axes: {one}: beside {other}; expected one or the other")
+
+
+def _curves(space):
+    """Refuse numbers of knots that a curve in use lacks, and a curve by hardware of chips that name none.
+
+    A label without a row is a curve by hardware, as is a row of that form.
+    """
+    rows = space.rows.get("curve", {})
+    for name in (*space.axes, *space.fixed):
+        for label, row in rows.items() if name.startswith("curve_") else ():
+            if row["form"] != "by-hardware" and name.removeprefix("curve_") not in row:
+                known = [f"curve_{knot}" for knot in reader.numbers(row)]
+                raise unknown(f"axes.{name}", f"knot of curve {label!r}", name, known)
+    labels = space.labels("curve") if "curve" in space.rows else ()
+    if all(rows.get(name, {"form": "by-hardware"})["form"] != "by-hardware" for name in labels):
+        return
+    for chip, engine in itertools.product(space.labels("hardware"), space.labels("engine")):
+        name = space.curve_of(chip, engine)
+        if name not in rows or rows[name]["form"] != "kernel":
+            raise unknown(f"rows.hardware.{chip}.curve", "curve of form kernel", name, rows)
 
 
 def _many(where, values, meta):

@@ -166,6 +166,21 @@ def names_of(by, where="by", expected="a list of names"):
     return [*by]
 
 
+def needed(study, given, phases):
+    """Numbers that must be given: `context` or `isl` and `osl`, `ep` or `chips`, the load of the phases in use."""
+    unused = {load for phase, loads in LOADS.items() if phase not in phases for load in loads}
+    unused |= {load for loads in LOADS.values() if given & set(loads) for load in loads} - given
+    lengths = {"context"} if "isl" in given else {"isl", "osl"}
+    lengths = set() if study.requests else lengths  # without a default, and always read
+    derived = set()
+    for pool in [f"{name}_" for name in study.pools] or [""]:
+        derived |= {f"{pool}shared_tp", f"{pool}pp"}
+        ep, chips = f"{pool}ep", f"{pool}chips"
+        derived |= {chips} if ep in given else {ep} if chips in given else set()
+    fields = (*study.workload, *study.deployment, *study.requests)
+    return [name for name in fields if name not in unused | derived | lengths]
+
+
 def numeric_axes(study):
     """{axis name: metadata} of every numeric axis a study knows."""
     known = fields.fields_of(records.Workload) | fields.fields_of(records.Deployment)
