@@ -246,6 +246,24 @@ def test_bad_input_on_the_command_line_is_one_line_and_writes_nothing(file, tmp_
     )
 
 
+def test_fused_experts_move_what_the_page_says():
+    """Beside both products of R = T k / ep rows: 3 R I b' of the activation, R H b' of the sum, both at 70 % of the
+    bandwidth, and the walk over the rows of other cards, `idle` (T k - R) (H + 3 I) b'."""
+    shape = {"num_tokens": 300.0, "topk": 8.0, "ep_size": 4.0, "moe_tp_size": 2.0, "num_experts": 64.0}
+    shape |= {"hidden_size": 1024.0, "inter_size": 1536.0}
+    knots = {"compute": 0.8, "rows": 40.0, "fill": 200.0, "memory": 0.9, "start_s": 3e-6, "slot_s": 1e-7}
+    knots |= {"depth_s": 2e-10, "loss": 0.3, "idle": 1.7}
+    assert knots.keys() == kinds.KINDS["fused-experts"].parameters.keys()
+    both = {"num_groups": 16.0, "slots": 16.0, "m_per_group": 37.5}
+    products = [both | {"n": 1536.0, "k": 1024.0}, both | {"n": 1024.0, "k": 768.0}]
+    alone = sum(forms.grouped_gemm(knots, product, PEAKS) for product in products)
+    between = 3 * 600 * 768 * PEAKS["result_bytes"] / 0.7 / 3350e9
+    assert forms.experts(knots, shape, PEAKS) == pytest.approx(alone + between, rel=1e-12)
+    summed = 600 * 1024 / 0.7 + 1.7 * (2400 - 600) * (1024 + 3 * 768)
+    expected = alone + between + summed * PEAKS["result_bytes"] / 3350e9
+    assert forms.fused_experts(knots, shape, PEAKS) == pytest.approx(expected, rel=1e-12)
+
+
 def all_reduces(column, width):
     """Times of a form with 2-byte elements, by messages of `width` bytes an element of the column."""
     true = {"inside": 0.8, "start_s": 5e-6, "step_s": 6e-7, "rise_s": 3e-5}

@@ -118,3 +118,25 @@ def test_a_store_that_does_not_say_that_all_is_there(store, tmp_path):
         for file in chunks(path, "step_time"):
             file.unlink()
         assert netcdf.read(path).step_time.isnull().all()
+
+
+def test_the_reason_of_a_library_is_its_first_120_characters():
+    class Lost:
+        dims, encoding = (), {}
+
+        def load(self):
+            raise OSError("x" * 200 + "\nmore")
+
+    with pytest.raises(dsjax.InputError) as error:
+        damage.load(type("", (), {"variables": {"tpot": Lost()}}), "x.nc")
+    assert f"x.nc: variable tpot: is damaged ({'x' * 120}); expected" in str(error.value)
+
+
+def test_the_reason_that_a_store_is_damaged_is_as_short(store, monkeypatch):
+    def broken():
+        raise ValueError("y" * 200 + "\nmore")
+
+    monkeypatch.setattr(damage, "zarr_package", broken)
+    with pytest.raises(dsjax.InputError) as error:
+        damage.check_store(store)
+    assert f"zarr.json is damaged ({'y' * 120}); expected" in str(error.value)

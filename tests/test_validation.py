@@ -388,10 +388,20 @@ def test_the_shipped_file_is_the_form_of_a_users(tmp_path):
     assert systems.read(str(copy)).alternatives == systems.read().alternatives
 
 
-def test_a_slip_of_a_setting_is_remarked():
-    """A link in bytes that looks like one in bits, as everywhere else."""
+def test_a_slip_of_a_setting_is_remarked(tmp_path):
+    """A link in bytes that looks like one in bits, as everywhere else; also one of a catalog."""
     slip = {"hardware.H800.scale_up_bytes_per_s": "1600 GB/s"}
     ds = dsjax.validate(settings=slip)
     said = "hardware.H800.scale_up_bytes_per_s = 1.6 TB/s is 8 times 1600 Gbit/s of H800: bytes for bits?"
     assert ds.attrs["remarks"] == said
+    own = tmp_path / "own.toml"
+    rows = (
+        'source = "a slip"',
+        'scale_out_bytes_per_s = "400 GB/s"',
+        "scale_out_step_s = 0",
+        "scale_out_utilisation = 0.8",
+    )
+    own.write_text("\n".join(("[nic.CX7]", *rows)))
+    said = dsjax.validate(catalogs=[str(own)]).attrs["remarks"]
+    assert said.startswith("nic.CX7.scale_out_bytes_per_s = 400 GB/s is ")
     assert "remarks" not in dsjax.validate().attrs
