@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import warnings
 
 import numpy as np
@@ -51,6 +52,31 @@ def test_a_changed_number_or_limit_is_told(ds):
         assert old in ds.attrs["dsjax_spec"]
         changed = ds.assign_attrs(dsjax_spec=ds.attrs["dsjax_spec"].replace(old, new))
         assert "by its dsjax_spec" in sampled.remark(Results.of(changed))
+
+
+@pytest.mark.parametrize("record", ["hardware", "nic", "precision"])
+def test_a_changed_number_of_any_row_is_told(record):
+    """All rows are looked at around each point: a file of 24 rows is not known by three of them."""
+    axes = {"hardware": ["H800", "H20", "A100", "H200", "B200"], "nic": ["CX7", "E810"], "precision": ["fp8", "bf16"]}
+    ds = dsjax.sweep(SEVEN_CHIPS, axes=axes | {"batch": [16, 32], "ep": [72, 144]}, fixed={"tp": 1})
+    field = {"hardware": "hbm_bytes_per_s", "nic": "scale_out_bytes_per_s", "precision": "weight_bytes"}[record]
+    for label in axes[record]:
+        spec = json.loads(ds.attrs["dsjax_spec"])
+        spec["rows"][record][label][field] *= 1.01
+        found = sampled.remark(Results.of(ds.assign_attrs(dsjax_spec=json.dumps(spec))))
+        assert f"{record} {label}, " in found and found.endswith("by its dsjax_spec: it was changed"), label
+
+
+def test_a_changed_point_that_is_not_there_is_none(ds):
+    """Rows are looked at where they are there, whatever the order of the axes."""
+    left = ds.where(ds.hardware == "H20").transpose("batch", ...)
+    assert sampled.remark(Results.of(left)) == ""
+    spec = ds.attrs["dsjax_spec"]
+    for label, told in (("H20", True), ("H800", False)):
+        changed = json.loads(spec)
+        changed["rows"]["hardware"][label]["hbm_bytes_per_s"] *= 1.01
+        found = sampled.remark(Results.of(left.assign_attrs(dsjax_spec=json.dumps(changed))))
+        assert ("by its dsjax_spec" in found) == told, label
 
 
 def test_another_version_is_named(ds):
