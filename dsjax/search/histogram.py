@@ -39,8 +39,9 @@ def histogram(
     `of`: the variable (default: the grid's objective). `source`, `stream`, `max_memory`, `client` and `options` as in
     `best`.
     Ranges are closed below and open above, but for the last. A quantile q is the smallest value that a share q of the
-    points does not exceed; of a grid that is not held it is found to 1e-4 of the range of the variable. Points where
-    the variable is unknown take no part. Over `bin`: `count`, `lower`, `upper`; over `quantile`: `value`.
+    points does not exceed; of steps that are not held it is found from above, to 1e-4 of the range of the variable
+    (attribute `error` of `value`, in its unit). Points where the variable is unknown take no part. Over `bin`: `count`,
+    `lower`, `upper`; over `quantile`: `value`.
     """
     bins = number("bins", bins, BINS)
     shares = tuple(number("quantiles", q, _SHARE) for q in quantiles)
@@ -106,7 +107,9 @@ def of_space(space, of=None, bins=20, quantiles=QUANTILES, dtype="float32", comm
         reached = np.array([above(float(edge)) for edge in advance.of(edges[:-1])] + [unknown])
     with advance.part(0.3, 1.0):
         found = [_quantile(q, points, below, low, beyond) for q in advance.of(quantiles)]
-    return _described(space, name, edges, -np.diff(reached), quantiles, found, command)
+    ds = _described(space, name, edges, -np.diff(reached), quantiles, found, command)
+    ds["value"].attrs["error"] = PRECISION * (beyond - low)
+    return ds
 
 
 def _quantile(share, points, below, low, high):

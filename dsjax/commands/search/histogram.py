@@ -4,7 +4,7 @@ import functools
 
 import click
 
-from ...formats import heading, shown
+from ...formats import heading, scaled, shown
 from ...units import number
 from .. import completion, steps
 from ..common import SCHEDULER_OPTION, STREAM_OPTION, grid_command
@@ -53,11 +53,13 @@ def show(space, found, form, quiet):
     name, total = found.attrs["of"], int(found["count"].sum())
     edges = list(zip(found["lower"].values.tolist(), found["upper"].values.tolist(), found["count"].values.tolist()))
     quantiles = dict(zip(found["quantile"].values.tolist(), found["value"].values.tolist()))
+    error = found["value"].attrs.get("error", 0.0)
     if form != "table":
         rows = [{"lower": low, "upper": high, "count": n} for low, high, n in edges]
         summary = {"title": found.attrs["title"], "of": name, "feasible": total, "limits": space.bounds}
         summary["remarks"] = trust.told_by(found)
         summary["quantiles"] = [{"share": q, "value": x} for q, x in quantiles.items()]
+        summary |= {"quantiles_error": error} if error else {}
         records(rows, form, summary)
         return
     if not quiet:
@@ -69,6 +71,7 @@ def show(space, found, form, quiet):
     ]
     echo(table([f"{heading(name)} from", "to", "points", "%", ""], rows))
     texts = [f"{100 * q:g} %: {shown(name, x)}" for q, x in quantiles.items()]
-    echo(f"Quantiles, {heading(name)}: {', '.join(texts)}")
+    near = f" (streamed: up to {scaled(name, error):.2g} too high)" if error else ""
+    echo(f"Quantiles, {heading(name)}{near}: {', '.join(texts)}")
     for line in [] if quiet else trust.slips(found):
         echo(f"  {line}")
