@@ -78,6 +78,23 @@ def test_pairs_end_where_no_pool_can_lack_an_instance(exact):
     assert not (np.isfinite(limited[0]) & ((limited[0] > 5) | (limited[1] > 5))).any()
 
 
+def test_up_to_four_instances_more_of_each_are_tried_at_once():
+    """All 25 pairs of them, the cheapest is taken; only where none keeps the limits is it more, in threes."""
+    tried = []
+
+    def keeps(own, instances):
+        tried.append({*zip(*(x.tolist() for x in instances), strict=True)})
+        return instances[0] + instances[1] >= least
+
+    cost, most = [np.array([3.0]), np.array([1.0])], [np.array([np.inf])] * 2
+    for least, steps, found in ((9.0, range(5), (4.0, 5.0)), (12.0, range(0, 13, 3), (1.0, 11.0))):
+        tried.clear()
+        x, y = pairs.fewest([np.ones(1), np.ones(1)], cost, most, keeps, True)
+        assert tried[0] == {(1.0, 1.0)}
+        assert {(1.0 + a, 1.0 + b) for a in steps for b in steps} in tried
+        assert x + y >= least and (float(x[0]), float(y[0])) == found
+
+
 # ---- answers and bounds
 
 

@@ -7,6 +7,8 @@ from console import command
 from test_validity import FIXED, LAYOUT
 
 import dsjax
+from dsjax.analysis.explain_server import largest
+from dsjax.space import grid
 
 AXES = {"tp": [4, 8], "max_batch": [64, 1024]}
 
@@ -51,6 +53,13 @@ def test_what_holds_the_sequences(tmp_path):
 def test_no_server_has_room(tmp_path):
     path = written(tmp_path, 1000.0, {"hardware": ["L20"]})
     assert "largest_rate" not in json.loads(command("best", path, "--format", "json", code=1))
+
+
+def test_no_more_servers_are_looked_at_than_can_be(tmp_path, monkeypatch):
+    space = grid.load(written(tmp_path, 1000.0, AXES))
+    for most, told in ((4, True), (3, False)):
+        monkeypatch.setattr(largest, "MOST", most)
+        assert bool(largest.largest_rate(space)) == told
 
 
 @pytest.mark.parametrize(("osl", "pool"), [(16, "prefill"), (4096, "decode")])
