@@ -89,7 +89,7 @@ class _Commands(click.Group):
         self.format_commands(context, formatter)
 
     def make_context(self, *args, **options):
-        with _usage():
+        with ends.unread(), _usage():
             return super().make_context(*args, **options)
 
     def main(self, *args, **extra):
@@ -98,7 +98,7 @@ class _Commands(click.Group):
 
     def invoke(self, context):
         try:
-            with _usage(), options.of_command_line(), output.remarks(), patience.watched_by(ends.watch):
+            with ends.unread(), _usage(), options.of_command_line(), output.remarks(), patience.watched_by(ends.watch):
                 return super().invoke(context)
         except NothingFeasible as answer:
             output.echo(str(answer))

@@ -65,6 +65,16 @@ def test_a_full_disk_is_one_line(args):
     assert found.returncode == 2 and found.stderr == "error: output cannot be written (No space left on device)\n"
 
 
+@pytest.mark.parametrize("args", [["--help"], ["best", "--help"], ["names", "axes"], ["best", "decode_gpu_2025"]])
+def test_a_reader_that_goes_away_is_no_answer(args):
+    """As behind `head`: without a word, and with the code that shells have for it, where 1 is "nothing is feasible"."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = child("from dsjax.cli import main; main()", *args, stdout=writer, stderr=-1, capture_output=False)
+    os.close(writer)
+    assert found.returncode == 141 and found.stderr == ""
+
+
 @pytest.mark.parametrize("name", ["a\udcff.nc", "a\udcff.zarr", "a\0b.nc"])
 def test_a_name_that_no_library_can_write_is_refused_before_anything_is_computed(name, run, monkeypatch):
     monkeypatch.setattr(outputs, "write", None)

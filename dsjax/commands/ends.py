@@ -10,7 +10,7 @@ import threading
 from ..errors import shortened
 from . import output
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED, UNREAD = 130, 141  # 128 + SIGINT, 128 + SIGPIPE, as shells have them
 TICK = 0.25  # s
 
 
@@ -33,10 +33,21 @@ def unwritable():
         yield
     except OSError as error:
         if error.errno == errno.EPIPE:
-            raise  # click's own: the reader has what it wanted
+            raise  # as in `unread`
         with contextlib.suppress(OSError):
             output.error(f"output cannot be written ({error.strerror})")
         os._exit(2)
+
+
+@contextlib.contextmanager
+def unread():
+    """Where nobody reads on, as behind `head`, the command ends without a word: with no code that is an answer."""
+    try:
+        yield
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):  # what Python still flushes at its end goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(UNREAD) from None
 
 
 @contextlib.contextmanager
