@@ -225,6 +225,33 @@ def test_drafts_that_are_accepted_shorten_the_answer():
     assert 1.3 < float(ds["tps_per_user"][1] / ds["tps_per_user"][0]) < 1.95
 
 
+MANY = {"hardware": ["H200", "L20"], "batching": ["prefill-first", "chunked"], "tp": [1, 8]}
+PAIRS = {"decode_tp": [1, 8], "prefill_tp": [1, 8], "decode_hardware": ["H200", "H20"]}
+
+
+@pytest.mark.parametrize("load", [{"concurrency": [1, 3000]}, {"requests_per_s": [0.1, 60.0]}], ids=" ".join)
+@pytest.mark.parametrize("pools", [False, True])
+def test_a_server_alone_is_one_of_many(load, pools):
+    """Every variable, parts of the step too, of servers that take no more as well: of no other layout of the space."""
+    if pools:
+        fixed = {"isl": 9000, "osl": 300, "transfer_nic": "CX7", "prefill_chips": 8, "decode_chips": 8}
+        fixed |= {f"{pool}_{name}": x for pool in ("prefill", "decode") for name, x in (("nic", "CX7"), ("mtp", 0))}
+        fixed |= {"prefill_hardware": "H200", "prefill_instances": 2, "decode_instances": 2}
+        sections = {"axes": PAIRS | load, "fixed": fixed}
+        at = grid.load({"model": "DeepSeek-R1", "phase": "disaggregated"} | sections)
+    else:
+        at = space(axes=MANY | load, isl=9000.0)
+    whole = evaluation.evaluate(at, compiled=False)
+    assert not whole["ok_stable"][1].all() or "concurrency" in load
+    for place in np.ndindex(*at.sizes.values()):
+        index = dict(zip(at.axes, place, strict=True))
+        alone = evaluation.evaluate(at.only({axis: at.axes[axis][i] for axis, i in index.items()}))
+        for name, (dims, values) in whole.items():
+            if name in alone:
+                expected = values[tuple(index[axis] for axis in dims)]
+                np.testing.assert_allclose(alone[name][1].ravel()[0], expected, 1e-9, err_msg=f"{name} at {index}")
+
+
 @pytest.mark.parametrize("shared", [2**13, 1])  # rows of tables that points share, and a row for each point
 @pytest.mark.parametrize("batching", ["prefill-first", "chunked"])
 def test_compiled_and_numpy_agree(batching, shared, monkeypatch):

@@ -143,7 +143,6 @@ class Points:
         else:
             values = dict(program(self.points(index, law, asked, chunked)._replace(limits=limits)))
         values |= self.derived(values, index, law, asked)
-        values["instances"] = asked["decode_instances"]
         if self.needed & OF_PARTS:
             values |= self.parts(values, index, law)
         if any(name == "feasible" or name.startswith("ok_") for name in self.names):
@@ -256,8 +255,9 @@ class Points:
     def parts(self, values, index, law):
         """Where a step of decode with its share of prompts goes: parts of either step, by their shares of the time."""
         share, whole = values["prefill_share"], values["step_time"]
-        tokens = np.minimum(self.laws.prompt, self.laws.budget * self.decode.groups)[law]
-        decode = self.shares(self.decode.found, np.maximum(values["decode_batch"], 1.0), index, law)
+        groups = self.number(self.decode.found, "dp", index, law)
+        tokens = np.minimum(self.laws.prompt[law], self.laws.budget[law] * groups)
+        decode = self.shares(self.decode.found, np.maximum(values["step/sequences"], 1.0), index, law)
         prompts = self.shares(self.prompts.found, tokens, index, law)
         mean = {name: (1.0 - share) * decode[name] + share * prompts[name] for name in steps.PARTS}
         return self.of_shares(whole, mean)
@@ -290,7 +290,7 @@ class Points:
 
     def masks_of_steps(self, values, index, law):
         """Masks of the steps of the server."""
-        names, load = [f"ok_{name}" for name in study.OF_STEPS], values["decode_batch"]
+        names, load = [f"ok_{name}" for name in study.OF_STEPS], values["step/sequences"]
         return {name: self.mask(self.decode.found[name], load, index, law) for name in names}
 
     @staticmethod

@@ -106,8 +106,7 @@ class Pairs(Points):
 
     def parts(self, values, index, law):
         """Where a step of decode goes."""
-        load = np.maximum(values["decode_batch"] / values["instances"], 1.0)
-        mean = self.shares(self.decode.found, load, index, law)
+        mean = self.shares(self.decode.found, np.maximum(values["step/sequences"], 1.0), index, law)
         return self.of_shares(values["step_time"], mean)
 
     def masks_of_steps(self, values, index, law):
@@ -115,7 +114,7 @@ class Pairs(Points):
         found = {}
         for name, (decode, prompts) in self.pool.items():
             own = decode.found | {"ok_sp": prompts.found["ok_sp"]}
-            load = values["decode_batch"] / values["instances"]
+            load = values["step/sequences"]
             found |= {f"ok_{name}_{mask}": self.mask(own[f"ok_{mask}"], load, index, law) for mask in study.OF_STEPS}
         return found
 

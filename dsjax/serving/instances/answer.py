@@ -149,6 +149,7 @@ def variables(points, chunked, open_, with_quantiles):
         "ok_kv": found.one,
         "ok_stable": stable,
         "ok_budget": points.budget * points.groups > found.cap if chunked else found.cap > 0.0,
+        "step/sequences": held,
         "memory/held": points.held_bytes,
         "memory/activations": found.live,
         "memory/cache": points.position_bytes * held / points.groups * held_positions(points, sizes),

@@ -101,6 +101,7 @@ def variables(points, open_, with_quantiles):
         "ok_kv": room.one & (spare >= p.position_bytes * (sizes.prompt + p.state_positions)),
         "ok_stable": asked < most if open_ else rate > 0.0,
         "ok_transfer": share < 1.0,
+        "step/sequences": arrays.minimum(means.batch / points.decode_instances, room.cap),
         "request/room": means.room_wait,
         "request/queue": waits,
         "request/prompt": means.prefill.own_mean,
