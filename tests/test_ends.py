@@ -65,6 +65,16 @@ def test_a_full_disk_is_one_line(args):
     assert found.returncode == 2 and found.stderr == "error: output cannot be written (No space left on device)\n"
 
 
+def test_an_error_of_a_file_that_nobody_told_names_it():
+    """Of a path inside of a file, say: the output has nothing to do with it."""
+    code = "from dsjax import cli; from dsjax.search import ranking; import os; "
+    code += "ranking.best = lambda *x, **y: os.stat('x' * 5000); cli.main()"
+    found = child(code, "best", "decode_gpu_2025", "--no-stream", "--quiet")
+    assert found.returncode == 2 and found.stdout == "" and found.stderr.count("\n") == 1
+    assert found.stderr.startswith("error: xxxx") and "cannot be used (File name too long)" in found.stderr
+    assert len(found.stderr) <= 310
+
+
 @pytest.mark.parametrize("args", [["--help"], ["best", "--help"], ["names", "axes"], ["best", "decode_gpu_2025"]])
 def test_a_reader_that_goes_away_is_no_answer(args):
     """As behind `head`: without a word, and with the code that shells have for it, where 1 is "nothing is feasible"."""

@@ -388,6 +388,16 @@ def test_the_shipped_file_is_the_form_of_a_users(tmp_path):
     assert systems.read(str(copy)).alternatives == systems.read().alternatives
 
 
+def test_a_model_whose_name_no_path_can_have_is_unknown(tmp_path):
+    """A name is a folder with a config.json where there is one: of 3,000 characters there is none to look for."""
+    path = tmp_path / "mine.toml"
+    rows = systems.FILE.read_text(encoding="utf-8").partition('model = "')
+    path.write_text(rows[0] + rows[1] + "x" * 3000 + rows[2], encoding="utf-8")
+    with pytest.raises(dsjax.InputError, match="mine.toml: .*unknown model") as error:
+        dsjax.validate(str(path))
+    assert len(str(error.value)) < 400
+
+
 def test_a_slip_of_a_setting_is_remarked(tmp_path):
     """A link in bytes that looks like one in bits, as everywhere else; also one of a catalog."""
     slip = {"hardware.H800.scale_up_bytes_per_s": "1600 GB/s"}

@@ -6,6 +6,7 @@ not understood, is an `InputError`.
 """
 
 import json
+import os
 from pathlib import Path
 
 from .. import texts
@@ -26,7 +27,7 @@ def path_of(name):
     path = Path(name)
     if path.suffix == ".json":
         return path
-    return path / "config.json" if (path / "config.json").is_file() else None
+    return path / "config.json" if os.path.isfile(path / "config.json") else None  # also of what no path can be: False
 
 
 def read(path):

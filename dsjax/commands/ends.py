@@ -28,14 +28,18 @@ def too_large(error):
 
 @contextlib.contextmanager
 def unwritable():
-    """What cannot be written, as to a full disk, is one line and exit code 2; nothing more can be flushed."""
+    """What cannot be written, as to a full disk, is one line and exit code 2; nothing more can be flushed.
+
+    An error of a file that nobody told by its name is told here.
+    """
     try:
         yield
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise  # as in `unread`
         with contextlib.suppress(OSError):
-            output.error(f"output cannot be written ({error.strerror})")
+            what = "output cannot be written" if error.filename is None else f"{error.filename}: cannot be used"
+            output.error(f"{what} ({error.strerror})")
         os._exit(2)
 
 
