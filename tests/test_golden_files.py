@@ -1,5 +1,6 @@
 """Models, templates, schemas, result files of benchmarks, launches, as they are kept in data/goldens/files.json."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -15,13 +16,17 @@ from test_launch import POOLS, WIDE, box, server
 import dsjax
 from dsjax import errors, formats, schemas, templates
 from dsjax.catalog import configs, quantisation, reader
+from dsjax.formulas import efficiency
 from dsjax.launching.engines import ENGINES
+from dsjax.specs import records
 from dsjax.specs.variables import VARIABLES
+from dsjax.units import expected
 
 CONFIGS = {name: other["config"] for name, other in OTHERS.items()}
 CONFIGS |= {
     file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((reader.DATA / "models").glob("*.json"))
 }
+DOMAIN = ("units", "low", "high", "open_low", "integer", "or_zero", "default")
 NUMBERS = (0.0, 1e-10, 9.9996e-5, 0.00123456, 0.99996, 39.5, 999.96, 1234.5, 123456.0, 2.0**30, 9.99996e8, 1e11, -7.25)
 
 
@@ -140,6 +145,20 @@ def told(ask):
         return str(error)
 
 
+def records_of():
+    """{record: {field: [domain and unit, default, what else is known of it]}} of all records."""
+    kinds = {name: kind for name, kind in vars(records).items() if dataclasses.is_dataclass(kind)}
+    kinds |= {f"curve {name}": form.record for name, form in efficiency.FORMS.items()}
+    return {name: {field.name: of_field(field) for field in dataclasses.fields(kind)} for name, kind in kinds.items()}
+
+
+def of_field(field):
+    meta = {key: x for key, x in field.metadata.items() if key != "doc"}
+    default = "-" if field.default is dataclasses.MISSING else field.default
+    domain = expected(meta) if "low" in meta else ""
+    return [domain, default, " ".join(f"{key} {x}" for key, x in sorted(meta.items()) if key not in DOMAIN)]
+
+
 def written():
     """Numbers as readers see them, of every unit and of every variable."""
     shown = {
@@ -165,6 +184,7 @@ CASES = {
     "counts": functools.partial(counts, "DeepSeek-V3", "Qwen3-Next-80B-A3B", "MiniMax-M1", "gpt-oss-120b", "Kimi-K3"),
     "launches": launched,
     "numbers": written,
+    "records": records_of,
     "schemas": lambda: {kind: outline(json.loads(schemas.text(kind))) for kind in schemas.SCHEMAS},
 }
 CASES |= {

@@ -167,6 +167,10 @@ CASES |= {name: functools.partial(run, line) for name, line in SOME.items()}
 CASES |= {f"quiet: {name}": functools.partial(run, SOME[name], "--quiet") for name in QUIET}
 CASES |= {f"narrow: {name}": functools.partial(run, line, columns="60") for name, line in ALL.items()}
 CASES |= {name: functools.partial(run, line, columns="100") for name, line in WORDS.items()}
+CASES |= {
+    f"wide: catalog of {name}": functools.partial(run, f"catalog {name} --wide", columns="400")
+    for name in ("hardware", "nics", "models", "precisions", "engines", "curves")
+}
 CASES |= {f"with sources: {name}": functools.partial(run, ALL[name], "-v") for name in ("best", "best of servers")}
 
 

@@ -49,6 +49,20 @@ def test_a_pool_is_the_same_as_a_server_where_it_does_the_same():
     assert float(pools["tpot_mean"]) == pytest.approx(float(one["tpot_mean"]), rel=5e-3)
 
 
+def test_the_parts_of_a_step_of_few_requests_are_those_of_one_sequence():
+    """Less than one sequence in the mean: a step has one where there is a step, of the core model's parts."""
+    given_ = given(axes={"requests_per_s": [1e-4]}, isl_cv=0.0, osl_cv=0.0)
+    found = dsjax.sweep(given_).isel(requests_per_s=0)
+    fixed = {"hardware": "H200", "context": 4096 + 512, "context_cv": 0.0, "concurrency": 1} | POOL
+    del fixed["tp"]
+    step = dsjax.sweep({"model": "DeepSeek-R1", "axes": {"tp": [8]}, "fixed": fixed}).isel(tp=0)
+    shares = {name: float(step[f"exposed_{name}"] / step["step_time"]) for name in ("compute", "memory", "network")}
+    for name, share in shares.items():
+        assert float(found[f"exposed_{name}"] / found["step_time"]) == pytest.approx(share, rel=5e-3), name
+    for name in ("mfu", "mbu"):
+        assert float(found[name]) == pytest.approx(float(step[name]), rel=5e-3), name
+
+
 def test_laws():
     axes = {"requests_per_s": [0.1, 0.5, 2.0, 30.0], "prefill_instances": [1, 2], "decode_instances": [1, 2, 4]}
     ds = dsjax.sweep(given(axes=axes, decode={"tp": [1, 8]}))

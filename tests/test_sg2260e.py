@@ -5,10 +5,11 @@ import time
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import dsjax
 from dsjax import cli
-from dsjax.reproduction import figures, reproduce
+from dsjax.reproduction import figures, reproduce, sg2260e_conclusions
 from dsjax.space import grid
 
 STUDY = "sg2260e"
@@ -38,6 +39,27 @@ def test_published_figures(result):
     }
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("two", "four", "holds"), [(0.092, 0.135, True), (0.088, 0.2, False), (0.2, 0.128, False), (0.0, 0.0, False)]
+)
+def test_what_moe_tp_costs_is_judged_by_the_studys_figures(two, four, holds):
+    """9.3 and 13.9 %: from 9 and 13 % up, on every network."""
+    tps = xr.DataArray(
+        [[[100.0, 100.0 * (1 - two), 100.0 * (1 - four)], [100.0, 80.0, 70.0]]], dims=("a", "nic", "moe_tp")
+    )
+    tps = tps.isel(a=0).expand_dims(tp=[4], batch=[10]).assign_coords(nic=["one-layer", "two-layer"], moe_tp=[1, 2, 4])
+    found = sg2260e_conclusions.moe_tp_penalty(tps.to_dataset(name="tps_per_chip"))
+    assert found.holds == holds and f"one-layer: {two:.1%} and {four:.1%}" in found.computed
+
+
+@pytest.mark.parametrize(("loss", "holds"), [(9.5, False), (10.5, True), (14.5, True), (15.5, False)])
+def test_what_a_second_layer_costs_is_judged_by_the_studys_figures(loss, holds):
+    tps = xr.DataArray([100.0, 100.0 - loss], dims="nic", coords={"nic": ["one-layer", "two-layer"]})
+    values = tps.expand_dims(tp=[4], moe_tp=[1], batch=[10, 12]).to_dataset(name="tps_per_chip")
+    found = sg2260e_conclusions.penalty({128: values, 256: values})
+    assert found.holds == holds and found.computed == f"{loss:.1f} % on 128 chips, {loss:.1f} % on 256 chips"
 
 
 def test_conclusions(result):
