@@ -124,6 +124,9 @@ def folder():
         rows = [f"{m},{n},{k},{(m * n * k * 2 / 4e14 + 5e-6) * 1e6}" for m, n, k in sizes]
         with open("gemm.csv", "w", encoding="utf-8") as text:
             text.write("\n".join(["m,n,k,latency_us", *rows, *rows]))
+        own = ["[engine.Own]", 'base = "sglang"', 'source = "measured here"', 'request_s = "3 ms"', 'step_s = "100 us"']
+        with open("own.toml", "w", encoding="utf-8") as text:
+            text.write("\n".join(own))
         bench = goldens.FOLDER.parent / "benchmarks" / "vllm_0.11.json"
         with open("bench.json", "w", encoding="utf-8") as text:
             text.write(bench.read_text(encoding="utf-8"))
@@ -171,6 +174,9 @@ CASES |= {
     f"wide: catalog of {name}": functools.partial(run, f"catalog {name} --wide", columns="400")
     for name in ("hardware", "nics", "models", "precisions", "engines", "curves")
 }
+CASES["wide: catalog of an own engine"] = functools.partial(
+    run, "catalog engines Own --catalog own.toml --wide", columns="400"
+)
 CASES |= {f"with sources: {name}": functools.partial(run, ALL[name], "-v") for name in ("best", "best of servers")}
 
 
