@@ -218,6 +218,18 @@ BAD = [
     (GOOD, {"where": ["m=17"]}, "no line is left; m has"),
     (GOOD, {"where": ["m"]}, "expected COLUMN=VALUE"),
     (GOOD, {"time": "latency_us=h"}, "unknown unit 'h'"),
+    (GOOD, {"time": "m=us"}, "column m is a size of gemm; expected a column of times"),
+    (GOOD, {"time": "dtype=us"}, "line 2 dtype: 'fp8' is not a number"),
+    (
+        "ep,num_tokens,hidden,latency_us\n8,1,7168,9\n",
+        {"kind": "dispatch", "time": "ep=us"},
+        "column ep is a size of dispatch",
+    ),
+    (
+        "batch,step,isl,latency_us\n8,1,7168,9\n",
+        {"kind": "mla-decode", "time": "step=us"},
+        "column step is a size of mla-decode",
+    ),
     (GOOD, {"hardware": "H8000"}, "did you mean 'H800'"),
     (GOOD, {"kind": "gem"}, "did you mean 'gemm'"),
     (GOOD, {"precision": "fp7"}, "unknown precision 'fp7'"),
@@ -244,6 +256,43 @@ def test_bad_input_on_the_command_line_is_one_line_and_writes_nothing(file, tmp_
     assert capsys.readouterr().err.endswith(
         "none.csv: cannot be read (No such file or directory); expected a CSV file\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--base", "FOO"), "error: calibrate: --base: unknown curve 'FOO'; expected one of "),
+        (("--base", "hoper"), "unknown curve 'hoper' (did you mean 'hopper'?)"),
+        (("--base", "H800"), "unknown curve 'H800'"),
+        (("--base", ""), "unknown curve ''"),
+        (("--name", ""), "error: calibrate: --name: ''; expected a text"),
+        (("--name", " "), "calibrate: --name: ' '; expected a text"),
+    ],
+)
+def test_names_of_a_row_are_looked_at_before_the_fit(file, tmp_path, monkeypatch, capsys, options, says):
+    out = tmp_path / "row.toml"
+    monkeypatch.setattr(fitting, "fit", None)
+    for more in (("-o", str(out)), ()):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["calibrate", str(file(GOOD)), "--kind", "gemm", "--hardware", "H800", *options, *more])
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and says in said and said.count("\n") == 1 and not out.exists()
+
+
+def test_bases_of_rows(file, tmp_path):
+    """In any case of letters, of a file of one's own, and of a network a chip."""
+    assert calibrate.named("gemm", "kernel", "mine", "Hopper") == "hopper"
+    assert calibrate.named("dispatch", "kernel", None, "H100") == "H100"
+    with pytest.raises(dsjax.InputError, match="base: unknown hardware 'hopper'"):
+        calibrate.named("dispatch", "kernel", None, "hopper")
+    own = tmp_path / "own.toml"
+    own.write_text('[curve.mine]\nbase = "hopper"\nsource = "a note"\ngemm_compute = 0.5\n')
+    ds = dsjax.calibrate(file(GOOD), "gemm", "H800")
+    with pytest.raises(dsjax.InputError, match="base: unknown curve 'mine'"):
+        calibrate.write_row(ds, tmp_path / "row.toml", "fit", "mine")
+    assert not (tmp_path / "row.toml").exists()
+    calibrate.write_row(ds, tmp_path / "row.toml", "fit", "mine", catalogs=[own])
+    assert "fit" in reader.load(records.RECORDS, *reader.users([own, tmp_path / "row.toml"]))["curve"]
 
 
 def test_fused_experts_move_what_the_page_says():

@@ -7,6 +7,7 @@ import copy
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ import pytest
 from console import command
 
 import dsjax
+from dsjax.errors import Remark
 from dsjax.validation import systems
 from dsjax.validation.benchmarks import names, record
 
@@ -120,12 +122,24 @@ def test_first_tokens_are_systems_of_their_own():
 
 def test_several_files_are_one_study(tmp_path):
     base = data_of("vllm_0.11.json")
-    paths = [written(tmp_path / f"c{n}.json", base, max_concurrency=n, num_prompts=320) for n in (8, 64)]
+    paths = [written(tmp_path / f"c{n}.json", base, max_concurrency=n, num_prompts=320) for n in (16, 64)]
     ds = dsjax.ingest(paths, study="mine", **SERVER)
-    assert ds["system"].values.tolist() == ["c8-1024-512-C8", "c64-1024-512-C64"]
+    assert ds["system"].values.tolist() == ["c16-1024-512-C16", "c64-1024-512-C64"]
     assert [row.used["study"] for row in rows_of(ds)] == ["mine", "mine"]
-    twice = dsjax.ingest([paths[0], paths[0]], **SERVER)
-    assert twice["system"].values.tolist() == ["c8-1024-512-C8", "c8-1024-512-C8-2"]
+    (tmp_path / "other").mkdir()
+    alike = written(tmp_path / "other" / "c16.json", base, max_concurrency=16)
+    ds = dsjax.ingest([paths[0], alike], **SERVER)
+    assert ds["system"].values.tolist() == ["c16-1024-512-C16", "c16-1024-512-C16-2"]
+
+
+def test_a_file_counts_once(tmp_path):
+    """Whatever it is called: under its own name again, by a link, and around a folder."""
+    path, out = written(tmp_path / "a.json", data_of("vllm_0.11.json")), tmp_path / "s.toml"
+    (tmp_path / "link.json").symlink_to(path)
+    for other in (path, tmp_path / "link.json", f"{tmp_path}/../{tmp_path.name}/a.json"):
+        with pytest.raises(dsjax.InputError, match="given twice.*; expected each result file once") as error:
+            dsjax.ingest([path, other], output=out, **SERVER)
+        assert (f"also as {path}" in str(error.value)) == (other is not path) and not out.exists()
 
 
 def test_lines_and_lists_are_runs(tmp_path):
@@ -185,7 +199,7 @@ def test_without_streaming_the_rate_is_measured(tmp_path):
 
 
 def test_one_token_a_request_is_a_first_token(tmp_path):
-    changes = {"total_output_tokens": 320, "mean_tpot_ms": 0.0}
+    changes = {"total_output_tokens": 320, "output_throughput": 2.0, "mean_tpot_ms": 0.0}
     ds = dsjax.ingest(written(tmp_path / "a.json", data_of("vllm_0.11.json"), **changes), **SERVER)
     assert (ds["metric"].item(), ds["value"].item(), ds["ttft"].item()) == ("ttft", 0.4, 0.4)
 
@@ -408,6 +422,10 @@ def test_what_is_no_file(tmp_path):
         ({"caveat": ["a"]}, "caveat: .'a'.; expected a text or a finite number"),
         ({"batching": "none"}, "unknown batching 'none'"),
         ({"ep": 3}, "ep: 3; expected a divisor of chips = 8"),
+        ({"tp": 16, "chips": 8, "dp": None}, "tp: 16; expected a divisor of chips = 8"),
+        ({"tp": 8, "chips": 12, "dp": None}, "tp: 8; expected a divisor of chips = 12"),
+        ({"date": "foo"}, "ingest: date: 'foo'; expected a date, YYYY-MM-DD, YYYY-MM or YYYY"),
+        ({"date": "20260214"}, "date: '20260214'; expected a date"),
         ({"frequency": 3}, "unknown option 'frequency'"),
         ({"value": 3}, "unknown option 'value'"),
         ({"study": ""}, "study: ''; expected a text"),
@@ -420,9 +438,90 @@ def test_options_that_are_refused(options, says):
 
 
 def test_texts_that_toml_cannot_hold(tmp_path):
-    path = written(tmp_path / 'a "b".json', data_of(VLLM), date="x\ud800\x7f\n\U0001f600")
-    [row] = rows_of(dsjax.ingest(path, **SERVER))
-    assert row.used["date"] == "x?  \U0001f600"
+    path = written(tmp_path / 'a "b".json', data_of(VLLM))
+    [row] = rows_of(dsjax.ingest(path, engine_version="x\ud800\x7f\n\U0001f600", **SERVER))
+    assert row.used["engine_version"] == "x?  \U0001f600" and 'a "b".json' in row.used["source"]
+
+
+def test_dates(tmp_path):
+    """A day, a month or a year; a date of the file that is none, too, where none is said."""
+    for date in ("2026-02-14", "2026-02", 2026):
+        [row] = rows_of(dsjax.ingest(FILES / VLLM, date=date, **SERVER))
+        assert row.used["date"] == str(date)
+    path = written(tmp_path / "a.json", data_of(VLLM), date="20261345-093000")
+    with pytest.raises(dsjax.InputError, match="a.json: date: '2026-13-45'; expected a date, .* or YYYY, there or by"):
+        dsjax.ingest(path, **SERVER)
+    assert rows_of(dsjax.ingest(path, date="2026-12", **SERVER))[0].used["date"] == "2026-12"
+    assert rows_of(dsjax.ingest(FILES / GENAI, date="2026-12", **CASES[GENAI][0]))[0].used["date"] == "2026-12"
+
+
+DOUBTS = [
+    (VLLM, {"completed": 50, "num_prompts": 64}, "completed = 50 of num_prompts = 64, failed 0: 14 are in neither"),
+    (SGLANG, {"num_prompts": 600}, "completed = 512 of num_prompts = 600, failed 0: 88 are in neither"),
+    (VLLM, {"mean_tpot_ms": 0.0305}, "mean_tpot_ms = 0.0305 ms is 1/.* of what 32 users.*: seconds for milliseconds"),
+    (VLLM, {"mean_tpot_ms": 30500.0}, "mean_tpot_ms = 30500 ms is 999 times what.*: microseconds for milliseconds"),
+    (VLLM, {"mean_tpot_ms": 305.0}, "mean_tpot_ms = 305 ms is 9.99 times what 32 users and 1,024 tokens/s give$"),
+    (VLLM, {"mean_ttft_ms": 4e5}, "mean_ttft_ms = 400000 ms is 25 times the whole time of a request by 32 users"),
+    (
+        VLLM,
+        {"output_throughput": 10240.0},
+        "output_throughput = 10240 is 10 times total_output_tokens / duration = 1,024",
+    ),
+    (VLLM, {"output_throughput": 900.0}, "output_throughput = 900 is 1/1.14 of total_output_tokens"),
+    (VLLM, {"duration": 160000.0}, "output_throughput = 1024 is 1,000 times total_output_tokens / duration = 1.02"),
+    (SGLANG, {"mean_tpot_ms": 0.024}, "mean_tpot_ms = 0.024 ms is 1/.*: seconds for milliseconds"),
+    (SGLANG, {"mean_tpot_ms": 240.0}, "mean_tpot_ms = 240 ms is .* times what 59.15 users"),
+    (TRT, {"streaming_metrics.avg_tpot_ms": 0.0235}, "avg_tpot_ms = 0.0235 ms is 1/.* of what 31.2 users"),
+    (
+        TRT,
+        {"performance.total_latency_ms": 250.0},
+        "is 1/1,000 of num_requests x avg_output_length / total_latency_ms",
+    ),
+    (AIPERF, {"inter_token_latency.unit": "us"}, "inter_token_latency.avg = 20 us is 1/.*: milliseconds for microsec"),
+    (AIPERF, {"benchmark_duration.avg": 10.67}, "output_token_throughput.avg = 768 is 1/10 of request_count x output"),
+    (GENAI, {"inter_token_latency.avg": 0.02}, "inter_token_latency.avg = 0.02 ms is 1/.*: seconds for milliseconds"),
+    (
+        INFERENCEX,
+        {"mean_tpot": 20.0},
+        "mean_tpot = 20 s is .* times what 16 users and 752 .*: milliseconds for seconds",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "says"), DOUBTS, ids=range(len(DOUBTS)))
+def test_figures_that_contradict_each_other_are_remarked(tmp_path, name, changes, says):
+    """One sentence on each, and the run is taken."""
+    data = data_of(name)
+    lengths = (
+        {"total_input_tokens": 51200, "total_output_tokens": 25600, "duration": 25.0} if 50 in changes.values() else {}
+    )
+    path = written(tmp_path / "a.json", data[0] if isinstance(data, list) else data, **lengths, **changes)
+    with pytest.warns(Remark) as told:
+        ds = dsjax.ingest(path, **CASES[name][0])
+    [text] = [str(one.message) for one in told]
+    assert text.startswith(f"{path}: ") and re.search(says, text) and ds.sizes["system"] == 1
+
+
+@pytest.mark.parametrize("changes", [{"mean_tpot_ms": 12.0}, {"mean_tpot_ms": 80.0}, {"output_throughput": 1100.0}])
+def test_figures_that_differ_a_little_are_not_remarked(tmp_path, changes):
+    dsjax.ingest(written(tmp_path / "a.json", data_of(VLLM), **changes), **SERVER)
+
+
+def test_requests_all_at_once_may_end_far_apart(tmp_path):
+    """The longest of them runs alone; a slip of a unit is seen all the same."""
+    at_once = {"max_concurrency": None, "num_prompts": 320}
+    dsjax.ingest(written(tmp_path / "a.json", data_of(VLLM), **at_once), **SERVER)
+    with pytest.warns(Remark, match="mean_tpot_ms = 0.0305 ms"):
+        slip = {"mean_tpot_ms": 0.0305}
+        dsjax.ingest(written(tmp_path / "a.json", data_of(VLLM), **at_once, **slip), **SERVER)
+
+
+def test_one_remark_for_runs_alike(tmp_path):
+    path, run = tmp_path / "a.json", data_of(VLLM) | {"mean_tpot_ms": 305.0}
+    path.write_text(json.dumps([run] * 3))
+    with pytest.warns(Remark, match=r"record 1: mean_tpot_ms.* \(likewise 2 more\)$") as told:
+        dsjax.ingest(path, **SERVER)
+    assert len(told) == 1
 
 
 def test_output(tmp_path):
@@ -457,6 +556,10 @@ def test_command_in_a_process_of_its_own(tmp_path):
         "vllm_0.11-1024-512-C32  H200  vllm" in run.stdout and f"wrote {out}\nnext: dsjax validate {out}" in run.stdout
     )
     assert systems.read(out).systems[0].used["nic"] == "CX7"
+    slip = written(tmp_path / "slip.json", data_of(VLLM), output_throughput=10240.0)
+    run = dsjax_process("ingest", slip, *options, "-o", tmp_path / "slip.toml")
+    said = f"{slip}: output_throughput = 10240 is 10 times total_output_tokens / duration = 1,024\n"
+    assert (run.returncode, run.stderr) == (0, said) and (tmp_path / "slip.toml").exists()
     run = dsjax_process("ingest", FILES / VLLM, "-o", tmp_path / "none.toml")
     assert (run.returncode, run.stdout) == (2, "") and run.stderr.startswith("error: ") and run.stderr.count("\n") == 1
     assert not (tmp_path / "none.toml").exists()

@@ -284,6 +284,12 @@ def test_the_defaults_of_a_users_file(tmp_path):
         ("ep = 16", "ep = 5", "expected a divisor of chips = 16"),
         ('metric = "decode"', 'metric = "decoding"', "did you mean 'decode'"),
         ('metric = "decode"', 'metric = "mixed"', "expected isl and osl"),
+        (
+            'date = "2026-01-01"',
+            'date = "2025-13-45"',
+            "date: '2025-13-45'; expected a date, YYYY-MM-DD, YYYY-MM or YYYY",
+        ),
+        ('date = "2026-01-01"', 'date = "yesterday"', "date: 'yesterday'; expected a date"),
         ('id = "B0"', 'id = "A0"', "there twice"),
         ('id = "A0"', "id = []", "id"),
         ('id = "A0"', "id = {}", "id"),

@@ -242,16 +242,18 @@ def test_incomplete_systems_fit_no_number():
         ({"engine_version": '""'}, "expected a text"),
         ({"value": '"9.7 parsecs"'}, "value"),
         ({"length": "0.9"}, "unknown key 'length'"),
+        ({"tp": "16"}, "tp: 16; expected a divisor of chips = 8"),
+        ({"tp": "3"}, "tp: 3; expected a divisor of chips = 8"),
         ({"concurrency": "0"}, "out of range"),
     ],
 )
 def test_bad_rows(tmp_path, changes, said):
-    row = {"id": '"a"', "isl": "1024", "osl": "1024", "concurrency": "4", "value": '"9.7 ms"'} | changes
+    row = {"id": '"a"', "isl": "1024", "osl": "1024", "concurrency": "4", "tp": "8", "value": '"9.7 ms"'} | changes
     study = 'id = "A"\ndate = "2026"\nsource = "a bench"\nmodel = "DeepSeek-R1"\nhardware = "H200"\nprecision = "fp8"\n'
     cells = ", ".join(f"{key} = {value}" for key, value in row.items() if value is not None)
     metric = "" if "metric" in changes else 'metric = "tpot"\n'
     path = tmp_path / "bad.toml"
-    path.write_text(f"[[study]]\n{study}{metric}chips = 8\ntp = 8\nep = 1\nsystem = [{{ {cells} }}]\n")
+    path.write_text(f"[[study]]\n{study}{metric}chips = 8\nep = 1\nsystem = [{{ {cells} }}]\n")
     with pytest.raises(dsjax.InputError, match="bad.toml") as error:
         systems.read(path)
     assert said in str(error.value) and "\n" not in str(error.value)

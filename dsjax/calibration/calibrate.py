@@ -109,6 +109,19 @@ def calibrate(
     return ds
 
 
+def named(kind, form, name=None, base=None, catalogs=()):
+    """The base of a row as its own row spells it, None without one; a name that is none, or a base that is no row
+    of what a fit of this kind becomes, is refused.
+    """
+    if name is not None and not name.strip():
+        raise InputError(f"calibrate: {option('name')}: {name!r}; expected a text")
+    if base is None or kind not in FORMS.get(form, ()):
+        return None
+    record = "curve" if FORMS[form][kind].is_curve else "hardware"
+    rows = reader.load(records.RECORDS, *reader.users(catalogs))[record]
+    return names.canonical(f"calibrate: {option('base')}", record, base, rows)
+
+
 def row_of(ds, name=None, base=None):
     """TOML text of the fitted row: a curve of the catalog, or the chip and NIC of a network, where the core model has a
     form of it; else a table `fit`. `base`: the row that gives the rest (of a network the chip's own, if no other).
@@ -168,12 +181,16 @@ def _knot(field, attrs):
     return f"{kind}{'' if rate == 'bf16' else '8'}_{name}"
 
 
-def write_row(ds, path, name=None, base=None, force=False):
-    """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all."""
+def write_row(ds, path, name=None, base=None, force=False, catalogs=()):
+    """The row of a calibration as a TOML file that `--catalog` reads; written whole or not at all.
+
+    `catalogs` have rows that `base` may name.
+    """
     from ..results import files
 
     files.apart([path], [ds.attrs["file"]])
     files.check_text(path, force)
+    base = named(ds.attrs["kind"], ds.attrs["form"], name, base, catalogs)
     files.write_text(path, row_of(ds, name, base), force)
 
 

@@ -44,15 +44,13 @@ import numpy as np
 from .. import texts
 from ..errors import InputError, unknown
 from ..options import option
-from . import precisions
+from . import precisions, times
 from .kinds import KINDS
 
 APART = 1.5  # largest over smallest time of one shape that are still the same measurement
 LIMIT, LARGEST = 10**6, 2**28  # lines, bytes
 _CHIPS = ("device", "hardware")
 _WINDOWS = ("window_size", "sliding_window")
-_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_TIMES = ("latency", "time", "avg_t", "mean", "derived", "transmit", "")
 _ALSO = {
     "num_groups": ("num_local_experts",),
     "m_per_group": ("tokens_per_expert",),
@@ -68,7 +66,6 @@ _ALSO = {
 }
 _SUMS = {"kv_len": ("step", "isl")}  # columns of aiconfigurator's tables: cached tokens, new ones
 _BEFORE = ("step", "prefix")  # tokens before a prompt
-_PAIR = {"up_proj_us": (2.0, "up"), "down_proj_us": (1.0, "down")}
 _CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|=)\s*(.*?)\s*")
 _COMPARE = {">=": operator.ge, "<=": operator.le, "=": operator.eq}
 
@@ -99,8 +96,8 @@ def read(path, kind, where=(), time=None, precision=None):
     chosen, of_precision = precisions.chosen(path, header, _chosen(path, header, lines, where), precision)
     header, chosen = _with_sums(header, chosen, kind)
     _own(path, kind, header, chosen)
-    times = _time_columns(path, header, kind, time)
-    points = [point for line in chosen for point in _points(path, header, line, kind, times)]
+    of_times = times.columns(path, header, kind, time, _sizes(kind))
+    points = [point for line in chosen for point in _points(path, header, line, kind, of_times)]
     complete = [(shape, seconds) for shape, seconds in points if seconds is not None and None not in shape.values()]
     if not complete:
         raise InputError(f"{path}: no line has a time and a shape; expected {_wanted(kind)}")
@@ -207,45 +204,16 @@ def _own(path, kind, header, chosen):
             raise InputError(f"{path}: column {column} has {min(found)}; expected whole prompts ({how})")
 
 
-def _time_columns(path, header, kind, time):
-    """[(column, factor to seconds)]: two for the pair of a grouped GEMM, else one."""
-    if time:
-        (column, _, unit), given = time.partition("="), option("time", time)
-        unit = unit or column.rpartition("_")[2]
-        if column not in header:
-            raise unknown(f"{path}: {given}", "column", column, header)
-        if unit not in _UNITS:
-            raise unknown(f"{path}: {given}", "unit", unit, _UNITS)
-        return [(column, _UNITS[unit])]
-    if kind == "grouped-gemm" and set(_PAIR) <= set(header):
-        return [(name, _UNITS["us"]) for name in _PAIR]
-    # An exchange's own columns come before what is said of both directions.
-    prefixes = ("dispatch_", "combine_")
-    own = [name for name in header if name.startswith(f"{kind}_") and f"{kind}_" in prefixes]
-    found = [
-        (name, _UNITS[unit])
-        for name in own or [name for name in header if not name.startswith(prefixes)]
-        for what, unit in [_split(name.removeprefix(f"{kind}_"))]
-        if what in _TIMES
-    ]
-    if len(found) != 1:
-        names = ", ".join(name for name, _ in found) or f"none of {', '.join(header)}"
-        bare = next((name for name in _TIMES if name and name in header), "COLUMN")
-        unit, whose = ("ms", ", the unit of aiconfigurator's tables") if bare == "latency" else ("us", "")
-        wanted = f"one with its unit, like latency_us, or {option('time', f'{bare}={unit}')}{whose}"
-        raise InputError(f"{path}: column of the time: {names}; expected {wanted}")
-    return found
+def _sizes(kind):
+    """Names of the columns that a kind takes as sizes, and parts of them."""
+    of = KINDS[kind]
+    found = {*of.columns, *of.optional}
+    parts = (_SUMS.get(name, ()) for name in found)
+    also = ((*_ALSO.get(name, ()), *of.also.get(name, ())) for name in found)
+    return found.union(*parts, *also, ("hidden_size", "intermediate_size") if kind == "grouped-gemm" else ())
 
 
-def _split(name):
-    """ "latency_us" -> ("latency", "us"), "us_derived" -> ("derived", "us"); (None, None) for what is no time."""
-    parts = name.split("_")
-    if parts[-1] in _UNITS:
-        return "_".join(parts[:-1]), parts[-1]
-    return ("_".join(parts[1:]), parts[0]) if parts[0] in _UNITS else (None, None)
-
-
-def _points(path, header, line, kind, times):
+def _points(path, header, line, kind, of_times):
     """[({column of the shape: number or None}, seconds or None)] of a line."""
     number, values = line
     where = f"{path} line {number}"
@@ -253,7 +221,7 @@ def _points(path, header, line, kind, times):
     of = KINDS[kind].also
     names = {name: (name, *_ALSO.get(name, ()), *of.get(name, ())) for name in columns}
     aliases = {name: next((x for x in several if x in header), None) for name, several in names.items()}
-    pair = len(times) == 2
+    pair = len(of_times) == 2
     if pair:
         aliases |= {"n": "intermediate_size", "k": "hidden_size"}
     optional = KINDS[kind].optional | ({"batch": 1.0} if kind.endswith("-prefill") else {})
@@ -266,7 +234,7 @@ def _points(path, header, line, kind, times):
     }
     shape = {name: optional.get(name) if x is None else x for name, x in shape.items()}
     points = []
-    for column, factor in times:
+    for column, factor in of_times:
         seconds = _positive(f"{where} {column}", values[column])
         of = shape
         if pair and None not in (shape["n"], shape["k"]):

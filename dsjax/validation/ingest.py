@@ -5,6 +5,7 @@ import json
 import math
 import os
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import xarray as xr
 
 from .. import __version__, types
 from ..catalog import reader
-from ..errors import InputError, unknown
+from ..errors import InputError, Remark, shortened, unknown
 from ..options import keyword, option
 from ..results import files
 from ..specs import fields
 from ..units import number
 from . import systems
-from .benchmarks import genai_perf, inferencex, names, sglang, tensorrt_llm, vllm
+from .benchmarks import doubts, genai_perf, inferencex, names, sglang, tensorrt_llm, vllm
 from .benchmarks.record import records
 
 # The more particular first: InferenceX and SGLang keep keys of vLLM's, AIPerf those of GenAI-Perf.
@@ -59,6 +60,7 @@ def ingest(
     paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not isinstance(paths, list | tuple) or not all(isinstance(x, str | os.PathLike) for x in paths) or not paths:
         raise InputError(f"ingest: {paths!r}; expected paths of result files of benchmarks")
+    _distinct(paths)
     if study is not None and (not isinstance(study, str) or not study.strip()):
         raise InputError(f"ingest: study: {study!r}; expected a text")
     if output is not None:
@@ -69,7 +71,7 @@ def ingest(
     runs = [each for path in paths for each in _runs(path, _conditions(where), allow_failures)]
     if not runs:
         raise InputError(f"{_all_of(paths)}: no run with {', '.join(where)}; expected keys and values of a run there")
-    rows, aside, missing = [], {}, {}
+    rows, aside, missing, doubted = [], {}, {}, {}
     for path, record, form, run in runs:
         if run.aside and run.answer not in given:
             aside[_free(Path(path).stem, aside)] = record, path, run
@@ -77,6 +79,8 @@ def ingest(
         row, open_ = _row(path, record, form, run, given, known)
         missing |= {key: run.called.get(key) for key in open_ if key not in missing}
         rows.append(row)
+        for what, said in doubts.found(record, form, run).items():
+            doubted.setdefault(what, []).append(said)
     if missing:
         raise InputError(f"{_all_of(paths)}: {_leaves_open(missing)}")
     if not rows:
@@ -90,9 +94,22 @@ def ingest(
         ids[row["id"]] = row
     text = _text(study or Path(paths[0]).stem, rows, aside)
     found = systems.of_tables(tomllib.loads(text), _all_of(paths))
+    for first, *others in doubted.values():
+        more = f" (likewise {len(others)} more)" if others else ""
+        warnings.warn(f"{shortened(first)}{more}", Remark, stacklevel=2)
     if output is not None:
         files.write_text(output, text, force)
     return _dataset(rows, found, text)
+
+
+def _distinct(paths):
+    """Refuses one file under two names: its runs would count twice."""
+    names: dict = {}
+    for path in paths:
+        if (real := os.path.realpath(path)) in names:
+            beside = "" if str(path) == str(names[real]) else f", also as {names[real]}"
+            raise InputError(f"ingest: {path}: given twice{beside}; expected each result file once")
+        names[real] = path
 
 
 def _known(catalogs, model):
@@ -111,6 +128,9 @@ def _checked(options, known):
             raise InputError(f"ingest: {key}: {value!r}; expected a text or a finite number")
         if key in known and value not in known[key]:
             raise unknown(f"ingest: {key}", key, value, known[key])
+        if key == "date":
+            given[key] = str(value)  # a year is a number on the command line
+            systems.day("ingest: date", given[key])
         if key in _SIZES:
             given[key] = number(f"ingest: {key}", value, _SIZES[key].metadata)
     if "dp" in given:
@@ -171,7 +191,9 @@ def _row(path, record, form, run, given, known):
     notes = [
         f"{text}: {', '.join(keys)}" for text, keys in (("not in the file", added), ("not as there", other)) if keys
     ]
-    if "date" not in row:
+    if "date" in row:
+        systems.day(f"{record.where}: date", row["date"], f", there or by {keyword('date')}")
+    else:
         row["date"] = _changed(path)
         notes.append("date of the file's last change")
     notes += [f"{run.failed} requests failed"] if run.failed else []

@@ -5,7 +5,9 @@ system, and takes from the study what it does not say itself. What both leave op
 every system, and is counted: `System.assumed`. Nothing else is set for one system alone.
 """
 
+import datetime
 import functools
+import re
 from typing import NamedTuple
 
 from ..catalog import names, reader
@@ -19,6 +21,7 @@ from .measured import METRICS, System
 # dsjax's own: the first has the tables that hold for all, the others have systems only.
 FILES = (reader.DATA / "systems.toml", reader.DATA / "instances.toml")
 FILE = FILES[0]
+_DAY = re.compile("[0-9]{4}(-[0-9]{2}){0,2}")
 
 
 class File(NamedTuple):
@@ -165,8 +168,9 @@ def _contradictions(given, metric):
     lengths = {"isl", "osl"} <= given.keys()
     if not given.get("complete", True) and "why" not in given:
         yield "why", "missing; expected what its source leaves open, as complete = false"
-    if given["chips"] % given.get("ep", 1):
-        yield "ep", f"{given['ep']}; expected a divisor of chips = {given['chips']}"
+    for key in ("tp", "ep"):
+        if given["chips"] % given.get(key, 1):
+            yield key, f"{given[key]}; expected a divisor of chips = {given['chips']}"
     if "batch" in given and "concurrency" in given:
         yield "concurrency", "beside batch; expected one of the two"
     if "context" in given and given.keys() & {"isl", "osl"}:
@@ -206,6 +210,17 @@ def _domain(hardware):
     return rows[hardware]["scale_up_domain"] if hardware in rows else 1
 
 
+def day(where, text, more=""):
+    """Refuses a text that is no day, month or year."""
+    try:
+        if _DAY.fullmatch(text):
+            datetime.date.fromisoformat(f"{text}-01-01"[: len("YYYY-MM-DD")])
+            return
+    except ValueError:
+        pass
+    raise InputError(f"{where}: {text!r}; expected a date, YYYY-MM-DD, YYYY-MM or YYYY{more}")
+
+
 def _value(where, key, value):
     """One checked value of a row or of the defaults."""
     if key in FLAGS:
@@ -215,6 +230,8 @@ def _value(where, key, value):
     if key in TEXTS:
         if not isinstance(value, str) or not value.strip():
             raise InputError(f"{where} {key}: {value!r}; expected a text")
+        if key == "date":
+            day(f"{where} {key}", value)
         known = CHOICES.get(key, (value,))
         if value not in known:
             raise unknown(f"{where} {key}", key, value, known)

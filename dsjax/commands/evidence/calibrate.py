@@ -89,10 +89,11 @@ def calibrate(measurements, kind, hardware, output, name, base, force, model, fo
     if output:
         files.apart([output], [measurements, *inputs.of_catalogs(options["catalogs"])])
         files.check_text(output, force)
+    base = calibrate.named(kind, model, name, base, options["catalogs"])
     with progress(f"fitting {kind}", quiet):
         ds = calibrate.calibrate(measurements, kind, hardware, form=model, **options)
     if output:
-        calibrate.write_row(ds, output, name, base, force)
+        calibrate.write_row(ds, output, name, base, force, options["catalogs"])
     if form == "table":
         _tables(ds, quiet)
         if output and not quiet:

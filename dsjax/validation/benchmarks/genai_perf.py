@@ -6,7 +6,7 @@ ai-dynamo/aiperf, src/aiperf/common/models/export_models.py (schema 1.0 to 1.4).
 `inter_token_latency` there is (latency - first token) / (output tokens - 1) of a request: the time of a token.
 """
 
-from .record import AT_A_RATE, SECONDS, Format, Run
+from .record import AT_A_RATE, SECONDS, Format, Keys, Run
 
 _CONFIGS = ("input_config", "input_config.perf_analyzer.stimulus", "input_config.loadgen")
 _PER_S = ("tokens/sec", "tokens/s")
@@ -54,6 +54,7 @@ def read(record):
         version=record.text("aiperf_version"),
         aside=AT_A_RATE.format(rate) if rate else "",
         answer="concurrency",
+        counted_per_s=_counted(record, requests),
     )
 
 
@@ -104,6 +105,14 @@ def _seconds(record, name):
     return record.seconds(f"{name}.avg", units or "ms", zero=True) or None
 
 
+def _counted(record, requests):
+    """Output tokens of all requests over the time of the run."""
+    of = record.data.get("benchmark_duration")
+    units = SECONDS.get(str(of.get("unit"))) if isinstance(of, dict) else None
+    each = record.rate("output_sequence_length.avg", "benchmark_duration.avg")
+    return requests * each * units if requests and each and units else None
+
+
 def _rate(record, name):
     units = record.text(f"{name}.unit") if record.get(name) is not None else ""
     if units and units not in _PER_S:
@@ -111,4 +120,11 @@ def _rate(record, name):
     return record.amount(f"{name}.avg", zero=True)
 
 
-AIPERF, GENAI_PERF = Format("AIPerf", holds_aiperf, read), Format("GenAI-Perf", holds, read)
+KEYS = Keys(
+    "time_to_first_token.avg",
+    "inter_token_latency.avg",
+    "output_token_throughput.avg",
+    "request_count x output_sequence_length / benchmark_duration",
+    "",
+)
+AIPERF, GENAI_PERF = (Format(name, f, read, KEYS) for name, f in (("AIPerf", holds_aiperf), ("GenAI-Perf", holds)))

@@ -7,7 +7,7 @@ times in seconds, rates for each chip, and the layout. Lengths are nominal: its 
 
 import re
 
-from .record import Format, Run
+from .record import Format, Keys, Run
 
 LENGTH_FACTOR = 0.9  # mean over nominal length
 _VERSION = re.compile(r":v?(\d+\.\d+[\w.]*)")
@@ -66,4 +66,4 @@ def _layout(record):
     return {"chips": chips, "tp": tp, "ep": record.count(f"{prefix}ep")}, ""
 
 
-FORMAT = Format("InferenceX", holds, read)
+FORMAT = Format("InferenceX", holds, read, Keys("mean_ttft", "mean_tpot", "output_tput_per_gpu", units="s"))

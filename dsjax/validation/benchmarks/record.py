@@ -1,5 +1,6 @@
 """Records of a result file, read once, and what a format makes of one: a `Run`."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -61,6 +62,17 @@ class Record(NamedTuple):
         """A whole number of at least 1, or 0 with `zero`; None where there is none."""
         return self._number(key, _FROM_NONE if zero else _COUNT, needed)
 
+    def rate(self, tokens, duration, units="s"):
+        """What is under a key over what is under another, a time [1/s]; None where one of them is missing."""
+        amount, time = self.figure(tokens), self.figure(duration)
+        return amount * SECONDS[units] / time if amount and time else None
+
+    def figure(self, key):
+        """A positive number that others are compared with, which no run needs: None for anything else."""
+        with contextlib.suppress(InputError):
+            return self.amount(key)
+        return None
+
     def _number(self, key, meta, needed):
         value = self.get(key)
         if value is None and not needed:
@@ -90,6 +102,19 @@ class Run:
     needs: tuple = ()  # keys that must be known beside those of every run
     aside: str = ""  # why no file of systems can describe it
     answer: str = ""  # the key that describes it all the same
+    asked: int | None = None  # requests that were sent
+    counted_per_s: float | None = None  # output tokens / duration, where the file has both
+    in_flight: float | None = None  # mean requests in flight, where the file has measured it
+
+
+class Keys(NamedTuple):
+    """What a tool calls figures of a run: paths of `Record.get`, and words of what a rate was counted from."""
+
+    ttft: str = "mean_ttft_ms"
+    tpot: str = "mean_tpot_ms"
+    rate: str = "output_throughput"
+    counted: str = "total_output_tokens / duration"
+    units: str = "ms"  # of the times; "": each says its own
 
 
 class Format(NamedTuple):
@@ -98,6 +123,7 @@ class Format(NamedTuple):
     name: str
     holds: Callable  # whether a record's dict is of this format
     read: Callable  # `Record` -> `Run`
+    keys: Keys = Keys()
 
 
 def records(path):

@@ -48,6 +48,9 @@ def read(record):
         needs=needs,
         aside=aside,
         answer=answer,
+        asked=record.figure("num_prompts"),
+        counted_per_s=record.rate("total_output_tokens", "duration"),
+        in_flight=record.figure("concurrency"),
     )
 
 

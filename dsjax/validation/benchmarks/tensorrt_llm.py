@@ -5,7 +5,7 @@ Source: NVIDIA/TensorRT-LLM, tensorrt_llm/bench/dataclasses/reporting.py (v1.0 t
 in flight, nor is whether attention is data parallel: its chips are `tp_size` where the user says nothing else.
 """
 
-from .record import Format, Run
+from .record import Format, Keys, Run
 
 
 def holds(data):
@@ -37,6 +37,7 @@ def read(record):
     if record.get("decoding_stats"):
         needs = ("mtp",)
         said["tokens_per_step"] = record.amount("decoding_stats.acceptance_length_percentiles.average")
+    tokens_per_s = record.rate("request_info.avg_output_length", "performance.total_latency_ms", "ms")  # of one request
     staged = (record.count("world_info.pp_size") or 1) > 1
     return Run(
         completed,
@@ -48,6 +49,8 @@ def read(record):
         version=record.text("engine.version"),
         needs=needs,
         aside="pp_size: stages of layers, which a file of systems does not describe" if staged else "",
+        counted_per_s=completed * (tokens_per_s or 0.0) or None,
+        in_flight=users,
     )
 
 
@@ -58,4 +61,10 @@ def _precision(record):
     return weights.lower() + (f", cache {cache}" if cache and cache != "auto" else "")
 
 
-FORMAT = Format("TensorRT-LLM trtllm-bench", holds, read)
+KEYS = Keys(
+    "streaming_metrics.avg_ttft_ms",
+    "streaming_metrics.avg_tpot_ms",
+    "performance.system_output_throughput_tok_s",
+    "num_requests x avg_output_length / total_latency_ms",
+)
+FORMAT = Format("TensorRT-LLM trtllm-bench", holds, read, KEYS)

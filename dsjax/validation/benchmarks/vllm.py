@@ -54,6 +54,8 @@ def read(record):
         failed=max(requests - completed, 0) if failed is None else failed,
         aside=aside,
         answer="concurrency",
+        asked=record.count("num_prompts"),
+        counted_per_s=record.rate("total_output_tokens", "duration"),
     )
 
 
