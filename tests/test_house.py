@@ -16,6 +16,7 @@ ORDER = (
         "scoped",
         "options",
         "types",
+        "arguments",
         "units",
         "machine",
         "texts",

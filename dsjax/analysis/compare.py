@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..arguments import typed
 from ..errors import InputError, unknown
 from ..formats import label
 from ..formulas.metrics import LIMITS
@@ -20,6 +21,7 @@ SIDES = ("a", "b")
 FOLLOWS = {"shared_tp": "tp"}  # an axis that equals another one where it is not given
 
 
+@typed
 def compare(a: Source = "default", b: "Source | None" = None, by: Names | None = None, **options: Any) -> xr.Dataset:
     """The optimum of every group in `a` and in `b`, as a Dataset over `group`, best of `a` first.
 

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__
+from ..arguments import typed
 from ..catalog import checkpoints, names, reader
 from ..errors import InputError, unknown
 from ..formulas.operators import attention, shapes
@@ -47,6 +48,7 @@ _INT64 = 2**63 - 1
 _LAYERS = 10_000  # a model has no more: a mean over its layers is a fraction of so many at most
 
 
+@typed
 def count(
     model: Path = "DeepSeek-V3",
     *,

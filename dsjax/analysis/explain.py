@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .. import evaluation
+from ..arguments import typed
 from ..catalog.sources import said
 from ..formulas import roofline
 from ..formulas.metrics import LIMITS
@@ -30,6 +31,7 @@ COLLECTIVES |= {"send": "between stages"}
 OFTEN_NONE = ("kv_exchange", "send")  # which most layouts do not have
 
 
+@typed
 def explain(source: Source = "default", at: Named | None = None, **options: Any) -> xr.Dataset:
     """One configuration in full, as a Dataset: the best feasible point of those that `at` {axis: value} leaves.
 

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import arrays, evaluation, machine
+from ..arguments import typed
 from ..errors import InputError, unknown
 from ..formulas.point import evaluate_point
 from ..results import dataset
@@ -33,6 +34,7 @@ MOST_WITH_KINKS = 2_000_000
 BESIDE = ("bottleneck", "feasible")
 
 
+@typed
 def sensitivity(
     source: Source = "default",
     of: str | None = None,

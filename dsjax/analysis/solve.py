@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import evaluation, numerics
+from ..arguments import typed
 from ..errors import InputError
 from ..formulas.metrics import LIMITS
 from ..results import dataset
@@ -27,6 +28,7 @@ RELATIVE = 1e-10  # width of the interval that a crossing is narrowed to
 CHECK = 1e-6  # how far beside a crossing it is verified
 
 
+@typed
 def solve(
     source: Source = "default",
     vary: str | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import advance, evaluation, machine
+from ..arguments import typed
 from ..errors import InputError, unknown
 from ..options import entry
 from ..results import dataset
@@ -28,6 +29,7 @@ TRIED = 8  # times as many of the best points are tried as candidates are wanted
 EQUAL = 1e-9  # outputs closer than this, relative, are equal
 
 
+@typed
 def uncertainty(
     source: Source = "default",
     errors: Mapping[str, Amount] | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__, types
+from ..arguments import typed
 from ..catalog import names, reader
 from ..errors import InputError, unknown
 from ..formulas import products
@@ -26,6 +27,7 @@ FAST = 3.0  # so much faster than memory or network can be the work of a cache; 
 SLOW = 0.02  # shares of a peak below this may be a wrong unit
 
 
+@typed
 def calibrate(
     path: types.Path,
     kind: str,

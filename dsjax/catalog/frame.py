@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..arguments import typed
 from ..errors import CATALOGS, unknown
 from ..formulas import efficiency
 from ..specs.fields import fields_of
@@ -30,6 +31,7 @@ def fields(record):
     return {field: meta for form in efficiency.FORMS.values() for field, meta in fields_of(form.record).items()}
 
 
+@typed
 def rows(catalog: str, catalogs: Path | list[Path] | tuple[Path, ...] = ()) -> "pandas.DataFrame":
     """Rows of a catalog as a DataFrame, one line a row, indexed by its name.
 

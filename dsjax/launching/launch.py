@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import evaluation
 from ..analysis import refusals
+from ..arguments import typed
 from ..errors import InputError, unknown
 from ..search import point
 from ..sweeps import sources
@@ -84,6 +85,7 @@ class Launch:
         }
 
 
+@typed
 def launch(
     source: Source = "default",
     at: Named | None = None,

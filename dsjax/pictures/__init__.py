@@ -5,6 +5,7 @@ import inspect
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import typed
 from ..errors import InputError, unknown
 from ..pages import parts, sheet
 from ..results import files
@@ -28,6 +29,7 @@ KINDS = {
 }
 
 
+@typed
 def plot(
     kind: str,
     source: Source = "default",

@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import types
 from ..analysis import explain
+from ..arguments import typed
 from ..errors import InputError
 from ..options import of_page
 from ..pages import parts, sheet
@@ -17,6 +18,7 @@ from ..sweeps import sources, sweep
 from . import answer, configuration, evidence, words
 
 
+@typed
 def report(
     source: types.Source = "default", path: types.Path | None = None, *, force: bool = False, **options: Any
 ) -> str:

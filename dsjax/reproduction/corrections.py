@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__, evaluation
+from ..arguments import typed
 from ..catalog import reader
 from ..errors import unknown
 from ..space import grid
@@ -92,6 +93,7 @@ META = {
 }
 
 
+@typed
 def corrected(study: str = "decode_gpu_2025") -> xr.Dataset:
     """Published rows of a study as published and corrected, as a Dataset over `row` and `correction`.
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import studies
+from ..arguments import typed
 from ..results import csv_files
 from ..results.handle import Results
 from ..search import ranking
@@ -16,6 +17,7 @@ from ..sweeps import sweep
 from . import figures
 
 
+@typed
 def reproduce(study: str = "decode_gpu_2025") -> xr.Dataset:
     """A study's published results beside the computed ones, as a Dataset over `row`.
 

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from ..arguments import typed
 from ..specs.variables import WORDED
 from ..types import Path
 from .files import apart, check_text, read_from, replacing
@@ -24,6 +25,7 @@ def columns(results, flat):
     return result
 
 
+@typed
 def write_csv(ds: xr.Dataset, path: Path, feasible_only: bool = False, force: bool = False) -> None:
     """CSV of all points or of the feasible ones, one line each, in the order of the grid."""
     import pandas as pd

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import machine, types
+from ..arguments import typed
 from ..errors import InputError
 from ..options import option
 from ..space.grid import kind_of_results
@@ -20,6 +21,7 @@ MOST = 2**24  # elements that a variable may have at one point of the axes
 CHUNK = 2**20  # elements of one compressed chunk in a file
 
 
+@typed
 def write_netcdf(ds: xr.Dataset, path: types.Path, force: bool = False) -> None:
     """NetCDF-4 file of a dataset: zstd level 1 where the library has it, else zlib 1; written whole or not at all."""
     apart([path], read_from(ds))
@@ -68,6 +70,7 @@ def _chunks(shape):
     return tuple(reversed(chunks))
 
 
+@typed
 def open_netcdf(path: types.Path) -> xr.Dataset:
     """The dataset in a file, or in a Zarr store, that dsjax wrote; anything else is an InputError."""
     ds = read(path)

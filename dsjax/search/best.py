@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from .. import advance, evaluation, machine
+from ..arguments import typed
 from ..errors import InputError
 from ..results.handle import Results
 from ..sweeps import sources, sweep
@@ -17,6 +18,7 @@ from .pareto import check, of_dataset
 LOOKED_FOR = 0.3  # share of the time of a streamed search that looks for points; the rest counts, one mask by another
 
 
+@typed
 def best(
     source: Source = "default",
     by: Names | None = None,
@@ -39,6 +41,7 @@ def best(
     return of(source, "best", lambda s: ranking.check(s, by, top, objective), materialised, streamed, *how, options)
 
 
+@typed
 def pareto(
     source: Source = "default",
     x: str | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import advance, numerics
+from ..arguments import typed
 from ..errors import NothingFeasible
 from ..results import dataset
 from ..results.handle import Results
@@ -24,6 +25,7 @@ BINS = domain("1", low=1, open_low=False, high=1000, integer=True)
 _SHARE = domain("1", open_low=False, high=1.0)
 
 
+@typed
 def histogram(
     source: Source = "default",
     of: str | None = None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import studies, types
+from ..arguments import typed
 from ..catalog import checkpoints, reader
 from ..errors import Faults, InputError, among, unknown
 from ..options import entry
@@ -52,6 +53,7 @@ def read(grid):
     return data, text, os.path.relpath(path) if path.is_absolute() else str(path)
 
 
+@typed
 def load(
     grid: types.Grid = "default",
     *,
@@ -70,9 +72,8 @@ def load(
     the user's own catalog files. `any_size`: also a grid that does not fit in memory. Raises InputError naming file,
     key, value and what was expected.
     """
-    for name, given in (("axes", axes), ("fixed", fixed), ("settings", settings), ("limits", limits)):
-        if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
-            raise InputError(f"{name}: {given!r}; expected a dict of names")
+    if not isinstance(any_size, bool | int | float):
+        raise InputError(f"any_size: {any_size!r}; expected True, False or bytes of a disk")
     fixed, settings = dict(fixed or {}), dict(settings or {})
     for key in [key for key in settings if key.partition(".")[0] in ("workload", "deployment")]:
         fixed[key.partition(".")[2]] = settings.pop(key)  # their fields stand alone

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from .. import evaluation, machine
+from ..arguments import typed
 from ..errors import InputError
 from ..results import dataset, files
 from ..space import grid, inputs
@@ -19,6 +20,7 @@ MOST_POINTS_WITH_BLOCKS = 1_000_000
 MOST_POINTS_IN_ONE_PIECE = 4_000_000
 
 
+@typed
 def sweep(
     source: Grid = "default",
     *,

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from ..arguments import typed
 from ..types import Named, Path
 from . import agreement, predict, systems, validate
 
 
+@typed
 def validate_defaults(
     source: Path | None = None,
     *,

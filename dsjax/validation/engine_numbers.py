@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from ..arguments import typed
 from ..types import Named, Path
 from . import engines, systems
 from .predict import predictions
@@ -18,6 +19,7 @@ CHOICES = (  # numbers that are fitted together
 )
 
 
+@typed
 def engine_numbers(
     source: Path | None = None,
     *,

@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 
 from .. import __version__, types
+from ..arguments import typed
 from ..catalog import reader
 from ..errors import InputError, Remark, shortened, unknown
 from ..options import keyword, option
@@ -34,6 +35,7 @@ _SIZES |= {key: fields.size("token", key) for key in ("isl", "osl")}
 _FIRST = ("id", "date", "source", "evidence", "engine", "engine_version", "model", "hardware", "nic", "precision")
 
 
+@typed
 def ingest(
     paths: types.Path | Sequence[types.Path],
     *,

@@ -7,10 +7,12 @@ import numpy as np
 import xarray as xr
 
 from .. import types
+from ..arguments import typed
 from . import agreement, engines, measured, systems
 from .predict import ideal, predictions
 
 
+@typed
 def validate(
     source: types.Path | None = None,
     *,

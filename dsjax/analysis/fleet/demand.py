@@ -84,8 +84,9 @@ class Question:
 
 
 def _domain(name):
-    """Which numbers are good; less than one user asks nothing."""
-    return domain(ASKED[name], low=1.0, open_low=False) if name == "concurrency" else domain(ASKED[name])
+    """Which numbers are good; less than one user asks nothing, and chips are whole."""
+    low = {"low": 1.0, "open_low": False} if name == "concurrency" else {}
+    return domain(ASKED[name], **low, integer=name == "max_chips")
 
 
 def question(asked, percentile=90, spare=0, minimize="cost_per_hour", mixed=True, own=()):

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ... import advance
+from ...arguments import typed
 from ...errors import InputError
 from ...types import Amount, Grid, Named, Names, Path
 from . import aggregated, demand, spaces, tables
 from . import disaggregated as pools
 
 
+@typed
 def fleets(
     serve: Grid | None = None,
     disaggregated: Grid | None = None,
@@ -26,7 +28,7 @@ def fleets(
     hardware: Names | None = None,
     nic: Names = "CX7",
     engine: Names | None = None,
-    model: str = "DeepSeek-V3",
+    model: Path = "DeepSeek-V3",
     precision: Names | None = None,
     isl_cv: Amount | None = None,
     osl_cv: Amount | None = None,

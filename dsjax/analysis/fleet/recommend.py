@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from ...arguments import typed
 from ...errors import InputError
 from ...space.limits import tightened
 from ...types import Amount, Dtype, Grid, Named, Path
@@ -16,6 +17,7 @@ OWN = {"decode": "default", "prefill": "prefill"}  # grids of sweeps, whose size
 LOADS = ("batch", "prompts", "concurrency", "requests_per_s")  # how much runs at once follows from the demand
 
 
+@typed
 def recommend(
     decode: Grid = "default",
     prefill: Grid = "prefill",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ... import advance
+from ...arguments import typed
 from ...errors import InputError, NothingFeasible
 from ...options import option
 from ...specs.variables import MOST_LOAD
@@ -52,8 +53,9 @@ class Question(demand.Question):
         return super().load | {"requests_per_user": 0}
 
 
+@typed
 def plan(
-    model: str = "DeepSeek-V3",
+    model: Path = "DeepSeek-V3",
     hardware: Names = "H20",
     chips: int | None = None,
     *,
