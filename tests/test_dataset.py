@@ -262,3 +262,18 @@ def test_an_output_that_is_a_link_is_followed(study, tmp_path):
     (tmp_path / "link.nc").symlink_to(tmp_path / "real.nc")
     dsjax.write_netcdf(study, tmp_path / "link.nc", force=True)
     assert (tmp_path / "link.nc").is_symlink() and dsjax.open_netcdf(tmp_path / "real.nc").sizes == study.sizes
+
+
+@pytest.mark.parametrize("units", [None, "x", np.array([1, 2]), "seconds since 1970-01-01"], ids=str)
+def test_numbers_have_the_unit_that_they_were_written_in(units):
+    """Whatever the attribute says, or where it is gone: pictures and pages read it (a traceback of `report`)."""
+    ds = dsjax.sweep("decode_gpu_2025", axes={"batch": [16, 32]})
+    changed = ds.copy()
+    for name in ("tps_per_user", "tps_per_chip", "tpot"):
+        changed[name].attrs.pop("units")
+        changed[name].attrs |= {} if units is None else {"units": units}
+    for kind in ("pareto", "response"):
+        more = {"x": "batch"} if kind == "response" else {}
+        here, there = (dsjax.plot(kind, x, **more).axes[0] for x in (ds, changed))
+        assert (here.get_xlabel(), here.get_ylabel()) == (there.get_xlabel(), there.get_ylabel())
+    assert changed["tpot"].attrs.get("units") is units

@@ -619,3 +619,10 @@ def test_studies_have_layouts_of_their_own():
         dsjax.launch("decode_gpu_2025", engine="vllm")
     with pytest.raises(dsjax.InputError, match="pools have instances of their own"):
         dsjax.launch(POOLS, engine="vllm", instances=2)
+
+
+@pytest.mark.parametrize("pool", ["prefill", "decode"])
+def test_a_part_of_an_instance_cannot_be_started(pool):
+    """Of half an instance of prompts there was a script without one."""
+    with pytest.raises(dsjax.InputError, match=f"launch: {pool}_instances: 0.5; expected a whole number"):
+        dsjax.launch(POOLS, fixed={f"{pool}_instances": 0.5})

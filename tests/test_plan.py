@@ -204,6 +204,48 @@ def test_the_command_answers_in_words_and_its_commands_work():
     assert f"{row['tps_per_chip']:,.0f} tokens/s/chip" in lines[2]
 
 
+@pytest.mark.parametrize(
+    ("given", "binds"), [({"max_batch": 3}, "max_batch"), ({"max_batch": 0}, "memory of the cache")]
+)
+def test_what_admits_no_more_is_named(given, binds):
+    """Sequences that a group admits, or the cache: with loose limits one of them is in the way."""
+    loose = {"tpot": "900ms", "ttft": "500 s", "isl": 8192, "fixed": FIXED | given, "chips": 1, "axes": {"tp": [1]}}
+    ds = asked(**loose, disaggregated=False, precision="bf16")
+    assert str(ds["binds"].values[0]) == binds
+    if binds == "max_batch":
+        assert float(ds["concurrency"][0]) == 3.0
+
+
+def test_the_question_for_an_engine_that_starts_is_the_same():
+    args = f"plan --model {MODEL} --hardware {HARDWARE} --chips 2 --isl 1024 --osl 256 --tpot 8ms --ttft 1s --nic E810"
+    more = ["--axis", "tp=1,2", "--fix", "mtp=0", "--fix", "isl_cv=0", "--precision", "bf16"]
+    line = command(*args.split(), *more).strip().splitlines()[-1]
+    for option in (
+        "--axis tp=1,2",
+        "--fix mtp=0",
+        "--fix isl_cv=0",
+        "--precision bf16",
+        "--nic E810",
+        "--engine sglang",
+    ):
+        assert option in line, option
+
+
+@pytest.mark.parametrize("osl", [1, 2, 3])
+@pytest.mark.parametrize("batching", ["chunked", "prefill-first"])
+def test_a_user_alone_waits_for_no_prompt_but_its_own(osl, batching):
+    """Of few tokens: a prompt for each takes longer than the limit on what is between two tokens."""
+    limit = 0.012
+    ds = asked(concurrency=1, osl=osl, isl=8192, tpot=limit, ttft=None, axes={"batching": [batching]}, chips=1)
+    assert ds.sizes["rank"] and float(ds["tpot_p90"].max()) <= limit and float(ds["ttft_mean"].min()) > limit * osl
+
+
+def test_a_limit_in_seconds_that_was_meant_in_ms_is_remarked():
+    ds = asked(tpot=40, ttft=1, chips=1, disaggregated=False)
+    assert ds.attrs["remarks"] == "max_tpot_p90 = 40 s is a second or more for a token: ms?"
+    assert "remarks" not in asked(tpot="40ms", chips=1, disaggregated=False).attrs
+
+
 def test_limits_that_nothing_reaches_are_an_answer():
     line = f"plan --model {MODEL} --hardware {HARDWARE} --chips 2 --isl 1024 --osl 256 --tpot 10us --fix sp=1"
     text = command(*line.split(), code=1)

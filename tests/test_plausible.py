@@ -117,6 +117,32 @@ def test_slips_of_requests(given, said):
     assert found.startswith(f"{given[0]} = ") and said in found
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("max_tpot_p90", 40.0, "max_tpot_p90 = 40 s is a second or more for a token: ms?"),
+        ("max_itl_p99", 1e-5, "max_itl_p99 = 10 us is less than 0.1 ms a token"),
+        ("max_ttft", 2000.0, "max_ttft = 2 ks is more than ten minutes: ms?"),
+        ("max_latency_mean", 1e-4, "max_latency_mean = 100 us is less than a millisecond"),
+        ("max_tpot_p90", 0.04, ""),
+        ("max_ttft_p99", 600.0, ""),
+        ("min_tps_per_user", 40.0, ""),
+        ("max_max_batch", 4000, ""),
+    ],
+)
+def test_limits_in_another_unit(limit, value, said):
+    found = plausible.remarks(grid.load("serve", limits={limit: value}))
+    assert found == ([said] if said else [])
+
+
+@pytest.mark.parametrize("name", ["prefill_instances", "decode_instances", "max_batch", "requests_per_user"])
+def test_a_part_of_an_instance_or_of_a_sequence_is_told(name):
+    of = "serve" if name == "requests_per_user" else "disaggregated"
+    (found,) = plausible.remarks(grid.load(of, fixed={name: 1.5}))
+    assert found.replace(" sequences", "") == f"{name} = 1.5 is not a whole number"
+    assert plausible.remarks(grid.load(of, fixed={name: 2})) == []
+
+
 @pytest.mark.parametrize("given", USUAL, ids=str)
 def test_what_is_usual_and_the_ends_of_it(given):
     assert plausible.remarks(space_of(*given)) == []

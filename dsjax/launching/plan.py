@@ -6,6 +6,7 @@ import types
 
 from ..analysis import explain, explain_server
 from ..analysis.refusals import numbers
+from ..errors import InputError
 from ..serving import deployment
 from ..specs.records import Deployment
 from . import checkpoint
@@ -98,10 +99,14 @@ def pools(space, dtype, per_host=None, instances=1):
     steps = explain_server.steps(space)
     if not space.study.pools:
         return [_pool("serve", "serve", instances, steps[0][1], space.fixed, per_host, dtype)]
-    counts = {name: int(space.fixed[f"{name}_instances"]) for name in space.pools}
+    counts = {name: space.fixed[f"{name}_instances"] for name in space.pools}
+    for name, n in counts.items():
+        if n != int(n):
+            raise InputError(f"launch: {name}_instances: {n:g}; expected a whole number of instances to start")
     roles = [prefix.removesuffix("_") for prefix, _ in steps]
     return [
-        _pool(role, role, counts[role], step, space.fixed, per_host, dtype) for role, (_, step) in zip(roles, steps)
+        _pool(role, role, int(counts[role]), step, space.fixed, per_host, dtype)
+        for role, (_, step) in zip(roles, steps)
     ]
 
 

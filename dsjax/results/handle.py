@@ -8,7 +8,7 @@ import xarray as xr
 from ..errors import InputError, unknown
 from ..space import restoring
 from ..space.space import Space
-from ..specs.variables import FLAGS, WORDED
+from ..specs.variables import FLAGS, VARIABLES, WORDED
 
 FLOATS = (np.float32, np.float64)  # of measures
 
@@ -56,7 +56,7 @@ class Results:
     def _read(self):
         """The Dataset with boolean masks, also where `.where` made them numbers, and floating-point measures.
 
-        What holds no numbers is refused.
+        What holds no numbers is refused. Numbers have the unit that they were written in, whatever their `units` say.
         """
         masks = {name: x for name, x in self.ds.data_vars.items() if name == "feasible" or str(name).startswith("ok_")}
         loose, read = {name: x.variable for name, x in masks.items() if x.dtype != bool}, {}
@@ -73,10 +73,14 @@ class Results:
         read |= {name: x == 1 if name == "feasible" else x != 0 for name, x in loose.items()}  # NaN refuses nothing
         for name in [name for name in WORDED if loose and name in self.ds]:
             read[name] = self.ds.variables[name].fillna(0).astype(np.int8)
+        units = {name: {"units": VARIABLES[name][0]} for name in self.space.defined if name in self.ds.data_vars}
+        for name, own in units.items():
+            if name not in read and str(self.ds.variables[name].attrs.get("units")) != own["units"]:
+                read[name] = self.ds.variables[name].copy(deep=False)
         if not read:
             return self
         for name, variable in read.items():
-            variable.attrs = self.ds[name].attrs
+            variable.attrs = self.ds[name].attrs | units.get(name, {})
         there = self.in_grid_order("feasible") if "feasible" in self.ds else np.zeros(())
         there = None if not (holes := np.isnan(there.astype(float))).any() else ~holes
         return dataclasses.replace(self, ds=self.ds.assign(read), there=there)

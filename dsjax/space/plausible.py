@@ -49,6 +49,8 @@ BOUNDS = (
     Bounds("nic", "*_utilisation", 0.01, 1.0, _SHARE, ""),
     Bounds("hardware", "step_s", 0.0, 0.1, "", _HOST),
     Bounds("engine", "request_s", 0.0, 0.1, "", _HOST),
+    Bounds("limit", "tpot* itl*", 1e-4, 1.0, "is less than 0.1 ms a token", "is a second or more for a token: ms?"),
+    Bounds("limit", "ttft* latency*", 1e-3, 600.0, "is less than a millisecond", "is more than ten minutes: ms?"),
     Bounds("precision", "*_bytes", 0.125, 4.0, "is less than a bit an element", "is many bytes an element: bits?"),
 )
 
@@ -90,7 +92,8 @@ SLIPS = (
 ORDER = (("hardware", "fp8_flops_per_s", "bf16_flops_per_s"), ("hardware", "fp4_flops_per_s", "fp8_flops_per_s"))
 # (record, fields that one chip has together): of which some are seldom another's while the rest stay
 TOGETHER = (("hardware", tuple(f"{rate}_flops_per_s" for rate in RATES)),)
-PARTS = ("scale_up_domain",)  # counts of parts, which the catalog keeps as real numbers
+# Counts that are kept as real numbers, so that they can vary a little.
+PARTS = ("scale_up_domain", "prefill_instances", "decode_instances", "max_batch", "requests_per_user")
 
 
 class Given(NamedTuple):
@@ -120,13 +123,16 @@ def remarks(space):
 
 
 def given(space):
-    """The numbers of a space that its user may have given: axes, what is fixed, and rows unlike the shipped ones."""
+    """The numbers of a space that its user may have given: axes, what is fixed, limits, rows that are not shipped."""
     shipped, of_axes = _shipped(space.study.name), _numbers_of_axes(space.study)
     for axis, values in [*space.axes.items(), *((name, (value,)) for name, value in space.fixed.items())]:
         if axis in of_axes:
             record, field, units = of_axes[axis]
             some = values if len(values) <= MANY else (values[0], values[len(values) - 1])
             yield from (Given(axis, record, field, float(value), units) for value in some)
+    for key, bound in space.bounds.items():
+        for value in [limit for _, limit in bound] if isinstance(bound, tuple) else [bound]:
+            yield Given(key, "limit", key.partition("_")[2], float(value), "s")
     for record, rows in space.rows.items():
         kind = space.study.kinds[record]
         for label, row in rows.items():

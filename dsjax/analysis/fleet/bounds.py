@@ -51,23 +51,25 @@ def of_servers(record, chunked, load, limits):
     """`Most` of instances that compute prompts and decode.
 
     Of B sequences in flight, lam = B / (q T) and TPOT = T / g, T the time from a step to the next; B is the largest
-    that room and TPOT allow. T is at least t_d(B) + B s / q, s the least time of a prompt in a full step; of prompts in
-    chunks the lesser of two: tau(B, S, n, p), all steps with the n = B E[n] / q new tokens and p = B E[p] / q pairs of
-    a mean one, or some full of prompts and the others without; and lam is at most that of full steps alone.
+    that room and TPOT allow. T is at least t_d(B) + B s / q, s the least time of a prompt in a full step, and in TPOT
+    t_d(B) + (B - 1) s / q, as a sequence waits for no prompt of its own; of prompts in chunks the lesser of two:
+    tau(B, S, n, p), all steps with the n = B E[n] / q new tokens and p = B E[p] / q pairs of a mean one, or some full
+    of prompts and the others without; and lam is at most that of full steps alone.
     """
     sizes, step = lengths(load), record.table
     room = answer.room(record, sizes)
     most = np.maximum(record.budget * record.groups / sizes.mean_new, 1.0)
     if chunked:
 
-        def mean_step(batch):
-            share = batch / _along(most * sizes.steps, batch)  # of the steps, where prompts fill those that have any
+        def mean_step(batch, beside):
+            some = np.maximum(beside, 1e-9)  # none: a step of decode alone
+            share = some / _along(most * sizes.steps, batch)  # of the steps, where prompts fill those that have any
             new, pairs = (_along(most * x, batch) for x in (sizes.mean_new, sizes.mean_pairs))
             even, alone = step.mixed(batch, share * new, share * pairs), step.decode(batch)
             filled = alone + np.minimum(share, 1.0) * np.maximum(
                 step.mixed(batch, new + 0.0 * batch, pairs) - alone, 0.0
             )
-            return np.minimum(even, filled)
+            return np.where(beside > 0.0, np.minimum(even, filled), alone)
 
         found = _decode(step, sizes, room.cap, mean_step, limits)
         filled = step.mixed(np.ones_like(most), most * sizes.mean_new, most * sizes.mean_pairs)
@@ -85,8 +87,8 @@ def _along(numbers, batch):
 
 
 def _between(step, sizes, service):
-    """T(B) = t_d(B) + B s / q: from a step to the next, `service` s of every prompt between them [s]."""
-    return lambda batch: step.decode(batch) + _along(service / sizes.steps, batch) * batch
+    """T(B, b) = t_d(B) + b s / q: from a step to the next, `service` s of each of b prompts between them [s]."""
+    return lambda batch, beside: step.decode(batch) + _along(service / sizes.steps, batch) * beside
 
 
 def of_prefill(record, load, limits):
@@ -103,7 +105,7 @@ def of_decode(record, load, limits):
     """`Most` of instances that decode only: lam = B / (q t_d(B)), B as of servers."""
     sizes = lengths(load)
     room = answer.room(record, sizes, prompts_too=False)
-    found = _decode(record.table, sizes, room.cap, record.table.decode, limits)
+    found = _decode(record.table, sizes, room.cap, lambda batch, _: record.table.decode(batch), limits)
     return found._replace(refused=found.refused | {"ok_memory": ~room.fits, "ok_kv": ~room.one})
 
 
@@ -113,10 +115,13 @@ def _in_full_steps(step, sizes, most):
 
 
 def _decode(step, sizes, cap, seconds, limits):
-    """`Most` by sequences in flight alone; `seconds(batch)`: from a step to the next, at least [s]."""
+    """`Most` by sequences in flight alone; `seconds(batch, beside)`: from a step to the next, at least [s].
+
+    A sequence waits for the prompts of the others: of few tokens, and few sequences, its own would be most of them.
+    """
     limit = LOOSE * strictest(limits, "tpot") * sizes.tokens_per_step
     nodes = 2.0 ** (np.arange(step.decode_s.shape[-1]) / PER_OCTAVE)
-    seen = seconds(np.broadcast_to(nodes, step.decode_s.shape))
+    seen = seconds(np.broadcast_to(nodes, step.decode_s.shape), nodes - 1.0)
     good = np.maximum.accumulate(seen, axis=-1) <= limit[:, None]
     last = good.sum(-1) - 1  # the last node within the limit; straight on to the next one
     first, after = np.maximum(last, 0), np.minimum(last + 1, len(nodes) - 1)
@@ -125,7 +130,7 @@ def _decode(step, sizes, cap, seconds, limits):
     share = np.clip((np.where(np.isfinite(limit), limit, 0.0) - seen[at, first]) / rise, 0.0, 1.0)
     inside = np.where(last == len(nodes) - 1, cap, nodes[first] + share * (nodes[after] - nodes[first]))
     batch = LOOSE * np.minimum(inside, cap)
-    rate = LOOSE * batch / (sizes.steps * seconds(batch))
+    rate = LOOSE * batch / (sizes.steps * seconds(batch, batch))
     waiting = strictest(limits, "ttft")
     users = np.where(np.isfinite(waiting), batch + rate * waiting, np.inf)
     refused = {"ok_tpot": last < 0}

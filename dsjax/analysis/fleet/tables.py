@@ -1,5 +1,6 @@
 """Fleets as a Dataset over `rank`: what they are made of, what they cost, what users feel, and what binds."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -155,5 +156,5 @@ def _attributes(searches, question, command):
     }
     if not any(search.found for search in searches.values()):
         found["largest"] = json.dumps(refusals.largest(searches))
-    found |= remarks(*(search.space for search in searches.values()))
+    found |= remarks(*(dataclasses.replace(search.space, bounds=search.limits) for search in searches.values()))
     return found | {f"{kind}_spec": search.space.to_json() for kind, search in searches.items()}

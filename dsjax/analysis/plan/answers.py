@@ -1,6 +1,7 @@
 """What a search found as a Dataset over `rank`, with its words in attributes."""
 
 import collections
+import dataclasses
 import json
 import os
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from ...space import provenance
 from ...specs.variables import VARIABLES, WORDED
 from ...validation import kept, measured
 from .axes import LAYOUT
-from .pieces import AXES
+from .pieces import AXES, NIC
 
 MORE = (1.01, 1.1, 1.25, 1.5, 2.0, 4.0, 16.0)  # times the demand of a single instance
 NAMED = ("kind", "hardware", "precision")  # coordinates of a rank
@@ -95,7 +96,7 @@ def dataset_of(found, question, chips, chosen, why, spaces):
         "layouts": sum(of.layouts for of in found),
         "possible": sum(of.fits for of in found),
         "refused": json.dumps(refused),
-        **remarks(*spaces),
+        **remarks(*(dataclasses.replace(space, bounds=question.limits) for space in spaces)),
     }
     if not rows:
         near = [(time, *x) for of in found for time, x in of.nearest.items()]
@@ -120,7 +121,6 @@ def _rows(search, question):
         at = {name: x[k].item() for name, x in values.items()}
         beyond = [{name: bool(x[k]) for name, x in of.items() if name.startswith("ok_")} for of in more]
         beyond = next((masks for masks in beyond if not all(masks.values())), {})
-        full = question.wanted == "tokens" and asked[k] + 1.0 > own.cap[fleet.layout]
         space = own.spaces[int(own.piece[fleet.layout])]
         row = {"kind": "aggregated", "hardware": named["hardware"], "precision": named["precision"]}
         row |= _layout(named, chips, int(n[k]))
@@ -129,17 +129,25 @@ def _rows(search, question):
         row |= _served(at, question, int(n[k]), float(n[k] * chips), users, hour, _basis(space, named))
         mixed = question.asked["isl"] / question.asked["osl"]
         row |= kept.errors_of(measured.served_kind(row["concurrency"] / n[k], row["tp"], chips, mixed))
-        rows.append(row | {"binds": _binds(beyond, question, full)})
+        cap, admitted = float(own.cap[fleet.layout]), named["max_batch"] * row["dp"]
+        full = "max_batch" if 0.0 < admitted <= cap * (1.0 + 1e-9) else "memory of the cache"
+        inside = question.wanted != "tokens" or asked[k] + 1.0 <= cap
+        rows.append(row | {"binds": _binds(beyond, question, "" if inside else full)})
     return rows
 
 
 def _changes(chosen):
-    """What a user fixed beside a layout, set, and brought along: a command about an answer needs it too."""
+    """What a user fixed beside a layout, set, and brought along: a command about an answer needs it too.
+
+    `layout`: what of a layout was given, which a command about an answer has from the answer.
+    """
     fixed = {name: x for name, x in chosen.fixed.items() if name not in (*AXES, *LAYOUT)}
     own = chosen.changes
     catalogs = own["catalogs"] or ()
     catalogs = [str(x) for x in ((catalogs,) if isinstance(catalogs, str | os.PathLike) else catalogs)]
-    return {"fixed": fixed, "settings": dict(own["settings"] or {}), "catalogs": catalogs}
+    layout = {"fixed": {name: x for name, x in chosen.fixed.items() if name not in fixed}, "axes": chosen.axes}
+    layout |= {"nic": "" if chosen.nic == NIC else chosen.nic, "precision": ",".join(chosen.precision or ())}
+    return {"fixed": fixed, "settings": dict(own["settings"] or {}), "catalogs": catalogs, "layout": layout}
 
 
 def _rows_of_pools(search, question, chosen, whole):
@@ -157,7 +165,7 @@ def _rows_of_pools(search, question, chosen, whole):
         basis = _basis(_same(whole.instances.spaces, named["decode"]), named["decode"])
         row |= _served(at, question, 1, search.chips_of(fleet), fleet.users, search.price(fleet), basis)
         row |= kept.errors_of(measured.served_kind(row["concurrency"], row["decode_tp"], named["decode"]["chips"]))
-        binds = search.binds(fleet) if question.demanded else _binds(beyond, question, False)
+        binds = search.binds(fleet) if question.demanded else _binds(beyond, question)
         if binds == "nothing":  # more users only wait for the busier pool
             binds = f"{max(named, key=lambda pool: at[f'{pool}_utilisation'])} pool"
         rows.append(row | {"engine": named["decode"]["engine"], "nic": chosen.nic, "binds": binds})
@@ -212,12 +220,12 @@ def _more(question, n, asked):
     return [asked * np.where(n > 1, fewer, more) for more in MORE]
 
 
-def _binds(masks, question, full):
-    """What a user more, or an instance less, would not keep, limits first."""
+def _binds(masks, question, full=""):
+    """What a user more, or an instance less, would not keep, limits first; `full`: what admits no more, if anything."""
     limits = {key.split("_", 1)[1]: key for key in question.limits}
     found = sorted(
         (name.removeprefix("ok_") for name, ok in masks.items() if not ok), key=lambda name: name not in limits
     )
     if found:
         return limits.get(found[0], found[0])
-    return "memory of the cache" if full else ("nothing" if question.wanted == "tokens" else "")
+    return full or ("nothing" if question.wanted == "tokens" else "")

@@ -28,6 +28,9 @@ AXES = (
 )  # of a piece
 
 
+NIC = "CX7"  # where none is chosen
+
+
 class Choice(NamedTuple):
     """What a user chooses by name, what is theirs to change, and what they ask of it."""
 

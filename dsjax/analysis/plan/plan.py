@@ -68,7 +68,7 @@ def plan(
     requests_per_s: Amount | None = None,
     concurrency: Amount | None = None,
     engine: str = "generic",
-    nic: str = "CX7",
+    nic: str = pieces.NIC,
     precision: Names | None = None,
     disaggregated: bool = True,
     axes: Named | None = None,

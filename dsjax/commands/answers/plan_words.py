@@ -19,6 +19,7 @@ BINDS = {
     "max_tpot": ("the time per output token", "less time a step: bandwidth and compute, or a looser LIMIT"),
     "max_ttft": ("the time to the first token", "faster prompts: compute, or a looser LIMIT"),
     "memory of the cache": ("the memory of the cache", "more memory a chip, or an 8-bit cache"),
+    "max_batch": ("max_batch, the sequences that a group admits", "a larger one, --fix max_batch=0 of any number"),
     "exchange": ("the buffers of the low-latency exchange", "another dispatch mode"),
     "stable": ("throughput", "more chips"),
     "throughput": ("throughput", "more chips"),
@@ -247,14 +248,15 @@ def _next(ds, row, asked):
 
 def _with_engine(ds, row, asked):
     """The same question of the splits that an engine starts."""
-    changes, names = json.loads(ds.attrs["changes"]), ["chips", "isl", "osl"]
-    names += {"chips": ["requests_per_s"], "speed": ["concurrency"]}.get(asked["wanted"], [])
+    changes, load = json.loads(ds.attrs["changes"]), {"chips": ["requests_per_s"], "speed": ["concurrency"]}
+    names = ["chips", "isl", "osl", *load.get(asked["wanted"], [])]
     of = [("model", ds.attrs["model"]), ("hardware", row["hardware"])]
     of += [(name, asked[name]) for name in names if asked[name] is not None]
     limits = {"tps_per_user": "min_tps_per_user", "tpot": "max_tpot", "ttft": "max_ttft"}
     of += [(name, asked[key]) for name, key in limits.items() if asked[key] is not None]
     of += [] if ds.attrs["statistic"] == "p90" else [("percentile", ds.attrs["statistic"].removeprefix("p"))]
-    of += [(name, changes[name]) for name in ("fixed", "settings", "catalogs") if changes[name]]
+    layout = changes.pop("layout")
+    of += [(name, x) for name, x in (changes | layout | {"fixed": changes["fixed"] | layout["fixed"]}).items() if x]
     return steps.asked("plan", None, *of, ("engine", STARTED))
 
 
