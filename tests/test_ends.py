@@ -65,6 +65,15 @@ def test_a_full_disk_is_one_line(args):
     assert found.returncode == 2 and found.stderr == "error: output cannot be written (No space left on device)\n"
 
 
+def test_a_process_that_is_interrupted_ends_at_once():
+    """Nothing of a library is waited for, or taken down: threads that still wrote a store crashed one at its end."""
+    code = "import atexit; from dsjax import cli; from dsjax.search import ranking; atexit.register(print, 'late')\n"
+    code += "def best(*x, **y): print('begun'); raise KeyboardInterrupt('x.nc is kept')\n"
+    code += "ranking.best = best; cli.main()"
+    found = child(code, "best", "decode_gpu_2025", "--no-stream", "--quiet")
+    assert (found.returncode, found.stdout, found.stderr) == (130, "begun\n", "error: interrupted; x.nc is kept\n")
+
+
 def test_an_error_of_a_file_that_nobody_told_names_it():
     """Of a path inside of a file, say: the output has nothing to do with it."""
     code = "from dsjax import cli; from dsjax.search import ranking; import os; "

@@ -55,6 +55,20 @@ def unread():
 
 
 @contextlib.contextmanager
+def at_once(own):
+    """After an interrupt a process of its `own` ends here: threads of libraries that still write can crash its end."""
+    try:
+        yield
+    except SystemExit as stop:
+        if own and stop.code == INTERRUPTED:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, AttributeError):
+                    stream.flush()
+            os._exit(INTERRUPTED)
+        raise
+
+
+@contextlib.contextmanager
 def watch(message, seconds):
     """A library reads a file inside: after so many seconds the process ends with the message; raw lines are dropped."""
     with _silent() as tell:
