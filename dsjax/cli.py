@@ -93,7 +93,8 @@ class _Commands(click.Group):
             return super().make_context(*args, **options)
 
     def main(self, *args, **extra):
-        with ends.unwritable(), ends.at_once(own=not args and extra.keys() <= {"prog_name"}):  # help, and what is flushed
+        own = not args and extra.keys() <= {"prog_name"}  # nobody else's process
+        with ends.unwritable(), ends.at_once(own):  # help, and what is flushed at the end
             return super().main(*args, **extra)
 
     def invoke(self, context):

@@ -626,3 +626,12 @@ def test_a_part_of_an_instance_cannot_be_started(pool):
     """Of half an instance of prompts there was a script without one."""
     with pytest.raises(dsjax.InputError, match=f"launch: {pool}_instances: 0.5; expected a whole number"):
         dsjax.launch(POOLS, fixed={f"{pool}_instances": 0.5})
+
+
+def test_a_script_of_a_refused_point_says_so_beside_its_name(tmp_path):
+    args = ("--fix", "hardware=H200", "--fix", "precision=fp8", "--axis", "tp=8", "--axis", "concurrency=64")
+    args += ("--limit", "min_tps_per_user=1e9")
+    lines = command("launch", "serve", *args, "--engine", "sglang", "-o", tmp_path / "s.sh", code=1).splitlines()
+    said = "refused by dsjax: tps_per_user: tps_per_user = "
+    assert lines[-2].startswith(said) and lines[-1] == f"wrote {tmp_path / 's.sh'}"
+    assert f"# {said}" in (tmp_path / "s.sh").read_text()

@@ -26,6 +26,7 @@ PLACEHOLDERS = {
 }
 _USED = re.compile(r"\$(?:\(\([0-9* ]*)?([A-Z][A-Z0-9_]*)")
 MOST_INSTANCES = 1000
+UNNAMED = "no vendor that is named"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _unable(tool, pools, refused):
         yield refused["chips"]
     for vendor in dict.fromkeys(pool.vendor for pool in pools):
         if tool.vendors and vendor not in tool.vendors:
-            yield f"chips of {vendor}: {tool.name} runs on those of {', '.join(tool.vendors)}"
+            yield f"chips of {vendor or UNNAMED}: {tool.name} runs on those of {', '.join(tool.vendors)}"
 
 
 def _other(tool, rows):
@@ -181,7 +182,7 @@ def _foreign(tool, pools):
     for vendor in dict.fromkeys(pool.vendor for pool in pools):
         if tool.read_for and vendor not in tool.read_for:
             read_for = ", ".join(tool.read_for)
-            yield f"chips of {vendor}: flags were read for those of {read_for}, a dispatch may have others"
+            yield f"chips of {vendor or UNNAMED}: flags were read for those of {read_for}, a dispatch may have others"
 
 
 def _hosts(pools):

@@ -61,7 +61,8 @@ def launch(request, at, engine, per_host, instances, output, force):
     elif found.commands:
         files.write_text(output, text, force)
         if not request.quiet:
-            echo("\n".join([*(f"differs: {line}" for line in found.differs), f"wrote {output}"]))
+            said = [f"refused by dsjax: {name}: {why}" for name, why in found.refused.items()]
+            echo("\n".join([*(f"differs: {line}" for line in found.differs), *said, f"wrote {output}"]))
     for line in found.unable if output is not None else ():
         echo(f"cannot be started: {line}")
     sys.exit(0 if found.commands and (chosen or not found.refused) else 1)
