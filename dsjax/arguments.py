@@ -18,6 +18,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PASSED_ON = dict.fromkeys(("axes", "fixed", "settings", "limits"), Named | None)
 CATALOGS = Path | Sequence[Path] | None
 _LISTS = (Sequence, list, tuple)
+# What arguments of a form of their own are.
+_OF_ARGUMENTS = {
+    "catalogs": "paths of catalog files",
+    "at": "{axis: value}",
+    "between": "(low, high)",
+    "break_even": "{axis: (label, label)}",
+}
 _WORDS = {str: "a text", bool: "True or False", Mapping: "a dict of names", os.PathLike: "a path"}
 
 
@@ -128,8 +135,8 @@ def _lists(parts):
 
 def _words(name, parts):
     """What was expected, of an annotation."""
-    if name == "catalogs":
-        return "paths of catalog files"
+    if name in _OF_ARGUMENTS:
+        return _OF_ARGUMENTS[name]
     kinds = {get_origin(part) or part for part in parts} - {type(None)}
     found = [] if os.PathLike in kinds else [_WORDS[str]] if str in kinds else []
     found += [_WORDS[kind] for kind in (os.PathLike, bool, Mapping) if kind in kinds]

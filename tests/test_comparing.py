@@ -127,7 +127,7 @@ def test_bad_input(tmp_path, pair):
         ((pair[0], xr.Dataset()), {}, "dsjax_spec: missing"),
         ((pair[0], minimized), {}, "objectives maximize tps_per_chip and minimize tpot"),
         ((pair[0], pair[1]), {"by": ["hardwear"]}, "did you mean 'hardware'"),
-        ((pair[0], pair[1]), {"by": 5}, "expected a list of names"),
+        ((pair[0], pair[1]), {"by": 5}, "by: 5; expected a text, or a list of texts"),
         ((pair[0], pair[1]), {"fixed": {}}, "expected a grid, not results"),
         ((pair[0],), {}, "b: missing"),
         ((pair[0], "nonesuch"), {}, "unknown grid"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import zipfile
 
 import jax
@@ -360,9 +361,9 @@ def test_python_reads_from_the_file(tmp_path):
     with dsjax.sweep(STUDY, output=tmp_path / "x.nc", fixed={"context": 2000}) as ds:
         assert float(ds.context) == 2000 and "dsjax.sweep(" in ds.attrs["history"]
         assert dsjax.best(ds).sizes["rank"] > 0
-    for option in ("resume", "force", "client"):
+    for option, value in (("resume", True), ("force", True), ("client", types.SimpleNamespace(scheduler=None))):
         with pytest.raises(dsjax.InputError, match=f"{option}: goes with an output"):
-            dsjax.sweep(STUDY, **{option: True})
+            dsjax.sweep(STUDY, **{option: value})
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def solve(
     vary: str | None = None,
     until: str | None = None,
     *,
-    break_even: str | None = None,
+    break_even: Named | None = None,
     between: Sequence[Amount] | None = None,
     at: Named | None = None,
     **options: Any,
